@@ -1,0 +1,27 @@
+"""The catalogue: every model of the zoo, by name.
+
+A model is a folder beside this file. Listing it here is all it takes for the command line, the tests and
+the report to pick it up. Importing this module loads neither torch nor jax.
+"""
+
+from importlib import import_module
+
+from models.contract import Model, UnknownName, nearest
+
+__all__ = ["CATALOGUE", "load"]
+
+CATALOGUE: dict[str, str] = {
+    "coin": "is a coin fair? One Beta-distributed probability, conjugate, everything in closed form",
+    "chain": "a Gaussian chain: what mean-field gets right and wrong, and coordinate ascent",
+}
+
+
+def load(name: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        UnknownName: there is no such model; the message names the nearest one.
+    """
+    if name not in CATALOGUE:
+        raise UnknownName(f"no model named {name!r}; {nearest(name, CATALOGUE)}")
+    return import_module(f"models.{name}").MODEL

@@ -1,0 +1,114 @@
+r"""The coin: is it fair?
+
+We toss a coin ``tosses`` times, see ``heads`` heads, and ask for its probability of heads theta.
+
+    theta ~ Beta(alpha, beta)
+    heads ~ Binomial(tosses, theta)
+
+The Beta prior is conjugate to the binomial likelihood, so Bayes' theorem only adds counts:
+
+    theta | heads ~ Beta(alpha + heads, beta + tosses - heads).
+
+Everything is known in closed form, which makes the coin the place to learn what an approximation does.
+A Gaussian guide lives on the logit of theta and cannot quite take the posterior's shape; a Beta guide can.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.coin.claims import claims
+from models.coin.exact import BetaPosterior, best
+from models.contract import Model, option
+
+__all__ = ["MODEL", "Coin"]
+
+
+def count(text: str) -> int:
+    """A whole number from the command line; '6.5' and 'six' are refused with a reason."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; give a whole number, such as 6") from None
+    if not math.isfinite(value) or value != math.floor(value):
+        raise ValueError(f"{text} is not a whole number; give one, such as 6")
+    return int(text) if text.lstrip("+-").isdigit() else int(value)
+
+
+def positive(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; give a positive number, such as 2") from None
+
+
+@dataclass(frozen=True)
+class Coin:
+    """The tosses and the prior.
+
+    Raises:
+        ValueError: counts that are negative, fractional or contradictory; a prior parameter that is not positive.
+    """
+
+    heads: int = option(6, "heads seen", count)
+    tosses: int = option(10, "times the coin was tossed", count)
+    alpha: float = option(2.0, "prior Beta(alpha, beta): heads seen before, as it were", positive)
+    beta: float = option(2.0, "prior Beta(alpha, beta): tails seen before, as it were", positive)
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "tosses"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or int(value) != value:
+                raise ValueError(f"{name} is {value}: give a whole number")
+            if value < 0:
+                raise ValueError(f"{name} is {value}: give 0 or more")
+        if self.heads > self.tosses:
+            raise ValueError(f"{self.heads} heads in {self.tosses} tosses: give at most as many heads as tosses")
+        for name in ("alpha", "beta"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value:g}: give a finite number above 0")
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "heads": np.float64(self.heads),
+            "tosses": np.float64(self.tosses),
+            "alpha": np.float64(self.alpha),
+            "beta": np.float64(self.beta),
+        }
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"theta": ()}
+
+    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [("theta", ())]
+
+    def observed(self) -> dict[str, np.ndarray]:
+        return {"heads": np.asarray(self.heads)}
+
+    def describe(self) -> dict[str, Any]:
+        return {"heads": self.heads, "tosses": self.tosses, "alpha": self.alpha, "beta": self.beta}
+
+
+MODEL = Model(
+    name="coin",
+    title="the probability of heads, theta, of a coin that was tossed",
+    data=Coin,
+    guides=("mean_field", "full_rank", "conjugate"),
+    exact=BetaPosterior,
+    best=best,
+    claims=claims,
+    cases=(
+        Coin(heads=0, tosses=10),
+        Coin(heads=10, tosses=10),
+        Coin(heads=700_000, tosses=1_000_000),
+        Coin(heads=0, tosses=0),
+        Coin(alpha=0.5, beta=0.5),
+        Coin(heads=0, tosses=0, alpha=0.5, beta=0.5),
+        Coin(alpha=10.0, beta=1.0),
+    ),
+)

@@ -1,0 +1,186 @@
+"""What a model's folder fills in. NumPy only: nothing here knows a probabilistic programming library."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = [
+    "Best",
+    "Claim",
+    "CoordinateAscent",
+    "Data",
+    "Exact",
+    "Latents",
+    "Model",
+    "Picture",
+    "UnknownName",
+    "element",
+    "nearest",
+    "option",
+]
+
+Latents = Mapping[str, np.ndarray]
+"""Values of the latent sites by name, each of shape (count, *shape of the site)."""
+
+
+class UnknownName(ValueError):
+    """A name that is in no catalogue."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: the nearest right name, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+
+
+def element(site: str, index: tuple[int, ...] = ()) -> str:
+    """The name of one element of a site: ``theta``, ``z[0]``, ``w[1,2]``."""
+    return f"{site}[{','.join(map(str, index))}]" if index else site
+
+
+def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, choices: Sequence[str] = ()) -> Any:
+    """A field of a model's data that is also an option of the command line.
+
+    ``parse`` turns the option's text into the value; without it the default's own type does.
+    """
+    metadata = {"help": help, "parse": parse or type(default), "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Data(Protocol):
+    """A model's data and constants: a frozen dataclass whose fields are made by `option`.
+
+    Its ``__post_init__`` validates and raises ``ValueError`` with one line that says what is wrong and what
+    would be right.
+    """
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of both twins: numbers and float64 arrays."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The latent sites and their shapes."""
+
+    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
+        """The elements that the table, the summary and the plots speak of, as (site, index)."""
+
+    def observed(self) -> dict[str, np.ndarray]:
+        """The observed sites, for the group ``observed_data``."""
+
+    def describe(self) -> dict[str, Any]:
+        """The same in JSON's types, for the summary."""
+
+
+class Exact(Protocol):
+    """A posterior that is known, with the method and the tolerance it is known to.
+
+    All log densities are in nats, in the model's own constrained space, float64, normalised.
+    """
+
+    method: str
+    tolerance: float
+    log_evidence: float
+
+    def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+        """Independent draws, each site of shape (count, *shape)."""
+
+    def log_prior(self, latents: Latents) -> np.ndarray:
+        """log p(z), shape (count,)."""
+
+    def log_likelihood(self, latents: Latents) -> np.ndarray:
+        """log p(x | z), shape (count,)."""
+
+    def log_posterior(self, latents: Latents) -> np.ndarray:
+        """log p(z | x), shape (count,)."""
+
+    def mean(self) -> dict[str, np.ndarray]:
+        """Posterior means, each of its site's shape."""
+
+    def sd(self) -> dict[str, np.ndarray]:
+        """Posterior standard deviations, each of its site's shape."""
+
+    def quantile(self, probability: float) -> dict[str, np.ndarray]:
+        """Marginal quantiles, each of its site's shape."""
+
+    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
+        """The marginal density of one element on a grid."""
+
+    def correlations(self) -> dict[str, float]:
+        """Correlations of the reported elements, keyed ``z[0],z[1]``; empty where there is one element."""
+
+    def facts(self) -> dict[str, Any]:
+        """What else is known and worth printing (mode, variance, intervals), in JSON's types."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best member q* of a family: its ELBO in nats, and how that is known."""
+
+    elbo: float
+    tolerance: float
+    method: str
+    parameters: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number or a statement of the founding text, and what is true."""
+
+    claim: str
+    truth: float | str
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class CoordinateAscent:
+    """A model's closed-form updates for a factorised guide.
+
+    ``updates`` is one sweep: it yields the parameters after each update. A ``state`` maps parameter names to
+    arrays. All other functions take a state.
+    """
+
+    title: str
+    start: Mapping[str, np.ndarray]
+    updates: Callable[[Mapping[str, np.ndarray]], Iterator[dict[str, np.ndarray]]]
+    elbo: Callable[[Mapping[str, np.ndarray]], float]
+    draw: Callable[[Mapping[str, np.ndarray], np.random.Generator, int], dict[str, np.ndarray]]
+    log_guide: Callable[[Mapping[str, np.ndarray], Latents], np.ndarray]
+    family: str = "mean_field"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the model's own: ``draw(fits, data, exact, path)`` saves one PNG.
+
+    ``fits`` maps the names of the finished fits to their trees. ``applies(data)`` says whether it makes sense.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[..., None]
+    applies: Callable[[Any], bool] = lambda data: True
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the zoo.
+
+    ``cases`` are data sets that the tests try beside the defaults, the extreme ones above all.
+    """
+
+    name: str
+    title: str
+    data: type
+    guides: tuple[str, ...]
+    exact: Callable[[Any], Exact]
+    best: Callable[[Any, str], Best | None]
+    claims: Callable[[Any], list[Claim]]
+    coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = lambda data: {}
+    pictures: tuple[Picture, ...] = ()
+    cases: tuple[Any, ...] = ()
