@@ -1,0 +1,47 @@
+"""Mean field: independent Gaussians on the unconstrained latents, q(z) = prod_i N(z_i; location_i, scale_i^2).
+
+The smallest family that can be wrong in an instructive way: it holds no correlation. Against a Gaussian
+posterior with precision matrix P its best member has the right means and variances 1 / P_ii, never larger than
+the true ones (Bishop 2006, section 10.1.2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from guides.contract import Curvature, Parameters
+
+__all__ = ["Coordinates"]
+
+
+class Coordinates:
+    """location = mode + factor^-T x_1, scale = exp(x_2 / sqrt 2) / sqrt(precision diagonal)."""
+
+    def __init__(self, curvature: Curvature) -> None:
+        self.curvature = curvature
+        self.dimension = curvature.location.size
+        self.size = 2 * self.dimension
+        self.scale = 1 / np.sqrt(curvature.diagonal)
+
+    def parameters(self, x: np.ndarray) -> Parameters:
+        step, stretch = np.split(x, 2)
+        return {
+            "location": self.curvature.location + self.curvature.colour(step),
+            "scale": self.scale * np.exp(stretch / math.sqrt(2)),
+        }
+
+    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        scale = self.parameters(x)["scale"]
+        return np.concatenate([self.curvature.whiten(gradient["location"]), gradient["scale"] * scale / math.sqrt(2)])
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        shift = parameters["location"] - self.curvature.location
+        if self.curvature.banded:
+            diagonal, below = self.curvature.factor[0], self.curvature.factor[1, :-1]
+            step = diagonal * shift
+            step[:-1] += below * shift[1:]
+        else:
+            step = self.curvature.factor.T @ shift
+        return np.concatenate([step, math.sqrt(2) * np.log(parameters["scale"] / self.scale)])
