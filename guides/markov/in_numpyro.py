@@ -1,0 +1,125 @@
+"""The Markov family in NumPyro: a Gaussian with a bidiagonal precision factor, and its autoguide."""
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from numpyro.distributions.util import validate_sample
+from numpyro.infer.autoguide import AutoContinuous
+from numpyro.infer.initialization import init_to_uniform
+
+
+def step_back(following, row):
+    """One row of the back-substitution; outside of it, so that a scan outside of jit is compiled once."""
+    diagonal, off_diagonal, eps = row
+    value = (eps - off_diagonal * following) / diagonal
+    return value, value
+
+
+def substitute_back(diagonal, off_diagonal, eps):
+    """B^-T eps for B lower bidiagonal and eps of shape (..., d): y_i = (eps_i - off_diagonal_i y_{i+1}) / diagonal_i.
+
+    A scan compiles in a fraction of a second at any length, where an associative scan takes seconds, and unlike a
+    tridiagonal solver it needs no minimal size.
+    """
+    below = jnp.append(off_diagonal, jnp.zeros(1, off_diagonal.dtype))
+    start = jnp.zeros(eps.shape[:-1], jnp.result_type(diagonal, off_diagonal, eps))
+    _, y = jax.lax.scan(step_back, start, (diagonal, below, jnp.moveaxis(eps, -1, 0)), reverse=True)
+    return jnp.moveaxis(y, 0, -1)
+
+
+class MarkovNormal(dist.Distribution):
+    """N(loc, (B B')^-1), B lower bidiagonal with ``diagonal`` (d,) and ``off_diagonal`` (d - 1,); loc (..., d)."""
+
+    arg_constraints = {
+        "loc": constraints.real_vector,
+        "diagonal": constraints.independent(constraints.positive, 1),
+        "off_diagonal": constraints.real_vector,
+    }
+    support = constraints.real_vector
+    reparametrized_params = ["loc", "diagonal", "off_diagonal"]
+
+    def __init__(self, loc, diagonal, off_diagonal, *, validate_args=None):
+        self.loc, self.diagonal, self.off_diagonal = loc, diagonal, off_diagonal
+        super().__init__(jnp.shape(loc)[:-1], jnp.shape(loc)[-1:], validate_args=validate_args)
+
+    def from_base(self, eps):
+        """The value that standard normals eps, shape (..., d), stand for."""
+        return self.loc + substitute_back(self.diagonal, self.off_diagonal, eps)
+
+    def sample(self, key, sample_shape=()):
+        return self.from_base(jax.random.normal(key, self.shape(sample_shape)))
+
+    @validate_sample
+    def log_prob(self, value):
+        centred = value - self.loc
+        eps = (self.diagonal * centred).at[..., :-1].add(self.off_diagonal * centred[..., 1:])
+        constant = jnp.log(self.diagonal).sum(-1) - 0.5 * self.event_shape[0] * jnp.log(2 * jnp.pi)
+        return constant - 0.5 * (eps**2).sum(-1)
+
+    @property
+    def mean(self):
+        return self.loc
+
+    @property
+    def variance(self):
+        slope = self.off_diagonal / self.diagonal[:-1]
+        variance = substitute_back(jnp.ones_like(self.diagonal), -(slope**2), self.diagonal**-2)
+        return jnp.broadcast_to(variance, self.shape())
+
+
+class AutoMarkovNormal(AutoContinuous):
+    """A Gaussian over the entire latent space whose precision couples neighbours only.
+
+    ``init_scale`` is the standard deviation that every latent starts with, independent of the others.
+    """
+
+    def __init__(self, model, *, prefix="auto", init_loc_fn=init_to_uniform, init_scale=0.1):
+        if init_scale <= 0:
+            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
+        self._init_scale = init_scale
+        super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
+
+    def _get_posterior(self):
+        loc = numpyro.param(f"{self.prefix}_loc", self._init_latent)
+        diagonal = numpyro.param(
+            f"{self.prefix}_diagonal",
+            jnp.full(self.latent_dim, 1 / self._init_scale),
+            constraint=constraints.independent(constraints.positive, 1),
+        )
+        off_diagonal = numpyro.param(f"{self.prefix}_off_diagonal", jnp.zeros(self.latent_dim - 1))
+        return MarkovNormal(loc, diagonal, off_diagonal)
+
+    def get_posterior(self, params):
+        return MarkovNormal(*(params[f"{self.prefix}_{name}"] for name in ("loc", "diagonal", "off_diagonal")))
+
+    def median(self, params):
+        return self._unpack_and_constrain(params[f"{self.prefix}_loc"], params)
+
+    def quantiles(self, params, quantiles):
+        posterior = self.get_posterior(params)
+        marginals = dist.Normal(posterior.mean, jnp.sqrt(posterior.variance))
+        return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
+
+
+def guide(twin):
+    return AutoMarkovNormal(twin.model)
+
+
+def sites(parameters):
+    """The guide's param sites for the family's parameters."""
+    return {
+        "auto_loc": parameters["location"],
+        "auto_diagonal": parameters["diagonal"],
+        "auto_off_diagonal": parameters["off_diagonal"],
+    }
+
+
+def parameters(sites):
+    """The family's parameters from the guide's param sites."""
+    return {
+        "location": sites["auto_loc"],
+        "diagonal": sites["auto_diagonal"],
+        "off_diagonal": sites["auto_off_diagonal"],
+    }

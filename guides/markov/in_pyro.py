@@ -1,0 +1,130 @@
+"""The Markov family in Pyro: a Gaussian with a bidiagonal precision factor, and its autoguide."""
+
+import math
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from pyro.infer.autoguide import AutoContinuous
+from pyro.infer.autoguide.initialization import init_to_median
+from pyro.nn.module import PyroParam
+from torch import nn
+
+from models import banded
+
+
+class Substitute(torch.autograd.Function):
+    """B^-1 y, or B^-T y where ``transposed``, for B lower bidiagonal and y of shape (..., d).
+
+    LAPACK does it in O(d), which torch has no operation for; the gradient is one more substitution, so it can be
+    differentiated any number of times.
+    """
+
+    @staticmethod
+    def forward(ctx, diagonal, off_diagonal, y, transposed):
+        arrays = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
+        solution = torch.from_numpy(banded.solve(*arrays, transposed=transposed)).to(y)
+        ctx.transposed = transposed
+        ctx.save_for_backward(diagonal, off_diagonal, solution)
+        return solution
+
+    @staticmethod
+    def backward(ctx, gradient):
+        diagonal, off_diagonal, solution = ctx.saved_tensors
+        pull = Substitute.apply(diagonal, off_diagonal, gradient, not ctx.transposed)
+        ahead, behind = (pull, solution) if ctx.transposed else (solution, pull)
+        along = tuple(range(pull.dim() - 1))
+        on = -(pull * solution)
+        below = -(ahead[..., :-1] * behind[..., 1:])
+        return (on.sum(along), below.sum(along), pull, None) if along else (on, below, pull, None)
+
+
+class MarkovNormal(TorchDistribution):
+    """N(loc, (B B')^-1), B lower bidiagonal with ``diagonal`` (d,) and ``off_diagonal`` (d - 1,); loc (..., d)."""
+
+    arg_constraints = {
+        "loc": constraints.real_vector,
+        "diagonal": constraints.independent(constraints.positive, 1),
+        "off_diagonal": constraints.real_vector,
+    }
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, loc, diagonal, off_diagonal, validate_args=None):
+        self.loc, self.diagonal, self.off_diagonal = loc, diagonal, off_diagonal
+        super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None):
+        loc = self.loc.expand(torch.Size(batch_shape) + self.event_shape)
+        return MarkovNormal(loc, self.diagonal, self.off_diagonal, validate_args=False)
+
+    def from_base(self, eps):
+        """The value that standard normals eps, shape (..., d), stand for."""
+        return self.loc + Substitute.apply(self.diagonal, self.off_diagonal, eps, True)
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return self.from_base(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        centred = value - self.loc
+        eps = self.diagonal * centred + nn.functional.pad(self.off_diagonal * centred[..., 1:], (0, 1))
+        constant = self.diagonal.log().sum(-1) - 0.5 * self.event_shape[0] * math.log(2 * math.pi)
+        return constant - 0.5 * (eps**2).sum(-1)
+
+    @property
+    def mean(self):
+        return self.loc
+
+    @property
+    def variance(self):
+        slope = self.off_diagonal / self.diagonal[:-1]
+        variance = Substitute.apply(torch.ones_like(self.diagonal), -(slope**2), self.diagonal**-2, True)
+        return variance.expand(self.loc.shape)
+
+
+class AutoMarkovNormal(AutoContinuous):
+    """A Gaussian over the entire latent space whose precision couples neighbours only.
+
+    ``init_scale`` is the standard deviation that every latent starts with, independent of the others.
+    """
+
+    def __init__(self, model, init_loc_fn=init_to_median, init_scale=0.1):
+        if not init_scale > 0:
+            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
+        self._init_scale = init_scale
+        super().__init__(model, init_loc_fn=init_loc_fn)
+
+    def _setup_prototype(self, *args, **kwargs):
+        super()._setup_prototype(*args, **kwargs)
+        self.loc = nn.Parameter(self._init_loc())
+        self.diagonal = PyroParam(
+            self.loc.new_full((self.latent_dim,), 1 / self._init_scale),
+            constraints.independent(constraints.positive, 1),
+        )
+        self.off_diagonal = nn.Parameter(self.loc.new_zeros(self.latent_dim - 1))
+
+    def get_posterior(self, *args, **kwargs):
+        return MarkovNormal(self.loc, self.diagonal, self.off_diagonal)
+
+    def _loc_scale(self, *args, **kwargs):
+        return self.loc, self.get_posterior().variance.sqrt()
+
+
+def guide(twin):
+    return AutoMarkovNormal(twin.model)
+
+
+def sites(parameters):
+    """The guide's param sites for the family's parameters."""
+    return {
+        "loc": parameters["location"],
+        "diagonal": parameters["diagonal"],
+        "off_diagonal": parameters["off_diagonal"],
+    }
+
+
+def parameters(sites):
+    """The family's parameters from the guide's param sites."""
+    return {"location": sites["loc"], "diagonal": sites["diagonal"], "off_diagonal": sites["off_diagonal"]}
