@@ -1,0 +1,102 @@
+"""Pyro guides as smooth functions of standard normal draws.
+
+`BaseDraws` gives a guide's sample sites their values from rows of draws instead of from the random number generator.
+Fixed draws turn the ELBO into an ordinary smooth function of the guide's parameters.
+"""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+
+from compare.fits.quantiles import beta_quantile
+
+__all__ = ["BaseDraws", "Held", "columns"]
+
+
+class BaseDraws(Messenger):
+    """Feed draws, shape (rows, columns), to a guide's latent sites inside a particle plate, in the order they come.
+
+    ``nesting`` is the number of plate dimensions between the particles and the events. ``values`` holds what the fed
+    sites became, ``latents`` what the model's sites became.
+    """
+
+    def __init__(self, draws, nesting):
+        super().__init__()
+        self.draws, self.nesting, self.used, self.values, self.latents = draws, nesting, 0, {}, {}
+
+    def _pyro_sample(self, message):
+        if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
+            return
+        size = columns(message["fn"], self.nesting)
+        message["value"] = from_base(message["fn"], self.draws[:, self.used : self.used + size], self.nesting)
+        message["done"] = True
+        self.values[message["name"]] = message["value"]
+        self.used += size
+
+    def _pyro_post_sample(self, message):
+        if not message["is_observed"] and not message["infer"].get("is_auxiliary"):
+            self.latents[message["name"]] = message["value"]
+
+
+class Held(Messenger):
+    """Hold latent sites at given values, still as latent sites."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, message):
+        if message["name"] in self.values:
+            message["value"], message["done"] = self.values[message["name"]], True
+
+
+def columns(fn, nesting):
+    """How many standard normals one value of the distribution is made of, particles not counted."""
+    batch = fn.batch_shape[-nesting:] if nesting else ()
+    return math.prod(batch) * math.prod(fn.event_shape)
+
+
+def from_base(fn, eps, nesting):
+    """The values of the distribution that rows of standard normals, shape (rows, columns), stand for."""
+    batch = fn.batch_shape[-nesting:] if nesting else torch.Size()
+    batch = torch.Size((1,) * (nesting - len(batch))) + batch
+    return transform(fn, eps.reshape(eps.shape[:1] + batch + fn.event_shape))
+
+
+def transform(fn, eps):
+    if hasattr(fn, "from_base"):
+        return fn.from_base(eps)
+    if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+        return transform(fn.base_dist, eps)
+    if isinstance(fn, dist.TransformedDistribution):
+        value = transform(fn.base_dist, eps)
+        for part in fn.transforms:
+            value = part(value)
+        return value
+    if isinstance(fn, dist.Normal):
+        return fn.loc + fn.scale * eps
+    if isinstance(fn, dist.MultivariateNormal):
+        return fn.loc + (fn.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+    if isinstance(fn, dist.Beta):
+        return BetaFromBase.apply(fn.concentration1, fn.concentration0, eps)
+    raise NotImplementedError(
+        f"a guide with a {type(fn).__name__} site cannot be fed fixed draws; give its distribution a method "
+        "from_base(eps), or fit it with --optimiser adam"
+    )
+
+
+class BetaFromBase(torch.autograd.Function):
+    """The Beta(a, b) value with the rank that eps has among standard normals; the draws are constants."""
+
+    @staticmethod
+    def forward(context, a, b, eps):
+        value, slope_a, slope_b = map(torch.from_numpy, beta_quantile(a.numpy(), b.numpy(), eps.numpy()))
+        context.save_for_backward(a, b, slope_a, slope_b)
+        return value
+
+    @staticmethod
+    def backward(context, gradient):
+        a, b, slope_a, slope_b = context.saved_tensors
+        return (gradient * slope_a / a).sum_to_size(a.shape), (gradient * slope_b / b).sum_to_size(b.shape), None

@@ -1,0 +1,57 @@
+"""Standard normal draws to feed a guide, made to be worth more than their number.
+
+Two designs, both antithetic:
+
+- `fresh`: every row is exactly N(0, I), so an average over rows is unbiased. Across the rows of a block the columns
+  carry the signs of a Hadamard matrix, so products of two different coordinates cancel exactly, for all pairs of
+  columns whose distance is not a multiple of the block; and the blocks are scrambled Sobol points. For judging a fit.
+- `matched`: one fixed set whose means are 0 and whose second moments are exactly 1 and 0, so that the ELBO of a
+  Gaussian guide against a Gaussian posterior comes out without error. For making a fit.
+
+Quasi-Monte Carlo for variational inference: Buchholz, Wenzel & Mandt 2018. Fixed draws: Giordano, Ingram &
+Broderick 2024; Burroni, Domke & Sheldon 2024.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import scipy.linalg
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+__all__ = ["fresh", "matched"]
+
+
+def normal_points(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Scrambled Sobol points as normals, shape (rows, columns); plain draws beyond Sobol's dimensions."""
+    if columns > 1000:
+        return rng.standard_normal((rows, columns))
+    with warnings.catch_warnings():  # a number of rows that is no power of two costs balance, not correctness
+        warnings.filterwarnings("ignore", message=".*balance properties.*")
+        uniform = qmc.Sobol(columns, rng=rng).random(rows)
+    return ndtri(np.clip(uniform, 1e-12, 1 - 1e-12))
+
+
+def fresh(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Unbiased draws, shape (rows, columns), rows a power of two: each row is N(0, I)."""
+    half = rows // 2
+    block = min(half, 1 << (min(columns, 64) - 1).bit_length()) if columns <= half else min(half, 8)
+    signs = scipy.linalg.hadamard(block)[:, rng.permutation(block)][:, np.arange(columns) % block]
+    magnitudes = normal_points(rng, half // block, columns)
+    points = (magnitudes[:, None, :] * signs[None, :, :]).reshape(half, columns)
+    return np.concatenate([points, -points])
+
+
+def matched(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Moment-matched draws, shape (rows, columns): means 0; second moments I where rows allow it, else ones."""
+    half = rows // 2
+    if columns > half:
+        points = fresh(rng, rows, columns)[:half]
+        points /= np.sqrt(np.mean(points**2, axis=0))
+    else:
+        points = normal_points(rng, half, columns)
+        factor = np.linalg.cholesky(points.T @ points / half)
+        points = scipy.linalg.solve_triangular(factor, points.T, lower=True).T
+    return np.concatenate([points, -points])

@@ -1,0 +1,42 @@
+"""Coordinates for a guide that comes with none: its own unconstrained parameters, whitened by their Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from guides.contract import Parameters
+
+__all__ = ["FreeCoordinates"]
+
+LARGEST = 100
+"""Parameters beyond which the Hessian is not formed, and the coordinates stay as they are."""
+
+
+class FreeCoordinates:
+    """flat = start + transform x."""
+
+    def __init__(self, start: np.ndarray, transform: np.ndarray | None = None) -> None:
+        self.begin, self.size = np.asarray(start, dtype=float), np.size(start)
+        self.transform = np.eye(self.size) if transform is None else transform
+
+    def parameters(self, x: np.ndarray) -> Parameters:
+        return {"flat": self.begin + self.transform @ x}
+
+    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        return self.transform.T @ gradient["flat"]
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        return np.linalg.solve(self.transform, parameters["flat"] - self.begin)
+
+    def whitened(self, x: np.ndarray, gradient: Callable[[np.ndarray], np.ndarray]) -> FreeCoordinates:
+        """Coordinates around x in which the Hessian, by differences of the gradient, is the identity."""
+        here = self.parameters(x)["flat"]
+        if self.size > LARGEST:
+            return FreeCoordinates(here, self.transform)
+        step = 1e-4
+        hessian = np.stack([(gradient(x + step * e) - gradient(x - step * e)) / (2 * step) for e in np.eye(self.size)])
+        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+        values = np.maximum(np.abs(values), 1e-10 * np.abs(values).max())
+        return FreeCoordinates(here, self.transform @ (vectors / np.sqrt(values)))

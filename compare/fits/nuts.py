@@ -1,0 +1,89 @@
+"""When a NUTS run may stop, and what every NUTS fit carries: the same rules for both libraries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import arviz_stats
+import numpy as np
+import xarray as xr
+
+from compare.fits import Job
+from compare.fits.options import Options
+from compare.fits.protocol import Density
+from compare.fits.tree import CHAINS, build, keep
+
+__all__ = ["BLOCK", "OutOfBudget", "run_until_enough"]
+
+TAIL = (0.05, 0.95)
+
+BLOCK = 500
+"""Draws a chain makes before the targets are looked at."""
+
+Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
+
+
+class OutOfBudget(TimeoutError):
+    """The budget ended before the first draw."""
+
+    def __init__(self, budget: float) -> None:
+        super().__init__(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
+
+
+def run_until_enough(
+    job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
+) -> tuple[xr.DataTree, int]:
+    """Collect blocks of draws until ESS (bulk and tail) and R-hat of everything meet their targets, or the budget ends.
+
+    ``block()`` returns latents and statistics of shape (chain, draw, ...) in the constrained space; ``deadline`` is
+    when the budget ends, on the performance counter.
+    """
+    options = job.options or Options()
+    blocks: list[Block] = []
+    while True:
+        blocks.append(block())
+        posterior = {site: np.concatenate([latents[site] for latents, _ in blocks], axis=1) for site in blocks[0][0]}
+        r_hat, ess = worst(posterior)
+        reached = r_hat < options.r_hat and ess >= options.ess
+        if reached or time.perf_counter() > deadline:
+            break
+    stats = {name: np.concatenate([stats[name] for _, stats in blocks], axis=1) for name in blocks[0][1]}
+    draws = next(iter(posterior.values())).shape[1]
+    flat = {site: value.reshape(CHAINS * draws, *value.shape[2:]) for site, value in posterior.items()}
+    log_prior, log_likelihood = density(flat, data)
+    kept, labels = keep(flat, job.data)
+    stats["log_prior"] = log_prior.reshape(CHAINS, draws)
+    stats["log_joint"] = (log_prior + log_likelihood).reshape(CHAINS, draws)
+    posterior = {site: value.reshape(CHAINS, draws, *value.shape[1:]) for site, value in kept.items()}
+    reason = (
+        ""
+        if reached
+        else (
+            f"after {draws} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: below {options.r_hat:g}, "
+            f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
+        )
+    )
+    tree = build(posterior, stats, job.data.observed(), labels)
+    tree.attrs.update(targets_met=int(reached), reason=reason, warmup=options.warmup)
+    return tree, int(stats["n_steps"].sum())
+
+
+def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """The largest R-hat, and the smallest of all bulk and tail ESS."""
+    r_hat, ess = 0.0, np.inf
+    for value in posterior.values():
+        flat = value.reshape(*value.shape[:2], -1)
+        for element in np.moveaxis(flat, -1, 0):
+            r_hat = max(r_hat, float(arviz_stats.rhat(element, chain_axis=0, draw_axis=1)))
+            for kind in ("bulk", "tail"):
+                ess = min(
+                    ess,
+                    float(
+                        arviz_stats.ess(
+                            element, method=kind, prob=TAIL if kind == "tail" else None, chain_axis=0, draw_axis=1
+                        )
+                    ),
+                )
+    return r_hat, ess

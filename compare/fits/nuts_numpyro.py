@@ -1,0 +1,89 @@
+"""NUTS in NumPyro: the library's kernel on four vectorised chains, compiled once for warm-up and sampling."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from importlib import import_module
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from numpyro.infer import NUTS
+
+from compare.fits import Job, fit_seed
+from compare.fits.nuts import BLOCK, OutOfBudget, run_until_enough
+from compare.fits.objective_numpyro import ONCE, density, split_arguments
+from compare.fits.options import Options
+from compare.fits.protocol import bind
+from compare.fits.tree import CHAINS
+
+__all__ = ["fit"]
+
+STRIDE = 100
+"""Transitions between two looks at the clock."""
+
+
+class Sampler:
+    """Compiled chains of one model; data sets of the same shape share them."""
+
+    def __init__(self, model: str, static: tuple) -> None:
+        self.kernel = NUTS(bind(import_module(f"models.{model}.in_numpyro"), dict(static)).model)
+        self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
+        self.advance = jax.jit(self._advance)
+
+    def _initialise(self, key, warmup, data):
+        return self.kernel.init(jax.random.split(key, CHAINS), warmup, None, (), data)
+
+    def _advance(self, state, count, data):
+        """``count`` transitions, at most STRIDE: the state, and what each recorded, shape (STRIDE, chain, ...)."""
+        constrain = jax.vmap(self.kernel.postprocess_fn((), data))
+
+        def record(state):
+            return constrain(state.z), (state.diverging, state.energy, state.num_steps)
+
+        def transition(number, carry):
+            state, kept = carry
+            state = self.kernel.sample(state, (), data)
+            return state, jax.tree.map(lambda kept, value: kept.at[number].set(value), kept, record(state))
+
+        kept = jax.tree.map(lambda value: jnp.zeros((STRIDE, *value.shape), value.dtype), record(state))
+        return jax.lax.fori_loop(0, count, transition, (state, kept))
+
+
+@lru_cache(maxsize=16)
+def sampler(model: str, static: tuple) -> Sampler:
+    return Sampler(model, static)
+
+
+def fit(job: Job) -> tuple[xr.DataTree, int]:
+    """Sample the job's model; the tree and the number of leapfrog steps."""
+    data, static = split_arguments(job.data.arguments())
+    options, sites = job.options or Options(), job.data.shapes()
+    chains = sampler(job.model, static)
+    deadline = time.perf_counter() + options.budget
+    state = chains.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
+    for done in range(0, options.warmup, STRIDE):
+        state, _ = chains.advance(state, min(STRIDE, options.warmup - done), data)
+        if time.perf_counter() > deadline:
+            raise OutOfBudget(options.budget)
+
+    def block():
+        nonlocal state
+        pieces = []
+        for _ in range(0, BLOCK, STRIDE):
+            state, kept = chains.advance(state, STRIDE, data)
+            pieces.append(jax.tree.map(np.asarray, kept))
+            if time.perf_counter() > deadline:
+                break
+        latents, (diverging, energy, steps) = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
+        stats = {
+            "diverging": diverging,
+            "energy": energy,
+            "n_steps": steps,
+            "tree_depth": np.ceil(np.log2(steps + 1)).astype(int),
+        }
+        return {name: latents[name] for name in sites}, stats
+
+    return run_until_enough(job, block, density(job.model, static), data, deadline)

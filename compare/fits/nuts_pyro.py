@@ -1,0 +1,160 @@
+"""NUTS in Pyro: four chains, each in a process of its own where processes can be forked, else one after another."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Generator
+from importlib import import_module
+
+import numpy as np
+import pyro
+import torch
+import xarray as xr
+from pyro.infer import NUTS
+from pyro.infer.mcmc.util import initialize_model
+
+from compare.fits import Job, fit_seed
+from compare.fits.nuts import BLOCK, OutOfBudget, run_until_enough
+from compare.fits.objective_pyro import density, split_arguments
+from compare.fits.options import Options
+from compare.fits.protocol import bind
+from compare.fits.tree import CHAINS
+
+__all__ = ["fit"]
+
+
+class RecordingNUTS(NUTS):
+    """The library's NUTS, which also keeps the energy and the leapfrog steps of each transition."""
+
+    def _build_basetree(self, z, r, z_grads, log_slice, direction, energy_current):
+        self.steps, self.energy = self.steps + 1, float(energy_current)
+        return super()._build_basetree(z, r, z_grads, log_slice, direction, energy_current)
+
+    def sample(self, params):
+        self.steps, before = 0, len(self._divergences)
+        value = super().sample(params)
+        self.record = (len(self._divergences) > before, self.energy, self.steps)
+        return value
+
+
+def compiled(model, data, warmup: int) -> RecordingNUTS:
+    """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
+    kernel = RecordingNUTS(model, jit_compile=True, ignore_jit_warnings=True)
+    kernel.setup(warmup, **data)
+    _, potential, _, _ = initialize_model(model, model_kwargs=data)
+    for scale in (1.0, -1.0, 0.3):
+        point = {name: value + scale for name, value in kernel.initial_params.items()}
+        if not torch.allclose(potential(point), kernel.potential_fn(point), rtol=1e-9, equal_nan=True):
+            kernel = RecordingNUTS(model)
+            kernel.setup(warmup, **data)
+            break
+    return kernel
+
+
+def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -> Generator:
+    """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
+
+    Raises:
+        OutOfBudget: the deadline passed during the warm-up.
+    """
+    parent = os.getppid()
+    torch.set_num_threads(1)
+    pyro.set_rng_seed(seed)
+    with pyro.validation_enabled(False):
+        kernel = compiled(model, data, warmup)
+        params = kernel.initial_params
+        for _ in range(warmup):
+            params = kernel.sample(params)
+            if time.perf_counter() > deadline:
+                raise OutOfBudget(budget)
+        while True:
+            draws, records = [], []
+            for number in range(BLOCK):
+                if number >= 10 and (time.perf_counter() > deadline or os.getppid() != parent):
+                    break
+                params = kernel.sample(params)
+                draws.append(params)
+                records.append(kernel.record)
+            latents = {
+                name: kernel.transforms[name].inv(torch.stack([draw[name] for draw in draws])).numpy()
+                if name in kernel.transforms
+                else torch.stack([draw[name] for draw in draws]).numpy()
+                for name in params
+            }
+            diverging, energy, steps = (np.array(column) for column in zip(*records, strict=True))
+            stats = {
+                "diverging": diverging,
+                "energy": energy,
+                "n_steps": steps,
+                "tree_depth": np.ceil(np.log2(steps + 1)).astype(int),
+            }
+            yield latents, stats
+
+
+def serve(connection, *arguments) -> None:
+    """Run a chain in a child process: a block for every message."""
+    blocks = chain(*arguments)
+    while connection.recv():
+        try:
+            connection.send(next(blocks))
+        except Exception as error:
+            connection.send(error)
+            return
+
+
+class Chains:
+    """The chains of one run, side by side where this process can be forked."""
+
+    def __init__(self, arguments: list[tuple]) -> None:
+        # Forking a process in which another library runs threads of its own may deadlock.
+        self.forked = sys.platform == "linux" and "jax" not in sys.modules
+        if not self.forked:
+            self.generators = [chain(*one) for one in arguments]
+            return
+        context = multiprocessing.get_context("fork")
+        self.connections, self.processes = [], []
+        for one in arguments:
+            here, there = context.Pipe()
+            process = context.Process(target=serve, args=(there, *one), daemon=True)
+            process.start()
+            self.connections.append(here)
+            self.processes.append(process)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.forked:
+            for process in self.processes:
+                process.terminate()
+                process.join()
+
+    def block(self):
+        if self.forked:
+            for connection in self.connections:
+                connection.send(True)
+            blocks = [connection.recv() for connection in self.connections]
+        else:
+            blocks = [next(generator) for generator in self.generators]
+        for one in blocks:
+            if isinstance(one, Exception):
+                raise one
+        shortest = min(len(stats["energy"]) for _, stats in blocks)  # at the deadline chains stop where they are
+        return tuple(
+            {name: np.stack([part[side][name][:shortest] for part in blocks]) for name in blocks[0][side]}
+            for side in (0, 1)
+        )
+
+
+def fit(job: Job) -> tuple[xr.DataTree, int]:
+    """Sample the job's model; the tree and the number of leapfrog steps."""
+    data, static = split_arguments(job.data.arguments())
+    model = bind(import_module(f"models.{job.model}.in_pyro"), dict(static)).model
+    options, seed = job.options or Options(), fit_seed(job) % 2**31
+    deadline = time.perf_counter() + options.budget
+    limits = (options.warmup, deadline, options.budget)
+    with Chains([(model, data, seed + number, *limits) for number in range(CHAINS)]) as chains:
+        return run_until_enough(job, chains.block, density(job.model, static), data, deadline)

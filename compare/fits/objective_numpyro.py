@@ -1,0 +1,218 @@
+"""What NumPyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws.
+
+Everything is compiled once for a model, a guide and the shapes of the data; seeds and data sets of the same shape
+share it (`prepare`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from importlib import import_module
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from jax.flatten_util import ravel_pytree
+from numpyro import handlers
+from numpyro.infer import SVI, Trace_ELBO
+from numpyro.infer.util import log_density
+
+import guides
+from compare.fits.base_numpyro import BaseDraws, columns
+from compare.fits.protocol import DENSE, Evaluation, bind
+
+__all__ = ["ONCE", "Density", "Objective", "density", "prepare", "split_arguments"]
+
+ONCE = {"xla_backend_optimization_level": 0}
+"""Compiler options for what runs once or twice: compiling it must not take longer than running it."""
+
+CHUNK = 1024
+"""Points a density is evaluated at in one go: one shape, one compilation."""
+
+numpyro.enable_x64()
+
+
+def split_arguments(arguments):
+    """The arguments that are data (traced), and those that shape the program (static: counts, flags, words)."""
+    traced = {
+        name: jnp.asarray(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
+    }
+    static = tuple(sorted((name, value) for name, value in arguments.items() if name not in traced))
+    return traced, static
+
+
+@lru_cache(maxsize=64)
+def prepare(model, family, static):
+    """The compiled objective of a model of the catalogue and a family, for these static arguments."""
+    objective = Objective(import_module(f"models.{model}.in_numpyro"), guides.load(family, "numpyro"), static)
+    if hasattr(
+        objective.family, "sites"
+    ):  # the log joint and the start are the same for every family: compile them once
+        objective.lender = _lenders.setdefault((model, static), objective)
+    return objective
+
+
+_lenders: dict = {}
+
+
+@lru_cache(maxsize=64)
+def density(model, static):
+    """The compiled densities of a model of the catalogue, for these static arguments."""
+    return Density(import_module(f"models.{model}.in_numpyro"), static)
+
+
+class Density:
+    """The model's log densities at given latents, in its own constrained space."""
+
+    def __init__(self, twin, static=()):
+        self.model = partial(twin.model, **dict(static))
+        self.compiled = jax.jit(jax.vmap(self.terms, in_axes=(0, None)))
+
+    def terms(self, latents, data):
+        """log p(z) and log p(x | z) of one point."""
+        joint, trace = log_density(self.model, (), data, latents)
+        prior = sum(jnp.sum(trace[site]["fn"].log_prob(trace[site]["value"])) for site in latents)
+        return prior, joint - prior
+
+    def __call__(self, latents, data):
+        """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
+        count = len(next(iter(latents.values())))
+        pieces = []
+        for begin in range(0, count, CHUNK):
+            rows = np.minimum(np.arange(begin, begin + CHUNK), count - 1)
+            pieces.append(self.compiled({name: value[rows] for name, value in latents.items()}, data))
+        return tuple(np.concatenate([np.asarray(piece[term]) for piece in pieces])[:count] for term in (0, 1))
+
+
+class Objective:
+    """-ELBO of a guide as a function of its family's parameters and of base draws."""
+
+    def __init__(self, twin, family, static=()):
+        twin = bind(twin, dict(static))
+        self.model, self.guide, self.family = twin.model, family.guide(twin), family
+        self.svi = SVI(self.model, self.guide, numpyro.optim.Adam(0.01), Trace_ELBO())
+        self.lender = self
+        self.initialise = jax.jit(self._initialise, compiler_options=ONCE)
+        self.canonical = jax.jit(self._canonical, compiler_options=ONCE)
+        gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
+        self.evaluate_compiled = jax.jit(gradients)
+        self.joint_compiled = jax.jit(jax.value_and_grad(self._log_joint))
+        self.precision_compiled = jax.jit(self._precision, compiler_options=ONCE)
+
+    def _initialise(self, key, data):
+        """The guide's own starting values. Compiled as one: op by op it would take seconds."""
+        state = self.svi.init(key, **data)
+        prototype = getattr(self.guide, "prototype_trace", None) or {}
+        sites = {name: (site["fn"], site["value"]) for name, site in prototype.items() if site["type"] == "sample"}
+        first = {name: value for name, value in vars(self.guide).items() if name in ("_init_locs", "_init_latent")}
+        return self.svi.optim.get_params(state.optim_state), (sites, first)
+
+    def start(self, seed, data):
+        """The family's parameters that the guide starts from."""
+        if self.lender is not self:
+            return {"location": self.lender.start(seed, data)["location"]} | self._spread(data)
+        unconstrained, (sites, first) = self.initialise(jax.random.key(seed), data)
+        for name, (fn, value) in sites.items():  # what the guide keeps of the compiled run must be values
+            self.guide.prototype_trace[name].update(fn=fn, value=value)
+        vars(self.guide).update(first)
+        start = jax.tree.map(np.asarray, self.canonical(unconstrained))
+        self.rest = {name: value for name, value in start.items() if name != "location"}
+        return start
+
+    def _spread(self, data):
+        """The starting parameters but the location, around another guide's location and with its look at the model."""
+        if not hasattr(self, "rest"):
+            known = vars(self.lender.guide)
+            vars(self.guide).update(
+                {name: value for name, value in known.items() if vars(self.guide).get(name) is None}
+            )
+            unconstrained, _ = self.initialise(jax.random.key(0), data)
+            start = jax.tree.map(np.asarray, self.canonical(unconstrained))
+            self.rest = {name: value for name, value in start.items() if name != "location"}
+        return self.rest
+
+    def _canonical(self, unconstrained):
+        """The family's parameters from the guide's unconstrained ones."""
+        if hasattr(self.family, "parameters"):
+            return self.family.parameters(self.svi.constrain_fn(unconstrained))
+        flat, self.unravel = ravel_pytree(unconstrained)
+        return {"flat": flat}
+
+    def adam(self, seed, data, steps, learning_rate):
+        """The library's usual way: SVI.run with Adam and one draw a step. Parameters and losses."""
+        self.start(seed, data)
+        svi = SVI(self.model, self.guide, numpyro.optim.Adam(learning_rate), Trace_ELBO())
+        result = svi.run(jax.random.key(seed), steps, **data, progress_bar=False)
+        parameters = self.canonical(svi.optim.get_params(result.state.optim_state))
+        return jax.tree.map(np.asarray, parameters), np.asarray(result.losses)
+
+    def sites(self, parameters):
+        """The guide's param sites, constrained, for the family's parameters."""
+        if hasattr(self.family, "sites"):
+            return self.family.sites(parameters)
+        return self.svi.constrain_fn(self.unravel(parameters["flat"]))
+
+    def dimension(self, parameters, data):
+        """How many standard normals one draw from the guide takes."""
+
+        def shapes():
+            guide = handlers.substitute(handlers.seed(self.guide, 0), self.sites(parameters))
+            trace = handlers.trace(guide).get_trace(**data)
+            fed = (site["fn"] for site in trace.values() if site["type"] == "sample")
+            self._columns = sum(columns(fn) for fn in fed if not isinstance(fn, numpyro.distributions.Delta))
+
+        jax.eval_shape(shapes)
+        return self._columns
+
+    def _particle(self, path, density, eps, data):
+        """log q(z) - log p(x, z) by the library's ELBO, z made of eps along ``path``, q with parameters ``density``."""
+        fed = BaseDraws(handlers.substitute(handlers.seed(self.guide, 0), self.sites(path)), eps)
+        fed(**data)
+        held = handlers.substitute(self.guide, data=fed.values)
+        loss = self.svi.loss.loss(jax.random.key(0), self.sites(density), self.model, held, **data)
+        return loss, fed.latents
+
+    def _loss(self, path, density, draws, data):
+        losses, latents = jax.vmap(lambda eps: self._particle(path, density, eps, data))(draws)
+        return losses.mean(), (losses, latents)
+
+    def evaluate(self, parameters, draws, data):
+        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
+        (_, (losses, latents)), (path, score) = self.evaluate_compiled(parameters, parameters, draws, data)
+        path = {name: np.asarray(part) for name, part in path.items()}
+        return Evaluation(
+            log_ratio=-np.asarray(losses),
+            latents={name: np.asarray(value) for name, value in latents.items()},
+            path=path,
+            total={name: path[name] + np.asarray(part) for name, part in score.items()},
+        )
+
+    def _log_joint(self, location, rest, data):
+        """log p(x, z) in the unconstrained space at z = location, up to a constant: a draw of eps = 0."""
+        parameters = {"location": location} | rest
+        return -self._particle(parameters, parameters, jnp.zeros(location.size), data)[0]
+
+    def _precision(self, location, rest, data):
+        gradient = jax.grad(self._log_joint)
+
+        def product(vector):
+            return -jax.jvp(lambda z: gradient(z, rest, data), (location,), (vector,))[1]
+
+        size = location.size
+        if size <= DENSE:
+            return jax.vmap(product)(jnp.eye(size))
+        # A tridiagonal precision from three products: each coordinate sees its neighbours in different probes.
+        index = jnp.arange(size)
+        probes = (index[None, :] % 3 == jnp.arange(3)[:, None]).astype(location.dtype)
+        products = jax.vmap(product)(probes)
+        return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
+
+    def log_joint(self, location, data):
+        """log p(x, z) at z = location in the unconstrained space, up to a constant, and its gradient, shape (d,)."""
+        value, gradient = self.lender.joint_compiled(location, self.lender.rest, data)
+        return float(value), np.asarray(gradient)
+
+    def precision(self, location, data):
+        """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
+        return np.asarray(self.lender.precision_compiled(location, self.lender.rest, data))

@@ -1,0 +1,247 @@
+"""What Pyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache, partial
+from importlib import import_module
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions import Delta
+from pyro.infer import SVI, Trace_ELBO
+
+import guides
+from compare.fits.base_pyro import BaseDraws, Held, columns
+from compare.fits.protocol import DENSE, Evaluation, bind
+
+__all__ = ["Density", "Objective", "density", "prepare", "split_arguments"]
+
+torch.set_default_dtype(torch.float64)
+
+
+def split_arguments(arguments):
+    """The arguments that are data (tensors), and those that shape the program (counts, flags, words)."""
+    data = {
+        name: torch.tensor(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
+    }
+    return data, tuple(sorted((name, value) for name, value in arguments.items() if name not in data))
+
+
+def prepare(model, family, static):
+    """The objective of a model of the catalogue and a family, for these static arguments."""
+    return Objective(import_module(f"models.{model}.in_pyro"), guides.load(family, "pyro"), static)
+
+
+@lru_cache(maxsize=64)
+def density(model, static):
+    """The densities of a model of the catalogue, for these static arguments."""
+    return Density(import_module(f"models.{model}.in_pyro"), static)
+
+
+def nesting(*traces):
+    """The number of plate dimensions in use."""
+    return max(
+        (-frame.dim for trace in traces for site in trace.nodes.values() if site["type"] == "sample"
+         for frame in site["cond_indep_stack"] if frame.vectorized),
+        default=0,
+    )  # fmt: skip
+
+
+def per_particle(site_log_prob, rows):
+    """A site's log probability summed to one number a particle, shape (rows,)."""
+    if site_log_prob.ndim and site_log_prob.shape[0] == rows:
+        return site_log_prob.reshape(rows, -1).sum(-1)
+    return site_log_prob.sum().expand(rows)
+
+
+class Density:
+    """The model's log densities at given latents, in its own constrained space."""
+
+    def __init__(self, twin, static=()):
+        self.model = partial(twin.model, **dict(static))
+
+    @torch.no_grad()
+    def __call__(self, latents, data):
+        """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
+        with pyro.validation_enabled(False):
+            deep = nesting(poutine.trace(self.model).get_trace(**data))
+            count = len(next(iter(latents.values())))
+            model = poutine.trace(self.model).get_trace(**data)
+            values = {
+                name: torch.as_tensor(value).reshape(
+                    (count, *(1,) * (deep - len(model.nodes[name]["fn"].batch_shape)), *np.shape(value)[1:])
+                )
+                for name, value in latents.items()
+            }
+            with Held(values), pyro.plate("particles", count, dim=-1 - deep):
+                trace = poutine.trace(self.model).get_trace(**data)
+            trace.compute_log_prob()
+            prior, likelihood = torch.zeros(count), torch.zeros(count)
+            for name, site in trace.nodes.items():
+                if site["type"] == "sample" and "log_prob" in site:
+                    target = prior if name in latents else likelihood
+                    target += per_particle(site["log_prob"], count)
+        return prior.numpy(), likelihood.numpy()
+
+
+class ParticleELBO(Trace_ELBO):
+    """The library's ELBO, kept apart particle by particle."""
+
+    def log_ratios(self, model, guide, data):
+        """log p(x, z) - log q(z) of each particle, shape (num_particles,)."""
+        total = 0.0
+        for model_trace, guide_trace in self._get_traces(model, guide, (), data):
+            for trace, sign in ((model_trace, 1), (guide_trace, -1)):
+                for site in trace.nodes.values():
+                    if site["type"] == "sample" and "log_prob" in site:
+                        total = total + sign * per_particle(site["log_prob"], self.num_particles)
+        return total
+
+
+class Objective:
+    """-ELBO of a guide as a function of its family's parameters and of base draws."""
+
+    def __init__(self, twin, family, static=()):
+        self.twin, self.family = bind(twin, dict(static)), family
+        self.model = self.twin.model
+
+    def start(self, seed, data):
+        """The family's parameters that the guide starts from."""
+        pyro.clear_param_store()
+        pyro.set_rng_seed(seed)
+        self.guide = self.family.guide(self.twin)
+        with pyro.validation_enabled(False):
+            trace = poutine.trace(self.guide).get_trace(**data)
+            self.nesting = nesting(trace, poutine.trace(self.model).get_trace(**data))
+        self.svi = SVI(self.model, self.guide, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO())
+        self.names = {name.rpartition(".")[2]: name for name in trace.param_nodes}
+        params = {short: trace.nodes[name]["value"].detach() for short, name in self.names.items()}
+        store = pyro.get_param_store()
+        if not hasattr(self.family, "parameters"):
+            self.transforms = {name: torch.distributions.transform_to(store._constraints[name]) for name in params}
+            self.shapes = {name: value.shape for name, value in params.items()}
+        start = self._canonical(params)
+        self.rest = {name: torch.as_tensor(value) for name, value in start.items() if name != "location"}
+        return start
+
+    def sites(self, parameters):
+        """The guide's param sites, constrained, for the family's parameters."""
+        if hasattr(self.family, "sites"):
+            return {self.names[name]: value for name, value in self.family.sites(parameters).items()}
+        pieces = parameters["flat"].split([math.prod(shape) for shape in self.shapes.values()])
+        return {
+            name: self.transforms[name](piece.reshape(shape))
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
+
+    def adam(self, seed, data, steps, learning_rate):
+        """The library's usual way: SVI's own steps with Adam and one draw each. Parameters and losses."""
+        self.start(seed, data)
+        svi = SVI(self.model, self.guide, pyro.optim.Adam({"lr": learning_rate}), Trace_ELBO())
+        with pyro.validation_enabled(False):
+            losses = [svi.step(**data) for _ in range(steps)]
+            trace = poutine.trace(self.guide).get_trace(**data)
+        params = {short: trace.nodes[name]["value"].detach() for short, name in self.names.items()}
+        return self._canonical(params), np.asarray(losses)
+
+    def _canonical(self, params):
+        """The family's parameters from the guide's param sites, by short name."""
+        if hasattr(self.family, "parameters"):
+            canonical = self.family.parameters(params)
+        else:
+            canonical = {
+                "flat": torch.cat([self.transforms[name].inv(params[name]).reshape(-1) for name in self.shapes])
+            }
+        return {name: value.numpy().copy() for name, value in canonical.items()}
+
+    def _guide_at(self, parameters):
+        """The guide with its param sites at the family's parameters."""
+        sites, guide = self.sites(parameters), self.guide
+        if isinstance(guide, torch.nn.Module):  # a module's unconstrained parameters do not listen to handlers
+            own = {name: sites[self.names[name]] for name, _ in guide.named_parameters() if name in self.names}
+            guide = partial(_call, guide, own)
+        return poutine.substitute(guide, data=sites)
+
+    def dimension(self, parameters, data):
+        """How many standard normals one draw from the guide takes."""
+        with pyro.validation_enabled(False):
+            trace = poutine.trace(self.guide).get_trace(**data)
+        return sum(
+            columns(site["fn"], self.nesting)
+            for site in trace.nodes.values()
+            if site["type"] == "sample" and not isinstance(site["fn"], Delta)
+        )
+
+    def _log_ratios(self, path, density, draws, data):
+        """log p(x, z) - log q(z), z made of the draws along ``path``, q with parameters ``density``; and z."""
+        count = len(draws)
+        fed = BaseDraws(draws, self.nesting)
+        with pyro.plate("num_particles_vectorized", count, dim=-1 - self.nesting):
+            with fed:
+                self._guide_at(path)(**data)
+        elbo = ParticleELBO(num_particles=count, vectorize_particles=True, max_plate_nesting=self.nesting)
+        return elbo.log_ratios(self.model, Held(fed.values)(self._guide_at(density)), data), fed.latents
+
+    def evaluate(self, parameters, draws, data):
+        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
+        with pyro.validation_enabled(False):
+            path, density = (
+                {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()} for _ in range(2)
+            )
+            log_ratio, latents = self._log_ratios(path, density, torch.as_tensor(draws), data)
+            leaves = [*path.values(), *density.values()]
+            gradients = torch.autograd.grad(-log_ratio.mean(), leaves, allow_unused=True)
+        gradients = [
+            np.zeros(leaf.shape) if g is None else g.numpy() for leaf, g in zip(leaves, gradients, strict=True)
+        ]
+        along = dict(zip(path, gradients, strict=False))
+        return Evaluation(
+            log_ratio=log_ratio.detach().numpy(),
+            latents={
+                name: value.detach()
+                .numpy()
+                .reshape(len(draws), *value.shape[1 + self.nesting :] if self.nesting else value.shape[1:])
+                for name, value in latents.items()
+            },
+            path=along,
+            total={name: along[name] + part for name, part in zip(density, gradients[len(path) :], strict=True)},
+        )
+
+    def _rows_of_location(self, location, count):
+        """A location repeated in ``count`` rows, each free to move by itself, and the parameters that hold them."""
+        location = torch.as_tensor(location)
+        rows = location.expand((count, *(1,) * self.nesting, *location.shape)).clone().requires_grad_()
+        return rows, {"location": rows} | self.rest
+
+    def log_joint(self, location, data):
+        """log p(x, z) at z = location in the unconstrained space, up to a constant, and its gradient, shape (d,)."""
+        with pyro.validation_enabled(False):
+            rows, point = self._rows_of_location(location, 1)
+            value, _ = self._log_ratios(point, point, torch.zeros(1, rows.shape[-1]), data)
+            (gradient,) = torch.autograd.grad(value.sum(), rows)
+        return float(value.detach().sum()), gradient.reshape(-1).numpy()
+
+    def precision(self, location, data):
+        """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
+        size = location.size
+        probes = torch.eye(size) if size <= DENSE else (torch.arange(size) % 3 == torch.arange(3)[:, None]).double()
+        with pyro.validation_enabled(False):
+            rows, point = self._rows_of_location(location, len(probes))
+            value, _ = self._log_ratios(point, point, torch.zeros(len(probes), size), data)
+            (gradient,) = torch.autograd.grad(value.sum(), rows, create_graph=True)
+            gradient = gradient.reshape(len(probes), size)
+            if not gradient.requires_grad:
+                return np.zeros((size, size))
+            (products,) = torch.autograd.grad((gradient * probes).sum(), rows)
+        products = -products.reshape(len(probes), size).numpy()
+        if size <= DENSE:
+            return products
+        index = np.arange(size)
+        return np.stack([products[index % 3, index], np.append(products[index[1:] % 3, index[:-1]], 0.0)])
+
+
+def _call(module, parameters, **data):
+    return torch.func.functional_call(module, parameters, (), data)

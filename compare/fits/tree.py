@@ -1,0 +1,60 @@
+"""The tree that every fit ends in: ArviZ's schema, dimensions (chain, draw)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import arviz_base
+import numpy as np
+import xarray as xr
+
+__all__ = ["CHAINS", "LONG", "build", "keep", "split"]
+
+LONG = 1000
+"""Elements of a site beyond which a tree keeps the reported ones only."""
+
+CHAINS = 4
+"""Independent draws are dealt to this many chains, so that one schema and one set of diagnostics serves all fits."""
+
+
+def split(draws: Mapping[str, np.ndarray], chains: int = CHAINS) -> dict[str, np.ndarray]:
+    """Independent draws, shape (count, ...), as (chains, count / chains, ...)."""
+    return {name: np.reshape(value, (chains, -1, *np.shape(value)[1:])) for name, value in draws.items()}
+
+
+def build(
+    posterior: Mapping[str, np.ndarray],
+    sample_stats: Mapping[str, np.ndarray],
+    observed: Mapping[str, np.ndarray],
+    coordinates: Mapping[str, np.ndarray] | None = None,
+    optimisation: Mapping[str, np.ndarray] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> xr.DataTree:
+    """A tree from arrays of shape (chain, draw, ...).
+
+    ``coordinates`` gives ``SITE_dim_0`` its labels where only some elements of a long site are kept.
+    ``optimisation`` holds arrays over the steps, ``attributes`` what is to be said of the optimisation as a whole.
+    """
+    groups = {"posterior": dict(posterior), "sample_stats": dict(sample_stats), "observed_data": dict(observed)}
+    tree = arviz_base.from_dict(groups, coords=dict(coordinates or {}))
+    if optimisation is not None:
+        steps = {name: ("step", np.asarray(value)) for name, value in optimisation.items()}
+        tree["optimisation"] = xr.DataTree(xr.Dataset(steps, attrs=dict(attributes or {})))
+    return tree
+
+
+def keep(latents: Mapping[str, np.ndarray], data: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What of the draws, shape (count, *site), goes into a tree: all, or of a long site the reported elements only.
+
+    Returns:
+        The draws and the labels of the kept elements (for `build`'s ``coordinates``).
+    """
+    kept, labels = {}, {}
+    for site, value in latents.items():
+        if value.ndim == 2 and value.shape[1] > LONG:
+            chosen = np.array([index[0] for name, index in data.reported() if name == site])
+            kept[site], labels[f"{site}_dim_0"] = value[:, chosen], chosen
+        else:
+            kept[site] = value
+    return kept, labels
