@@ -1,0 +1,210 @@
+"""The command line: ``python -m compare``, ``python -m compare coin --heads 7``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import models
+from models.contract import UnknownName, nearest
+
+__all__ = ["main"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status: 0 made, 1 could not be made, 2 bad arguments or data, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not arguments:
+            return catalogue()
+        if arguments[0] == "bench":
+            from compare.bench import main as bench
+
+            return bench(arguments[1:])
+        return compare_model(arguments)
+    except (ValueError, UnknownName) as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("compare: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        print(f"compare: the comparison could not be made: {error}", file=sys.stderr)
+        return 1
+
+
+def catalogue() -> int:
+    """One line a model."""
+    width = max(map(len, models.CATALOGUE))
+    for name, line in models.CATALOGUE.items():
+        print(f"{name:{width}}  {line}")
+    return 0
+
+
+def parser(name: str) -> Parser:
+    """The options of one model: its data first, then those that every comparison has."""
+    from compare.fits.options import Options
+
+    model = models.load(name)
+    build = Parser(prog=f"python -m compare {name}", description=model.title, allow_abbrev=False)
+    data = build.add_argument_group("the data")
+    for field in dataclasses.fields(model.data):
+        choices = field.metadata["choices"] or None
+        shown = f" (default {field.default})"
+        data.add_argument(
+            flag(field.name),
+            dest=f"data.{field.name}",
+            default=None,
+            choices=choices,
+            metavar=None if choices else field.name.upper(),
+            help=field.metadata["help"].replace("%", "%%") + shown,
+        )
+    which = build.add_argument_group("the fits")
+    which.add_argument("--libraries", default="numpyro,pyro", help="numpyro,pyro (default: both)")
+    which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(model.guides)})")
+    which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
+    which.add_argument("--seed", type=whole, default=0, help="everything random follows from it (default 0)")
+    default = Options()
+    which.add_argument("--optimiser", choices=("zoo", "adam"), default="zoo", help="adam: the libraries' usual way")
+    for option, kind, meaning in (
+        ("tolerance", positive, "nats of optimisation gap within which a guide counts as converged"),
+        ("budget", positive, "seconds a fit may take"),
+        ("steps", whole, "steps of --optimiser adam"),
+        ("learning_rate", positive, "learning rate of --optimiser adam"),
+        ("ess", positive, "effective sample size that NUTS goes on for, bulk and tail"),
+        ("cavi_tolerance", positive, "largest change at which coordinate ascent stops"),
+        ("sweeps", whole, "most sweeps of coordinate ascent"),
+    ):
+        shown = f"{meaning} (default {getattr(default, option):g})"
+        which.add_argument(flag(option), type=kind, default=getattr(default, option), help=shown)
+    which.add_argument("--cluster", default=None, help="address of a Dask scheduler to run the fits on")
+    output = build.add_argument_group("the output")
+    output.add_argument("--out", default=None, help=f"folder for the files (default out/{name})")
+    output.add_argument(
+        "--format", choices=("text", "json"), default="text", help="json: the summary on standard output"
+    )
+    return build
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def whole(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
+    return value
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+    return value
+
+
+def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
+    """The model, its data and the options; raises ValueError with one line."""
+    name = arguments[0]
+    if name.startswith("-") and name not in ("-h", "--help"):
+        raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
+    if name in ("-h", "--help"):
+        print("usage: python -m compare [MODEL [options]] | bench [MODEL ...]\n\nmodels:")
+        catalogue()
+        print("\npython -m compare MODEL --help lists a model's options.")
+        raise SystemExit(0)
+    if name not in models.CATALOGUE:
+        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'bench'])}")
+    build = parser(name)
+    options, unknown = build.parse_known_args(arguments[1:])
+    if unknown:
+        known = [text for action in build._actions for text in action.option_strings]
+        raise ValueError(f"no option {unknown[0]!r}; {nearest(unknown[0], known)}")
+    model = models.load(name)
+    given = {}
+    for field in dataclasses.fields(model.data):
+        text = getattr(options, f"data.{field.name}")
+        if text is not None:
+            try:
+                given[field.name] = field.metadata["parse"](text)
+            except ValueError as error:
+                raise ValueError(f"{flag(field.name)}: {error}") from None
+    return model, model.data(**given), options
+
+
+def writable(folder: Path) -> None:
+    """Make sure the folder can be written before any work is done; leaves nothing behind.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    nearest_folder = folder
+    while not nearest_folder.exists() and nearest_folder != nearest_folder.parent:
+        nearest_folder = nearest_folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest_folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"--out {folder}: cannot be written ({error.strerror}); name a folder that can") from None
+
+
+def compare_model(arguments: Sequence[str]) -> int:
+    """Compare one model and show what was found."""
+    model, data, given = parse(arguments)
+    from compare.fits.options import Options
+    from compare.plan import plan
+
+    names = {field.name for field in dataclasses.fields(Options)}
+    options = Options(**{name: value for name, value in vars(given).items() if name in names})
+    libraries = split(given.libraries, "--libraries")
+    families = split(given.guides, "--guides") if given.guides is not None else None
+    plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
+    folder = Path(given.out or Path("out") / model.name)
+    writable(folder)
+    from compare import progress, run
+
+    with progress.show() as tell:
+        comparison = run.compare(
+            model, data, libraries, families, not given.no_nuts, options, given.seed, given.cluster, tell
+        )
+        tell("writing the report")
+        from compare import report
+
+        paths = report.write(comparison, folder)
+    report.show(comparison, folder, paths, as_json=given.format == "json")
+    return 0
+
+
+def split(text: str, option: str) -> list[str]:
+    """A list of names from the command line."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"{option}: give at least one name")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

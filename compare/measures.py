@@ -1,0 +1,210 @@
+"""Fit and truth in, numbers out. Every Monte Carlo number comes with its standard error; all are library-free."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import arviz_stats
+import numpy as np
+import xarray as xr
+from arviz_stats.base import array_stats
+
+from compare.fits import Fit
+from models.contract import Best, Exact, element
+
+__all__ = ["blank", "measure"]
+
+Number = dict[str, float]
+
+LEDGER = (
+    "elbo",
+    "data_fit",
+    "complexity",
+    "evidence_gap",
+    "family_gap",
+    "amortisation_gap",
+    "optimisation_gap",
+)
+VARIABLE = ("mean", "sd", "q2.5", "median", "q97.5", "mcse_mean", "mcse_sd", "mean_error", "sd_ratio")
+DIAGNOSTICS = ("r_hat", "ess_bulk", "ess_tail", "divergences", "e_bfmi", "khat")
+
+
+def blank(fit: Fit) -> dict[str, Any]:
+    """The summary of a fit before anything is measured: every key, null where nothing is known."""
+    reported = [element(site, index) for site, index in fit.job.data.reported()]
+    return {
+        "library": fit.job.library,
+        "guide": fit.job.guide,
+        "method": fit.job.method,
+        "status": fit.status,
+        "reason": fit.reason,
+        "seconds": fit.seconds,
+        "gradients": fit.gradients,
+        "variables": {name: dict.fromkeys(VARIABLE) for name in reported},
+        "correlations": {},
+        "diagnostics": dict.fromkeys(DIAGNOSTICS),
+        "optimisation": None,
+        "ledger": dict.fromkeys(LEDGER),
+        "verdict": None,
+    }
+
+
+def measure(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Any]:
+    """The summary of one fit, but for its verdict."""
+    summary = blank(fit)
+    if fit.tree is None:
+        return summary
+    truth = {"mean": exact.mean(), "sd": exact.sd()}
+    reported = fit.job.data.reported()
+    independent = fit.job.method != "nuts"
+    summary["variables"] = {
+        element(site, index): variable(values(fit.tree, site, index), truth, site, index, independent)
+        for site, index in reported
+    }
+    if fit.job.method == "exact":
+        for site, index in reported:
+            summary["variables"][element(site, index)] |= {
+                "mean": float(truth["mean"][site][index]),
+                "sd": float(truth["sd"][site][index]),
+                "q2.5": float(exact.quantile(0.025)[site][index]),
+                "median": float(exact.quantile(0.5)[site][index]),
+                "q97.5": float(exact.quantile(0.975)[site][index]),
+                "mcse_mean": 0.0,
+                "mcse_sd": 0.0,
+                "mean_error": 0.0,
+                "sd_ratio": 1.0,
+            }
+    summary["correlations"] = correlations(fit, exact, independent)
+    summary["diagnostics"] = diagnostics(fit, reported)
+    summary["optimisation"] = optimisation(fit)
+    summary["ledger"] = ledger(fit, exact, best)
+    return summary
+
+
+def values(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> np.ndarray:
+    """The draws of one element, shape (chain, draw)."""
+    labels = {f"{site}_dim_{axis}": position for axis, position in enumerate(index)}
+    return tree["posterior"][site].sel(labels).values
+
+
+def standard_error(draws: np.ndarray, independent: bool) -> float:
+    """The standard error of the mean of draws, shape (chain, draw)."""
+    if independent:
+        return float(np.std(draws, ddof=1) / np.sqrt(draws.size))
+    return float(arviz_stats.mcse(draws, method="mean", chain_axis=0, draw_axis=1))
+
+
+def variable(
+    draws: np.ndarray, truth: dict[str, Any], site: str, index: tuple[int, ...], independent: bool
+) -> dict[str, float]:
+    """Moments and quantiles of one element, and their distance to the truth."""
+    true_mean, true_sd = float(truth["mean"][site][index]), float(truth["sd"][site][index])
+    mean, sd = float(draws.mean()), float(draws.std(ddof=1))
+    lower, median, upper = np.quantile(draws, [0.025, 0.5, 0.975])
+    # The delta method: sd is a smooth function of the mean of squared deviations.
+    spread = standard_error((draws - mean) ** 2, independent) / (2 * sd) if sd > 0 else 0.0
+    return {
+        "mean": mean,
+        "sd": sd,
+        "q2.5": float(lower),
+        "median": float(median),
+        "q97.5": float(upper),
+        "mcse_mean": standard_error(draws, independent),
+        "mcse_sd": spread,
+        "mean_error": (mean - true_mean) / true_sd,
+        "sd_ratio": sd / true_sd,
+    }
+
+
+def correlations(fit: Fit, exact: Exact, independent: bool) -> dict[str, dict[str, float]]:
+    """The correlations that the truth names, each with its error and the truth."""
+    names = {element(site, index): (site, index) for site, index in fit.job.data.reported()}
+    found = {}
+    for pair, truth in exact.correlations().items():
+        first, second = split_pair(pair, names)
+        if fit.job.method == "exact":
+            found[pair] = {"value": truth, "mcse": 0.0, "truth": truth}
+            continue
+        a, b = (values(fit.tree, *names[name]) for name in (first, second))
+        a, b = ((draws - draws.mean()) / draws.std() for draws in (a, b))
+        value = float((a * b).mean())
+        # The influence function of a correlation: a b - r (a^2 + b^2) / 2.
+        mcse = standard_error(a * b - value * (a**2 + b**2) / 2, independent)
+        found[pair] = {"value": value, "mcse": mcse, "truth": truth}
+    return found
+
+
+def split_pair(pair: str, names: dict[str, Any]) -> tuple[str, str]:
+    """``z[0],z[1]`` into its two elements; an index may hold a comma of its own."""
+    for cut in (position for position, letter in enumerate(pair) if letter == ","):
+        if pair[:cut] in names and pair[cut + 1 :] in names:
+            return pair[:cut], pair[cut + 1 :]
+    raise KeyError(f"the correlation {pair!r} names elements that are not reported")
+
+
+def diagnostics(fit: Fit, reported: list[tuple[str, tuple[int, ...]]]) -> dict[str, float | int | None]:
+    """Worst R-hat and ESS, divergences and E-BFMI of a Markov chain; Pareto k-hat of a guide; null elsewhere."""
+    found: dict[str, float | int | None] = dict.fromkeys(DIAGNOSTICS)
+    stats = fit.tree["sample_stats"]
+    if fit.job.method == "nuts":
+        draws = [values(fit.tree, site, index) for site, index in reported]
+        axes = {"chain_axis": 0, "draw_axis": 1}
+        found["r_hat"] = max(float(arviz_stats.rhat(one, **axes)) for one in draws)
+        found["ess_bulk"] = min(float(arviz_stats.ess(one, method="bulk", **axes)) for one in draws)
+        found["ess_tail"] = min(float(arviz_stats.ess(one, method="tail", prob=(0.05, 0.95), **axes)) for one in draws)
+        found["divergences"] = int(stats["diverging"].sum())
+        found["e_bfmi"] = float(np.min(arviz_stats.bfmi(stats["energy"].values)))
+    elif fit.job.method != "exact":
+        ratio = stats["log_joint"] - stats["log_guide"]
+        if float(ratio.std()) > 1e-9:  # with equal weights there is no tail to fit
+            with warnings.catch_warnings():  # a k-hat above 0.7 is reported, not warned of
+                warnings.simplefilter("ignore")
+                _, khat = array_stats.psislw(ratio.values.ravel())
+            found["khat"] = float(khat)
+    return found
+
+
+def optimisation(fit: Fit) -> dict[str, Any] | None:
+    """What the optimiser itself says of where it ended."""
+    if "optimisation" not in fit.tree:
+        return None
+    said = fit.tree["optimisation"].attrs
+    gap = float(said["gap"])
+    return {
+        "gap": {"value": gap, "mcse": float(said["gap_mcse"])} if np.isfinite(gap) else None,
+        "tolerance": float(said["tolerance"]),
+        "converged": bool(said["converged"]),
+        "steps": int(said.get("sweeps", fit.tree["optimisation"].sizes["step"] - 1)),
+        "reason": str(said["reason"]) or None,
+    }
+
+
+def ledger(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Number | None]:
+    """The ledger in nats. Both its equations hold to rounding: complexity and optimisation gap close them."""
+    entries: dict[str, Number | None] = dict.fromkeys(LEDGER)
+    if fit.job.method == "nuts":
+        return entries
+    stats = fit.tree["sample_stats"]
+    log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
+
+    def number(value: float, mcse: float = 0.0) -> Number:
+        return {"value": float(value), "mcse": float(mcse)}
+
+    fit_to_data = log_joint - log_prior
+    data_fit = number(fit_to_data.mean(), standard_error(fit_to_data, True))
+    if fit.job.method == "exact":
+        elbo = number(exact.log_evidence)
+    else:  # known better than from these draws: closed form, or draws designed for it
+        said = fit.tree["optimisation"].attrs
+        elbo = number(said["elbo"], said["elbo_mcse"])
+    # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
+    complexity = number(data_fit["value"] - elbo["value"], np.hypot(data_fit["mcse"], elbo["mcse"]))
+    evidence_gap = number(exact.log_evidence - elbo["value"], elbo["mcse"])
+    entries |= {"elbo": elbo, "data_fit": data_fit, "complexity": complexity, "evidence_gap": evidence_gap}
+    if fit.job.method == "exact":
+        return entries | {"family_gap": number(0), "optimisation_gap": number(0)}
+    if best is not None:
+        entries["family_gap"] = number(exact.log_evidence - best.elbo)
+        entries["optimisation_gap"] = number(best.elbo - elbo["value"], elbo["mcse"])
+    return entries

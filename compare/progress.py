@@ -1,0 +1,21 @@
+"""What is shown while the fits are made: on standard error, and only where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["show"]
+
+
+@contextmanager
+def show() -> Iterator[Callable[[str], None]]:
+    """A function to tell what has happened."""
+    if not sys.stderr.isatty():
+        yield lambda line: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("fitting ...") as status:
+        yield lambda line: status.update(f"fitting ... {line}")

@@ -1,0 +1,187 @@
+"""Numbers in, a word and a sentence out. All rules stand here, and `RULES` is what the README shows of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compare.fits.options import Options
+
+__all__ = ["RULES", "judge"]
+
+MEAN = 0.1
+SPREAD = 0.1
+ERRORS = 4
+E_BFMI = 0.3
+KHAT = 0.7
+
+RULES: tuple[tuple[str, str], ...] = (
+    ("exact", "the posterior itself, by the method and to the tolerance stated"),
+    ("skipped", "not attempted, for the reason given"),
+    ("failed", "attempted and ended in an error, which is given"),
+    (
+        "unreliable",
+        f"NUTS missed a target: R-hat (below 1.01), bulk and tail ESS (at least 400), divergences (none), "
+        f"E-BFMI (at least {E_BFMI})",
+    ),
+    (
+        "not converged",
+        "a guide whose estimated optimisation gap plus two of its errors exceeds the tolerance (0.01 nats); coordinate "
+        "ascent that ran out of sweeps, or whose ELBO is that far below the best of its family",
+    ),
+    (
+        "off",
+        f"some mean is wrong by more than {MEAN} posterior sd and {ERRORS} standard errors (NUTS: by more than "
+        f"{ERRORS} standard errors)",
+    ),
+    (
+        "narrow",
+        f"means right, but some sd is more than {SPREAD:.0%} and {ERRORS} standard errors below the truth (NUTS: more "
+        f"than {ERRORS} standard errors)",
+    ),
+    ("wide", "the same above the truth"),
+    ("agrees", "none of these: it may be used in the posterior's place for means, sds and intervals"),
+)
+"""Words and rules, in the order in which they are tried."""
+
+
+def judge(summary: dict[str, Any], options: Options, family_gaps: dict[str, float] | None = None) -> dict[str, str]:
+    """The verdict on one fit's summary.
+
+    ``family_gaps`` maps the families whose best member is known to log p(x) - ELBO(q*), in nats.
+    """
+    method = summary["method"]
+    if summary["status"] != "done":
+        return said(summary["status"], f"{summary['reason']}")
+    if method == "exact":
+        return said("exact", "The posterior itself; every other fit is measured against it.")
+    if method == "nuts":
+        return judge_chain(summary, options)
+    return judge_guide(summary, options, family_gaps or {})
+
+
+def said(word: str, sentence: str) -> dict[str, str]:
+    return {"word": word, "sentence": sentence[:1].upper() + sentence[1:]}
+
+
+def judge_chain(summary: dict[str, Any], options: Options) -> dict[str, str]:
+    found, complaints = summary["diagnostics"], []
+    ess = min(found["ess_bulk"], found["ess_tail"])
+    if not found["r_hat"] < options.r_hat:
+        complaints.append(f"R-hat is {found['r_hat']:.3f} (target: below {options.r_hat:g})")
+    if not ess >= options.ess:
+        complaints.append(f"ESS is {ess:.0f} (target: at least {options.ess:g})")
+    if found["divergences"]:
+        complaints.append(f"{found['divergences']} transitions diverged")
+    if not found["e_bfmi"] >= E_BFMI:
+        complaints.append(f"E-BFMI is {found['e_bfmi']:.2f} (target: at least {E_BFMI})")
+    if complaints:
+        late = f" Its budget was {options.budget:g} s." if not ess >= options.ess else ""
+        return said(
+            "unreliable",
+            f"{'; '.join(complaints)}.{late} Give it a larger --budget, or reparameterise the model before using it.",
+        )
+    trusted = f"R-hat {found['r_hat']:.3f}, ESS {ess:.0f}, no divergences"
+    mean, mean_at = worst(summary, lambda v, sd: abs(v["mean_error"]) * sd / v["mcse_mean"] if v["mcse_mean"] else 0)
+    spread, spread_at = worst(summary, lambda v, sd: abs(v["sd_ratio"] - 1) * sd / v["mcse_sd"] if v["mcse_sd"] else 0)
+    if mean > ERRORS:
+        return said("off", f"{trusted}, yet the mean of {mean_at} is {mean:.1f} standard errors from the truth.")
+    if spread > ERRORS:
+        ratio = summary["variables"][spread_at]["sd_ratio"]
+        return said(
+            "narrow" if ratio < 1 else "wide",
+            f"{trusted}, yet the sd of {spread_at} is {ratio:.3f} of the truth, {spread:.1f} standard errors away.",
+        )
+    return said(
+        "agrees",
+        f"NUTS may be trusted here ({trusted}): every mean and sd lies within {max(mean, spread):.1f} standard errors "
+        "of the truth.",
+    )
+
+
+def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str, float]) -> dict[str, str]:
+    variables, optimisation, ledger = summary["variables"], summary["optimisation"], summary["ledger"]
+    mean, mean_at = worst(summary, lambda v, sd: abs(v["mean_error"]))
+    shift = variables[mean_at]
+    error = ERRORS * shift["mcse_mean"] / true_sd(shift)
+    narrowest = min(variables, key=lambda name: variables[name]["sd_ratio"])
+    widest = max(variables, key=lambda name: variables[name]["sd_ratio"])
+    off = f"the mean of {mean_at} is off by {shift['mean_error']:+.2f} posterior sd" if mean > MEAN + error else None
+    arrived, arrival = arrive(summary, options)
+    if not arrived and not (off and summary["method"] == "coordinate_ascent" and optimisation["converged"]):
+        return said("not converged", arrival)
+    rest = f"family gap {ledger['family_gap']['value']:.2g} nats" if ledger["family_gap"] else "family gap not known"
+    richer = advice(summary, family_gaps)
+    if off:
+        if not arrived:
+            gap = ledger["optimisation_gap"]["value"]
+            return said(
+                "off",
+                f"{off}: the updates have settled, but {gap:.4f} nats below the best of the family; they are wrong.",
+            )
+        return said("off", f"{off}, though {arrival}: the family cannot hold this posterior ({rest}). {richer}")
+    for word, name, sign in (("narrow", narrowest, -1), ("wide", widest, 1)):
+        found = variables[name]
+        if sign * (found["sd_ratio"] - 1) > SPREAD + ERRORS * found["mcse_sd"] / true_sd(found):
+            return said(
+                word,
+                f"the sd of {name} is {found['sd_ratio']:.3f} of the truth while the means are right (worst "
+                f"{shift['mean_error']:+.2f} sd); {arrival}, so it is the family ({rest}). {richer}",
+            )
+    holds = "the family holds the posterior" if tiny(ledger["family_gap"]) else rest
+    low, high = variables[narrowest]["sd_ratio"], variables[widest]["sd_ratio"]
+    spread = f"{low:.3f}" if narrowest == widest else f"{low:.3f} to {high:.3f}"
+    khat = summary["diagnostics"]["khat"]
+    tails = f" Its tails are wrong (k-hat {khat:.2f}): do not reweight its draws." if khat and khat > KHAT else ""
+    return said(
+        "agrees",
+        f"{arrival}; {holds}; mean off by {shift['mean_error']:+.3f} sd at worst, sd {spread} of the truth.{tails}",
+    )
+
+
+def arrive(summary: dict[str, Any], options: Options) -> tuple[bool, str]:
+    """Whether the optimiser arrived, and the words for it."""
+    optimisation, known = summary["optimisation"], summary["ledger"]["optimisation_gap"]
+    if summary["method"] == "coordinate_ascent":
+        sweeps = f"{optimisation['steps']} sweeps"
+        if known is None:
+            return optimisation["converged"], f"coordinate ascent took {sweeps}"
+        gap = known["value"]
+        if gap <= options.tolerance and optimisation["converged"]:
+            return True, f"coordinate ascent arrived in {sweeps} ({max(gap, 0):.1g} nats short)"
+        ended = "every change became small" if optimisation["converged"] else f"it ran out of its {sweeps}"
+        return gap <= options.tolerance and optimisation["converged"], (
+            f"{ended} after {sweeps}, {gap:.3g} nats below the best of its family; allow more --sweeps"
+            if optimisation["converged"]
+            else f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
+        )
+    gap = optimisation["gap"]
+    if optimisation["converged"]:
+        return True, f"the optimiser arrived ({gap['value']:.1g} ± {gap['mcse']:.1g} nats short)"
+    hint = (
+        "give it a larger --budget" if options.optimiser == "zoo" else "take more --steps, or leave --optimiser at zoo"
+    )
+    return False, f"{optimisation['reason']}; {hint}."
+
+
+def advice(summary: dict[str, Any], family_gaps: dict[str, float]) -> str:
+    """Which families would come closer."""
+    own = family_gaps.get(
+        summary["guide"], summary["ledger"]["family_gap"] and summary["ledger"]["family_gap"]["value"]
+    )
+    closer = [name for name, gap in family_gaps.items() if own is not None and gap < own / 2 - 1e-9]
+    return f"Use {' or '.join(closer)}, or NUTS." if closer else "Use a richer family, or NUTS."
+
+
+def worst(summary: dict[str, Any], score: Any) -> tuple[float, str]:
+    """The largest score of a reported element, and its name."""
+    scores = {name: float(score(entry, true_sd(entry))) for name, entry in summary["variables"].items()}
+    name = max(scores, key=scores.__getitem__)
+    return scores[name], name
+
+
+def true_sd(entry: dict[str, float]) -> float:
+    return entry["sd"] / entry["sd_ratio"] if entry["sd_ratio"] else float("inf")
+
+
+def tiny(number: dict[str, float] | None) -> bool:
+    return number is not None and number["value"] < 1e-6
