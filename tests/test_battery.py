@@ -1,0 +1,133 @@
+"""What every model of the catalogue must pass. A model is tested by being listed."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+
+import numpy as np
+import pytest
+from conftest import side
+
+import guides
+import models
+from compare.fits.draws import fresh
+from compare.fits.protocol import DENSE
+from models.contract import element
+
+CASES = [
+    pytest.param(name, data, id=f"{name}-{number}")
+    for name in models.CATALOGUE
+    for number, data in enumerate((models.load(name).data(), *models.load(name).cases))
+]
+FAMILIES = [
+    pytest.param(name, data, family, id=f"{name}-{number}-{family}")
+    for name in models.CATALOGUE
+    for number, data in enumerate((models.load(name).data(), *models.load(name).cases))
+    for family in models.load(name).guides
+]
+
+
+def scale(*terms: np.ndarray) -> np.ndarray:
+    """What 1e-9 is relative to: the largest term, at least 1."""
+    return np.maximum(1.0, np.max(np.abs(np.stack(np.broadcast_arrays(*terms))), axis=0))
+
+
+@pytest.mark.parametrize(("name", "data"), CASES)
+def test_log_joint_minus_log_posterior_is_the_log_evidence(name, data, library):
+    """For any z, log p(x, z) - log p(z | x) = log p(x): model, posterior and evidence at once, to machine precision."""
+    exact = models.load(name).exact(data)
+    latents = exact.draw(np.random.default_rng(1), 1000)
+    arguments, static = side(library).split_arguments(data.arguments())
+    log_prior, log_likelihood = side(library).density(name, static)(latents, arguments)
+    log_posterior = exact.log_posterior(latents)
+    evidence = log_prior + log_likelihood - log_posterior
+    largest = scale(log_prior, log_likelihood, log_posterior)
+    assert evidence.dtype == np.float64
+    assert np.max(np.abs(evidence - exact.log_evidence) / largest) < 1e-9
+    assert np.max(np.abs(log_prior - exact.log_prior(latents)) / largest) < 1e-9
+    assert np.max(np.abs(log_likelihood - exact.log_likelihood(latents)) / largest) < 1e-9
+
+
+@pytest.mark.parametrize(("name", "data"), CASES)
+def test_exact_moments_are_those_of_the_exact_draws(name, data):
+    """Means, sds, quantiles and correlations against 20,000 draws, within 5 standard errors."""
+    exact, count = models.load(name).exact(data), 20_000
+    size = sum(math.prod(shape) for shape in data.shapes().values())
+    count = count if size <= 100 else 2000
+    draws = exact.draw(np.random.default_rng(2), count)
+    for site, index in data.reported():
+        values = draws[site][(slice(None), *index)]
+        mean, sd = float(exact.mean()[site][index]), float(exact.sd()[site][index])
+        assert abs(values.mean() - mean) < 5 * sd / math.sqrt(count)
+        squares = (values - mean) ** 2
+        assert abs(squares.mean() - sd**2) < 5 * squares.std() / math.sqrt(count) + 1e-12 * sd**2
+        for probability in (0.025, 0.5, 0.975):
+            below = np.mean(values <= float(exact.quantile(probability)[site][index]))
+            assert abs(below - probability) < 5 * math.sqrt(probability * (1 - probability) / count)
+    elements = {element(site, index): draws[site][(slice(None), *index)] for site, index in data.reported()}
+    for pair, truth in exact.correlations().items():
+        first, second = next((a, b) for a in elements for b in elements if f"{a},{b}" == pair)
+        value = np.corrcoef(elements[first], elements[second])[0, 1]
+        assert abs(value - truth) < 5 * (1 - truth**2) / math.sqrt(count) + 1e-3 * (1 - truth**2)
+
+
+@pytest.mark.parametrize(("name", "data"), CASES)
+def test_exact_density_integrates_to_its_quantiles(name, data):
+    exact = models.load(name).exact(data)
+    for site, index in data.reported()[:3]:
+        lower, upper = (float(exact.quantile(p)[site][index]) for p in (0.1, 0.9))
+        grid = np.linspace(lower, upper, 4001)
+        assert np.trapezoid(exact.density(site, index, grid), grid) == pytest.approx(0.8, abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "data", "family"), FAMILIES)
+def test_the_best_member_has_the_elbo_it_claims(name, data, family, library):
+    """ELBO(q*) by the library's own ELBO at q*'s parameters, within 4 standard errors, and no worse around it."""
+    model = models.load(name)
+    best, exact = model.best(data, family), model.exact(data)
+    assert best is not None
+    assert best.elbo <= exact.log_evidence + 1e-9 * max(1.0, abs(exact.log_evidence))
+    dimension = sum(math.prod(shape) for shape in data.shapes().values())
+    here = guides.load(family, library)
+    if not hasattr(here, "sites") or dimension > DENSE or set(best.parameters) != _expected(family):
+        pytest.skip("the family has no parameters of its own here")
+    arguments, static = side(library).split_arguments(data.arguments())
+    objective = side(library).prepare(name, family, static)
+    objective.start(0, arguments)
+    means = []
+    for batch in range(8):
+        draws = fresh(np.random.default_rng(batch), 256, dimension)
+        means.append(objective.evaluate(best.parameters, draws, arguments).log_ratio.mean())
+    error = np.std(means, ddof=1) / math.sqrt(len(means))
+    assert abs(np.mean(means) - best.elbo) < 4 * error + 1e-9 * max(1.0, abs(exact.log_evidence)) + best.tolerance
+
+
+def _expected(family: str) -> set[str]:
+    return {
+        "mean_field": {"location", "scale"},
+        "full_rank": {"location", "scale_tril"},
+        "markov": {"location", "diagonal", "off_diagonal"},
+    }.get(family, set())
+
+
+@pytest.mark.parametrize(("name", "data"), CASES)
+def test_data_travel_and_print(name, data):
+    """Data cross processes and land in the summary; the reported elements exist."""
+    again = pickle.loads(pickle.dumps(data))
+    assert json.dumps(again.describe()) == json.dumps(data.describe())
+    shapes = data.shapes()
+    for site, index in data.reported():
+        assert len(index) == len(shapes[site])
+        assert all(0 <= position < length for position, length in zip(index, shapes[site], strict=True))
+
+
+@pytest.mark.parametrize("name", models.CATALOGUE)
+def test_claims_are_judged(name):
+    model = models.load(name)
+    claims = model.claims(model.data())
+    assert claims, "the defaults are the text's example: its claims belong here"
+    for claim in claims:
+        assert claim.claim and isinstance(claim.truth, float | str)
+        assert bool(claim.agrees) in (True, False)
