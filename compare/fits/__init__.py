@@ -41,7 +41,7 @@ class Fit:
     """A posterior in ArviZ's schema, and what it cost.
 
     ``tree`` has the groups ``posterior``, ``sample_stats`` (``log_joint``, ``log_prior``, and ``log_guide`` where there
-    is a guide), ``observed_data``, and ``optimisation`` where something was optimised: ``elbo`` and ``elbo_mcse`` over the
+    is a guide), ``observed_data``, and ``optimisation`` where something was optimised: ``elbo`` and ``elbo_mcse`` over
     dimension ``step``, and in its attributes where it ended: ``elbo``, ``elbo_mcse``, ``gap``, ``gap_mcse``,
     ``tolerance``, ``converged``, ``reason``. It is None unless ``status`` is ``done``. ``gradients`` counts gradient
     evaluations of the log joint.

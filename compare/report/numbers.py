@@ -1,0 +1,80 @@
+"""Numbers as text: a Monte Carlo number is never printed without its error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+__all__ = ["ABSENT", "entry", "interval", "measured", "plain", "printable"]
+
+ABSENT = "–"
+
+
+def printable(value: Any) -> str:
+    """One line of text without control characters."""
+    return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def plain(value: float | None, digits: int = 4) -> str:
+    """A number without an error of its own, in fixed decimals where that is legible."""
+    if missing(value):
+        return ABSENT
+    if value == 0 or 10.0 ** (1 - digits) <= abs(value) < 1e6 or not math.isfinite(value):
+        return f"{value:z.{digits}f}"
+    return f"{value:.{max(digits - 1, 1)}e}"
+
+
+def small(error: float) -> str:
+    """An error in one digit: 3e-7."""
+    mantissa, power = f"{error:.0e}".split("e")
+    return f"{mantissa}e{int(power)}"
+
+
+def measured(value: float | None, error: float | None, sign: bool = False) -> str:
+    """A number and its Monte Carlo error, to the first digit that the error touches: 0.571±0.002.
+
+    An error that is None or 0 is not printed: the number is exact.
+    """
+    if missing(value):
+        return ABSENT
+    plus = "+" if sign and value > 0 else ""
+    if missing(error) or error == 0 or not math.isfinite(error):
+        return plus + plain(value)
+    error = float(f"{error:.0e}")
+    decimals = -math.floor(math.log10(error))
+    size = max(abs(value), error)
+    if size >= 1e6 or size < 1e-3:
+        power = math.floor(math.log10(size))
+        shown = min(max(decimals + power, 0), 4)
+        mantissa = f"{value / 10.0**power:z.{shown}f}"
+        return f"{plus}{mantissa}e{power}±{small(error)}" if float(mantissa) else f"0±{small(error)}"
+    if decimals > 5:
+        return f"{plus}{value:.5f}±{small(error)}"
+    decimals = max(decimals, 0)
+    return f"{plus}{value:z.{decimals}f}±{error:.{decimals}f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval's ends in three decimals, more where it is narrow."""
+    if missing(low) or missing(high):
+        return ABSENT
+    width = abs(high - low)
+    digits = 3 if width == 0 or width >= 0.05 else min(max(3, 1 - math.floor(math.log10(width))), 7)
+    return f"[{plain(low, digits)}, {plain(high, digits)}]"
+
+
+def entry(number: Decimal | float | None, term: Mapping[str, Any] | None, digits: int = 4) -> str:
+    """A ledger's entry in ``digits`` decimals with its Monte Carlo error, which is left out where it is 0."""
+    if number is None:
+        return ABSENT
+    error = term.get("mcse") if isinstance(term, Mapping) else None
+    text = f"{number:.{digits}f}"
+    if missing(error) or error <= 1e-13 * max(1.0, abs(float(number))):  # what is left is floating point, not chance
+        return text
+    return f"{text} ±{error:.{digits}f}" if error >= 0.5 * 10.0**-digits else f"{text} ±{small(error)}"

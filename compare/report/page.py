@@ -1,0 +1,134 @@
+"""The page: one HTML file with everything in it, which opens anywhere without a network."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import shlex
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from compare.report import rows
+from compare.report.numbers import ABSENT, measured, plain
+from compare.report.rows import COLUMNS, LEDGER, Rows
+
+if TYPE_CHECKING:
+    from compare.run import Comparison
+
+__all__ = ["command", "page"]
+
+TEMPLATE = "report.html.jinja"
+
+
+def command(comparison: Comparison) -> str:
+    """The command line that makes this comparison again; the comparison's own ``command`` where it has one."""
+    given = getattr(comparison, "command", None)
+    if given:
+        return str(given)
+    words = ["python", "-m", "compare", comparison.model.name]
+    if dataclasses.is_dataclass(comparison.data):
+        for field in dataclasses.fields(comparison.data):
+            value = getattr(comparison.data, field.name)
+            if isinstance(value, int | float | str) and not isinstance(value, bool) and field.init:
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
+    jobs = [fit.job for fit in comparison.fits.values()]
+    for option, names in (("--libraries", [job.library for job in jobs]), ("--guides", [job.guide for job in jobs])):
+        chosen = list(dict.fromkeys(name for name in names if name))
+        if chosen:
+            words += [option, ",".join(chosen)]
+    if not any(job.method == "nuts" for job in jobs):
+        words.append("--no-nuts")
+    return shlex.join([*words, "--seed", str(comparison.seed)])
+
+
+def embedded(path: Path) -> str:
+    """A PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+
+
+def ended(converged: bool | None, reason: str | None) -> str:
+    if converged is None:
+        return ABSENT
+    return "yes" if converged else f"no: {reason}" if reason else "no"
+
+
+def details(comparison: Comparison) -> list[dict[str, str]]:
+    """What the terminal has no room for: cost, tails, divergences, energy."""
+    found = []
+    for name, one in comparison.summary["fits"].items():
+        diagnostics, optimisation = one.get("diagnostics") or {}, one.get("optimisation") or {}
+        gap = optimisation.get("gap") or {}
+        converged = optimisation.get("converged")
+        found.append(
+            {
+                "fit": name,
+                "gradients": plain(one.get("gradients"), 0),
+                "tail": plain(diagnostics.get("ess_tail"), 0),
+                "divergences": plain(diagnostics.get("divergences"), 0),
+                "bfmi": plain(diagnostics.get("e_bfmi"), 2),
+                "steps": plain(optimisation.get("steps"), 0),
+                "converged": ended(converged, optimisation.get("reason")),
+                "gap": measured(gap.get("value"), gap.get("mcse")),
+                "tolerance": ABSENT if optimisation.get("tolerance") is None else f"{optimisation['tolerance']:.2g}",
+            }
+        )
+    return found
+
+
+def evidence(comparison: Comparison) -> dict[str, str]:
+    """The log evidence: value, method, tolerance."""
+    known = comparison.summary["log_evidence"]
+    error = f" ±{known['mcse']:.1g}" if known.get("mcse") else ""
+    tolerance = getattr(comparison.exact, "tolerance", 0.0)
+    return {
+        "value": f"{known['value']:.4f}{error}",
+        "method": str(known["method"]) + (f", to {tolerance:.1g}" if tolerance else ""),
+    }
+
+
+def halves(content: Rows) -> list[Rows]:
+    """A table that is too wide for a page as one for each group of columns."""
+    groups = list(dict.fromkeys(c.group for c in content.columns if c.group))
+    tables = [Rows(tuple(c for c in content.columns if c.group in ("", g)), content.rows) for g in groups]
+    tables[0] = Rows(tables[0].columns, content.rows, content.remarks)
+    return tables
+
+
+def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> str:
+    """The page as text. ``pictures`` are the PNGs to embed, with their captions."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
+    lines, rest = rows.facts(comparison)
+    words: dict[str, int] = {}
+    for _, word, _ in rows.verdicts(comparison):
+        words[word] = words.get(word, 0) + 1
+    context: dict[str, Any] = {
+        "model": comparison.model,
+        "summary": comparison.summary,
+        "seed": comparison.seed,
+        "data": {key: rows.fact(value) for key, value in comparison.data.describe().items()},
+        "evidence": evidence(comparison),
+        "truth": lines,
+        "facts": rest,
+        "words": words,
+        "fits": halves(rows.fits(comparison)),
+        "elements": rows.estimates(comparison),
+        "correlations": rows.correlations(comparison),
+        "ledger": rows.ledgers(comparison),
+        "terms": LEDGER,
+        "indented": [key for key, header, _ in LEDGER if header.startswith(" ")],
+        "details": details(comparison),
+        "verdicts": rows.verdicts(comparison),
+        "claims": rows.claims(comparison),
+        "pictures": [(path.stem, embedded(path), caption) for path, caption in pictures],
+        "columns": COLUMNS,
+        "command": command(comparison),
+        "left": ("fit", "variable", "verdict"),
+    }
+    return template.render(context)

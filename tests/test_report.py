@@ -1,0 +1,284 @@
+"""The report: whole files, sums that hold in print, plain text in a pipe, a page that needs no network."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import xarray as xr
+from rich.console import Console
+
+from compare import report
+from compare.fits import Fit, Job
+from compare.fits.tree import build, split
+from compare.report import files, ledger, numbers, rows, table
+from compare.report.page import page
+from models.contract import Best, Picture
+
+TRUTH = scipy.stats.beta(8, 6)
+LOG_EVIDENCE = -2.10055
+
+
+@dataclass(frozen=True)
+class Tosses:
+    heads: int = 6
+    tosses: int = 10
+
+    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [("theta", ())]
+
+    def describe(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Truth:
+    method = "closed form"
+    tolerance = 1e-12
+    log_evidence = LOG_EVIDENCE
+
+    def mean(self) -> dict[str, Any]:
+        return {"theta": np.asarray(TRUTH.mean())}
+
+    def sd(self) -> dict[str, Any]:
+        return {"theta": np.asarray(TRUTH.std())}
+
+    def quantile(self, probability: float) -> dict[str, Any]:
+        return {"theta": np.asarray(TRUTH.ppf(probability))}
+
+    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
+        return TRUTH.pdf(grid)
+
+
+def a_ledger(gap: float, family_gap: float, mcse: float) -> dict[str, Any]:
+    def entry(value: float) -> dict[str, float]:
+        return {"value": value, "mcse": mcse}
+
+    elbo = LOG_EVIDENCE - gap
+    return {
+        "elbo": entry(elbo),
+        "data_fit": entry(elbo + 0.47123),
+        "complexity": entry(0.47123),
+        "evidence_gap": entry(gap),
+        "family_gap": {"value": family_gap, "mcse": 0.0},
+        "amortisation_gap": None,
+        "optimisation_gap": entry(gap - family_gap),
+    }
+
+
+def an_entry(job: Job, status: str, reason: str | None, draws: np.ndarray | None) -> dict[str, Any]:
+    variables = None
+    if draws is not None:
+        low, middle, high = np.quantile(draws, [0.025, 0.5, 0.975])
+        variables = {
+            "theta": {
+                "mean": draws.mean(), "sd": draws.std(), "q2.5": low, "median": middle, "q97.5": high,
+                "mcse_mean": draws.std() / math.sqrt(draws.size),
+                "mean_error": (draws.mean() - TRUTH.mean()) / TRUTH.std(), "sd_ratio": draws.std() / TRUTH.std(),
+            }
+        }  # fmt: skip
+    return {
+        "library": job.library, "guide": job.guide, "method": job.method, "status": status, "reason": reason,
+        "seconds": 1.25, "gradients": 40 if job.guide else None, "variables": variables, "correlations": {},
+        "diagnostics": {"r_hat": 1.001, "ess_bulk": 180.0, "ess_tail": 150.0, "divergences": None, "e_bfmi": math.nan,
+                        "khat": 0.2},
+        "ledger": a_ledger(0.00431, 0.0042, 3e-4) if job.guide and draws is not None else dict.fromkeys(ledger.TERMS),
+        "optimisation": {
+            "gap": {"value": 1e-4, "mcse": 5e-5}, "tolerance": 1e-3, "converged": True, "steps": 20, "reason": None
+        } if job.guide else None,
+        "verdict": {"word": "agrees" if status == "done" else status, "sentence": f"It is [b]{status}[/b] <i>so</i>."},
+    }  # fmt: skip
+
+
+def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = ()) -> Any:
+    rng = np.random.default_rng(0)
+    fits, entries = {}, {}
+    jobs = [
+        Job("exact", "coin", None, "exact"),
+        Job("numpyro-mean_field", "coin", None, "svi", "numpyro", "mean_field"),
+        Job("pyro-full_rank", "coin", None, "svi", "pyro", "full_rank"),
+    ]
+    jobs += [Job("numpyro-nuts", "coin", None, "nuts", "numpyro")] if nuts else []
+    for job in jobs:
+        status = "failed" if job.library == "pyro" else "done"
+        reason = "NaN [red]at\x1b[31m step 3" if status == "failed" else None
+        tree = draws = None
+        if status == "done":
+            draws = TRUTH.rvs(size=200, random_state=rng)
+            steps = {"elbo": LOG_EVIDENCE - 1e4 * np.exp(-np.arange(20.0)), "elbo_mcse": np.full(20, 1e-3)}
+            tree = build(
+                split({"theta": draws}),
+                {"log_joint": rng.normal(size=(4, 50)), "diverging": np.zeros((4, 50), bool)},
+                {"heads": np.asarray(6)},
+                optimisation=steps if job.guide else None,
+                attributes={"gap": 1e-4, "converged": True, "reason": None} if job.guide else None,
+            )
+        fits[job.name] = Fit(job, status, reason, 1.25, 40, tree)
+        entries[job.name] = an_entry(job, status, reason, draws)
+    summary = {
+        "schema": 1, "model": "coin", "seed": 0, "data": {"heads": np.int64(6)}, "versions": {"numpy": np.__version__},
+        "log_evidence": {"value": np.float64(LOG_EVIDENCE), "mcse": 0.0, "method": "closed form"}, "fits": entries,
+        "text": [{"claim": "variance 0.021", "truth": 0.01633, "agrees": np.bool_(False)}],
+        "facts": {"mode": 7 / 12}, "notes": [], "seconds": 3.0,
+    }  # fmt: skip
+    model = SimpleNamespace(name="coin", title="a coin & its <bias>", pictures=pictures)
+    best = {"mean_field": Best(LOG_EVIDENCE - 0.0042, 1e-9, "quadrature", {}), "full_rank": None}
+    return SimpleNamespace(
+        model=model, data=Tosses(), seed=0, exact=Truth(), best=best, fits=fits, summary=summary
+    )  # fmt: skip
+
+
+def text_of(comparison: Any, width: int = 140) -> str:
+    out = io.StringIO()
+    table.show(comparison, Console(file=out, width=width, highlight=False), [Path("out/coin/report.html")])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "summary.json"
+    files.save_text("before", path)
+    with pytest.raises(error), files.whole(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+    assert path.read_text() == "before"
+
+
+@pytest.mark.parametrize("digits", [0, 2, 4])
+def test_both_equations_hold_in_print(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    last = Decimal(1).scaleb(-digits)
+    for _ in range(3000):
+        scale = 10.0 ** rng.integers(-5, 4)
+        log_evidence, data_fit, complexity, family, amortisation = rng.normal(scale=scale, size=5)
+        amortisation = amortisation if rng.random() < 0.5 else None
+        elbo = data_fit - complexity
+        gap = log_evidence - elbo
+        given = {
+            "elbo": elbo, "data_fit": data_fit, "complexity": complexity, "evidence_gap": gap, "family_gap": family,
+            "amortisation_gap": amortisation, "optimisation_gap": gap - family - (amortisation or 0.0),
+        }  # fmt: skip
+        terms = {k: None if v is None else {"value": v, "mcse": 0.0} for k, v in given.items()}
+        shown = ledger.rounded(terms, log_evidence, digits)
+        assert shown["elbo"] == shown["data_fit"] - shown["complexity"]
+        assert shown["log_evidence"] - shown["elbo"] == shown["evidence_gap"]
+        assert shown["evidence_gap"] == sum(shown[k] or 0 for k in ledger.GAPS)
+        for name, value in {**given, "log_evidence": log_evidence}.items():
+            assert (value is None) == (shown[name] is None)
+            if value is not None:
+                assert abs(float(shown[name]) - value) <= float(last) * (1 + 1e-9)
+        assert abs(float(shown["log_evidence"]) - log_evidence) <= 0.5 * float(last) * (1 + 1e-9)
+        assert abs(float(shown["elbo"]) - elbo) <= 0.5 * float(last) * (1 + 1e-9)
+
+
+def test_a_ledger_that_does_not_balance_is_said_not_to() -> None:
+    wrong = a_ledger(0.5, 0.1, 0.0) | {"optimisation_gap": {"value": 0.7, "mcse": 0.0}}
+    with pytest.raises(ledger.Unbalanced):
+        ledger.rounded(wrong, LOG_EVIDENCE)
+    comparison = a_comparison()
+    comparison.summary["fits"]["numpyro-mean_field"]["ledger"] = wrong
+    assert "numpyro-mean_field does not balance" in text_of(comparison)
+
+
+def test_monte_carlo_numbers_carry_their_errors() -> None:
+    assert numbers.measured(0.571428, 0.00234) == "0.571±0.002"
+    assert numbers.measured(0.571428, 0.0096) == "0.57±0.01"
+    assert numbers.measured(-0.0004, 0.02, sign=True) == "0.00±0.02"
+    assert numbers.measured(0.5, 0.0) == "0.5000"
+    assert numbers.measured(None, 0.1) == numbers.measured(math.nan, 0.1) == numbers.ABSENT
+    assert numbers.entry(Decimal("-2.1006"), {"mcse": 3e-7}) == "-2.1006 ±3e-7"
+
+
+def test_draws_reopen_with_equal_values(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    comparison = a_comparison()
+    path = files.save_draws(report.finished(comparison), tmp_path / "draws.nc", {"model": "coin"})
+    with xr.open_datatree(path, engine="h5netcdf") as found:
+        assert set(found.children) == {"exact", "numpyro-mean_field", "numpyro-nuts"}
+        for name in found.children:
+            for group in ("posterior", "sample_stats", "observed_data"):
+                xr.testing.assert_equal(found[name][group].to_dataset(), comparison.fits[name].tree[group].to_dataset())
+        optimisation = found["numpyro-mean_field/optimisation"]
+        assert optimisation.attrs == {"gap": 1e-4, "converged": 1, "reason": ""}
+
+
+def test_the_summary_is_strict_json() -> None:
+    def refuse(literal: str) -> None:
+        raise AssertionError(literal)
+
+    comparison = a_comparison()
+    read = json.loads(files.as_json(comparison.summary), parse_constant=refuse)
+    assert read["fits"]["exact"]["diagnostics"]["e_bfmi"] is None
+    assert read["data"] == {"heads": 6}
+    assert read["text"][0]["agrees"] is False
+    out = io.StringIO()
+    report.show(comparison, as_json=True, file=out)
+    assert json.loads(out.getvalue()) == read
+
+
+def test_a_pipe_gets_plain_text() -> None:
+    out = io.StringIO()
+    report.show(a_comparison(), "out/coin", [Path("out/coin/report.html")], file=out)
+    text = out.getvalue()
+    assert all(c == "\n" or c.isprintable() for c in text)
+    assert "[b]failed[/b]" in text
+    assert "✗ wrong: variance 0.021; true: 0.01633" in text
+    assert "out/coin: report.html" in text
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_line_is_too_long_and_no_number_cut(width: int) -> None:
+    text = text_of(a_comparison(), width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("-2.1049 ±0.0003") == 2
+    header = next(line for line in text.splitlines() if line.startswith("  fit") and "95%" in line)
+    assert ("verdict" in header) == (width == 200)
+
+
+def test_a_report_is_complete_and_holds_nothing_stale(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+
+    def broken(fits: Any, data: Any, exact: Any, path: Path) -> None:
+        path.write_text("half")
+        raise RuntimeError("no ellipse")
+
+    (tmp_path / "trace.png").write_bytes(b"from an earlier run")
+    comparison = a_comparison(nuts=False, pictures=(Picture("ellipses", "Ellipses.", broken),))
+    written = report.write(comparison, tmp_path)
+    names = {path.name for path in written}
+    assert names == {"summary.json", "draws.nc", "posterior.png", "elbo.png", "forest.png", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert comparison.summary["notes"] == ["ellipses.png could not be drawn: RuntimeError: no ellipse"]
+    assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in written if path.suffix == ".png")
+
+
+def test_chains_are_drawn(tmp_path: Path) -> None:
+    drawn = report.draw(a_comparison(), tmp_path)
+    assert [path.name for path, _ in drawn] == [f"{name}.png" for name in report.PLOTS]
+
+
+def test_the_page_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
+    picture = tmp_path / "elbo.png"
+    picture.write_bytes(b"\x89PNG")
+    html = page(a_comparison(), [(picture, "A caption.")])
+    assert not re.search(r"""(?:src|href|url|@import|action)\s*[=(]?\s*["']?\s*(?:https?:)?//""", html)
+    assert "<script" not in html and "<link" not in html
+    assert "&lt;i&gt;so&lt;/i&gt;" in html and "a coin &amp; its &lt;bias&gt;" in html
+    assert 'src="data:image/png;base64,' in html
+    assert "python -m compare coin --heads 6 --tosses 10 --libraries numpyro,pyro" in html
+
+
+def test_the_worst_element_stands_for_the_fit() -> None:
+    variables = {"z[0]": {"mean_error": 0.1}, "z[1]": {"mean_error": -0.5}, "z[2]": {"mean_error": None}}
+    assert rows.worst(variables) == "z[1]"
