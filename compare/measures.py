@@ -158,9 +158,10 @@ def diagnostics(fit: Fit, reported: list[tuple[str, tuple[int, ...]]]) -> dict[s
     elif fit.job.method != "exact":
         ratio = stats["log_joint"] - stats["log_guide"]
         if float(ratio.std()) > 1e-9:  # with equal weights there is no tail to fit
+            # ArviZ takes log likelihoods, whose negatives are the log weights of leave-one-out.
             with warnings.catch_warnings():  # a k-hat above 0.7 is reported, not warned of
                 warnings.simplefilter("ignore")
-                _, khat = array_stats.psislw(ratio.values.ravel())
+                _, khat = array_stats.psislw(-ratio.values.ravel())
             found["khat"] = float(khat)
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +16,9 @@ from typing import Any
 
 from compare.fits import Fit, Job, run
 from compare.fits.options import Options
+from compare.measures import measure
 from compare.plan import plan
+from compare.verdict import judge
 from models.contract import Best, Exact, Model
 
 __all__ = ["Comparison", "compare"]
@@ -54,39 +58,16 @@ def compare(
     options = options or Options()
     start = time.perf_counter()
     jobs = plan(model, data, libraries, families, nuts, options, seed)
-    fits: dict[str, Fit] = {}
-    with executors({job.library for job in jobs if job.library and not job.reason}, cluster) as pools:
-        futures: dict[Future, Job] = {}
-        for job in jobs:
-            if job.library and not job.reason:
-                futures[pools[job.library].submit(run, job)] = job
-        from compare.measures import measure  # imported while the fits are on their way
-        from compare.verdict import judge
-
-        exact = model.exact(data)
-        wanted = {job.guide for job in jobs if job.guide} | {
-            updates.family for updates in model.coordinate_ascent(data).values()
-        }
-        best = {family: model.best(data, family) for family in sorted(wanted)}
-        for job in jobs:
-            if not job.library or job.reason:
-                fits[job.name] = run(job)
-                progress(f"{job.name}: {fits[job.name].status}")
-        for future in as_completed(futures):
-            fit = future.result()
-            fits[fit.job.name] = fit
-            progress(f"{fit.job.name}: {fit.status}")
-    comparison = Comparison(model, data, seed, exact, best, {job.name: fits[job.name] for job in jobs}, options)
-    family_gaps = {name: exact.log_evidence - one.elbo for name, one in best.items() if one is not None}
+    fits = make(jobs, cluster, progress)
+    exact = model.exact(data)
     updates = model.coordinate_ascent(data)
+    family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
+    best = {family: model.best(data, family) for family in sorted({name for name in family_of.values() if name})}
+    comparison = Comparison(model, data, seed, exact, best, fits, options)
+    family_gaps = {name: exact.log_evidence - one.elbo for name, one in best.items() if one is not None}
     summaries = {}
-    for name, fit in comparison.fits.items():
-        family = fit.job.guide or (updates[name].family if name in updates else None)
-        try:
-            measured = measure(fit, exact, best.get(family) if family else None)
-        except Exception as error:  # numbers that cannot be measured must not cost the other fits theirs
-            fit = comparison.fits[name] = replace(fit, status="failed", reason=f"not measured: {error}", tree=None)
-            measured = measure(fit, exact, None)
+    for name in fits:
+        measured = measured_or_failed(fits, name, exact, best.get(family_of[name]))
         measured["verdict"] = judge(measured, options, family_gaps)
         summaries[name] = measured
     comparison.summary = {
@@ -107,22 +88,59 @@ def compare(
     return comparison
 
 
+def make(jobs: Sequence[Job], cluster: str | None, progress: Callable[[str], None]) -> dict[str, Fit]:
+    """Make every fit, in the order of the jobs.
+
+    The first library works in this process and each other one in a process of its own, so that neither waits for
+    the other to be imported, and what all need is not imported once more than it must be.
+    """
+    fits: dict[str, Fit] = {}
+
+    def keep(fit: Fit) -> None:
+        fits[fit.job.name] = fit
+        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {fit.status}")
+
+    wanted = [job for job in jobs if job.reason is None and job.library]
+    libraries = list(dict.fromkeys(job.library for job in wanted))
+    elsewhere = libraries if cluster else libraries[1:]
+    with executors(elsewhere, cluster) as pools:
+        futures = {pools[job.library].submit(run, job): job for job in wanted if job.library in elsewhere}
+        for future in list(futures)[-1:]:
+            future.add_done_callback(prepare_report)
+        for job in jobs:
+            if job not in futures.values():
+                keep(run(job))
+        for future in as_completed(futures):
+            try:
+                keep(future.result())
+            except BrokenExecutor:
+                keep(Fit(futures[future], "failed", "its process ended unexpectedly"))
+    return {job.name: fits[job.name] for job in jobs}
+
+
+def prepare_report(_: Future) -> None:
+    """Import what the report needs while a processor has nothing better to do."""
+    import compare.report.plots  # noqa: F401
+
+
+def measured_or_failed(fits: dict[str, Fit], name: str, exact: Exact, best: Best | None) -> dict[str, Any]:
+    """The fit's measures. Numbers that cannot be measured make it a failed fit, and cost no other fit theirs."""
+    try:
+        return measure(fits[name], exact, best)
+    except Exception as error:
+        fits[name] = replace(fits[name], status="failed", reason=f"it could not be measured: {error}", tree=None)
+        return measure(fits[name], exact, None)
+
+
 def notes(data: Any, jobs: Sequence[Job]) -> list[str]:
     """What a reader should know about the plan as a whole."""
-    size = sum(int(_product(shape)) for shape in data.shapes().values())
+    size = sum(math.prod(shape) for shape in data.shapes().values())
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
     if size == 1 and len(gaussian) > 1:
         return [
             f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent."
         ]
     return []
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for length in shape:
-        total *= length
-    return total
 
 
 def versions() -> dict[str, str]:
@@ -137,7 +155,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def executors(libraries: set[str], cluster: str | None) -> Iterator[dict[str, Executor]]:
+def executors(libraries: Sequence[str], cluster: str | None) -> Iterator[dict[str, Executor]]:
     """One executor a library: a fresh process each, so that neither waits for the other to be imported."""
     if cluster:
         from dask.distributed import Client
@@ -145,10 +163,12 @@ def executors(libraries: set[str], cluster: str | None) -> Iterator[dict[str, Ex
         with Client(cluster) as client:
             yield dict.fromkeys(libraries, client.get_executor())
         return
-    context = multiprocessing.get_context("spawn")
+    # A forked process has what this one has imported. Not where a library already runs threads: that may deadlock.
+    forkable = sys.platform == "linux" and not {"jax", "torch"} & set(sys.modules)
+    context = multiprocessing.get_context("fork" if forkable else "spawn")
     pools = {
         library: ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts)
-        for library in sorted(libraries)
+        for library in libraries
     }
     try:
         yield pools
@@ -158,7 +178,7 @@ def executors(libraries: set[str], cluster: str | None) -> Iterator[dict[str, Ex
         raise
     finally:
         for pool in pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 def _ignore_interrupts() -> None:

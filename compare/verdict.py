@@ -131,7 +131,7 @@ def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str
     low, high = variables[narrowest]["sd_ratio"], variables[widest]["sd_ratio"]
     spread = f"{low:.3f}" if narrowest == widest else f"{low:.3f} to {high:.3f}"
     khat = summary["diagnostics"]["khat"]
-    tails = f" Its tails are wrong (k-hat {khat:.2f}): do not reweight its draws." if khat and khat > KHAT else ""
+    tails = f" Its tails are too light (k-hat {khat:.2f}): do not reweight its draws." if khat and khat > KHAT else ""
     return said(
         "agrees",
         f"{arrival}; {holds}; mean off by {shift['mean_error']:+.3f} sd at worst, sd {spread} of the truth.{tails}",

@@ -14,7 +14,7 @@ from numpyro.infer import NUTS
 
 from compare.fits import Job, fit_seed
 from compare.fits.nuts import BLOCK, OutOfBudget, run_until_enough
-from compare.fits.objective_numpyro import ONCE, density, split_arguments
+from compare.fits.objective_numpyro import QUICK, density, split_arguments, unvalidated
 from compare.fits.options import Options
 from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
@@ -30,12 +30,14 @@ class Sampler:
 
     def __init__(self, model: str, static: tuple) -> None:
         self.kernel = NUTS(bind(import_module(f"models.{model}.in_numpyro"), dict(static)).model)
-        self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
-        self.advance = jax.jit(self._advance)
+        self.initialise = jax.jit(self._initialise, compiler_options=QUICK, static_argnums=1)
+        self.advance = jax.jit(self._advance, compiler_options=QUICK)
 
+    @unvalidated
     def _initialise(self, key, warmup, data):
         return self.kernel.init(jax.random.split(key, CHAINS), warmup, None, (), data)
 
+    @unvalidated
     def _advance(self, state, count, data):
         """``count`` transitions, at most STRIDE: the state, and what each recorded, shape (STRIDE, chain, ...)."""
         constrain = jax.vmap(self.kernel.postprocess_fn((), data))
@@ -48,7 +50,8 @@ class Sampler:
             state = self.kernel.sample(state, (), data)
             return state, jax.tree.map(lambda kept, value: kept.at[number].set(value), kept, record(state))
 
-        kept = jax.tree.map(lambda value: jnp.zeros((STRIDE, *value.shape), value.dtype), record(state))
+        shapes = jax.eval_shape(record, state)
+        kept = jax.tree.map(lambda value: jnp.zeros((STRIDE, *value.shape), value.dtype), shapes)
         return jax.lax.fori_loop(0, count, transition, (state, kept))
 
 

@@ -6,7 +6,7 @@ share it (`prepare`).
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from importlib import import_module
 
 import jax
@@ -22,15 +22,39 @@ import guides
 from compare.fits.base_numpyro import BaseDraws, columns
 from compare.fits.protocol import DENSE, Evaluation, bind
 
-__all__ = ["ONCE", "Density", "Objective", "density", "prepare", "split_arguments"]
+__all__ = ["QUICK", "Density", "Objective", "density", "prepare", "split_arguments", "unvalidated"]
 
-ONCE = {"xla_backend_optimization_level": 0}
-"""Compiler options for what runs once or twice: compiling it must not take longer than running it."""
+
+def supported(options):
+    """The compiler options, if this version of XLA knows them; none otherwise."""
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=options)(jnp.zeros(1))
+    except Exception:  # the kind of error differs between versions
+        return {}
+    return options
+
+
+QUICK = supported({"xla_cpu_use_fusion_emitters": False})
+"""Compiler options for everything: compiling takes two thirds of the time, running no longer."""
+
+SMALL = 20
+"""Dimensions up to which the log joint comes with its curvature: one compilation, and the curvature costs nothing."""
 
 CHUNK = 1024
 """Points a density is evaluated at in one go: one shape, one compilation."""
 
 numpyro.enable_x64()
+
+
+def unvalidated(function):
+    """Without the library's checks of arguments, which cannot see traced values and cost time on constants."""
+
+    @wraps(function)
+    def quiet(*arguments):
+        with numpyro.validation_enabled(False):
+            return function(*arguments)
+
+    return quiet
 
 
 def split_arguments(arguments):
@@ -67,8 +91,9 @@ class Density:
 
     def __init__(self, twin, static=()):
         self.model = partial(twin.model, **dict(static))
-        self.compiled = jax.jit(jax.vmap(self.terms, in_axes=(0, None)))
+        self.compiled = jax.jit(jax.vmap(self.terms, in_axes=(0, None)), compiler_options=QUICK)
 
+    @unvalidated
     def terms(self, latents, data):
         """log p(z) and log p(x | z) of one point."""
         joint, trace = log_density(self.model, (), data, latents)
@@ -93,13 +118,15 @@ class Objective:
         self.model, self.guide, self.family = twin.model, family.guide(twin), family
         self.svi = SVI(self.model, self.guide, numpyro.optim.Adam(0.01), Trace_ELBO())
         self.lender = self
-        self.initialise = jax.jit(self._initialise, compiler_options=ONCE)
-        self.canonical = jax.jit(self._canonical, compiler_options=ONCE)
+        self.initialise = jax.jit(self._initialise, compiler_options=QUICK)
+        self.canonical = jax.jit(self._canonical, compiler_options=QUICK)
         gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
-        self.evaluate_compiled = jax.jit(gradients)
-        self.joint_compiled = jax.jit(jax.value_and_grad(self._log_joint))
-        self.precision_compiled = jax.jit(self._precision, compiler_options=ONCE)
+        self.evaluate_compiled = jax.jit(gradients, compiler_options=QUICK)
+        self.joint_compiled = jax.jit(jax.value_and_grad(self._log_joint), compiler_options=QUICK)
+        self.bend_compiled = jax.jit(self._bend, compiler_options=QUICK)
+        self.precision_compiled = jax.jit(self._precision, compiler_options=QUICK)
 
+    @unvalidated
     def _initialise(self, key, data):
         """The guide's own starting values. Compiled as one: op by op it would take seconds."""
         state = self.svi.init(key, **data)
@@ -153,6 +180,7 @@ class Objective:
             return self.family.sites(parameters)
         return self.svi.constrain_fn(self.unravel(parameters["flat"]))
 
+    @unvalidated
     def dimension(self, parameters, data):
         """How many standard normals one draw from the guide takes."""
 
@@ -165,6 +193,7 @@ class Objective:
         jax.eval_shape(shapes)
         return self._columns
 
+    @unvalidated
     def _particle(self, path, density, eps, data):
         """log q(z) - log p(x, z) by the library's ELBO, z made of eps along ``path``, q with parameters ``density``."""
         fed = BaseDraws(handlers.substitute(handlers.seed(self.guide, 0), self.sites(path)), eps)
@@ -193,6 +222,10 @@ class Objective:
         parameters = {"location": location} | rest
         return -self._particle(parameters, parameters, jnp.zeros(location.size), data)[0]
 
+    def _bend(self, location, rest, data):
+        """Value, gradient and precision of the log joint in one."""
+        return jax.value_and_grad(self._log_joint)(location, rest, data), self._precision(location, rest, data)
+
     def _precision(self, location, rest, data):
         gradient = jax.grad(self._log_joint)
 
@@ -210,9 +243,16 @@ class Objective:
 
     def log_joint(self, location, data):
         """log p(x, z) at z = location in the unconstrained space, up to a constant, and its gradient, shape (d,)."""
-        value, gradient = self.lender.joint_compiled(location, self.lender.rest, data)
+        lender = self.lender
+        if location.size <= SMALL:
+            (value, gradient), _ = lender.bend_compiled(location, lender.rest, data)
+        else:
+            value, gradient = lender.joint_compiled(location, lender.rest, data)
         return float(value), np.asarray(gradient)
 
     def precision(self, location, data):
         """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
-        return np.asarray(self.lender.precision_compiled(location, self.lender.rest, data))
+        lender = self.lender
+        if location.size <= SMALL:
+            return np.asarray(lender.bend_compiled(location, lender.rest, data)[1])
+        return np.asarray(lender.precision_compiled(location, lender.rest, data))

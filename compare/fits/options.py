@@ -25,6 +25,6 @@ class Options:
     draws: int = 4096
     ess: float = 400.0
     r_hat: float = 1.01
-    warmup: int = 300
+    warmup: int = 250
     cavi_tolerance: float = 1e-6
     sweeps: int = 100
