@@ -167,8 +167,7 @@ def executors(libraries: Sequence[str], cluster: str | None) -> Iterator[dict[st
     forkable = sys.platform == "linux" and not {"jax", "torch"} & set(sys.modules)
     context = multiprocessing.get_context("fork" if forkable else "spawn")
     pools = {
-        library: ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts)
-        for library in libraries
+        library: ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts) for library in libraries
     }
     try:
         yield pools

@@ -19,7 +19,7 @@ __all__ = ["BLOCK", "OutOfBudget", "run_until_enough"]
 
 TAIL = (0.05, 0.95)
 
-BLOCK = 400
+BLOCK = 300
 """Draws a chain makes before the targets are looked at."""
 
 Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]

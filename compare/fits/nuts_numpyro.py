@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import lru_cache
 from importlib import import_module
@@ -14,7 +15,7 @@ from numpyro.infer import NUTS
 
 from compare.fits import Job, fit_seed
 from compare.fits.nuts import BLOCK, OutOfBudget, run_until_enough
-from compare.fits.objective_numpyro import QUICK, density, split_arguments, unvalidated
+from compare.fits.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
 from compare.fits.options import Options
 from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
@@ -30,8 +31,8 @@ class Sampler:
 
     def __init__(self, model: str, static: tuple) -> None:
         self.kernel = NUTS(bind(import_module(f"models.{model}.in_numpyro"), dict(static)).model)
-        self.initialise = jax.jit(self._initialise, compiler_options=QUICK, static_argnums=1)
-        self.advance = jax.jit(self._advance, compiler_options=QUICK)
+        self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
+        self.advance = compiled(self._advance)
 
     @unvalidated
     def _initialise(self, key, warmup, data):
@@ -65,10 +66,11 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     data, static = split_arguments(job.data.arguments())
     options, sites = job.options or Options(), job.data.shapes()
     chains = sampler(job.model, static)
+    advance = chains.advance[is_quick(sum(math.prod(shape) for shape in sites.values()), data)]
     deadline = time.perf_counter() + options.budget
     state = chains.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
     for done in range(0, options.warmup, STRIDE):
-        state, _ = chains.advance(state, min(STRIDE, options.warmup - done), data)
+        state, _ = advance(state, min(STRIDE, options.warmup - done), data)
         if time.perf_counter() > deadline:
             raise OutOfBudget(options.budget)
 
@@ -76,7 +78,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         nonlocal state
         pieces = []
         for _ in range(0, BLOCK, STRIDE):
-            state, kept = chains.advance(state, STRIDE, data)
+            state, kept = advance(state, STRIDE, data)
             pieces.append(jax.tree.map(np.asarray, kept))
             if time.perf_counter() > deadline:
                 break

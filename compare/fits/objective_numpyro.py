@@ -22,7 +22,17 @@ import guides
 from compare.fits.base_numpyro import BaseDraws, columns
 from compare.fits.protocol import DENSE, Evaluation, bind
 
-__all__ = ["QUICK", "Density", "Objective", "density", "prepare", "split_arguments", "unvalidated"]
+__all__ = [
+    "ONCE",
+    "Density",
+    "Objective",
+    "compiled",
+    "density",
+    "is_quick",
+    "prepare",
+    "split_arguments",
+    "unvalidated",
+]
 
 
 def supported(options):
@@ -37,13 +47,29 @@ def supported(options):
 QUICK = supported({"xla_cpu_use_fusion_emitters": False})
 """Compiler options for everything: compiling takes two thirds of the time, running no longer."""
 
+ONCE = QUICK | supported({"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
+"""Compiler options for what runs a few times, or on a few numbers: compiling must not take longer than running."""
+
 SMALL = 20
 """Dimensions up to which the log joint comes with its curvature: one compilation, and the curvature costs nothing."""
+
+FEW = 1000
+"""Numbers of data up to which, with a small dimension, running is so quick that compiling is what counts."""
 
 CHUNK = 1024
 """Points a density is evaluated at in one go: one shape, one compilation."""
 
 numpyro.enable_x64()
+
+
+def compiled(function):
+    """The function compiled in two ways, by whether its run is quick: call the one that ``is_quick`` names."""
+    return {quick: jax.jit(function, compiler_options=ONCE if quick else QUICK) for quick in (True, False)}
+
+
+def is_quick(dimension, data):
+    """Whether a model of this dimension on these data is quick to run."""
+    return dimension <= SMALL and sum(np.size(value) for value in data.values()) <= FEW
 
 
 def unvalidated(function):
@@ -91,7 +117,7 @@ class Density:
 
     def __init__(self, twin, static=()):
         self.model = partial(twin.model, **dict(static))
-        self.compiled = jax.jit(jax.vmap(self.terms, in_axes=(0, None)), compiler_options=QUICK)
+        self.compiled = compiled(jax.vmap(self.terms, in_axes=(0, None)))
 
     @unvalidated
     def terms(self, latents, data):
@@ -103,10 +129,11 @@ class Density:
     def __call__(self, latents, data):
         """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
         count = len(next(iter(latents.values())))
+        run = self.compiled[is_quick(sum(np.size(value) for value in latents.values()) / count, data)]
         pieces = []
         for begin in range(0, count, CHUNK):
             rows = np.minimum(np.arange(begin, begin + CHUNK), count - 1)
-            pieces.append(self.compiled({name: value[rows] for name, value in latents.items()}, data))
+            pieces.append(run({name: value[rows] for name, value in latents.items()}, data))
         return tuple(np.concatenate([np.asarray(piece[term]) for piece in pieces])[:count] for term in (0, 1))
 
 
@@ -118,12 +145,12 @@ class Objective:
         self.model, self.guide, self.family = twin.model, family.guide(twin), family
         self.svi = SVI(self.model, self.guide, numpyro.optim.Adam(0.01), Trace_ELBO())
         self.lender = self
-        self.initialise = jax.jit(self._initialise, compiler_options=QUICK)
-        self.canonical = jax.jit(self._canonical, compiler_options=QUICK)
+        self.initialise = jax.jit(self._initialise, compiler_options=ONCE)
+        self.canonical = jax.jit(self._canonical, compiler_options=ONCE)
         gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
-        self.evaluate_compiled = jax.jit(gradients, compiler_options=QUICK)
+        self.evaluate_compiled = compiled(gradients)
         self.joint_compiled = jax.jit(jax.value_and_grad(self._log_joint), compiler_options=QUICK)
-        self.bend_compiled = jax.jit(self._bend, compiler_options=QUICK)
+        self.bend_compiled = jax.jit(self._bend, compiler_options=ONCE)
         self.precision_compiled = jax.jit(self._precision, compiler_options=QUICK)
 
     @unvalidated
@@ -208,7 +235,8 @@ class Objective:
 
     def evaluate(self, parameters, draws, data):
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        (_, (losses, latents)), (path, score) = self.evaluate_compiled(parameters, parameters, draws, data)
+        run = self.evaluate_compiled[is_quick(draws.shape[1], data)]
+        (_, (losses, latents)), (path, score) = run(parameters, parameters, draws, data)
         path = {name: np.asarray(part) for name, part in path.items()}
         return Evaluation(
             log_ratio=-np.asarray(losses),
