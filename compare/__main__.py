@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import dataclasses
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +29,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0 made, 1 could not be made, 2 bad arguments or data, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    unraisable, sys.unraisablehook = sys.unraisablehook, insist
     try:
         if not arguments:
             return catalogue()
@@ -47,6 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         print(f"compare: the comparison could not be made: {error}", file=sys.stderr)
         return 1
+    finally:
+        sys.unraisablehook = unraisable
+
+
+def insist(lost: sys.UnraisableHookArgs) -> None:
+    """Repeat a Ctrl-C that came while Python was in a callback that cannot raise (jax has one at every collection)."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def catalogue() -> int:

@@ -25,8 +25,8 @@ __all__ = ["fresh", "matched"]
 
 
 def normal_points(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Scrambled Sobol points as normals, shape (rows, columns); plain draws beyond Sobol's dimensions."""
-    if columns > 1000:
+    """Scrambled Sobol points as normals, shape (rows, columns); plain draws where Sobol has no use or no dimensions."""
+    if rows < 16 or columns > 1000:
         return rng.standard_normal((rows, columns))
     with warnings.catch_warnings():  # a number of rows that is no power of two costs balance, not correctness
         warnings.filterwarnings("ignore", message=".*balance properties.*")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Generator
@@ -24,6 +26,9 @@ from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
 
 __all__ = ["fit"]
+
+PARENT_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG: chains are forked on Linux only."""
 
 
 class RecordingNUTS(NUTS):
@@ -95,7 +100,9 @@ def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -
 
 
 def serve(connection, *arguments) -> None:
-    """Run a chain in a child process: a block for every message."""
+    """Run a chain in a child process: a block for every message. Ctrl-C is its parent's to handle; it ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     blocks = chain(*arguments)
     while connection.recv():
         try:

@@ -20,6 +20,7 @@ from compare.fits.protocol import DENSE, Evaluation, bind
 __all__ = ["Density", "Objective", "density", "prepare", "split_arguments"]
 
 torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
 
 
 def split_arguments(arguments):

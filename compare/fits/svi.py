@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from scipy import optimize
+from threadpoolctl import ThreadpoolController
 
 import guides
 from compare.fits import Job, fit_seed
@@ -160,7 +162,7 @@ class Fitter:
                 )
                 x = np.zeros(coordinates.size)
             self.history.append((self.gradients, coordinates.parameters(x)))
-            enough = aim if attempt == 0 else self.options.tolerance / 2 if attempt < 3 else self.options.tolerance
+            enough = aim if attempt == 0 else self.options.tolerance
             gap = self.measure(coordinates, x, batches=4)
             if gap.value - 2 * gap.mcse <= enough:  # not plainly short: look closer
                 gap = self.measure(coordinates, x, batches=16 if attempt < 3 else 64)
@@ -203,7 +205,14 @@ def rows(dimension: int) -> int:
 
 def optimise(objective: Objective, data: Any, family: ModuleType, options: Options, seed: int) -> Outcome:
     """Fit the guide; see the head of this file."""
-    return Fitter(objective, data, family, options, seed).run()
+    with blas().limit(limits=1, user_api="blas"):  # its threads would fight those of the library for the processors
+        return Fitter(objective, data, family, options, seed).run()
+
+
+@lru_cache(maxsize=1)
+def blas() -> ThreadpoolController:
+    """NumPy's linear algebra, to be told how many threads to use."""
+    return ThreadpoolController()
 
 
 def fit_guide(job: Job, objective: Objective, density: Density, data: Any) -> tuple[xr.DataTree, int]:

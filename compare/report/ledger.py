@@ -41,9 +41,14 @@ def term_value(term: Mapping[str, Any] | float | None) -> float | None:
 
 
 def common_digits(ledgers: Sequence[Mapping[str, Any] | None], log_evidence: float | None) -> int:
-    """Decimals fit for all of these ledgers: 4, or fewer where the terms are so large that nobody could read them."""
+    """Decimals fit for all of these ledgers: 4; 6 where every ELBO is known to them; fewer where terms are huge."""
     values = [term_value(ledger.get(term)) for ledger in ledgers if ledger for term in TERMS]
     largest = max((abs(value) for value in [*values, log_evidence] if value is not None), default=0.0)
+    errors = [
+        entry.get("mcse") or 0.0 for ledger in ledgers if ledger and isinstance(entry := ledger.get("elbo"), Mapping)
+    ]
+    if largest < 1e3 and errors and max(errors) < 1e-6:
+        return 6
     return 4 if largest < 1e4 else 2 if largest < 1e7 else 0
 
 

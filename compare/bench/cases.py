@@ -1,0 +1,44 @@
+"""What the benchmark runs on: a model and its data, named in one word, such as ``chain:length=100,observe=all``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import models
+from models.contract import Model, UnknownName, nearest
+
+__all__ = ["parse"]
+
+
+def parse(text: str) -> tuple[Model, Any]:
+    """The model and the data that ``MODEL`` or ``MODEL:OPTION=VALUE,...`` stands for.
+
+    A comma belongs to the value unless another ``OPTION=`` follows it.
+
+    Raises:
+        ValueError: no such model or option, or a value that the model's data refuse.
+    """
+    name, _, rest = text.partition(":")
+    model = models.load(name)
+    fields = {field.name: field for field in dataclasses.fields(model.data)}
+    given = {}
+    for part in filter(None, re.split(r",(?=\s*[A-Za-z_][\w-]*=)", rest)):
+        key, equals, value = part.strip().partition("=")
+        key = key.replace("-", "_")
+        if not equals:
+            raise ValueError(f"{text}: {part!r} is not an option; write {name}:OPTION=VALUE, OPTION={'|'.join(fields)}")
+        if key not in fields:
+            raise UnknownName(f"{text}: {name} has no option {key!r}; {nearest(key, fields)}")
+        metadata = fields[key].metadata
+        if metadata["choices"] and value not in metadata["choices"]:
+            raise ValueError(f"{text}: {key} is {value!r}; choose from {', '.join(metadata['choices'])}")
+        try:
+            given[key] = metadata["parse"](value)
+        except ValueError as error:
+            raise ValueError(f"{text}: {key}: {error}") from None
+    try:
+        return model, model.data(**given)
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None

@@ -1,0 +1,185 @@
+"""Runs the benchmark, each part in a process of its own, and puts the numbers together."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compare.bench import cases
+
+__all__ = ["WAYS", "Plan", "machine", "run"]
+
+WAYS = ("zoo", "usual")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. ``guides`` is None for all of a model's families; ``limit`` is the seconds a process may take."""
+
+    cases: tuple[str, ...]
+    libraries: tuple[str, ...]
+    guides: tuple[str, ...] | None = None
+    nuts: bool = True
+    repeats: int = 3
+    cold_repeats: int = 1
+    seed: int = 0
+    steps: int = 5000
+    limit: float = 1800.0
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """One task a row of the tables, in their order."""
+        made = []
+        for case in self.cases:
+            model, _ = cases.parse(case)
+            families = [name for name in model.guides if self.guides is None or name in self.guides]
+            for guide in families + [None] * self.nuts:
+                made += [{"case": case, "library": library, "guide": guide} for library in self.libraries]
+        return [task | {"seed": self.seed, "steps": self.steps, "repeats": self.repeats} for task in made]
+
+
+def run(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
+    """The rows, one a model, library and way of fitting. A row that failed says why; the rest goes on."""
+    rows, tasks = [], plan.tasks()
+    for number, task in enumerate(tasks, 1):
+        tell(f"{number} of {len(tasks)}: {task['case']} {task['library']}-{task['guide'] or 'nuts'}")
+        row = {
+            "model": task["case"],
+            "library": task["library"],
+            "guide": task["guide"],
+            "method": "svi" if task["guide"] else "nuts",
+            "status": "done",
+            "reason": None,
+            "reference": None,
+            "zoo": {},
+            "usual": {},
+        }
+        try:
+            fill(row, task, plan)
+        except Exception as error:
+            row.update(status="failed", reason=str(error))
+        row["median"] = {name: medians(row[name]) for name in WAYS}
+        row["ratio"] = {key: ratio(row["median"], key) for key in ("cold", "warm")}
+        row["ratio"]["ess_per_second"] = ratio(row["median"], "ess_per_second", inverse=True)
+        rows.append(row)
+    return rows
+
+
+def fill(row: dict[str, Any], task: dict[str, Any], plan: Plan) -> None:
+    """Measure one row, the warm fits first: they also bring the files that a cold start reads into memory.
+
+    Raises:
+        RuntimeError: a process failed; what was measured before is in the row.
+    """
+    if not importlib.util.find_spec(task["library"]):
+        row.update(status="skipped", reason=f"{task['library']} is not installed")
+        return
+    found, _, _ = process(task | {"way": "warm"}, plan.limit)
+    if "skipped" in found:
+        row.update(status="skipped", reason=found["skipped"])
+        return
+    row.update(found)
+    for name in WAYS:
+        row[name].update(cold=[], memory=[])
+    for number in range(plan.cold_repeats):
+        for name in WAYS:
+            _, seconds, memory = process(task | {"way": name, "seed": task["seed"] + number}, plan.limit)
+            row[name]["cold"].append(seconds)
+            row[name]["memory"].append(memory)
+
+
+def process(task: dict[str, Any], limit: float) -> tuple[dict[str, Any], float, float | None]:
+    """The task's answer, the seconds that its whole process took, and the most memory that it held, in MB.
+
+    Raises:
+        RuntimeError: it failed, crashed, or took more than ``limit`` seconds.
+    """
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    with tempfile.TemporaryFile() as complaints, tempfile.TemporaryFile() as answered:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "compare.bench.worker", json.dumps(task)],
+            stdin=subprocess.DEVNULL,
+            stdout=answered,
+            stderr=complaints,
+            env=environment,
+        )
+        clock = threading.Timer(limit, child.kill)
+        clock.start()
+        memory = None
+        try:
+            if hasattr(os, "wait4"):
+                _, status, usage = os.wait4(child.pid, 0)
+                child.returncode = os.waitstatus_to_exitcode(status)
+                memory = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            child.wait()
+        finally:
+            clock.cancel()
+            if child.returncode is None:
+                child.kill()
+                child.wait()
+        seconds = time.perf_counter() - start
+        answered.seek(0)
+        complaints.seek(0)
+        text, lines = answered.read().decode(), complaints.read().decode(errors="replace").split("\n")
+    if seconds > limit:
+        raise RuntimeError(f"{task['way']}: stopped after {limit:g} s")
+    if child.returncode or not text:
+        last = next((line for line in reversed(lines) if line.strip()), "no message")
+        raise RuntimeError(f"{task['way']}: its process ended with status {child.returncode}: {last.strip()[:200]}")
+    found = json.loads(text)
+    if "error" in found:
+        raise RuntimeError(f"{task['way']}: {found['error']}")
+    return found, seconds, memory
+
+
+def medians(measured: dict[str, Any]) -> dict[str, Any]:
+    """The median of each column; of a number with its error the median of each; of what is true or not the share."""
+    found = {}
+    for key, values in measured.items():
+        if values and isinstance(values[0], dict):
+            found[key] = {part: middle([value[part] for value in values]) for part in values[0]}
+        elif values and isinstance(values[0], bool):
+            found[key] = sum(values) / len(values)
+        else:
+            found[key] = middle(values)
+    return found
+
+
+def middle(values: Sequence[float | None]) -> float | None:
+    """The median, None where any value is missing or is not a number."""
+    if not values or any(value is None or math.isnan(value) for value in values):
+        return None
+    return statistics.median(values)
+
+
+def ratio(median: dict[str, Any], key: str, inverse: bool = False) -> float | None:
+    """The usual way's over the zoo's, or the zoo's over the usual way's."""
+    ours, theirs = (median[name].get(key) for name in WAYS)
+    above, below = (ours, theirs) if inverse else (theirs, ours)
+    return above / below if above is not None and below else None
+
+
+def machine() -> dict[str, Any]:
+    """The machine: its processor, the cores that this process may use, and the system."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": name, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}

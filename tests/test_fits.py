@@ -1,0 +1,309 @@
+"""The fits against the best members of their families, on the zoo and on targets that are hard on purpose."""
+
+from __future__ import annotations
+
+import importlib
+import math
+
+import numpy as np
+import pytest
+from conftest import LIBRARIES, side
+from scipy import special, stats
+from targets import breast_cancer, gaussian, raw_regression
+
+import guides
+import models
+from compare.fits import Job, run
+from compare.fits.draws import fresh, matched
+from compare.fits.gap import estimate
+from compare.fits.options import Options
+from compare.fits.svi import optimise
+from models.coin import Coin
+from models.coin.exact import BetaPosterior
+
+SEEDS = range(20)
+ZOO = [
+    ("coin", {}),
+    ("chain", {"length": 2}),
+    ("chain", {"length": 2, "observe": "all"}),
+    ("chain", {"length": 10}),
+    ("chain", {"length": 10, "observe": "all"}),
+    ("chain", {"length": 100}),
+    ("chain", {"length": 100, "observe": "all"}),
+]
+COVERED: list[bool] = []
+
+
+def minus_kl_logit_normal(location: float, scale: float, data: Coin) -> float:
+    """-KL(q, posterior) of a Gaussian on the logit of theta, by the trapezoid rule; exact to 1e-10."""
+    exact = BetaPosterior(data)
+    eps = np.linspace(-12, 12, 4001)
+    weights = stats.norm.pdf(eps)
+    u = location + scale * eps
+    log_posterior = exact.a * special.log_expit(u) + exact.b * special.log_expit(-u) - special.betaln(exact.a, exact.b)
+    log_guide = stats.norm.logpdf(eps) - math.log(scale)
+    return float(weights @ (log_posterior - log_guide) / weights.sum())
+
+
+def kl_beta(a: float, b: float, c: float, d: float) -> float:
+    """KL(Beta(a, b), Beta(c, d)) in closed form."""
+    psi = special.digamma
+    return (
+        special.betaln(c, d) - special.betaln(a, b) + (a - c) * psi(a) + (b - d) * psi(b) + (c - a + d - b) * psi(a + b)
+    )
+
+
+def dense_precision(data) -> tuple[np.ndarray, np.ndarray]:
+    """The chain's posterior precision and mean by dense linear algebra."""
+    length = data.length
+    steps = np.eye(length) - np.eye(length, k=-1)
+    seen = np.ones(length) if data.observe == "all" else np.eye(length)[-1]
+    precision = steps.T @ steps + np.diag(seen)
+    x = np.array(data.x) if data.observe == "all" else np.eye(length)[-1] * data.x[0]
+    return np.linalg.solve(precision, x), precision
+
+
+def kl_gaussian(parameters: dict[str, np.ndarray], mean: np.ndarray, precision: np.ndarray) -> float:
+    """KL(q, N(mean, precision^-1)) of a Gaussian guide, whichever way its parameters spell the covariance."""
+    if "scale" in parameters:
+        factor = np.diag(parameters["scale"])
+    elif "scale_tril" in parameters:
+        factor = parameters["scale_tril"]
+    else:
+        bidiagonal = np.diag(parameters["diagonal"]) + np.diag(parameters["off_diagonal"], k=-1)
+        factor = np.linalg.inv(bidiagonal).T
+    shift = parameters["location"] - mean
+    log_det = np.linalg.slogdet(precision)[1] + 2 * np.linalg.slogdet(factor)[1]
+    trace = np.sum((factor.T @ precision) * factor.T)
+    return float(0.5 * (trace + shift @ precision @ shift - len(mean) - log_det))
+
+
+def true_gap(name: str, data, family: str, parameters: dict[str, np.ndarray]) -> float:
+    """ELBO(q*) - ELBO(q) without any sampling."""
+    model = models.load(name)
+    family_gap = model.exact(data).log_evidence - model.best(data, family).elbo
+    if family == "conjugate":
+        a, b = np.exp(parameters["flat"])
+        exact = BetaPosterior(data)
+        return kl_beta(a, b, exact.a, exact.b)
+    if name == "coin":
+        scale = parameters["scale" if family == "mean_field" else "scale_tril"].item()
+        return -minus_kl_logit_normal(parameters["location"].item(), scale, data) - family_gap
+    return kl_gaussian(parameters, *dense_precision(data)) - family_gap
+
+
+def fit(library: str, name: str, data, family: str, seed: int, options: Options | None = None):
+    arguments, static = side(library).split_arguments(data.arguments())
+    objective = side(library).prepare(name, family, static)
+    return optimise(objective, arguments, guides.load(family), options or Options(), seed)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "family"),
+    [
+        pytest.param(name, fields, family, id="-".join([name, *map(str, fields.values()), family]))
+        for name, fields in ZOO
+        for family in models.load(name).guides
+    ],
+)
+def test_every_seed_ends_at_the_best_member(name, fields, family, library):
+    """20 seeds: within 0.01 nats of q*, known without sampling; at least 95% say so; the estimate covers the truth."""
+    data = models.load(name).data(**fields)
+    converged, covered = 0, 0
+    for seed in SEEDS:
+        outcome = fit(library, name, data, family, seed)
+        truth = true_gap(name, data, family, outcome.parameters)
+        assert truth > -1e-8, "nothing beats the best member"
+        if outcome.converged:
+            assert truth <= 0.01
+        converged += outcome.converged
+        covered += abs(outcome.gap.value - truth) <= 2 * outcome.gap.mcse + 1e-10
+    assert converged >= 0.95 * len(SEEDS)
+    COVERED.append(covered >= 0.9 * len(SEEDS))
+    # 20 seeds of a 90% event: fewer than 14 would be a one in 400 accident.
+    assert covered >= 14, f"the estimated gap covers the true one in {covered} of {len(SEEDS)} fits"
+
+
+TARGETS = {
+    "gaussian": gaussian,
+    "regression": raw_regression,
+    "logistic": breast_cancer,
+}
+
+
+def target(name: str, library: str, family: str):
+    arguments, static = side(library).split_arguments(TARGETS[name]())
+    twin = importlib.import_module(f"targets.{name}_{library}")
+    return side(library).Objective(twin, guides.load(family, library), static), arguments
+
+
+@pytest.mark.parametrize("family", ["mean_field", "full_rank"])
+@pytest.mark.parametrize("name", TARGETS)
+def test_hard_targets(name, family, library):
+    """Within 0.05 nats of a much longer fit (or of q* in closed form), with the reference's own error."""
+    objective, arguments = target(name, library, family)
+    chosen = guides.load(family)
+    count = 20 if library == "numpyro" else 4
+    outcomes = [optimise(objective, arguments, chosen, Options(), seed) for seed in range(count)]
+    assert sum(outcome.converged for outcome in outcomes) >= 0.95 * count
+    if name == "gaussian":
+        truth = gaussian()
+        precision = np.linalg.inv(truth["scale_tril"] @ truth["scale_tril"].T)
+        best = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
+        gaps = [
+            kl_gaussian(one.parameters, truth["location"], precision) - (best if family == "mean_field" else 0.0)
+            for one in outcomes
+        ]
+        assert max(gaps) <= 0.05
+        return
+    reference = optimise(objective, arguments, chosen, Options(tolerance=1e-3, budget=30), 1000)
+    dimension = objective.dimension(reference.parameters, arguments)
+    batches = [fresh(np.random.default_rng(number), 256, dimension) for number in range(32)]
+
+    def elbos(parameters):
+        return np.array([objective.evaluate(parameters, draws, arguments).log_ratio.mean() for draws in batches])
+
+    long = elbos(reference.parameters)
+    for outcome in outcomes[:6]:
+        difference = long - elbos(outcome.parameters)
+        error = math.hypot(difference.std(ddof=1) / math.sqrt(len(batches)), reference.gap.mcse)
+        assert difference.mean() + max(reference.gap.value, 0) <= 0.05 + 4 * error
+        assert error < 0.01, "the reference must be sharper than what it judges"
+
+
+def test_fresh_draws_are_standard_normal():
+    """Each row is N(0, I): moments up to the fourth over 400 designs, within 5 standard errors."""
+    for columns in (1, 3, 40):
+        draws = np.stack([fresh(np.random.default_rng(seed), 256, columns) for seed in range(400)])
+        for power, moment in ((1, 0.0), (2, 1.0), (4, 3.0)):
+            means = (draws**power).mean(axis=(1, 2))
+            error = means.std(ddof=1) / math.sqrt(len(means))
+            assert abs(means.mean() - moment) < 5 * error + 1e-12
+        if columns > 1:  # different columns: their products cancel within a design
+            products = np.einsum("sri,srj->sij", draws, draws) / 256
+            off = products[:, ~np.eye(columns, dtype=bool)]
+            assert np.abs(off).max() < 1e-12
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(256, 1), (256, 31), (256, 100), (64, 2000)])
+def test_matched_draws_have_the_moments_of_a_normal(rows, columns):
+    draws = matched(np.random.default_rng(0), rows, columns)
+    assert np.abs(draws.mean(axis=0)).max() < 1e-12
+    second = draws.T @ draws / rows
+    assert np.abs(np.diag(second) - 1).max() < 1e-12
+    if columns <= rows // 2:
+        assert np.abs(second - np.eye(columns)).max() < 1e-10
+
+
+def test_gap_estimate_is_unbiased_and_covers():
+    """Noisy gradients of a known quadratic: the mean of 400 estimates, and how often two errors cover."""
+    rng = np.random.default_rng(3)
+    gradient, truth = np.full(6, 0.05), 0.5 * 6 * 0.05**2
+    found = [estimate(gradient + 0.1 * rng.standard_normal((16, 6)), lambda v: v) for _ in range(400)]
+    values = np.array([one.value for one in found])
+    assert abs(values.mean() - truth) < 4 * values.std() / math.sqrt(len(values))
+    assert np.mean([abs(one.value - truth) <= 2 * one.mcse for one in found]) > 0.88
+
+
+def planted(library: str, options: Options, **fields):
+    job = Job(f"{library}-mean_field", "coin", Coin(**fields), "svi", library, "mean_field", 0, options)
+    return run(job)
+
+
+def test_too_few_steps_are_not_converged(library):
+    made = planted(library, Options(optimiser="adam", steps=20))
+    said = made.tree["optimisation"].attrs
+    assert made.status == "done" and not said["converged"]
+    assert said["gap"] - 2 * said["gap_mcse"] > 0.01
+    assert "20 steps of Adam" in said["reason"]
+
+
+def test_a_learning_rate_that_diverges_fails_or_is_not_converged(library):
+    made = planted(library, Options(optimiser="adam", steps=200, learning_rate=1e3))
+    if made.status == "failed":
+        assert "learning rate" in made.reason
+    else:
+        assert not made.tree["optimisation"].attrs["converged"]
+
+
+def test_usual_way_is_measured_not_trusted(library):
+    """Adam's gap against the closed form: the estimate must cover the truth within four of its errors."""
+    data = Coin()
+    arguments, static = side(library).split_arguments(data.arguments())
+    objective = side(library).prepare("coin", "mean_field", static)
+    from compare.fits.svi import by_hand
+
+    options = Options(optimiser="adam", steps=300)
+    outcome = by_hand(objective, arguments, guides.load("mean_field"), options, 4)
+    truth = true_gap("coin", data, "mean_field", outcome.parameters)
+    assert abs(outcome.gap.value - truth) < 4 * outcome.gap.mcse
+
+
+def broken(library: str, body: str, name: str):
+    """A twin made of source, as a user would write it wrongly."""
+    import sys
+    import types
+
+    module = types.ModuleType(f"planted_{name}_{library}")
+    source = (
+        "import numpyro as ppl, numpyro.distributions as dist, jax.numpy as xp\n"
+        if library == "numpyro"
+        else "import pyro as ppl, pyro.distributions as dist, torch as xp\n"
+    )
+    exec(source + body, module.__dict__)
+    sys.modules[module.__name__] = module
+    return module
+
+
+IMPROPER = {
+    "numpyro": "ppl.sample('z', dist.ImproperUniform(dist.constraints.real, (), ()))",
+    "pyro": "ppl.sample('z', dist.ImproperUniform(dist.constraints.real, (), ()))",
+}
+
+
+def test_a_model_that_returns_nan_fails(library):
+    body = "def model():\n    z = ppl.sample('z', dist.Normal(0.0, 1.0))\n    ppl.factor('nan', z * float('nan'))\n"
+    module = broken(library, body, "nan")
+    with pytest.raises(Exception, match=r"(?i)nan|valid initial|not finite"):
+        objective = side(library).Objective(module, guides.load("mean_field", library))
+        optimise(objective, {}, guides.load("mean_field"), Options(budget=5), 0)
+
+
+def test_an_improper_posterior_is_not_converged(library):
+    """Flat in one direction: the ELBO has no best member, and the fit must not pretend to have found it."""
+    body = (
+        "def model():\n"
+        "    z = ppl.sample('z', dist.Normal(0.0, 1.0))\n"
+        "    w = ppl.sample('w', dist.Normal(0.0, 1.0))\n"
+        "    ppl.factor('undo', 0.5 * w**2)\n"
+    )
+    objective = side(library).Objective(broken(library, body, "improper"), guides.load("mean_field", library))
+    outcome = optimise(objective, {}, guides.load("mean_field"), Options(budget=20), 0)
+    assert not outcome.converged
+    assert outcome.reason
+
+
+def test_a_far_start_arrives_or_says_so(library):
+    """A guide that starts a million posterior sds away."""
+    data = models.load("chain").data(length=2)
+    arguments, static = side(library).split_arguments(data.arguments())
+    objective = side(library).prepare("chain", "mean_field", static)
+    usual = objective.start
+
+    def far(seed, arguments):
+        start = usual(seed, arguments)
+        return start | {"location": start["location"] + 1e6}
+
+    objective.start = far
+    try:
+        outcome = optimise(objective, arguments, guides.load("mean_field"), Options(), 0)
+    finally:
+        del objective.start
+    assert not outcome.converged or true_gap("chain", data, "mean_field", outcome.parameters) <= 0.01
+
+
+def test_the_libraries_end_at_the_same_guide():
+    """The same seed gives both libraries the same draws: their fits agree far beyond the tolerance."""
+    ends = [fit(library, "coin", Coin(), "mean_field", 7).parameters for library in LIBRARIES]
+    for name in ends[0]:
+        assert np.abs(ends[0][name] - ends[1][name]).max() < 1e-3

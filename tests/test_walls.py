@@ -1,0 +1,383 @@
+"""The walls that hold the house up, read off the source: the library wall, the one direction, no special cases.
+
+Every check takes sources by module name, so that each is also shown made-up sources that break its wall.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import models
+
+ROOT = Path(__file__).parents[1]
+
+SIDES = {
+    "numpyro": {"jax", "jaxlib", "numpyro", "optax", "equinox", "flax"},
+    "pyro": {"torch", "pyro"},
+}
+
+UPSTREAM = {
+    "models": ("guides", "compare"),
+    "guides": ("compare",),
+    "compare.fits": ("compare.plan", "compare.measures", "compare.verdict", "compare.report", "compare.run"),
+    "compare.plan": ("compare.measures", "compare.verdict", "compare.report", "compare.run"),
+    "compare.measures": ("compare.verdict", "compare.report", "compare.run"),
+    "compare.verdict": ("compare.report", "compare.run"),
+    "compare.report": ("compare.run",),
+}
+"""What the modules under a name must not import, directly or through others."""
+
+TYPES_ONLY = {("compare.report", "compare.run")}
+"""Where an import for the sake of a type is fine."""
+
+Sources = Mapping[str, str]
+
+
+class Import(NamedTuple):
+    """An imported name (a module, or something in one), the line, and whether only a type checker sees it."""
+
+    name: str
+    line: int
+    typing: bool
+
+
+def sources() -> dict[str, str]:
+    """Every file of the three folders by module name; a folder's ``__init__`` keeps that last part."""
+    found = {}
+    for folder in ("models", "guides", "compare"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            found[".".join(path.relative_to(ROOT).with_suffix("").parts)] = path.read_text(encoding="utf-8")
+    return found
+
+
+def library_of(name: str) -> str | None:
+    """The library that a module is named for."""
+    last = name.rpartition(".")[2]
+    return next((library for library in SIDES if last.endswith(f"_{library}")), None)
+
+
+def under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+@cache
+def imports(module: str, source: str) -> list[Import]:
+    """All imports, wherever they stand; those by name (``import_module``) with ``*`` for what is filled in later."""
+    tree = ast.parse(source)
+    typing = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    package = module.split(".")[:-1]
+    found = []
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Call) and node.args:
+            if ast.unparse(node.func).endswith(("import_module", "__import__")):
+                names = [pattern(node.args[0])]
+        found += [Import(name, node.lineno, id(node) in typing) for name in names]
+    return found
+
+
+def pattern(node: ast.expr) -> str:
+    """A string expression with ``*`` for what only running it can tell."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(pattern(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return pattern(node.left) + pattern(node.right)
+    return "*"
+
+
+def loads(module: str, everything: Sources) -> dict[str, str]:
+    """What importing or using a module loads, through all project modules: each name, and the module that asks."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    seen = set()
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        for one in imports(here, everything[here]):
+            if one.typing:
+                continue
+            found.setdefault(one.name, here)
+            parts = one.name.split(".")
+            for length in range(1, len(parts) + 1):
+                name = ".".join(parts[:length])
+                waiting += [known for known in (name, f"{name}.__init__") if known in everything]
+    return found
+
+
+def through_the_library_wall(everything: Sources) -> list[str]:
+    """Imports of a library, or of a module named for one, in a file that is not named for it."""
+    holes = []
+    for module, source in everything.items():
+        own = library_of(module)
+        for one in imports(module, source):
+            for library, packages in SIDES.items():
+                touched = one.name.split(".")[0] in packages or any(
+                    library_of(part) == library for part in one.name.split(".")
+                )
+                if touched and library != own:
+                    holes.append(f"{module}:{one.line} imports {one.name}")
+        if own is None:
+            continue
+        for name, by in loads(module, everything).items():
+            for library, packages in SIDES.items():
+                if library != own and (name.split(".")[0] in packages or library_of(name) == library):
+                    holes.append(f"{module} loads {name} through {by}")
+    return holes
+
+
+def against_the_direction(everything: Sources) -> list[str]:
+    """Imports that reach back."""
+    found = []
+    for module, source in everything.items():
+        for place, forbidden in UPSTREAM.items():
+            if not under(module, place):
+                continue
+            for one in imports(module, source):
+                for target in forbidden:
+                    if under(one.name, target) and not (one.typing and (place, target) in TYPES_ONLY):
+                        found.append(f"{module}:{one.line} imports {one.name}")
+            for name, by in loads(module, everything).items():
+                if by != module and any(under(name, target) for target in forbidden):
+                    found.append(f"{module} loads {name} through {by}")
+    return found
+
+
+def special_cases(everything: Sources, names: set[str]) -> list[str]:
+    """Mentions of a model in ``guides`` and ``compare``: in a string, a comparison or an import.
+
+    ``chain`` is also the name of ArviZ's dimension. Such a name counts in a comparison, a match or a dictionary's key,
+    and not where its companion ``draw`` stands beside it.
+    """
+    found = []
+    for module, source in everything.items():
+        if not (under(module, "guides") or under(module, "compare")):
+            continue
+        tree = ast.parse(source)
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and node.body
+            and isinstance(node.body[0], ast.Expr)
+        }
+        for one in imports(module, source):
+            if any(under(one.name, f"models.{name}") for name in names):
+                found.append(f"{module}:{one.line} imports {one.name}")
+        for node in ast.walk(tree):
+            if id(node) in docstrings:
+                continue
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                mentioned = re.search(rf"\bmodels[./]({'|'.join(names)})\b", node.value)
+                if mentioned or node.value in names - {"chain"}:
+                    found.append(f"{module}:{node.lineno} says {node.value!r}")
+            strings = set()
+            if isinstance(node, ast.Compare | ast.match_case):
+                part = node.pattern if isinstance(node, ast.match_case) else node
+                strings = {inner.value for inner in ast.walk(part) if isinstance(inner, ast.Constant)}
+            elif isinstance(node, ast.Dict):
+                strings = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            if "chain" in strings & names and "draw" not in strings:
+                found.append(f"{module}:{getattr(node, 'lineno', '')} decides by 'chain'")
+            if isinstance(node, ast.Compare):
+                for side in (node.left, *node.comparators):
+                    name = side.id if isinstance(side, ast.Name) else getattr(side, "attr", "")
+                    if name.lower() in names:
+                        found.append(f"{module}:{node.lineno} compares {name}")
+    return found
+
+
+def unannotated(everything: Sources) -> list[str]:
+    """Public functions and methods, in files of no library, with an argument or a result that has no type."""
+    found = []
+    for module, source in everything.items():
+        if library_of(module):
+            continue
+        tree = ast.parse(source)
+        bodies = [("", tree.body)]
+        bodies += [
+            (f"{node.name}.", node.body)
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        ]
+        for owner, body in bodies:
+            for function in body:
+                if not isinstance(function, ast.FunctionDef) or (
+                    function.name.startswith("_") and function.name != "__init__"
+                ):
+                    continue
+                arguments = function.args
+                every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+                every += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
+                static = any(ast.unparse(one) == "staticmethod" for one in function.decorator_list)
+                every = every[1:] if owner and not static else every
+                missing = [one.arg for one in every if one.annotation is None]
+                missing += ["its result"] if function.returns is None else []
+                if missing:
+                    found.append(f"{module}:{function.lineno} {owner}{function.name}: {', '.join(missing)}")
+    return found
+
+
+def test_the_library_wall():
+    assert through_the_library_wall(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("models.coin.exact", "import torch"),
+        ("models.coin.in_numpyro", "import numpyro\nimport torch"),
+        ("models.coin.in_pyro", "def f():\n    from jax import numpy"),
+        ("compare.fits.svi_pyro", "from compare.fits import svi_numpyro"),
+        ("compare.fits.svi_pyro", "from .svi_numpyro import fit"),
+        ("compare.fits.svi_numpyro", "from compare.fits.objective_pyro import density"),
+        ("compare.fits.svi", "import compare.fits.svi_pyro"),
+        ("compare.measures", "from importlib import import_module\nimport_module('jax')"),
+        ("guides.mean_field.in_numpyro", "import_module(f'models.{name}.in_pyro')"),
+        ("guides.mean_field.in_pyro", "import optax"),
+    ],
+)
+def test_a_hole_in_the_library_wall_is_seen(module, source):
+    assert through_the_library_wall({**sources(), module: source})
+
+
+def test_a_hole_in_the_library_wall_is_seen_through_other_modules():
+    """Two files of one side, joined by a third that imports the other."""
+    made_up = {
+        "models.a.in_pyro": "from models.a import shared",
+        "models.a.shared": "from models.a import deeper",
+        "models.a.deeper": "import jax",
+    }
+    assert "models.a.in_pyro loads jax through models.a.deeper" in through_the_library_wall(made_up)
+
+
+def test_one_direction():
+    assert against_the_direction(sources()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("models.coin.exact", "import guides"),
+        ("models.coin.in_pyro", "from compare.fits import Job"),
+        ("guides.contract", "from compare import fits"),
+        ("compare.fits.svi", "from compare.measures import measure"),
+        ("compare.fits.svi", "def f():\n    from compare import run"),
+        ("compare.fits.nuts_pyro", "from ..plan import plan"),
+        ("compare.plan", "import compare.run"),
+        ("compare.measures", "from compare.verdict import judge"),
+        ("compare.verdict", "from compare import report"),
+        ("compare.verdict", "if TYPE_CHECKING:\n    from compare.run import Comparison"),
+        ("compare.report.table", "from compare.run import Comparison"),
+    ],
+)
+def test_reaching_back_is_seen(module, source):
+    assert against_the_direction({**sources(), module: source})
+
+
+def test_reaching_back_is_seen_through_other_modules():
+    made_up = {"compare.measures": "from compare.fits import x", "compare.fits.x": "import compare.verdict"}
+    assert "compare.measures loads compare.verdict through compare.fits.x" in against_the_direction(made_up)
+
+
+def test_a_type_may_be_imported_by_the_report():
+    source = "if TYPE_CHECKING:\n    from compare.run import Comparison"
+    assert against_the_direction({"compare.report.table": source}) == []
+
+
+def test_no_model_is_a_special_case():
+    assert special_cases(sources(), set(models.CATALOGUE)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "if model.name == 'coin': pass",
+        "if model.name == 'chain': pass",
+        "if model.name in ('chain', 'bnn'): pass",
+        "special = {'chain': 1, 'bnn': 2}",
+        "match name:\n    case 'chain':\n        pass",
+        "from models.coin import Coin",
+        "from models import chain",
+        "import_module('models.coin.in_pyro')",
+        "path = 'models/chain/exact.py'",
+        "if isinstance(data, type) and kind is coin: pass",
+        "names = ['coin']",
+    ],
+)
+def test_a_special_case_is_seen(source):
+    assert special_cases({"compare.plan": source}, {"coin", "chain", "bnn"})
+
+
+def test_arviz_may_have_its_dimensions():
+    source = "if d not in ('chain', 'draw'): pass\nsizes['chain']\naxes = {'chain': 4, 'draw': 2}"
+    assert special_cases({"compare.plan": source}, {"coin", "chain"}) == []
+
+
+def libraries_loaded(code: str) -> set[str]:
+    """The libraries among the modules that a fresh interpreter has after running the code."""
+    code += "\nimport sys\nprint('loaded', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set().union(*SIDES.values()) & set(done.stdout.rpartition("loaded")[2].split())
+
+
+def test_names_and_plans_load_no_library():
+    code = """
+import guides, models, compare.__main__, compare.plan
+assert compare.__main__.main([]) == 0
+for name in models.CATALOGUE:
+    model = models.load(name)
+    assert compare.plan.plan(model, model.data())
+"""
+    assert libraries_loaded(code) == set()
+
+
+def test_a_loaded_library_is_seen():
+    assert libraries_loaded("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == {"torch"}
+
+
+def test_public_functions_are_annotated():
+    assert unannotated(sources()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(x) -> int: ...",
+        "def f(x: int): ...",
+        "def f(*, x) -> int: ...",
+        "def f(*x) -> int: ...",
+        "class A:\n    def f(self, x) -> int: ...",
+        "class A:\n    def __init__(self, x): ...",
+    ],
+)
+def test_a_missing_annotation_is_seen(source):
+    assert unannotated({"compare.made_up": source})
+
+
+def test_what_is_private_or_of_one_library_needs_no_annotation():
+    assert unannotated({"compare.a": "def _f(x): ...", "models.coin.in_pyro": "def model(x): ..."}) == []
