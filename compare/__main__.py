@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def insist(lost: sys.UnraisableHookArgs) -> None:
     """Repeat a Ctrl-C that came while Python was in a callback that cannot raise (jax has one at every collection)."""
     if lost.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(lost)
 
@@ -98,7 +98,7 @@ def parser(name: str) -> Parser:
     for option, kind, meaning in (
         ("tolerance", positive, "nats of optimisation gap within which a guide counts as converged"),
         ("budget", positive, "seconds a fit may take"),
-        ("steps", whole, "steps of --optimiser adam"),
+        ("steps", counted, "steps of --optimiser adam"),
         ("learning_rate", positive, "learning rate of --optimiser adam"),
         ("ess", positive, "effective sample size that NUTS goes on for, bulk and tail"),
         ("cavi_tolerance", positive, "largest change at which coordinate ascent stops"),
@@ -127,6 +127,12 @@ def whole(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative; give 0 or more")
     return value
+
+
+def counted(text: str) -> int:
+    if whole(text) == 0:
+        raise argparse.ArgumentTypeError("0 is too few; give 1 or more")
+    return whole(text)
 
 
 def positive(text: str) -> float:

@@ -51,7 +51,8 @@ def judge(summary: dict[str, Any], options: Options, family_gaps: dict[str, floa
     """
     method = summary["method"]
     if summary["status"] != "done":
-        return said(summary["status"], f"{summary['reason']}")
+        began = {"skipped": "Not attempted", "failed": "It failed"}[summary["status"]]
+        return said(summary["status"], f"{began}: {summary['reason']}.")
     if method == "exact":
         return said("exact", "The posterior itself; every other fit is measured against it.")
     if method == "nuts":

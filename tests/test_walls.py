@@ -90,9 +90,8 @@ def imports(module: str, source: str) -> list[Import]:
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
             names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Call) and node.args:
-            if ast.unparse(node.func).endswith(("import_module", "__import__")):
-                names = [pattern(node.args[0])]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            names = [pattern(node.args[0])] if node.args else []
         found += [Import(name, node.lineno, id(node) in typing) for name in names]
     return found
 

@@ -1,4 +1,4 @@
-"""What the benchmark runs on: a model and its data, named in one word, such as ``chain:length=100,observe=all``."""
+"""What the benchmark runs on: a model and its data, named in one word, ``MODEL:OPTION=VALUE,OPTION=VALUE``."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import xarray as xr
 import models
 from compare.fits import Job, fit_seed
 from compare.fits.options import Options
-from compare.fits.tree import build, keep, split
+from compare.fits.tree import build, how_many, keep, split
 
 __all__ = ["fit"]
 
@@ -19,7 +19,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     rng = np.random.default_rng(fit_seed(job))
     size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
     options = job.options or Options()
-    count = options.draws if size <= 1000 else options.draws // 4
+    count = how_many(options.draws, size)
     pieces, labels = [], {}
     for _ in range(4):
         latents = exact.draw(rng, count // 4)

@@ -15,7 +15,7 @@ from compare.fits.options import Options
 from compare.fits.protocol import Density
 from compare.fits.tree import CHAINS, build, keep
 
-__all__ = ["BLOCK", "OutOfBudget", "run_until_enough"]
+__all__ = ["BLOCK", "out_of_budget", "run_until_enough"]
 
 TAIL = (0.05, 0.95)
 
@@ -25,11 +25,9 @@ BLOCK = 300
 Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 
 
-class OutOfBudget(TimeoutError):
-    """The budget ended before the first draw."""
-
-    def __init__(self, budget: float) -> None:
-        super().__init__(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
+def out_of_budget(budget: float) -> TimeoutError:
+    """The error of a run whose budget ended before its first draw."""
+    return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
 
 
 def run_until_enough(

@@ -14,7 +14,7 @@ import xarray as xr
 from numpyro.infer import NUTS
 
 from compare.fits import Job, fit_seed
-from compare.fits.nuts import BLOCK, OutOfBudget, run_until_enough
+from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough
 from compare.fits.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
 from compare.fits.options import Options
 from compare.fits.protocol import bind
@@ -72,7 +72,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     for done in range(0, options.warmup, STRIDE):
         state, _ = advance(state, min(STRIDE, options.warmup - done), data)
         if time.perf_counter() > deadline:
-            raise OutOfBudget(options.budget)
+            raise out_of_budget(options.budget)
 
     def block():
         nonlocal state

@@ -19,7 +19,7 @@ from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 
 from compare.fits import Job, fit_seed
-from compare.fits.nuts import BLOCK, OutOfBudget, run_until_enough
+from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough
 from compare.fits.objective_pyro import density, split_arguments
 from compare.fits.options import Options
 from compare.fits.protocol import bind
@@ -63,7 +63,7 @@ def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
     Raises:
-        OutOfBudget: the deadline passed during the warm-up.
+        TimeoutError: the deadline passed during the warm-up.
     """
     parent = os.getppid()
     torch.set_num_threads(1)
@@ -74,7 +74,7 @@ def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -
         for _ in range(warmup):
             params = kernel.sample(params)
             if time.perf_counter() > deadline:
-                raise OutOfBudget(budget)
+                raise out_of_budget(budget)
         while True:
             draws, records = [], []
             for number in range(BLOCK):

@@ -57,7 +57,10 @@ FEW = 1000
 """Numbers of data up to which, with a small dimension, running is so quick that compiling is what counts."""
 
 CHUNK = 1024
-"""Points a density is evaluated at in one go: one shape, one compilation."""
+"""Points a density is evaluated at in one go: one shape, one compilation. Fewer where they hold many numbers."""
+
+LARGEST = 2_000_000
+"""Numbers that are evaluated in one go."""
 
 numpyro.enable_x64()
 
@@ -129,10 +132,11 @@ class Density:
     def __call__(self, latents, data):
         """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
         count = len(next(iter(latents.values())))
-        run = self.compiled[is_quick(sum(np.size(value) for value in latents.values()) / count, data)]
+        size = sum(np.size(value) for value in latents.values()) // count
+        run, chunk = self.compiled[is_quick(size, data)], max(16, min(CHUNK, 1 << (LARGEST // size).bit_length()))
         pieces = []
-        for begin in range(0, count, CHUNK):
-            rows = np.minimum(np.arange(begin, begin + CHUNK), count - 1)
+        for begin in range(0, count, chunk):
+            rows = np.minimum(np.arange(begin, begin + chunk), count - 1)
             pieces.append(run({name: value[rows] for name, value in latents.items()}, data))
         return tuple(np.concatenate([np.asarray(piece[term]) for piece in pieces])[:count] for term in (0, 1))
 

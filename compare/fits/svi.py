@@ -28,7 +28,7 @@ from compare.fits.gap import Gap, estimate
 from compare.fits.laplace import NoMode, laplace
 from compare.fits.options import Options
 from compare.fits.protocol import Density, Objective
-from compare.fits.tree import build, keep, split
+from compare.fits.tree import build, how_many, keep, split
 from guides.contract import Coordinates, Curvature, Parameters
 
 __all__ = ["Outcome", "fit_guide", "optimise"]
@@ -230,7 +230,7 @@ def fit_guide(job: Job, objective: Objective, density: Density, data: Any) -> tu
     rng = np.random.default_rng([seed, 1])
     dimension = objective.dimension(outcome.parameters, data)
     batch = rows(dimension)
-    count = options.draws if dimension <= 1000 else batch * 16
+    count = how_many(options.draws, dimension)
     pieces, labels = [], {}
     for _ in range(max(1, count // batch)):
         drawn = objective.evaluate(outcome.parameters, rng.standard_normal((batch, dimension)), data)

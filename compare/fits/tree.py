@@ -9,7 +9,7 @@ import arviz_base
 import numpy as np
 import xarray as xr
 
-__all__ = ["CHAINS", "LONG", "build", "keep", "split"]
+__all__ = ["CHAINS", "LONG", "build", "how_many", "keep", "split"]
 
 LONG = 1000
 """Elements of a site beyond which a tree keeps the reported ones only."""
@@ -21,6 +21,13 @@ CHAINS = 4
 def split(draws: Mapping[str, np.ndarray], chains: int = CHAINS) -> dict[str, np.ndarray]:
     """Independent draws, shape (count, ...), as (chains, count / chains, ...)."""
     return {name: np.reshape(value, (chains, -1, *np.shape(value)[1:])) for name, value in draws.items()}
+
+
+def how_many(draws: int, dimension: int) -> int:
+    """How many draws a tree gets: as many as asked for, fewer where one of them is long; a multiple of 64."""
+    if dimension <= LONG:
+        return max(64, draws // 64 * 64)
+    return 1024 if dimension <= 10 * LONG else 256
 
 
 def build(

@@ -1,0 +1,333 @@
+"""The measures: the ledger term by term, moments and their errors, k-hat, each against something independent of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import scipy.stats
+from scipy import integrate, optimize, special
+
+import models
+from compare.fits import Fit, Job, run
+from compare.fits.tree import build
+from compare.measures import LEDGER, measure
+from models.coin import Coin
+
+COIN = Coin()
+PRIOR = scipy.stats.beta(2, 2)
+POSTERIOR = scipy.stats.beta(8, 6)
+LOG_EVIDENCE = float(scipy.stats.betabinom.logpmf(6, 10, 2, 2))
+
+ERRORS = 4
+"""Statistical tolerances are this many standard errors."""
+
+
+class Measured(NamedTuple):
+    fit: Fit
+    summary: dict[str, Any]
+    terms: dict[str, float]
+    """The ledger's terms by quadrature, from nothing but the guide's density at the draws."""
+
+
+@pytest.fixture(scope="module", params=["exact", "svi"])
+def measured(request) -> Measured:
+    library = ("numpyro", "mean_field") if request.param == "svi" else (None, None)
+    job = Job("a fit", "coin", COIN, request.param, *library)
+    fit = run(job)
+    assert fit.status == "done", fit.reason
+    model = models.load("coin")
+    exact, best = model.exact(COIN), model.best(COIN, "mean_field")
+    summary = measure(fit, exact, best if library[1] else None)
+    return Measured(fit, summary, by_quadrature(log_density_on_the_logit(fit)))
+
+
+def stat(fit: Fit, name: str) -> np.ndarray:
+    return fit.tree["sample_stats"][name].values.ravel()
+
+
+def log_density_on_the_logit(fit: Fit) -> Any:
+    """log q as a function of u = logit(theta): the posterior's own, or the Gaussian whose log density is at the draws.
+
+    log q(u) is log q(theta) + log theta (1 - theta), and a parabola in u: three coefficients through 4,096 points.
+    """
+    if fit.job.method == "exact":
+        return lambda u: POSTERIOR.logpdf(special.expit(u)) + special.log_expit(u) + special.log_expit(-u)
+    theta = fit.tree["posterior"]["theta"].values.ravel()
+    u = special.logit(theta)
+    height = stat(fit, "log_guide") + np.log(theta) + np.log1p(-theta)
+    coefficients = np.polyfit(u, height, 2)
+    assert np.abs(np.polyval(coefficients, u) - height).max() < 1e-8
+    scale = math.sqrt(-0.5 / coefficients[0])
+    return scipy.stats.norm(coefficients[1] * scale**2, scale).logpdf
+
+
+def by_quadrature(log_q: Any) -> dict[str, float]:
+    """The ledger of a density on the logit, by adaptive quadrature; the best Gaussian by minimising over it."""
+
+    def log_prior(u: float) -> float:
+        return PRIOR.logpdf(special.expit(u)) + special.log_expit(u) + special.log_expit(-u)
+
+    def log_likelihood(u: float) -> float:
+        return scipy.stats.binom.logpmf(6, 10, special.expit(u))
+
+    def expect(function: Any, log_density: Any = log_q) -> float:
+        return integrate.quad(lambda u: math.exp(log_density(u)) * function(u), -12, 12, epsabs=1e-11, limit=200)[0]
+
+    def shortfall(x: np.ndarray) -> float:
+        location, scale = x[0], math.exp(x[1])
+        return -float(weights @ (log_prior(location + scale * nodes) + log_likelihood(location + scale * nodes))) - x[1]
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    weights = weights / weights.sum()
+    assert expect(lambda u: 1.0) == pytest.approx(1, abs=1e-8)
+    data_fit = expect(log_likelihood)
+    complexity = expect(lambda u: log_q(u) - log_prior(u))
+    entropy = 0.5 * math.log(2 * math.pi * math.e)
+    best = entropy - optimize.minimize(shortfall, [0.3, -0.6], method="BFGS", options={"gtol": 1e-10}).fun
+    elbo = data_fit - complexity
+    return {
+        "elbo": elbo,
+        "data_fit": data_fit,
+        "complexity": complexity,
+        "evidence_gap": LOG_EVIDENCE - elbo,
+        "family_gap": LOG_EVIDENCE - best,
+        "optimisation_gap": best - elbo,
+    }
+
+
+def value(ledger: dict[str, Any], term: str) -> float:
+    return ledger[term]["value"] if ledger[term] else 0.0
+
+
+def check_ledger(ledger: dict[str, Any]) -> None:
+    """Both equations, to rounding."""
+    assert set(ledger) == set(LEDGER)
+    elbo, gap = value(ledger, "elbo"), value(ledger, "evidence_gap")
+    assert abs(elbo - (value(ledger, "data_fit") - value(ledger, "complexity"))) < 1e-12
+    assert abs(gap - (LOG_EVIDENCE - elbo)) < 1e-12
+    parts = ("family_gap", "amortisation_gap", "optimisation_gap")
+    assert abs(gap - sum(value(ledger, part) for part in parts)) < 1e-12
+
+
+def check_terms(ledger: dict[str, Any], truth: dict[str, float]) -> None:
+    """Every term by itself, within its own standard errors."""
+    for term, true in truth.items():
+        assert abs(value(ledger, term) - true) < ERRORS * ledger[term]["mcse"] + 1e-8, term
+
+
+def truth_of(measured: Measured) -> dict[str, float]:
+    if measured.fit.job.method == "exact":
+        return measured.terms | {"family_gap": 0.0, "optimisation_gap": 0.0}
+    return measured.terms
+
+
+def test_the_equations_hold(measured):
+    check_ledger(measured.summary["ledger"])
+
+
+@pytest.mark.parametrize("term", LEDGER)
+def test_a_term_that_is_wrong_breaks_an_equation(measured, term):
+    broken = copy.deepcopy(measured.summary["ledger"])
+    broken[term] = {"value": value(broken, term) + 0.01, "mcse": 0.0}
+    with pytest.raises(AssertionError):
+        check_ledger(broken)
+
+
+def test_every_term_is_what_quadrature_gives(measured):
+    check_terms(measured.summary["ledger"], truth_of(measured))
+
+
+@pytest.mark.parametrize(
+    "terms", [("data_fit", "complexity"), ("elbo", "data_fit", "-evidence_gap", "-optimisation_gap")]
+)
+def test_terms_that_are_wrong_together_are_found_by_quadrature(measured, terms):
+    """The equations hold still, so only the terms themselves can tell."""
+    broken = copy.deepcopy(measured.summary["ledger"])
+    for term in terms:
+        broken[term.strip("-")]["value"] += -0.1 if term.startswith("-") else 0.1
+    check_ledger(broken)
+    with pytest.raises(AssertionError):
+        check_terms(broken, truth_of(measured))
+
+
+def test_every_term_is_what_the_draws_give(measured):
+    """Complexity and ELBO as the means of log ratios of the tree's own draws, each with its own standard error."""
+    ledger = measured.summary["ledger"]
+    joint, prior, guide = (stat(measured.fit, name) for name in ("log_joint", "log_prior", "log_guide"))
+    for term, draws in (("elbo", joint - guide), ("complexity", guide - prior), ("data_fit", joint - prior)):
+        error = draws.std(ddof=1) / math.sqrt(draws.size)
+        assert abs(value(ledger, term) - draws.mean()) < ERRORS * math.hypot(error, ledger[term]["mcse"]) + 1e-12, term
+    # Complexity is data fit - ELBO on the same draws, so it is known from them better than its own error says.
+    ratio = joint - guide
+    error = math.hypot(ratio.std(ddof=1) / math.sqrt(ratio.size), ledger["elbo"]["mcse"])
+    assert abs(value(ledger, "complexity") - (guide - prior).mean()) < ERRORS * error + 1e-12
+
+
+def test_gaps_have_the_signs_they_must(measured):
+    ledger = measured.summary["ledger"]
+    for term in ("evidence_gap", "family_gap", "optimisation_gap", "complexity"):
+        assert value(ledger, term) > -ERRORS * ledger[term]["mcse"] - 1e-12
+    assert ledger["amortisation_gap"] is None
+
+
+def test_the_exact_fit_has_no_gap_and_no_error():
+    summary = measure(run(Job("exact", "coin", COIN, "exact")), models.load("coin").exact(COIN), None)
+    ledger, theta = summary["ledger"], summary["variables"]["theta"]
+    assert ledger["elbo"] == {"value": pytest.approx(LOG_EVIDENCE, abs=1e-12), "mcse": 0.0}
+    assert ledger["evidence_gap"] == ledger["family_gap"] == ledger["optimisation_gap"] == {"value": 0.0, "mcse": 0.0}
+    quantiles = dict(zip(("q2.5", "median", "q97.5"), POSTERIOR.ppf([0.025, 0.5, 0.975]), strict=True))
+    truth = {"mean": POSTERIOR.mean(), "sd": POSTERIOR.std(), **quantiles}
+    assert {name: theta[name] for name in truth} == pytest.approx(truth, abs=1e-12)
+    assert (theta["mean_error"], theta["sd_ratio"], theta["mcse_mean"], theta["mcse_sd"]) == (0.0, 1.0, 0.0, 0.0)
+
+
+class Elements:
+    """Data with one site ``z`` of so many elements, all of them reported."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [("z", (position,)) for position in range(self.count)]
+
+
+def a_fit(draws: np.ndarray, method: str = "nuts", log_ratio: np.ndarray | None = None) -> Fit:
+    """A fit from draws of shape (chain, draw, element)."""
+    shape = draws.shape[:2]
+    log_joint = np.zeros(shape) if log_ratio is None else log_ratio
+    stats = {"log_joint": log_joint, "log_prior": np.zeros(shape), "log_guide": np.zeros(shape)}
+    stats |= {"diverging": np.zeros(shape, bool), "energy": np.random.default_rng(0).normal(size=shape)}
+    said = {"elbo": 0.0, "elbo_mcse": 0.0, "gap": 0.0, "gap_mcse": 0.0, "tolerance": 0.01, "converged": 1, "reason": ""}
+    optimisation = {"elbo": np.zeros(2)} if method == "svi" else None
+    tree = build({"z": draws}, stats, {"x": np.zeros(1)}, None, optimisation, said if optimisation else None)
+    return Fit(Job("a fit", "made up", Elements(draws.shape[2]), method), "done", tree=tree)
+
+
+def a_truth(count: int, correlations: dict[str, float] | None = None) -> Any:
+    """Standard normals."""
+    return SimpleNamespace(
+        log_evidence=0.0,
+        mean=lambda: {"z": np.zeros(count)},
+        sd=lambda: {"z": np.ones(count)},
+        correlations=lambda: correlations or {},
+    )
+
+
+def autoregression(rng: np.random.Generator, shape: tuple[int, int, int], memory: float) -> np.ndarray:
+    """Stationary chains of standard normals, each draw correlated with the next by ``memory``."""
+    noise = rng.normal(size=shape)
+    draws = np.empty(shape)
+    draws[:, 0] = noise[:, 0]
+    for number in range(1, shape[1]):
+        draws[:, number] = memory * draws[:, number - 1] + math.sqrt(1 - memory**2) * noise[:, number]
+    return draws
+
+
+def mean_square_is_one(scores: np.ndarray, allowance: float = 0.0) -> bool:
+    """Whether scores are standard normal in size: the mean of count squares has standard error sqrt(2 / count)."""
+    return abs(float(np.mean(np.square(scores))) - 1) < ERRORS * math.sqrt(2 / len(scores)) + allowance
+
+
+def test_moments_and_quantiles_are_those_of_the_draws():
+    draws = np.random.default_rng(1).gamma(3.0, size=(4, 500, 2))
+    truth = a_truth(2)
+    truth.mean, truth.sd = lambda: {"z": np.array([3.0, 2.0])}, lambda: {"z": np.array([2.0, 4.0])}
+    variables = measure(a_fit(draws, "svi"), truth, None)["variables"]
+    assert list(variables) == ["z[0]", "z[1]"]
+    for position, (true_mean, true_sd) in enumerate([(3.0, 2.0), (2.0, 4.0)]):
+        flat, found = draws[:, :, position].ravel(), variables[f"z[{position}]"]
+        assert found["mean"] == pytest.approx(np.mean(flat), rel=1e-12)
+        assert found["sd"] == pytest.approx(np.std(flat, ddof=1), rel=1e-12)
+        for name, probability in (("q2.5", 0.025), ("median", 0.5), ("q97.5", 0.975)):
+            assert found[name] == pytest.approx(np.quantile(flat, probability), rel=1e-12)
+        assert found["mean_error"] == pytest.approx((np.mean(flat) - true_mean) / true_sd, rel=1e-12)
+        assert found["sd_ratio"] == pytest.approx(np.std(flat, ddof=1) / true_sd, rel=1e-12)
+        assert found["mcse_mean"] == pytest.approx(np.std(flat, ddof=1) / math.sqrt(flat.size), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["svi", "nuts"])
+def test_errors_of_independent_draws_are_calibrated(method):
+    """Over 200 elements, mean and sd miss the truth by as much as their standard errors say."""
+    draws = np.random.default_rng(2).normal(size=(4, 500, 200))
+    variables = measure(a_fit(draws, method), a_truth(200), None)["variables"].values()
+    assert mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in variables]))
+    assert mean_square_is_one(np.array([(one["sd"] - 1) / one["mcse_sd"] for one in variables]))
+
+
+def test_errors_of_correlated_chains_are_larger_and_calibrated():
+    """With memory 0.9 the variance of a mean is 19 times that of independent draws."""
+    memory, count = 0.9, 100
+    draws = autoregression(np.random.default_rng(3), (4, 2000, count), memory)
+    chains = measure(a_fit(draws), a_truth(count), None)["variables"].values()
+    naive = measure(a_fit(draws, "svi"), a_truth(count), None)["variables"].values()
+    inflation = np.array([(a["mcse_mean"] / b["mcse_mean"]) ** 2 for a, b in zip(chains, naive, strict=True)])
+    assert inflation.min() > 1
+    assert mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in chains]), allowance=0.1)
+    assert mean_square_is_one(np.array([(one["sd"] - 1) / one["mcse_sd"] for one in chains]), allowance=0.1)
+    assert not mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in naive]), allowance=0.1)
+
+
+@pytest.mark.parametrize("method", ["svi", "nuts"])
+@pytest.mark.parametrize("rho", [0.0, 0.5, -0.95])
+def test_errors_of_correlations_are_calibrated(method, rho):
+    pairs, memory = 150, 0.0 if method == "svi" else 0.7
+    rng = np.random.default_rng(4)
+    first, other = (autoregression(rng, (4, 1000, pairs), memory) for _ in range(2))
+    draws = np.empty((4, 1000, 2 * pairs))
+    draws[:, :, ::2], draws[:, :, 1::2] = first, rho * first + math.sqrt(1 - rho**2) * other
+    truth = {f"z[{2 * pair}],z[{2 * pair + 1}]": rho for pair in range(pairs)}
+    found = measure(a_fit(draws, method), a_truth(2 * pairs, truth), None)["correlations"]
+    assert set(found) == set(truth) and all(one["truth"] == rho for one in found.values())
+    scores = np.array([(one["value"] - rho) / one["mcse"] for one in found.values()])
+    assert mean_square_is_one(scores, allowance=0.0 if method == "svi" else 0.1)
+    one = found["z[0],z[1]"]
+    assert one["value"] == pytest.approx(np.corrcoef(draws[:, :, 0].ravel(), draws[:, :, 1].ravel())[0, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_khat_is_the_shape_of_the_weights_tail(shape, sign):
+    """Weights exp(k E), E exponential, have a Pareto tail of shape k; their inverses have no tail at all.
+
+    The estimate from the largest 3 sqrt(count) weights has standard error (1 + k) / sqrt(3 sqrt(count)).
+    """
+    count = 1_000_000
+    log_ratio = sign * shape * np.random.default_rng(5).exponential(size=(4, count // 4))
+    draws = np.random.default_rng(6).normal(size=(4, count // 4, 1))
+    khat = measure(a_fit(draws, "svi", log_ratio), a_truth(1), None)["diagnostics"]["khat"]
+    error = (1 + shape) / math.sqrt(3 * math.sqrt(count))
+    assert ERRORS * error < 0.15
+    if sign == 1:
+        assert abs(khat - shape) < ERRORS * error
+    else:
+        assert khat < 0
+
+
+def test_equal_weights_have_no_khat_and_chains_have_no_ledger():
+    draws = np.random.default_rng(7).normal(size=(4, 250, 1))
+    assert measure(a_fit(draws, "svi"), a_truth(1), None)["diagnostics"]["khat"] is None
+    chains = measure(a_fit(draws), a_truth(1), None)
+    assert set(chains["ledger"].values()) == {None}
+    diagnostics = chains["diagnostics"]
+    assert diagnostics["khat"] is None and diagnostics["divergences"] == 0
+    assert 0.99 < diagnostics["r_hat"] < 1.02 and diagnostics["ess_bulk"] > 500
+
+
+def test_chains_that_disagree_show_in_r_hat_and_ess():
+    draws = np.random.default_rng(8).normal(size=(4, 250, 3))
+    draws[0, :, 1] += 3
+    found = measure(a_fit(draws), a_truth(3), None)["diagnostics"]
+    assert found["r_hat"] > 1.2 and found["ess_bulk"] < 50
+
+
+@pytest.mark.parametrize(("status", "reason"), [("failed", "NaN"), ("skipped", "too large")])
+def test_what_was_not_made_has_every_key_and_no_number(status, reason):
+    summary = measure(Fit(Job("a fit", "made up", Elements(2), "svi"), status, reason), a_truth(2), None)
+    assert (summary["status"], summary["reason"]) == (status, reason)
+    assert all(set(one.values()) == {None} for one in summary["variables"].values())
+    assert set(summary["ledger"].values()) == set(summary["diagnostics"].values()) == {None}
