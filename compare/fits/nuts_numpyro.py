@@ -71,6 +71,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     state = chains.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
     for done in range(0, options.warmup, STRIDE):
         state, _ = advance(state, min(STRIDE, options.warmup - done), data)
+        jax.block_until_ready(state)
         if time.perf_counter() > deadline:
             raise out_of_budget(options.budget)
 

@@ -27,7 +27,7 @@ from compare.fits.free import FreeCoordinates
 from compare.fits.gap import Gap, estimate
 from compare.fits.laplace import NoMode, laplace
 from compare.fits.options import Options
-from compare.fits.protocol import Density, Objective
+from compare.fits.protocol import Density, Evaluation, Objective
 from compare.fits.tree import build, how_many, keep, split
 from guides.contract import Coordinates, Curvature, Parameters
 
@@ -61,7 +61,7 @@ class Fitter:
         self.gradients = 0
         self.history: list[tuple[int, Parameters]] = [(0, self.start)]
 
-    def evaluate(self, coordinates: Coordinates, x: np.ndarray, draws: np.ndarray):
+    def evaluate(self, coordinates: Coordinates, x: np.ndarray, draws: np.ndarray) -> Evaluation:
         self.gradients += len(draws)
         return self.objective.evaluate(coordinates.parameters(x), draws, self.data)
 

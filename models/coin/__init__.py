@@ -28,6 +28,10 @@ from models.contract import Model, option
 __all__ = ["MODEL", "Coin"]
 
 
+MOST = 1_000_000_000
+"""Tosses up to which the libraries' binomial log likelihoods keep the digits that the ledger shows."""
+
+
 def count(text: str) -> int:
     """A whole number from the command line; '6.5' and 'six' are refused with a reason."""
     try:
@@ -68,6 +72,8 @@ class Coin:
                 raise ValueError(f"{name} is {value}: give 0 or more")
         if self.heads > self.tosses:
             raise ValueError(f"{self.heads} heads in {self.tosses} tosses: give at most as many heads as tosses")
+        if self.tosses > MOST:
+            raise ValueError(f"tosses is {self.tosses}: give at most {MOST:,}, beyond which float64 loses the evidence")
         for name in ("alpha", "beta"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

@@ -1,0 +1,76 @@
+"""NUTS against the exact posterior, within four of its own standard errors, in both libraries."""
+
+from __future__ import annotations
+
+import pytest
+
+import models
+from compare.fits import Job, run
+from compare.fits.options import Options
+from compare.measures import measure
+from compare.verdict import judge
+
+
+def sampled(library: str, name: str, data, seed: int, options: Options | None = None):
+    job = Job(f"{library}-nuts", name, data, "nuts", library, None, seed, options)
+    made = run(job)
+    assert made.status == "done", made.reason
+    summary = measure(made, models.load(name).exact(data), None)
+    summary["verdict"] = judge(summary, options or Options())
+    return made, summary
+
+
+def within_four_errors(summary) -> None:
+    for name, entry in summary["variables"].items():
+        true_sd = entry["sd"] / entry["sd_ratio"]
+        assert abs(entry["mean_error"]) * true_sd <= 4 * entry["mcse_mean"], f"mean of {name}"
+        assert abs(entry["sd"] - true_sd) <= 4 * entry["mcse_sd"], f"sd of {name}"
+    for pair, entry in summary["correlations"].items():
+        assert abs(entry["value"] - entry["truth"]) <= 4 * entry["mcse"], f"correlation of {pair}"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_coin_on_twenty_seeds(seed, library):
+    made, summary = sampled(library, "coin", models.load("coin").data(), seed)
+    within_four_errors(summary)
+    assert summary["diagnostics"]["r_hat"] < 1.01
+    assert min(summary["diagnostics"]["ess_bulk"], summary["diagnostics"]["ess_tail"]) >= 400
+    assert made.gradients == int(made.tree["sample_stats"]["n_steps"].sum())
+    assert summary["verdict"]["word"] == "agrees"
+
+
+@pytest.mark.parametrize("observe", ["last", "all"])
+@pytest.mark.parametrize("length", [2, 10])
+def test_the_chain_with_its_correlations(length, observe, library):
+    data = models.load("chain").data(length=length, observe=observe)
+    _, summary = sampled(library, "chain", data, 0)
+    assert summary["correlations"]
+    within_four_errors(summary)
+    assert summary["verdict"]["word"] == "agrees"
+
+
+def test_statistics_of_every_transition(library):
+    made, _ = sampled(library, "coin", models.load("coin").data(), 1)
+    stats = made.tree["sample_stats"]
+    assert {"diverging", "energy", "n_steps", "tree_depth", "log_joint", "log_prior"} <= set(stats.data_vars)
+    assert stats["diverging"].dtype == bool
+    assert (2 ** (stats["tree_depth"] - 1) <= stats["n_steps"]).all()
+    assert (stats["n_steps"] <= 2 ** stats["tree_depth"] - 1).all()
+    # The energy is minus the log joint plus a Jacobian and a kinetic energy: the two move together.
+    assert float(stats["energy"].std()) > 0
+
+
+def test_a_target_that_cannot_be_met_is_reported(library):
+    """With an ESS beyond its budget the run ends at the budget, and the verdict says what is missing."""
+    options = Options(ess=1e7, budget=8.0)
+    made, summary = sampled(library, "coin", models.load("coin").data(), 0, options)
+    assert not made.tree.attrs["targets_met"]
+    assert summary["verdict"]["word"] == "unreliable"
+    assert "ESS" in summary["verdict"]["sentence"]
+
+
+def test_a_budget_that_ends_in_the_warm_up_fails(library):
+    job = Job(f"{library}-nuts", "coin", models.load("coin").data(), "nuts", library, None, 0, Options(budget=1e-3))
+    made = run(job)
+    assert made.status == "failed"
+    assert "warming up" in made.reason
