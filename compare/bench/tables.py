@@ -33,7 +33,8 @@ TITLES = {
 NOTE = (
     "Medians of {repeats} fits with different seeds, made in turn in one process (cold: of {cold_repeats}, each in a "
     "fresh process, imports and compilation included). Ratios are the usual way's over the zoo's; of ESS a second the "
-    "zoo's over the usual way's. A gap is the distance to the best member of the family, ± its error."
+    "zoo's over the usual way's. What a library compiles anew in every run is in its seconds. A gap is "
+    "the distance to the best member of the family, ± its error."
 )
 
 

@@ -31,7 +31,7 @@ def bound(model, arguments):
 
 
 class Svi:
-    """A guide fitted by Adam; one object, as a user would keep it, for all seeds."""
+    """A guide fitted by Adam; one object, as a user would keep it, for all seeds (each of its runs compiles anew)."""
 
     def __init__(self, model, family, arguments, steps, learning_rate=0.01):
         twin, self.data = bound(model, arguments)
@@ -53,7 +53,7 @@ class Svi:
 
 
 class Nuts:
-    """Four vectorised chains; one object, as a user would keep it, so that later runs need no compilation."""
+    """Four vectorised chains; one object, as a user would keep it (each of its runs still compiles anew)."""
 
     def __init__(self, model, arguments, warmup=500, draws=1000, chains=4):
         twin, self.data = bound(model, arguments)

@@ -113,7 +113,8 @@ def best(data: Coin, family: str) -> Best | None:
         family, {"diagonal": np.full(1, 1 / scale), "off_diagonal": np.zeros(0)}
     )
     # The quadrature gives -KL(q, posterior), so that large log evidences cost no digits.
-    return Best(exact.log_evidence + elbo, 1e-10, "quadrature (trapezoid, 4,001 nodes)", parameters)
+    tolerance = 1e-10 + 1e-15 * (exact.a + exact.b)
+    return Best(exact.log_evidence + elbo, tolerance, "quadrature (trapezoid, 4,001 nodes)", parameters)
 
 
 def best_logit_normal(a: float, b: float) -> tuple[float, float, float]:
