@@ -137,9 +137,7 @@ def notes(data: Any, jobs: Sequence[Job]) -> list[str]:
     size = sum(math.prod(shape) for shape in data.shapes().values())
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
     if size == 1 and len(gaussian) > 1:
-        return [
-            f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent."
-        ]
+        return [f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"]
     return []
 
 
@@ -158,8 +156,10 @@ def versions() -> dict[str, str]:
 def executors(libraries: Sequence[str], cluster: str | None) -> Iterator[dict[str, Executor]]:
     """One executor a library: a fresh process each, so that neither waits for the other to be imported."""
     if cluster:
-        from dask.distributed import Client
-
+        try:
+            from dask.distributed import Client
+        except ImportError:
+            raise ValueError("--cluster needs the extra cluster: pip install 'posterior-zoo[cluster]'") from None
         with Client(cluster) as client:
             yield dict.fromkeys(libraries, client.get_executor())
         return

@@ -376,3 +376,11 @@ def test_an_interrupt_ends_everything_and_leaves_nothing(options, processes, tmp
     assert (process.returncode, out) == (130, "")
     assert err == "compare: interrupted; nothing half-written is left\n"
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_cluster_needs_its_extra(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    status = main(["coin", "--cluster", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out")])
+    assert status == 2
+    assert "posterior-zoo[cluster]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

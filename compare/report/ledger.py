@@ -4,9 +4,10 @@
     log evidence - ELBO = evidence gap = family gap + amortisation gap + optimisation gap
 
 Rounding every term by itself breaks such sums in the last digit. Here the log evidence and the ELBO are rounded to the
-nearest, the evidence gap is their difference, and each sum of parts is apportioned by the method of largest remainders:
-all parts are rounded down, and the digits that are then missing go to the parts that lost most. So no printed term is
-off by more than one last digit, and usually by less than half of one.
+nearest and the evidence gap is their difference. In each sum of parts the one with the largest Monte Carlo error takes
+what the others leave, if that moves it by no more than one last digit; else the parts are apportioned by the method of
+largest remainders: all are rounded down, and the digits that are then missing go to those that lost most. So no printed
+term is off by more than one last digit.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ def term_value(term: Mapping[str, Any] | float | None) -> float | None:
     """The number in a ledger's entry, None where there is none or it is not finite."""
     value = term.get("value") if isinstance(term, Mapping) else term
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def error(term: Mapping[str, Any] | float | None) -> float:
+    """The Monte Carlo error of a ledger's entry; 0 where it has none."""
+    return float(term.get("mcse") or 0.0) if isinstance(term, Mapping) else 0.0
 
 
 def common_digits(ledgers: Sequence[Mapping[str, Any] | None], log_evidence: float | None) -> int:
@@ -85,11 +91,16 @@ def rounded(
 
     def share(signs: Mapping[str, int], total: int) -> None:
         names = [name for name in signs if scaled[name] is not None]
+        noisiest = max(names, key=lambda name: error(ledger.get(name)))
+        rest = signs[noisiest] * (total - sum(signs[name] * units[name] for name in names if name != noisiest))
+        if abs(rest - scaled[noisiest]) <= 1:  # the terms that are known stay at their nearest
+            units[noisiest] = rest
+            return
         try:
             found = apportion([signs[name] * scaled[name] for name in names], total)
-        except Unbalanced as error:
+        except Unbalanced as error_found:
             if strict:
-                raise Unbalanced(f"{' + '.join(names)}: {error}") from None
+                raise Unbalanced(f"{' + '.join(names)}: {error_found}") from None
             return
         units.update({name: signs[name] * number for name, number in zip(names, found, strict=True)})
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_diabetes
 
-__all__ = ["breast_cancer", "gaussian", "raw_regression"]
+__all__ = ["breast_cancer", "diabetes", "gaussian", "raw_regression"]
 
 
 def gaussian(dimension: int = 50, condition: float = 1e4) -> dict[str, np.ndarray]:
@@ -37,3 +37,10 @@ def breast_cancer() -> dict[str, np.ndarray]:
     data = load_breast_cancer()
     features = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
     return {"features": features, "malignant": (1 - data.target).astype(float)}
+
+
+def diabetes() -> dict[str, np.ndarray]:
+    """scikit-learn's diabetes data, features and response standardised."""
+    data = load_diabetes()
+    features = (data.data - data.data.mean(axis=0)) / data.data.std(axis=0)
+    return {"features": features, "response": (data.target - data.target.mean()) / data.target.std()}
