@@ -82,6 +82,12 @@ def measure(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Any]:
     return summary
 
 
+def digits(value: float, count: int) -> float:
+    """The value to so many significant digits. What lies beyond differs from run to run: compiled code adds in no fixed
+    order."""
+    return float(f"{value:.{count}g}")
+
+
 def values(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> np.ndarray:
     """The draws of one element, shape (chain, draw)."""
     labels = {f"{site}_dim_{axis}": position for axis, position in enumerate(index)}
@@ -100,18 +106,18 @@ def variable(
 ) -> dict[str, float]:
     """Moments and quantiles of one element, and their distance to the truth."""
     true_mean, true_sd = float(truth["mean"][site][index]), float(truth["sd"][site][index])
-    mean, sd = float(draws.mean()), float(draws.std(ddof=1))
-    lower, median, upper = np.quantile(draws, [0.025, 0.5, 0.975])
+    mean, sd = digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)
+    lower, median, upper = (digits(value, 12) for value in np.quantile(draws, [0.025, 0.5, 0.975]))
     # The delta method: sd is a smooth function of the mean of squared deviations.
     spread = standard_error((draws - mean) ** 2, independent) / (2 * sd) if sd > 0 else 0.0
     return {
         "mean": mean,
         "sd": sd,
-        "q2.5": float(lower),
-        "median": float(median),
-        "q97.5": float(upper),
-        "mcse_mean": standard_error(draws, independent),
-        "mcse_sd": spread,
+        "q2.5": lower,
+        "median": median,
+        "q97.5": upper,
+        "mcse_mean": digits(standard_error(draws, independent), 6),
+        "mcse_sd": digits(spread, 6),
         "mean_error": (mean - true_mean) / true_sd,
         "sd_ratio": sd / true_sd,
     }
@@ -128,10 +134,10 @@ def correlations(fit: Fit, exact: Exact, independent: bool) -> dict[str, dict[st
             continue
         a, b = (values(fit.tree, *names[name]) for name in (first, second))
         a, b = ((draws - draws.mean()) / draws.std() for draws in (a, b))
-        value = float((a * b).mean())
+        value = digits((a * b).mean(), 10)
         # The influence function of a correlation: a b - r (a^2 + b^2) / 2.
         mcse = standard_error(a * b - value * (a**2 + b**2) / 2, independent)
-        found[pair] = {"value": value, "mcse": mcse, "truth": truth}
+        found[pair] = {"value": value, "mcse": digits(mcse, 6), "truth": truth}
     return found
 
 
@@ -150,11 +156,12 @@ def diagnostics(fit: Fit, reported: list[tuple[str, tuple[int, ...]]]) -> dict[s
     if fit.job.method == "nuts":
         draws = [values(fit.tree, site, index) for site, index in reported]
         axes = {"chain_axis": 0, "draw_axis": 1}
-        found["r_hat"] = max(float(arviz_stats.rhat(one, **axes)) for one in draws)
-        found["ess_bulk"] = min(float(arviz_stats.ess(one, method="bulk", **axes)) for one in draws)
-        found["ess_tail"] = min(float(arviz_stats.ess(one, method="tail", prob=(0.05, 0.95), **axes)) for one in draws)
+        found["r_hat"] = digits(max(float(arviz_stats.rhat(one, **axes)) for one in draws), 8)
+        found["ess_bulk"] = digits(min(float(arviz_stats.ess(one, method="bulk", **axes)) for one in draws), 8)
+        tails = [float(arviz_stats.ess(one, method="tail", prob=(0.05, 0.95), **axes)) for one in draws]
+        found["ess_tail"] = digits(min(tails), 8)
         found["divergences"] = int(stats["diverging"].sum())
-        found["e_bfmi"] = float(np.min(arviz_stats.bfmi(stats["energy"].values)))
+        found["e_bfmi"] = digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8)
     elif fit.job.method != "exact":
         ratio = stats["log_joint"] - stats["log_guide"]
         if float(ratio.std()) > 1e-9:  # with equal weights there is no tail to fit
@@ -162,7 +169,7 @@ def diagnostics(fit: Fit, reported: list[tuple[str, tuple[int, ...]]]) -> dict[s
             with warnings.catch_warnings():  # a k-hat above 0.7 is reported, not warned of
                 warnings.simplefilter("ignore")
                 _, khat = array_stats.psislw(-ratio.values.ravel())
-            found["khat"] = float(khat)
+            found["khat"] = digits(khat, 6)
     return found
 
 
@@ -173,7 +180,7 @@ def optimisation(fit: Fit) -> dict[str, Any] | None:
     said = fit.tree["optimisation"].attrs
     gap = float(said["gap"])
     return {
-        "gap": {"value": gap, "mcse": float(said["gap_mcse"])} if np.isfinite(gap) else None,
+        "gap": {"value": digits(gap, 6), "mcse": digits(said["gap_mcse"], 6)} if np.isfinite(gap) else None,
         "tolerance": float(said["tolerance"]),
         "converged": bool(said["converged"]),
         "steps": int(said.get("sweeps", fit.tree["optimisation"].sizes["step"] - 1)),
@@ -190,15 +197,15 @@ def ledger(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Number | None
     log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
 
     def number(value: float, mcse: float = 0.0) -> Number:
-        return {"value": float(value), "mcse": float(mcse)}
+        return {"value": float(value), "mcse": digits(mcse, 6)}
 
     fit_to_data = log_joint - log_prior
-    data_fit = number(fit_to_data.mean(), standard_error(fit_to_data, True))
+    data_fit = number(digits(fit_to_data.mean(), 12), standard_error(fit_to_data, True))
     if fit.job.method == "exact":
         elbo = number(exact.log_evidence)
     else:  # known better than from these draws: closed form, or draws designed for it
         said = fit.tree["optimisation"].attrs
-        elbo = number(said["elbo"], said["elbo_mcse"])
+        elbo = number(digits(said["elbo"], 12) if said["elbo_mcse"] else said["elbo"], said["elbo_mcse"])
     # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
     complexity = number(data_fit["value"] - elbo["value"], np.hypot(data_fit["mcse"], elbo["mcse"]))
     evidence_gap = number(exact.log_evidence - elbo["value"], elbo["mcse"])

@@ -24,6 +24,7 @@ POSTERIOR = scipy.stats.beta(8, 6)
 LOG_EVIDENCE = float(scipy.stats.betabinom.logpmf(6, 10, 2, 2))
 
 ERRORS = 4
+REPORTED = 1e-11  # what comes from draws is reported to 12 digits, correlations to 10, errors to 6
 """Statistical tolerances are this many standard errors."""
 
 
@@ -165,7 +166,7 @@ def test_every_term_is_what_the_draws_give(measured):
     # Complexity is data fit - ELBO on the same draws, so it is known from them better than its own error says.
     ratio = joint - guide
     error = math.hypot(ratio.std(ddof=1) / math.sqrt(ratio.size), ledger["elbo"]["mcse"])
-    assert abs(value(ledger, "complexity") - (guide - prior).mean()) < ERRORS * error + 1e-12
+    assert abs(value(ledger, "complexity") - (guide - prior).mean()) < ERRORS * error + REPORTED
 
 
 def test_gaps_have_the_signs_they_must(measured):
@@ -241,13 +242,13 @@ def test_moments_and_quantiles_are_those_of_the_draws():
     assert list(variables) == ["z[0]", "z[1]"]
     for position, (true_mean, true_sd) in enumerate([(3.0, 2.0), (2.0, 4.0)]):
         flat, found = draws[:, :, position].ravel(), variables[f"z[{position}]"]
-        assert found["mean"] == pytest.approx(np.mean(flat), rel=1e-12)
-        assert found["sd"] == pytest.approx(np.std(flat, ddof=1), rel=1e-12)
+        assert found["mean"] == pytest.approx(np.mean(flat), rel=REPORTED)
+        assert found["sd"] == pytest.approx(np.std(flat, ddof=1), rel=REPORTED)
         for name, probability in (("q2.5", 0.025), ("median", 0.5), ("q97.5", 0.975)):
-            assert found[name] == pytest.approx(np.quantile(flat, probability), rel=1e-12)
-        assert found["mean_error"] == pytest.approx((np.mean(flat) - true_mean) / true_sd, rel=1e-12)
-        assert found["sd_ratio"] == pytest.approx(np.std(flat, ddof=1) / true_sd, rel=1e-12)
-        assert found["mcse_mean"] == pytest.approx(np.std(flat, ddof=1) / math.sqrt(flat.size), rel=1e-12)
+            assert found[name] == pytest.approx(np.quantile(flat, probability), rel=REPORTED)
+        assert found["mean_error"] == pytest.approx((np.mean(flat) - true_mean) / true_sd, rel=1e-8)
+        assert found["sd_ratio"] == pytest.approx(np.std(flat, ddof=1) / true_sd, rel=REPORTED)
+        assert found["mcse_mean"] == pytest.approx(np.std(flat, ddof=1) / math.sqrt(flat.size), rel=1e-6)
 
 
 @pytest.mark.parametrize("method", ["svi", "nuts"])
@@ -286,7 +287,9 @@ def test_errors_of_correlations_are_calibrated(method, rho):
     scores = np.array([(one["value"] - rho) / one["mcse"] for one in found.values()])
     assert mean_square_is_one(scores, allowance=0.0 if method == "svi" else 0.1)
     one = found["z[0],z[1]"]
-    assert one["value"] == pytest.approx(np.corrcoef(draws[:, :, 0].ravel(), draws[:, :, 1].ravel())[0, 1], abs=1e-12)
+    assert one["value"] == pytest.approx(
+        np.corrcoef(draws[:, :, 0].ravel(), draws[:, :, 1].ravel())[0, 1], abs=10 * REPORTED
+    )
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])

@@ -111,7 +111,7 @@ def unfit(task: dict[str, Any], data: Any) -> str | None:
     return too_long(dimension, Options()) if task["guide"] is None else too_large(task["guide"], dimension)
 
 
-def measure_svi(task, model, data, ours, theirs, seconds) -> dict[str, Any]:
+def measure_svi(task: dict[str, Any], model: Any, data: Any, ours: list, theirs: list, seconds: dict) -> dict[str, Any]:
     """Optimisation gaps at common draws: to the best member of the family where it is known, else to the zoo's fit."""
     import numpy as np
 
@@ -164,7 +164,7 @@ def measure_svi(task, model, data, ours, theirs, seconds) -> dict[str, Any]:
     }
 
 
-def measure_nuts(data, ours, theirs, seconds) -> dict[str, Any]:
+def measure_nuts(data: Any, ours: list, theirs: list, seconds: dict) -> dict[str, Any]:
     """The smallest bulk ESS of the reported elements, and how many a second."""
     import arviz_stats
     import numpy as np

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Generator
 from importlib import import_module
 
@@ -48,7 +49,9 @@ class RecordingNUTS(NUTS):
 def compiled(model, data, warmup: int) -> RecordingNUTS:
     """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
     kernel = RecordingNUTS(model, jit_compile=True, ignore_jit_warnings=True)
-    kernel.setup(warmup, **data)
+    with warnings.catch_warnings():  # how the library compiles is not the user's to change
+        warnings.simplefilter("ignore", DeprecationWarning)
+        kernel.setup(warmup, **data)
     _, potential, _, _ = initialize_model(model, model_kwargs=data)
     for scale in (1.0, -1.0, 0.3):
         point = {name: value + scale for name, value in kernel.initial_params.items()}

@@ -65,6 +65,17 @@ class Fitter:
         self.gradients += len(draws)
         return self.objective.evaluate(coordinates.parameters(x), draws, self.data)
 
+    def slopes(
+        self, coordinates: Coordinates, x: np.ndarray, draws: np.ndarray
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """-ELBO at x, and its total and path gradients in x; not numbers where the model has none."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self.evaluate(coordinates, x, draws)
+        parts = (found.log_ratio, *found.total.values(), *found.path.values())
+        if not all(np.isfinite(part).all() for part in parts):
+            return float("nan"), np.full_like(x, np.nan), np.full_like(x, np.nan)
+        return -found.log_ratio.mean(), coordinates.pullback(x, found.total), coordinates.pullback(x, found.path)
+
     def coordinates(self) -> Coordinates:
         """Whitened coordinates around the Laplace approximation, or around the start where there is none."""
         if not hasattr(self.family, "Coordinates"):
@@ -91,20 +102,14 @@ class Fitter:
         """Minimise -ELBO at fixed draws from x, tilted so that only the path gradient counts at x."""
 
         def objective(y: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-            value, total, path = 0.0, np.zeros_like(y), np.zeros_like(y)
-            for draws in batches:
-                evaluation = self.evaluate(coordinates, y, draws)
-                value -= evaluation.log_ratio.mean() / len(batches)
-                total += coordinates.pullback(y, evaluation.total) / len(batches)
-                path += coordinates.pullback(y, evaluation.path) / len(batches)
-            return value, total, path
+            each = [self.slopes(coordinates, y, draws) for draws in batches]
+            return tuple(sum(parts) / len(batches) for parts in zip(*each, strict=True))
 
         _, total, path = objective(x)
         tilt = total - path
 
         def tilted(y: np.ndarray) -> tuple[float, np.ndarray]:
-            with np.errstate(over="ignore", invalid="ignore"):
-                value, total, _ = objective(y)
+            value, total, _ = objective(y)
             if not (np.isfinite(value) and np.isfinite(total).all()):
                 return 1e300, np.zeros_like(y)
             return value - tilt @ (y - x), total - tilt
@@ -128,22 +133,15 @@ class Fitter:
     def measure(self, coordinates: Coordinates, x: np.ndarray, batches: int) -> Gap:
         """The optimisation gap at x from fresh draws."""
 
-        def path(draws: np.ndarray) -> np.ndarray:
-            return coordinates.pullback(x, self.evaluate(coordinates, x, draws).path)
-
         def bend(direction: np.ndarray, step: float = 1e-3) -> np.ndarray:
             draws = matched(self.rng, self.rows, self.dimension)
             ahead, behind = (
-                coordinates.pullback(y, self.evaluate(coordinates, y, draws).total)
-                for y in (x + step * direction, x - step * direction)
+                self.slopes(coordinates, y, draws)[1] for y in (x + step * direction, x - step * direction)
             )
             return (ahead - behind) / (2 * step)
 
-        first = self.evaluate(coordinates, x, fresh(self.rng, self.rows, self.dimension))
-        size = float(np.abs(first.log_ratio).mean())
-        if not np.isfinite(size):
-            return Gap(float("inf"), float("inf"))
-        gradients = np.stack([path(fresh(self.rng, self.rows, self.dimension)) for _ in range(batches)])
+        found = [self.slopes(coordinates, x, fresh(self.rng, self.rows, self.dimension)) for _ in range(batches)]
+        size, gradients = abs(found[0][0]), np.stack([path for _, _, path in found])
         if not np.isfinite(gradients).all():
             return Gap(float("inf"), float("inf"))
         return estimate(gradients, bend, floor=1e-12 * (1 + size))
@@ -157,9 +155,7 @@ class Fitter:
                 batch = matched(self.rng, self.rows, self.dimension)
                 if attempt == 0:  # far from the optimum the curvature says little: go there first
                     x = self.descend(coordinates, x, [batch], aim)
-                coordinates = coordinates.whitened(
-                    x, lambda y, c=coordinates, b=batch: c.pullback(y, self.evaluate(c, y, b).total)
-                )
+                coordinates = coordinates.whitened(x, lambda y, c=coordinates, b=batch: self.slopes(c, y, b)[1])
                 x = np.zeros(coordinates.size)
             self.history.append((self.gradients, coordinates.parameters(x)))
             enough = aim if attempt == 0 else self.options.tolerance
