@@ -1,6 +1,6 @@
 """Our row of the README's table: gap, cold and warm seconds on the coin, the chain, diabetes and breast cancer.
 
-    python tests/measure_targets.py [repeats]
+    python tests/measure_targets.py [repeats] [library]
 
 Cold: a whole process, imports and compilation included. Warm: the median of later fits in one process, other seeds.
 The gap is the true one where q* is in closed form (coin by quadrature), else against a much longer fit, with its error.
@@ -99,13 +99,13 @@ def measure(library: str, number: int, repeats: int) -> dict:
         "warm": statistics.median(seconds),
         "gap": statistics.median(float(one.mean()) for one in short),
         "error": statistics.median(float(one.std(ddof=1)) / math.sqrt(len(one)) for one in short),
-        "converged": sum(end.converged for end in ends),
+        "converged": sum(int(end.converged) for end in ends),
     }
 
 
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    for library in ("numpyro", "pyro"):
+    for library in sys.argv[2:] or ("numpyro", "pyro"):
         for number, (name, fields, family) in enumerate(COLUMNS):
             here = [sys.executable, __file__, "--cell", library, str(number)]
             start = time.perf_counter()
