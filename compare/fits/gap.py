@@ -7,12 +7,16 @@ draws the square of the mean is biased upwards by the noise; the products of dif
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 __all__ = ["Gap", "estimate"]
+
+UNKNOWN = 0.5
+"""The part of an estimate that counts into its error because the curvature is known in one direction only."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ def estimate(gradients: np.ndarray, bend: Callable[[np.ndarray], np.ndarray], fl
     """The gap from independent gradients, shape (R, size), in whitened coordinates.
 
     ``bend(v)`` is the product of -ELBO's Hessian with v: along the mean gradient it says by how much the curvature
-    differs from 1; the estimate is divided by it, and what that changed is counted into the error, as is ``floor``.
+    differs from 1; the estimate is divided by it. Into the error go what that changed, half the estimate itself (across
+    that direction the curvature may differ too, and on skewed posteriors does), and ``floor``.
     """
     value = pairs(gradients)
     count = len(gradients)
@@ -53,4 +58,4 @@ def estimate(gradients: np.ndarray, bend: Callable[[np.ndarray], np.ndarray], fl
     if not np.isfinite(curvature) or curvature < 0.05:  # not near an optimum at all
         return Gap(abs(value) / 0.05, abs(value) / 0.05)
     corrected = value / curvature
-    return Gap(corrected, float(np.hypot(mcse / curvature, corrected - value) + floor))
+    return Gap(corrected, math.hypot(mcse / curvature, corrected - value, UNKNOWN * corrected) + floor)
