@@ -343,6 +343,11 @@ def group(leader: int) -> set[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def heed_interrupts() -> None:
+    """A shell starts what it runs in the background with interrupts ignored; a user's terminal does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("options", "processes"),
     [
@@ -355,7 +360,13 @@ def test_an_interrupt_ends_everything_and_leaves_nothing(options, processes, tmp
     folder = tmp_path / "out"
     command = [sys.executable, "-m", "compare", "coin", *options, "--out", str(folder)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         try:
             deadline = time.monotonic() + 60
