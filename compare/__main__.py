@@ -226,4 +226,9 @@ def split(text: str, option: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == 130:  # what the libraries left running must not hold up the end of an interrupted run
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

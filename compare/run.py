@@ -173,11 +173,12 @@ def executors(libraries: Sequence[str], cluster: str | None) -> Iterator[dict[st
         yield pools
     except BaseException:
         for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
+            process.kill()
         for pool in pools.values():
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    for pool in pools.values():
+        pool.shutdown()
 
 
 def _ignore_interrupts() -> None:
