@@ -203,16 +203,15 @@ def compare_model(arguments: Sequence[str]) -> int:
     plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
     folder = Path(given.out or Path("out") / model.name)
     writable(folder)
-    from compare import progress, run
+    from compare import progress, report, run
+    from compare.workers import workers
 
-    with progress.show() as tell:
+    with progress.show() as tell, workers(libraries, given.cluster) as helpers:
         comparison = run.compare(
-            model, data, libraries, families, not given.no_nuts, options, given.seed, given.cluster, tell
+            model, data, libraries, families, not given.no_nuts, options, given.seed, helpers, tell
         )
         tell("writing the report")
-        from compare import report
-
-        paths = report.write(comparison, folder)
+        paths = report.write(comparison, folder, helpers.draughtsman)
     report.show(comparison, folder, paths, as_json=given.format == "json")
     return 0
 

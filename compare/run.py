@@ -1,24 +1,22 @@
-"""Runs a plan, here or on a cluster, and keeps what it made."""
+"""Runs a plan and keeps what it made."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from compare import report
 from compare.fits import Fit, Job, run
 from compare.fits.options import Options
 from compare.measures import measure
 from compare.plan import plan
 from compare.verdict import judge
+from compare.workers import Workers
 from models.contract import Best, Exact, Model
 
 __all__ = ["Comparison", "compare"]
@@ -48,17 +46,17 @@ def compare(
     nuts: bool = True,
     options: Options | None = None,
     seed: int = 0,
-    cluster: str | None = None,
+    helpers: Workers | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Make every fit of the plan and measure it. A fit that fails is in the result as failed.
 
-    ``cluster`` is the address of a Dask scheduler; without it each library works in one process here.
+    ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process.
     """
     options = options or Options()
     start = time.perf_counter()
     jobs = plan(model, data, libraries, families, nuts, options, seed)
-    fits = make(jobs, cluster, progress)
+    fits = make(jobs, helpers or Workers(), progress)
     exact = model.exact(data)
     updates = model.coordinate_ascent(data)
     family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
@@ -88,39 +86,27 @@ def compare(
     return comparison
 
 
-def make(jobs: Sequence[Job], cluster: str | None, progress: Callable[[str], None]) -> dict[str, Fit]:
-    """Make every fit, in the order of the jobs.
-
-    The first library works in this process and each other one in a process of its own, so that neither waits for
-    the other to be imported, and what all need is not imported once more than it must be.
-    """
+def make(jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None]) -> dict[str, Fit]:
+    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here."""
     fits: dict[str, Fit] = {}
 
     def keep(fit: Fit) -> None:
         fits[fit.job.name] = fit
         progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {fit.status}")
 
-    wanted = [job for job in jobs if job.reason is None and job.library]
-    libraries = list(dict.fromkeys(job.library for job in wanted))
-    elsewhere = libraries if cluster else libraries[1:]
-    with executors(elsewhere, cluster) as pools:
-        futures = {pools[job.library].submit(run, job): job for job in wanted if job.library in elsewhere}
-        for future in list(futures)[-1:]:
-            future.add_done_callback(prepare_report)
-        for job in jobs:
-            if job not in futures.values():
-                keep(run(job))
-        for future in as_completed(futures):
-            try:
-                keep(future.result())
-            except BrokenExecutor:
-                keep(Fit(futures[future], "failed", "its process ended unexpectedly"))
+    elsewhere = [job for job in jobs if job.reason is None and job.library in helpers.libraries]
+    futures = {helpers.libraries[job.library].submit(run, job): job for job in elsewhere}
+    if helpers.draughtsman:  # whoever draws imports what drawing needs while the last fits are made
+        helpers.draughtsman.submit(report.prepare)
+    for job in jobs:
+        if job not in elsewhere:
+            keep(run(job))
+    for future in as_completed(futures):
+        try:
+            keep(future.result())
+        except BrokenExecutor:
+            keep(Fit(futures[future], "failed", "its process ended unexpectedly"))
     return {job.name: fits[job.name] for job in jobs}
-
-
-def prepare_report(_: Future) -> None:
-    """Import what the report needs while a processor has nothing better to do."""
-    import compare.report.plots  # noqa: F401
 
 
 def measured_or_failed(fits: dict[str, Fit], name: str, exact: Exact, best: Best | None) -> dict[str, Any]:
@@ -150,37 +136,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-@contextmanager
-def executors(libraries: Sequence[str], cluster: str | None) -> Iterator[dict[str, Executor]]:
-    """One executor a library: a fresh process each, so that neither waits for the other to be imported."""
-    if cluster:
-        try:
-            from dask.distributed import Client
-        except ImportError:
-            raise ValueError("--cluster needs the extra cluster: pip install 'posterior-zoo[cluster]'") from None
-        with Client(cluster) as client:
-            yield dict.fromkeys(libraries, client.get_executor())
-        return
-    # A forked process has what this one has imported. Not where a library already runs threads: that may deadlock.
-    forkable = sys.platform == "linux" and not {"jax", "torch"} & set(sys.modules)
-    context = multiprocessing.get_context("fork" if forkable else "spawn")
-    pools = {
-        library: ProcessPoolExecutor(1, mp_context=context, initializer=_ignore_interrupts) for library in libraries
-    }
-    try:
-        yield pools
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.kill()
-        for pool in pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    for pool in pools.values():
-        pool.shutdown()
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C is the parent's to handle; it ends its children."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ __all__ = [
     "Model",
     "Picture",
     "UnknownName",
+    "count",
     "element",
     "nearest",
     "option",
@@ -52,6 +54,21 @@ def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, c
     """
     metadata = {"help": help, "parse": parse or type(default), "choices": tuple(choices)}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def count(text: str) -> int:
+    """A whole number from the command line; ``6.5`` and ``six`` are refused with a reason.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; give a whole number, such as 6") from None
+    if not math.isfinite(value) or value != math.floor(value):
+        raise ValueError(f"{text} is not a whole number; give one, such as 6")
+    return int(text) if text.lstrip("+-").isdigit() else int(value)
 
 
 class Data(Protocol):
@@ -154,6 +171,16 @@ class CoordinateAscent:
     family: str = "mean_field"
 
 
+def always(data: Any) -> bool:
+    """Whatever the data."""
+    return True
+
+
+def no_updates(data: Any) -> dict[str, CoordinateAscent]:
+    """No closed-form updates."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Picture:
     """A picture of the model's own: ``draw(fits, data, exact, path)`` saves one PNG.
@@ -164,7 +191,7 @@ class Picture:
     name: str
     caption: str
     draw: Callable[..., None]
-    applies: Callable[[Any], bool] = lambda data: True
+    applies: Callable[[Any], bool] = always
 
 
 @dataclass(frozen=True)
@@ -181,6 +208,6 @@ class Model:
     exact: Callable[[Any], Exact]
     best: Callable[[Any, str], Best | None]
     claims: Callable[[Any], list[Claim]]
-    coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = lambda data: {}
+    coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
     pictures: tuple[Picture, ...] = ()
     cases: tuple[Any, ...] = ()

@@ -114,8 +114,9 @@ def _expected(family: str) -> set[str]:
 
 @pytest.mark.parametrize(("name", "data"), CASES)
 def test_data_travel_and_print(name, data):
-    """Data cross processes and land in the summary; the reported elements exist."""
-    again = pickle.loads(pickle.dumps(data))
+    """The model and its data cross processes, the data land in the summary, and the reported elements exist."""
+    model, again = pickle.loads(pickle.dumps((models.load(name), data)))
+    assert model == models.load(name)
     assert json.dumps(again.describe()) == json.dumps(data.describe())
     shapes = data.shapes()
     for site, index in data.reported():

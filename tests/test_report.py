@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -264,8 +265,33 @@ def test_a_report_is_complete_and_holds_nothing_stale(tmp_path: Path) -> None:
 
 
 def test_chains_are_drawn(tmp_path: Path) -> None:
-    drawn = report.draw(a_comparison(), tmp_path)
-    assert [path.name for path, _ in drawn] == [f"{name}.png" for name in report.PLOTS]
+    written = report.write(a_comparison(), tmp_path)
+    assert [path.name for path in written if path.suffix == ".png"] == [f"{name}.png" for name in report.PLOTS]
+
+
+class Draughtsman(Executor):
+    """One who draws in this process, or cannot draw."""
+
+    def __init__(self, able: bool) -> None:
+        self.able, self.asked = able, 0
+
+    def submit(self, function: Any, *arguments: Any, **options: Any) -> Future:
+        self.asked += 1
+        future: Future = Future()
+        if self.able:
+            future.set_result(function(*arguments, **options))
+        else:
+            future.set_exception(BrokenExecutor("its process ended unexpectedly"))
+        return future
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_pictures_are_drawn_whoever_draws_them(tmp_path: Path, able: bool) -> None:
+    draughtsman = Draughtsman(able)
+    written = report.write(a_comparison(nuts=False), tmp_path, draughtsman)
+    assert draughtsman.asked == 1
+    assert {path.name for path in written if path.suffix == ".png"} == {"posterior.png", "elbo.png", "forest.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
 
 
 def test_the_page_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:

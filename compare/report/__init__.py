@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -14,7 +18,9 @@ from compare.report.files import save_draws, save_text, whole
 if TYPE_CHECKING:
     from compare.run import Comparison
 
-__all__ = ["PLOTS", "show", "write"]
+__all__ = ["PLOTS", "prepare", "show", "write"]
+
+Drawn = list[tuple[Path, str]]
 
 PLOTS = ("posterior", "elbo", "forest", "trace", "rank")
 """The names of the plots that every model gets, where they apply."""
@@ -54,45 +60,71 @@ def pictures(comparison: Comparison) -> Iterator[tuple[str, str, Callable[[Path]
             yield one.name, one.caption, lambda path, draw=draw: draw(trees, comparison.data, comparison.exact, path)
 
 
-def draw(comparison: Comparison, folder: Path) -> list[tuple[Path, str]]:
-    """Draw every picture; one that fails is left out and noted in the summary. Returns paths and captions."""
+def prepare() -> None:
+    """Import what the pictures need."""
+    import compare.report.plots  # noqa: F401
+
+
+def sketch(comparison: Comparison, folder: str) -> list[tuple[str, str, str | None]]:
+    """Draw every picture into a folder; name, caption, and what went wrong, None where nothing did."""
     from compare.report.palette import style
 
-    drawn: list[tuple[Path, str]] = []
-    notes = comparison.summary.setdefault("notes", [])
+    made: list[tuple[str, str, str | None]] = []
     for name, caption, make in pictures(comparison):
-        path = folder / f"{name}.png"
         try:
-            with style(), whole(path) as temporary:
-                make(temporary)
+            with style():
+                make(Path(folder) / f"{name}.png")
         except Exception as error:
             line = " ".join(f"{type(error).__name__}: {error}".split())
-            note = f"{path.name} could not be drawn: {line[:200]}"
-            if note not in notes:
-                notes.append(note)
+            made.append((name, caption, f"{name}.png could not be drawn: {line[:200]}"))
         else:
-            drawn.append((path, caption))
-    current = {path.name for path, _ in drawn}
-    for name in (*PLOTS, *(one.name for one in comparison.model.pictures)):
-        if f"{name}.png" not in current:
-            (folder / f"{name}.png").unlink(missing_ok=True)
-    return drawn
+            made.append((name, caption, None))
+    return made
 
 
-def write(comparison: Comparison, folder: Path | str) -> list[Path]:
+@contextmanager
+def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) -> Iterator[Callable[[], Drawn]]:
+    """Have the pictures drawn, beside this process if there is a draughtsman; call what is yielded to get them.
+
+    One that fails is left out and noted in the summary. Pictures of an earlier run that are not made now are removed.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        future = draughtsman.submit(sketch, comparison, scratch) if draughtsman else None
+
+        def collect() -> Drawn:
+            try:
+                made = future.result() if future else sketch(comparison, scratch)
+            except Exception:  # who cannot be sent the comparison, or did not survive it, is not needed
+                made = sketch(comparison, scratch)
+            notes = comparison.summary.setdefault("notes", [])
+            notes += [wrong for _, _, wrong in made if wrong and wrong not in notes]
+            drawn = [(folder / f"{name}.png", caption) for name, caption, wrong in made if wrong is None]
+            for path, _ in drawn:
+                with whole(path) as temporary:
+                    shutil.copyfile(Path(scratch) / path.name, temporary)
+            for name in (*PLOTS, *(one.name for one in comparison.model.pictures)):
+                if folder / f"{name}.png" not in [path for path, _ in drawn]:
+                    (folder / f"{name}.png").unlink(missing_ok=True)
+            return drawn
+
+        yield collect
+
+
+def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | None = None) -> list[Path]:
     """Write the summary, the draws, the plots and the page to a folder, each file whole or not at all.
 
-    Plots that an earlier run left there and that this one does not make are removed. Returns the files written,
-    the page last.
+    ``draughtsman`` draws the plots beside this process. Plots that an earlier run left there and that this one does not
+    make are removed. Returns the files written, the page last.
     """
-    from compare.report.page import page
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = draw(comparison, folder)
+    with drawing(comparison, folder, draughtsman) as collect:
+        from compare.report.page import page
+
+        about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
+        draws = save_draws(finished(comparison), folder / "draws.nc", about)
+        drawn = collect()
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
-    about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
-    draws = save_draws(finished(comparison), folder / "draws.nc", about)
     html = save_text(page(comparison, drawn), folder / "report.html")
     return [summary, draws, *(path for path, _ in drawn), html]
 

@@ -25,23 +25,12 @@ from models.chain.claims import claims
 from models.chain.coordinate_ascent import coordinate_ascent
 from models.chain.exact import GaussianChain, best
 from models.chain.pictures import PICTURES
-from models.contract import Model, option
+from models.contract import Model, count, option
 
 __all__ = ["MODEL", "Chain"]
 
 EVERY = 100
 """Up to this length every node is reported and described; beyond it, about 20 nodes and a few observations."""
-
-
-def count(text: str) -> int:
-    """A whole number from the command line."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number; give a whole number, such as 2") from None
-    if not math.isfinite(value) or value != math.floor(value):
-        raise ValueError(f"{text} is not a whole number; give one, such as 2")
-    return int(value)
 
 
 def numbers(text: str) -> tuple[float, ...]:

@@ -215,6 +215,21 @@ def bands(fits: Fits, data: Chain, exact: GaussianChain, path: Path) -> None:
     figure.savefig(path, dpi=140)
 
 
+def two_nodes(data: Chain) -> bool:
+    """Whether this is the text's own chain, which fits on a plane."""
+    return data.length == 2 and data.observe == "last"
+
+
+def few_nodes(data: Chain) -> bool:
+    """Whether all pairs of nodes fit on one picture."""
+    return 2 <= data.length <= 4
+
+
+def many_nodes(data: Chain) -> bool:
+    """Whether there is a chain to walk along."""
+    return data.length >= 5
+
+
 PICTURES = (
     Picture(
         "plane",
@@ -222,19 +237,19 @@ PICTURES = (
         "too narrow, blind to the correlation. On the right, coordinate ascent walks to the exact means, and the "
         "updates as the text prints them walk past them to (x, x); grey lines join means of equal ELBO.",
         plane,
-        lambda data: data.length == 2 and data.observe == "last",
+        two_nodes,
     ),
     Picture(
         "pair",
         "ArviZ's pair plot of draws: the exact posterior's, mean field's, and those of a family that holds it.",
         pair,
-        lambda data: 2 <= data.length <= 4,
+        few_nodes,
     ),
     Picture(
         "bands",
         "Marginal means with 95% bands along the chain, exact in grey, and below how much of the exact standard "
         "deviation each family reports. The dotted line is what theory says of mean field: 1 / sqrt(P_kk Var z_k).",
         bands,
-        lambda data: data.length >= 5,
+        many_nodes,
     ),
 )

@@ -23,24 +23,13 @@ import numpy as np
 
 from models.coin.claims import claims
 from models.coin.exact import BetaPosterior, best
-from models.contract import Model, option
+from models.contract import Model, count, option
 
 __all__ = ["MODEL", "Coin"]
 
 
 MOST = 1_000_000_000
 """Tosses up to which the libraries' binomial log likelihoods keep the digits that the ledger shows."""
-
-
-def count(text: str) -> int:
-    """A whole number from the command line; '6.5' and 'six' are refused with a reason."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number; give a whole number, such as 6") from None
-    if not math.isfinite(value) or value != math.floor(value):
-        raise ValueError(f"{text} is not a whole number; give one, such as 6")
-    return int(text) if text.lstrip("+-").isdigit() else int(value)
 
 
 def positive(text: str) -> float:
