@@ -13,11 +13,11 @@ from targets import breast_cancer, gaussian, raw_regression
 
 import guides
 import models
-from compare.fits import Job, run
+from compare.fits import Job, run, run_many
 from compare.fits.draws import fresh, matched
-from compare.fits.gap import estimate
+from compare.fits.gap import estimate, lanczos, raw
 from compare.fits.options import Options
-from compare.fits.svi import optimise
+from compare.fits.svi import optimise, optimise_many
 from models.coin import Coin
 from models.coin.exact import BetaPosterior
 
@@ -31,7 +31,6 @@ ZOO = [
     ("chain", {"length": 100}),
     ("chain", {"length": 100, "observe": "all"}),
 ]
-COVERED: list[bool] = []
 
 
 def minus_kl_logit_normal(location: float, scale: float, data: Coin) -> float:
@@ -119,9 +118,7 @@ def test_every_seed_ends_at_the_best_member(name, fields, family, library):
         converged += outcome.converged
         covered += abs(outcome.gap.value - truth) <= 2 * outcome.gap.mcse + 1e-10
     assert converged >= 0.95 * len(SEEDS)
-    COVERED.append(covered >= 0.9 * len(SEEDS))
-    # 20 seeds of a 90% event: fewer than 14 would be a one in 400 accident.
-    assert covered >= 14, f"the estimated gap covers the true one in {covered} of {len(SEEDS)} fits"
+    assert covered >= 0.9 * len(SEEDS), f"two errors cover the true gap in {covered} of {len(SEEDS)} fits"
 
 
 TARGETS = {
@@ -140,35 +137,117 @@ def target(name: str, library: str, family: str):
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])
 @pytest.mark.parametrize("name", TARGETS)
 def test_hard_targets(name, family, library):
-    """Within 0.05 nats of a much longer fit (or of q* in closed form), with the reference's own error."""
+    """20 seeds within 0.05 nats of q* (closed form) or of a much longer fit with its error; two errors cover the truth.
+
+    At least 95% of the fits say converged, and the estimate covers the truth in at least 90%.
+    """
     objective, arguments = target(name, library, family)
     chosen = guides.load(family)
-    count = 20 if library == "numpyro" else 4
-    outcomes = [optimise(objective, arguments, chosen, Options(), seed) for seed in range(count)]
-    assert sum(outcome.converged for outcome in outcomes) >= 0.95 * count
+    outcomes = [optimise(objective, arguments, chosen, Options(), seed) for seed in SEEDS]
+    assert sum(outcome.converged for outcome in outcomes) >= 0.95 * len(SEEDS)
+    covered = 0
+    for outcome, (truth, error) in zip(outcomes, true_gaps(name, family, objective, arguments, outcomes), strict=True):
+        assert error < 0.003, "the reference must be sharper than what it judges"
+        assert truth <= 0.05 + 4 * error
+        covered += abs(outcome.gap.value - truth) <= 2 * outcome.gap.mcse + 2 * error + 1e-9
+    assert covered >= 0.9 * len(SEEDS), f"two errors cover the true gap in {covered} of {len(SEEDS)} fits"
+
+
+def true_gaps(name: str, family: str, objective, arguments, outcomes) -> list[tuple[float, float]]:
+    """Each fit's distance to q* in nats with its error: from the closed form, or from a much longer fit."""
     if name == "gaussian":
         truth = gaussian()
         precision = np.linalg.inv(truth["scale_tril"] @ truth["scale_tril"].T)
         best = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
-        gaps = [
-            kl_gaussian(one.parameters, truth["location"], precision) - (best if family == "mean_field" else 0.0)
-            for one in outcomes
-        ]
-        assert max(gaps) <= 0.05
-        return
-    reference = optimise(objective, arguments, chosen, Options(tolerance=1e-3, budget=30), 1000)
+        short = best if family == "mean_field" else 0.0
+        return [(kl_gaussian(one.parameters, truth["location"], precision) - short, 0.0) for one in outcomes]
+    reference = optimise(objective, arguments, guides.load(family), Options(tolerance=5e-4, budget=60), 1000)
     dimension = objective.dimension(reference.parameters, arguments)
-    batches = [fresh(np.random.default_rng(number), 256, dimension) for number in range(32)]
+    batches = [fresh(np.random.default_rng(number), 256, dimension) for number in range(64)]
 
     def elbos(parameters):
         return np.array([objective.evaluate(parameters, draws, arguments).log_ratio.mean() for draws in batches])
 
     long = elbos(reference.parameters)
-    for outcome in outcomes[:6]:
-        difference = long - elbos(outcome.parameters)
-        error = math.hypot(difference.std(ddof=1) / math.sqrt(len(batches)), reference.gap.mcse)
-        assert difference.mean() + max(reference.gap.value, 0) <= 0.05 + 4 * error
-        assert error < 0.01, "the reference must be sharper than what it judges"
+    differences = [long - elbos(outcome.parameters) for outcome in outcomes]
+    return [
+        (
+            float(one.mean()) + max(reference.gap.value, 0.0),
+            math.hypot(one.std(ddof=1) / math.sqrt(len(one)), reference.gap.mcse),
+        )
+        for one in differences
+    ]
+
+
+def test_many_data_sets_at_once_end_where_each_ends_alone(library):
+    """One vectorised call for 12 data sets and two for 9 seeds: the same optimum as one by one, and as the truth."""
+    chosen, options = guides.load("mean_field"), Options()
+    coins = [Coin(heads=heads, tosses=11) for heads in range(12)]
+    arguments = [side(library).split_arguments(data.arguments())[0] for data in coins]
+    objective = side(library).prepare("coin", "mean_field", ())
+    together = optimise_many(objective, arguments, chosen, options, [3] * len(coins))
+    for data, one, outcome in zip(coins, arguments, together, strict=True):
+        alone = optimise(objective, one, chosen, options, 3)
+        assert outcome.converged and alone.converged
+        assert true_gap("coin", data, "mean_field", outcome.parameters) <= 0.01
+        # Both stop where each whitened gradient is below sqrt(0.02 tolerance / 2): 0.01 sds either way.
+        for name, value in alone.parameters.items():
+            assert np.abs(value - outcome.parameters[name]).max() < 0.02 * alone.parameters["scale"].max()
+    seeds = optimise_many(objective, arguments[:1] * 9, chosen, options, range(9))
+    assert len({outcome.parameters["location"].item() for outcome in seeds}) == 9, "each seed has draws of its own"
+
+
+@pytest.mark.parametrize("family", models.load("chain").guides)
+def test_every_family_can_be_fitted_many_at_once(family, library):
+    """Ten chains of five nodes, each at its own exact optimum."""
+    chains = [models.load("chain").data(length=5, x=x) for x in np.linspace(-9, 9, 10)]
+    parts = [side(library).split_arguments(data.arguments()) for data in chains]
+    objective = side(library).prepare("chain", family, parts[0][1])
+    outcomes = optimise_many(objective, [one for one, _ in parts], guides.load(family), Options(), [0] * 10)
+    for data, outcome in zip(chains, outcomes, strict=True):
+        assert outcome.converged
+        assert abs(true_gap("chain", data, family, outcome.parameters)) < 1e-8
+
+
+def test_the_conjugate_family_can_be_fitted_many_at_once(library):
+    coins = [Coin(heads=heads, tosses=9) for heads in (0, 4, 9)]
+    arguments = [side(library).split_arguments(data.arguments())[0] for data in coins]
+    objective = side(library).prepare("coin", "conjugate", ())
+    outcomes = optimise_many(objective, arguments, guides.load("conjugate"), Options(), [0] * 3)
+    assert all(
+        true_gap("coin", data, "conjugate", one.parameters) < 1e-3 for data, one in zip(coins, outcomes, strict=True)
+    )
+
+
+def test_one_that_cannot_begin_costs_the_others_nothing(library):
+    """A data set with a NaN among good ones."""
+    body = (
+        "def model(x):\n    z = ppl.sample('z', dist.Normal(0.0, 1.0))\n    ppl.factor('seen', -0.5 * (x - z) ** 2)\n"
+    )
+    objective = side(library).Objective(broken(library, body, "some"), guides.load("mean_field", library))
+    arguments = [side(library).split_arguments({"x": np.array(x)})[0] for x in (1.0, float("nan"), 2.0)]
+    good, bad, fine = optimise_many(objective, arguments, guides.load("mean_field"), Options(), [0] * 3)
+    assert bad.failed and "not finite" in bad.reason
+    for outcome, mean in ((good, 0.5), (fine, 1.0)):
+        assert outcome.converged
+        assert abs(outcome.parameters["location"].item() - mean) < 1e-6
+
+
+def test_many_jobs_become_many_fits(library):
+    """`run_many`: each job's fit in its place, data of another shape and methods that cannot share a call included."""
+    chain = models.load("chain").data
+    jobs = [Job(f"{library}-markov", "chain", chain(length=n), "svi", library, "markov", n) for n in (3, 4, 3)]
+    jobs += [
+        Job("exact", "coin", Coin(), "exact"),
+        Job("x-y", "coin", Coin(), "svi", library, "conjugate", reason="no"),
+    ]
+    fits = run_many(jobs)
+    assert [fit.job for fit in fits] == jobs
+    assert [fit.status for fit in fits] == ["done"] * 4 + ["skipped"]
+    for fit in fits[:3]:
+        assert fit.tree["posterior"].sizes["z_dim_0"] == fit.job.data.length
+        assert fit.tree["optimisation"].attrs["converged"] == 1
+    assert all(fit.gradients > 0 and fit.seconds > 0 for fit in fits[:3])
 
 
 def test_fresh_draws_are_standard_normal():
@@ -195,14 +274,48 @@ def test_matched_draws_have_the_moments_of_a_normal(rows, columns):
         assert np.abs(second - np.eye(columns)).max() < 1e-10
 
 
+def known_hessian(size: int = 6, spread: float = 3.0) -> np.ndarray:
+    """A Hessian with eigenvalues from 1 / spread to spread, in a direction of its own."""
+    rng = np.random.default_rng(8)
+    vectors, _ = np.linalg.qr(rng.standard_normal((size, size)))
+    return (vectors * np.geomspace(1 / spread, spread, size)) @ vectors.T
+
+
 def test_gap_estimate_is_unbiased_and_covers():
     """Noisy gradients of a known quadratic: the mean of 400 estimates, and how often two errors cover."""
     rng = np.random.default_rng(3)
-    gradient, truth = np.full(6, 0.05), 0.5 * 6 * 0.05**2
-    found = [estimate(gradient + 0.1 * rng.standard_normal((16, 6)), lambda v: v) for _ in range(400)]
+    gradient, hessian = np.full(6, 0.05), known_hessian()
+    truth = 0.5 * gradient @ np.linalg.solve(hessian, gradient)
+    (metric,) = lanczos(lambda v: v @ hessian, gradient[None], steps=6)
+    found = [estimate(gradient + 0.1 * rng.standard_normal((16, 6)), metric) for _ in range(400)]
     values = np.array([one.value for one in found])
     assert abs(values.mean() - truth) < 4 * values.std() / math.sqrt(len(values))
-    assert np.mean([abs(one.value - truth) <= 2 * one.mcse for one in found]) > 0.88
+    assert np.mean([abs(one.value - truth) <= 2 * one.mcse for one in found]) > 0.9
+
+
+def test_gap_error_is_that_of_the_estimate():
+    """The standard error against the spread of 4,000 estimates: 2% for the spread, 10% for the formula's own noise."""
+    rng = np.random.default_rng(4)
+    for gradient in (np.zeros(6), np.full(6, 0.03), np.full(6, 0.3)):
+        found = [raw(gradient + 0.1 * rng.standard_normal((16, 6))) for _ in range(4000)]
+        spread = np.std([one.value for one in found])
+        error = math.sqrt(np.mean([one.mcse**2 for one in found]))
+        assert 0.9 * spread < error < 1.9 * spread  # at no gradient at all the formula counts its noise twice
+
+
+def test_lanczos_finds_the_curvature():
+    """Three steps nearly solve with a Hessian of condition 9, as many as dimensions solve exactly, and say so."""
+    rng = np.random.default_rng(2)
+    hessian, start = known_hessian(), rng.standard_normal((4, 6))
+    exact = np.einsum("fi,fi->f", start, np.linalg.solve(hessian, start.T).T)
+    for steps, accuracy in ((3, 0.1), (6, 1e-9)):
+        for one, metric, truth in zip(start, lanczos(lambda v: v @ hessian, start, steps), exact, strict=True):
+            assert abs(metric.power(one, -0.5) @ metric.power(one, -0.5) / truth - 1) < accuracy
+    np.testing.assert_allclose(metric.power(one, 1.0), one @ hessian, rtol=1e-8)
+    (flat,) = lanczos(lambda v: v @ hessian, np.zeros((1, 6)), 3)
+    np.testing.assert_array_equal(flat.power(one, -1.0), one)
+    (saddle,) = lanczos(lambda v: -v, start[:1], 3)
+    assert not saddle.near_optimum()
 
 
 def planted(library: str, options: Options, **fields):

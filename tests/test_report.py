@@ -22,6 +22,7 @@ from rich.console import Console
 from compare import report
 from compare.fits import Fit, Job
 from compare.fits.tree import build, split
+from compare.measures import LEDGER
 from compare.report import files, ledger, numbers, rows, table
 from compare.report.page import page
 from models.contract import Best, Picture
@@ -92,7 +93,7 @@ def an_entry(job: Job, status: str, reason: str | None, draws: np.ndarray | None
         "seconds": 1.25, "gradients": 40 if job.guide else None, "variables": variables, "correlations": {},
         "diagnostics": {"r_hat": 1.001, "ess_bulk": 180.0, "ess_tail": 150.0, "divergences": None, "e_bfmi": math.nan,
                         "khat": 0.2},
-        "ledger": a_ledger(0.00431, 0.0042, 3e-4) if job.guide and draws is not None else dict.fromkeys(ledger.TERMS),
+        "ledger": a_ledger(0.00431, 0.0042, 3e-4) if job.guide and draws is not None else dict.fromkeys(LEDGER),
         "optimisation": {
             "gap": {"value": 1e-4, "mcse": 5e-5}, "tolerance": 1e-3, "converged": True, "steps": 20, "reason": None
         } if job.guide else None,

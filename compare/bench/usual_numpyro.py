@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
 
 import jax
@@ -20,21 +19,21 @@ __all__ = ["Nuts", "Svi"]
 numpyro.enable_x64()
 
 
-def bound(model, arguments):
-    """The functions of the model's file with its plain arguments filled in, and the arrays among the arguments."""
+def bound(module, arguments):
+    """The functions of a twin's file with its plain arguments filled in, and the arrays among the arguments."""
     arrays = {
         name: jnp.asarray(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
     }
     static = {name: value for name, value in arguments.items() if name not in arrays}
-    functions = {name: f for name, f in vars(import_module(f"models.{model}.in_numpyro")).items() if callable(f)}
+    functions = {name: f for name, f in vars(module).items() if callable(f)}
     return SimpleNamespace(**{name: partial(function, **static) for name, function in functions.items()}), arrays
 
 
 class Svi:
     """A guide fitted by Adam; one object, as a user would keep it, for all seeds (each of its runs compiles anew)."""
 
-    def __init__(self, model, family, arguments, steps, learning_rate=0.01):
-        twin, self.data = bound(model, arguments)
+    def __init__(self, module, family, arguments, steps, learning_rate=0.01):
+        twin, self.data = bound(module, arguments)
         self.family, self.steps = guides.load(family, "numpyro"), steps
         self.svi = SVI(twin.model, self.family.guide(twin), numpyro.optim.Adam(learning_rate), Trace_ELBO())
 
@@ -55,8 +54,8 @@ class Svi:
 class Nuts:
     """Four vectorised chains; one object, as a user would keep it (each of its runs still compiles anew)."""
 
-    def __init__(self, model, arguments, warmup=500, draws=1000, chains=4):
-        twin, self.data = bound(model, arguments)
+    def __init__(self, module, arguments, warmup=500, draws=1000, chains=4):
+        twin, self.data = bound(module, arguments)
         self.mcmc = MCMC(
             NUTS(twin.model),
             num_warmup=warmup,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,21 +21,21 @@ __all__ = ["Nuts", "Svi"]
 torch.set_default_dtype(torch.float64)
 
 
-def bound(model, arguments):
-    """The functions of the model's file with its plain arguments filled in, and the tensors among the arguments."""
+def bound(module, arguments):
+    """The functions of a twin's file with its plain arguments filled in, and the tensors among the arguments."""
     tensors = {
         name: torch.tensor(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
     }
     static = {name: value for name, value in arguments.items() if name not in tensors}
-    functions = {name: f for name, f in vars(import_module(f"models.{model}.in_pyro")).items() if callable(f)}
+    functions = {name: f for name, f in vars(module).items() if callable(f)}
     return SimpleNamespace(**{name: partial(function, **static) for name, function in functions.items()}), tensors
 
 
 class Svi:
     """A guide fitted by Adam."""
 
-    def __init__(self, model, family, arguments, steps, learning_rate=0.01):
-        self.twin, self.data = bound(model, arguments)
+    def __init__(self, module, family, arguments, steps, learning_rate=0.01):
+        self.twin, self.data = bound(module, arguments)
         self.family, self.steps, self.learning_rate = guides.load(family, "pyro"), steps, learning_rate
 
     def warm_up(self, seed):
@@ -65,8 +64,8 @@ class Svi:
 class Nuts:
     """Four chains, side by side or one after another as the library decides."""
 
-    def __init__(self, model, arguments, warmup=500, draws=1000, chains=4):
-        twin, self.data = bound(model, arguments)
+    def __init__(self, module, arguments, warmup=500, draws=1000, chains=4):
+        twin, self.data = bound(module, arguments)
         self.model, self.warmup, self.draws, self.chains = twin.model, warmup, draws, chains
 
     def warm_up(self, seed):

@@ -31,10 +31,10 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
 def usual(task: dict[str, Any], arguments: dict[str, Any]) -> Any:
     """The library's usual way, ready to be run."""
     ways = import_module(f"compare.bench.usual_{task['library']}")
-    model = cases.parse(task["case"])[0].name
+    twin = import_module(f"models.{cases.parse(task['case'])[0].name}.in_{task['library']}")
     if task["guide"] is None:
-        return ways.Nuts(model, arguments)
-    return ways.Svi(model, task["guide"], arguments, task["steps"])
+        return ways.Nuts(twin, arguments)
+    return ways.Svi(twin, task["guide"], arguments, task["steps"])
 
 
 def zoo(task: dict[str, Any], data: Any, seed: int) -> Any:
@@ -116,7 +116,7 @@ def measure_svi(task: dict[str, Any], model: Any, data: Any, ours: list, theirs:
     import numpy as np
 
     from compare.fits.draws import fresh
-    from compare.fits.svi import rows
+    from compare.fits.fitter import rows
 
     library = import_module(f"compare.fits.objective_{task['library']}")
     arrays, static = library.split_arguments(data.arguments())

@@ -1,20 +1,23 @@
 """The ways to get a posterior, and what each of them ends in.
 
-A `Job` says what to fit; `run` finds the file that does it, by method and library, and returns a `Fit`. What
-crosses between libraries, processes and machines is a Job one way and a Fit the other: NumPy and xarray only.
+A `Job` says what to fit; `run` finds the file that does it, by method and library, and returns a `Fit`; `run_many`
+does so for many seeds or data sets at once. What crosses between libraries, processes and machines is a Job one way
+and a Fit the other: NumPy and xarray only.
 """
 
 from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import xarray as xr
 
-__all__ = ["Fit", "Job", "fit_seed", "run"]
+__all__ = ["Fit", "Job", "fit_seed", "run", "run_many"]
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,51 @@ def run(job: Job) -> Fit:
     """Make one fit. What goes wrong inside it is reported in the fit, never raised."""
     if job.reason is not None:
         return Fit(job, "skipped", job.reason)
-    name = job.method if job.library is None else f"{job.method}_{job.library}"
     start = time.perf_counter()
     try:
-        tree, gradients = import_module(f"compare.fits.{name}").fit(job)
+        made = maker(job).fit(job)
     except Exception as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        return Fit(job, "failed", line[:300], seconds=time.perf_counter() - start)
-    return Fit(job, "done", None, time.perf_counter() - start, gradients, tree)
+        made = error
+    return ended(job, made, time.perf_counter() - start)
+
+
+def run_many(jobs: Sequence[Job]) -> list[Fit]:
+    """Make many fits: those of one model, library and guide in one vectorised call, the others one by one.
+
+    Data of the same shape can share a call; so can seeds. The seconds of a call are divided among its fits, and the
+    budget is that of the call.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for number, job in enumerate(jobs):
+        alone = job.reason is not None or job.method != "svi"
+        groups.setdefault((number,) if alone else (job.model, job.library, job.guide, job.options), []).append(number)
+    fits: dict[int, Fit] = {}
+    for numbers in groups.values():
+        if len(numbers) == 1:
+            fits[numbers[0]] = run(jobs[numbers[0]])
+            continue
+        group = [jobs[number] for number in numbers]
+        start = time.perf_counter()
+        try:
+            made = maker(group[0]).fit_many(group)
+        except Exception as error:
+            made = [error] * len(group)
+        seconds = (time.perf_counter() - start) / len(group)
+        fits |= {number: ended(jobs[number], one, seconds) for number, one in zip(numbers, made, strict=True)}
+    return [fits[number] for number in range(len(jobs))]
+
+
+def maker(job: Job) -> ModuleType:
+    """The file that makes such fits."""
+    return import_module(f"compare.fits.{job.method if job.library is None else f'{job.method}_{job.library}'}")
+
+
+def ended(job: Job, made: tuple[xr.DataTree, int] | Exception, seconds: float) -> Fit:
+    """What was made, or what went wrong, as a fit."""
+    if isinstance(made, Exception):
+        line = " ".join(str(made).split()) or type(made).__name__
+        return Fit(job, "failed", line[:300], seconds=seconds)
+    return Fit(job, "done", None, seconds, made[1], made[0])
 
 
 def fit_seed(job: Job) -> int:

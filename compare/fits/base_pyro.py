@@ -80,7 +80,7 @@ def transform(fn, eps):
     if isinstance(fn, dist.MultivariateNormal):
         return fn.loc + (fn.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
     if isinstance(fn, dist.Beta):
-        return BetaFromBase.apply(fn.concentration1, fn.concentration0, eps)
+        return BetaFromBase.apply(fn.concentration1, fn.concentration0, eps)[0]
     raise NotImplementedError(
         f"a guide with a {type(fn).__name__} site cannot be fed fixed draws; give its distribution a method "
         "from_base(eps), or fit it with --optimiser adam"
@@ -91,12 +91,29 @@ class BetaFromBase(torch.autograd.Function):
     """The Beta(a, b) value with the rank that eps has among standard normals; the draws are constants."""
 
     @staticmethod
-    def forward(context, a, b, eps):
-        value, slope_a, slope_b = map(torch.from_numpy, beta_quantile(a.numpy(), b.numpy(), eps.numpy()))
-        context.save_for_backward(a, b, slope_a, slope_b)
-        return value
+    def forward(a, b, eps):
+        return tuple(map(torch.from_numpy, beta_quantile(a.numpy(), b.numpy(), eps.numpy())))
 
     @staticmethod
-    def backward(context, gradient):
+    def setup_context(context, inputs, output):
+        a, b, _ = inputs
+        _, slope_a, slope_b = output
+        context.mark_non_differentiable(slope_a, slope_b)
+        context.save_for_backward(a, b, slope_a, slope_b)
+
+    @staticmethod
+    def backward(context, gradient, *_):
         a, b, slope_a, slope_b = context.saved_tensors
         return (gradient * slope_a / a).sum_to_size(a.shape), (gradient * slope_b / b).sum_to_size(b.shape), None
+
+    @staticmethod
+    def vmap(info, in_dims, *parts):
+        """Element by element, the mapped dimension first."""
+        rank = max(part.ndim - (at is not None) for part, at in zip(parts, in_dims, strict=True))
+        aligned = []
+        for part, at in zip(parts, in_dims, strict=True):
+            if at is not None:
+                part = part.movedim(at, 0)
+                part = part.reshape(part.shape[0], *(1,) * (rank + 1 - part.ndim), *part.shape[1:])
+            aligned.append(part)
+        return BetaFromBase.apply(*aligned), (0, 0, 0)

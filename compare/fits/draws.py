@@ -2,9 +2,9 @@
 
 Two designs, both antithetic:
 
-- `fresh`: every row is exactly N(0, I), so an average over rows is unbiased. Across the rows of a block the columns
-  carry the signs of a Hadamard matrix, so products of two different coordinates cancel exactly, for all pairs of
-  columns whose distance is not a multiple of the block; and the blocks are scrambled Sobol points. For judging a fit.
+- `fresh`: every row is exactly N(0, I), so an average over rows is unbiased. A block of rows stands on the axes of a
+  random rotation, all equally far out, so its means are 0 and the products of different columns cancel exactly; the
+  distances of the blocks are stratified (spherical-radial rules: Genz & Monahan 1998). For judging a fit.
 - `matched`: one fixed set whose means are 0 and whose second moments are exactly 1 and 0, so that the ELBO of a
   Gaussian guide against a Gaussian posterior comes out without error. For making a fit.
 
@@ -18,7 +18,7 @@ import warnings
 
 import numpy as np
 import scipy.linalg
-from scipy.special import ndtri
+from scipy.special import gammaincinv, ndtri
 from scipy.stats import qmc
 
 __all__ = ["fresh", "matched"]
@@ -37,18 +37,35 @@ def normal_points(rng: np.random.Generator, rows: int, columns: int) -> np.ndarr
 def fresh(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Unbiased draws, shape (rows, columns), rows a power of two: each row is N(0, I)."""
     half = rows // 2
-    block = min(half, 1 << (min(columns, 64) - 1).bit_length()) if columns <= half else min(half, 8)
-    signs = scipy.linalg.hadamard(block)[:, rng.permutation(block)][:, np.arange(columns) % block]
-    magnitudes = normal_points(rng, half // block, columns)
-    points = (magnitudes[:, None, :] * signs[None, :, :]).reshape(half, columns)
+    points = rotated(rng, half, columns) if columns <= half else signed(rng, half, columns)
     return np.concatenate([points, -points])
+
+
+def rotated(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Blocks of orthogonal rows of equal length, in as many dimensions as a power of two needs to hold the columns."""
+    axes = max(4, 1 << (columns - 1).bit_length())
+    blocks = rows // axes
+    strata = (rng.permutation(blocks) + rng.random(blocks)) / blocks
+    length = np.sqrt(2 * gammaincinv(axes / 2, strata))  # chi with ``axes`` degrees of freedom
+    frames, triangle = np.linalg.qr(rng.standard_normal((blocks, axes, columns)))
+    frames *= np.sign(np.diagonal(triangle, axis1=1, axis2=2))[:, None, :]
+    return (length[:, None, None] * frames).reshape(rows, columns)
+
+
+def signed(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """More columns than rows: blocks of 8 rows that differ in the signs of a Hadamard matrix, so that the products of
+    two columns cancel unless their distance is a multiple of 8."""
+    block = min(rows, 8)
+    signs = scipy.linalg.hadamard(block)[:, rng.permutation(block)][:, np.arange(columns) % block]
+    magnitudes = normal_points(rng, rows // block, columns)
+    return (magnitudes[:, None, :] * signs[None, :, :]).reshape(rows, columns)
 
 
 def matched(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Moment-matched draws, shape (rows, columns): means 0; second moments I where rows allow it, else ones."""
     half = rows // 2
     if columns > half:
-        points = fresh(rng, rows, columns)[:half]
+        points = signed(rng, half, columns)
         points /= np.sqrt(np.mean(points**2, axis=0))
     else:
         points = normal_points(rng, half, columns)

@@ -1,22 +1,28 @@
 """How far from the best member of its family a guide is, without knowing the best member.
 
-In coordinates where -ELBO bends like the identity, a guide whose gradient is g is g'g / 2 nats short of the
-optimum (Newton's decrement; Boyd & Vandenberghe 2004, section 9.5.1). With noisy gradients g_1 .. g_R from independent
-draws the square of the mean is biased upwards by the noise; the products of different ones, g_r'g_s, are not.
+Near the optimum a guide whose gradient is g is g' H^-1 g / 2 nats short of it, H the Hessian of -ELBO (Newton's
+decrement; Boyd & Vandenberghe 2004, section 9.5.1). With noisy gradients g_1 .. g_R from independent draws the square
+of the mean is biased upwards by the noise; the products of different ones, g_r' H^-1 g_s, are not.
+
+H is close to the identity in whitened coordinates, and a few steps of Lanczos's method from the mean gradient find how
+it differs in the directions that matter (Golub & Meurant 2010, chapter 6: what the k-th step leaves out shrinks like
+the error of conjugate gradients). Arrays have one row a fit.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Gap", "estimate"]
+__all__ = ["Gap", "Metric", "estimate", "lanczos", "raw"]
 
-UNKNOWN = 0.5
-"""The part of an estimate that counts into its error because the curvature is known in one direction only."""
+SMALLEST = 0.05
+"""Curvature below which, in coordinates where it should be 1, a guide is not near an optimum at all."""
+
+LEAST = 5e-6
+"""Nats below which no error is claimed where there is noise: what the rarest draws add, a few batches may miss."""
 
 
 @dataclass(frozen=True)
@@ -32,30 +38,95 @@ class Gap:
         return self.value + 2 * self.mcse
 
 
-def pairs(gradients: np.ndarray) -> float:
-    """Half the mean of g_r'g_s over all pairs r != s; gradients has shape (R, size)."""
-    count = len(gradients)
-    total = gradients.sum(axis=0)
-    return float(0.5 * (total @ total - np.sum(gradients**2)) / (count * (count - 1)))
+@dataclass(frozen=True)
+class Metric:
+    """The Hessian of one fit, as far as it is known: ``basis`` (k, size) with the tridiagonal ``matrix`` (k, k) on it,
+    and the identity on what is orthogonal to it."""
+
+    basis: np.ndarray
+    matrix: np.ndarray
+
+    def first(self, count: int) -> Metric:
+        """What the first ``count`` steps knew."""
+        return Metric(self.basis[:count], self.matrix[:count, :count])
+
+    def near_optimum(self) -> bool:
+        """Whether it bends upwards, as it must around an optimum."""
+        return bool(np.linalg.eigvalsh(self.matrix).min() > SMALLEST)
+
+    def power(self, vectors: np.ndarray, exponent: float) -> np.ndarray:
+        """H^exponent applied to vectors, shape (..., size)."""
+        values, directions = np.linalg.eigh(self.matrix)
+        change = (directions * (values**exponent - 1)) @ directions.T
+        return vectors + ((vectors @ self.basis.T) @ change) @ self.basis
+
+    def spread(self) -> float:
+        """By how much 1 / curvature differs from 1 where it is known, at most."""
+        return float(np.abs(1 / np.linalg.eigvalsh(self.matrix) - 1).max())
 
 
-def estimate(gradients: np.ndarray, bend: Callable[[np.ndarray], np.ndarray], floor: float = 0.0) -> Gap:
-    """The gap from independent gradients, shape (R, size), in whitened coordinates.
+def lanczos(bend: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int = 3) -> list[Metric]:
+    """The metric of each fit around its mean gradient ``start``, shape (fits, size).
 
-    ``bend(v)`` is the product of -ELBO's Hessian with v: along the mean gradient it says by how much the curvature
-    differs from 1; the estimate is divided by it. Into the error go what that changed, half the estimate itself (across
-    that direction the curvature may differ too, and on skewed posteriors does), and ``floor``.
+    ``bend`` gives the products of the Hessians with directions of that shape.
     """
-    value = pairs(gradients)
+    fits, size = start.shape
+    steps = min(steps, size)
+    basis, matrix = np.zeros((fits, steps, size)), np.tile(np.eye(steps), (fits, 1, 1))
+    rest, scale = start, np.linalg.norm(start, axis=1)
+    alive = scale > 0
+    for step in range(steps):
+        length = np.linalg.norm(rest, axis=1)
+        alive = alive & np.isfinite(length) & (length > (0.0 if step == 0 else 1e-4))
+        if not alive.any():
+            break
+        if step:
+            matrix[alive, step, step - 1] = matrix[alive, step - 1, step] = length[alive]
+        basis[alive, step] = rest[alive] / length[alive, None]
+        rest = bend(basis[:, step])
+        matrix[alive, step, step] = np.einsum("fi,fi->f", rest, basis[:, step])[alive]
+        for _ in range(2):  # orthogonal to rounding
+            rest = rest - np.einsum("fk,fki->fi", np.einsum("fki,fi->fk", basis, rest), basis)
+    known = np.isfinite(matrix).all(axis=(1, 2))
+    return [
+        Metric(one, two if fine else np.zeros_like(two)) for one, two, fine in zip(basis, matrix, known, strict=True)
+    ]
+
+
+def raw(gradients: np.ndarray) -> Gap:
+    """Half the mean of g_r'g_s over all pairs r != s, with its standard error; gradients has shape (R, size).
+
+    With mean m and covariance V of one gradient its variance is m'Vm / R + tr(V^2) / (2 R (R - 1)). The first term is
+    taken at the mean of the gradients, whose noise makes it rather too large where m is nearly 0; tr(V^2) is freed of
+    its bias as for normal noise (Bai & Saranadasa 1996, section 3).
+    """
     count = len(gradients)
-    left_out = np.array([pairs(np.delete(gradients, r, axis=0)) for r in range(count)])
-    mcse = float(np.sqrt((count - 1) / count * np.sum((left_out - left_out.mean()) ** 2)))
     mean = gradients.mean(axis=0)
-    length = np.linalg.norm(mean)
-    curvature = 1.0
-    if 0.5 * length**2 > floor:
-        curvature = float(mean @ bend(mean / length)) / length
-    if not np.isfinite(curvature) or curvature < 0.05:  # not near an optimum at all
-        return Gap(abs(value) / 0.05, abs(value) / 0.05)
-    corrected = value / curvature
-    return Gap(corrected, math.hypot(mcse / curvature, corrected - value, UNKNOWN * corrected) + floor)
+    noise = gradients - mean
+    products = noise @ noise.T
+    value = 0.5 * (mean @ mean - np.trace(products) / (count * (count - 1)))
+    along = np.sum((noise @ mean) ** 2) / (count - 1)
+    trace, square = np.trace(products) / (count - 1), np.sum(products**2) / (count - 1) ** 2
+    square = (count - 1) ** 2 / ((count - 2) * (count + 1)) * (square - trace**2 / (count - 1))
+    return Gap(float(value), float(np.sqrt(along / count + max(square, 0.0) / (2 * count * (count - 1)))))
+
+
+def estimate(gradients: np.ndarray, metric: Metric, floor: float = 0.0) -> Gap:
+    """The gap of one fit from independent gradients, shape (R, size).
+
+    Into its error go the noise; what the last step of Lanczos's method changed; for the directions that it has not
+    seen, as much as curvature matters in those that it has; the third derivative; ``floor``; and `LEAST` where the
+    noise exceeds that. A self-concordant function is off its quadratic by decrement^3 / 3 to first order (Boyd &
+    Vandenberghe 2004, section 9.6.3); -ELBO need not be one, so three times that is taken.
+    """
+    if not metric.near_optimum():
+        value = abs(raw(gradients).value) / SMALLEST
+        return Gap(value, value)
+    found = raw(metric.power(gradients, -0.5))
+    before = metric.first(len(metric.basis) - 1)
+    unseen = raw(gradients - (gradients @ metric.basis.T) @ metric.basis)
+    changed = found.value - raw(before.power(gradients, -0.5)).value
+    cubic = (2 * abs(found.value)) ** 1.5
+    parts = (found.mcse, changed, unseen.value * metric.spread(), cubic)
+    least = LEAST if found.mcse > floor else 0.0
+    return Gap(found.value, float(np.sqrt(np.sum(np.square(parts)))) + floor + least)

@@ -1,4 +1,4 @@
-"""The Laplace approximation a Gaussian fit starts from: the mode of the log joint, and how it bends there."""
+"""The Laplace approximations that Gaussian fits start from: the modes of log joints, and how they bend there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from guides.contract import Curvature
 
 __all__ = ["NoMode", "laplace"]
 
-LogJoint = Callable[[np.ndarray], tuple[float, np.ndarray]]
+LogJoint = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""The numbers of some fits and their locations in, log joints (fits,) and gradients (fits, d) out."""
+
+Precision = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""The same in, minus the Hessians out: (fits, d, d), or tridiagonal (fits, 2, d)."""
 
 
 class NoMode(ArithmeticError):
     """The log joint has no highest point that could be found."""
+
+
+Mode = Curvature | ArithmeticError
 
 
 def positive_factor(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,43 +50,74 @@ def positive_factor(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return root[:, None] * factor, diagonal
 
 
-def laplace(
-    log_joint: LogJoint, precision: Callable[[np.ndarray], np.ndarray], start: np.ndarray, rounds: int = 30
-) -> Curvature:
-    """Climb to the mode in coordinates whitened anew each round, until it is within 1e-8 nats.
+def laplace(log_joint: LogJoint, precision: Precision, starts: np.ndarray, rounds: int = 30) -> list[Mode]:
+    """Climb to the modes of several log joints of one shape, in coordinates whitened anew each round, until each is
+    within 1e-8 nats. ``starts`` has shape (fits, d).
 
-    Raises:
-        FloatingPointError: the log joint or its gradient is not a number at the start.
-        NoMode: the climb ends nowhere: the log joint keeps rising, or bends the wrong way where it is flat.
+    What belongs to a fit without a mode is an error in the place of its curvature: `NoMode` where the climb ends
+    nowhere (the log joint keeps rising, or bends the wrong way where it is flat), FloatingPointError where the log
+    joint or its gradient is not a number at the start.
     """
-    value, gradient = log_joint(start)
-    if not (np.isfinite(value) and np.isfinite(gradient).all()):
-        raise FloatingPointError(f"the log joint is {value} with a gradient that is not finite where the guide starts")
-    location = np.array(start, dtype=float)
-    for _ in range(rounds):
-        bend = precision(location)
-        if not np.isfinite(bend).all():
-            raise NoMode("the log joint's curvature is not finite on the way to its mode")
-        curvature = Curvature(location, *positive_factor(bend))
-
-        def downhill(y: np.ndarray, curvature: Curvature = curvature) -> tuple[float, np.ndarray]:
-            value, gradient = log_joint(curvature.location + curvature.colour(y))
-            if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                return 1e300, np.zeros_like(y)
-            return -value, -curvature.whiten(gradient)
-
-        zero = np.zeros_like(location)
-        decrement = 0.5 * np.sum(downhill(zero)[1] ** 2)
-        if decrement < 1e-8:
-            if np.min(bend[0] if curvature.banded else np.diag(bend)) <= 0:
-                raise NoMode(
-                    "the log joint is flat, or bends upwards, in some direction: the posterior may be improper"
-                )
-            return curvature
-        found = optimize.minimize(
-            downhill, zero, jac=True, method="L-BFGS-B", options={"maxiter": 20, "ftol": 0, "gtol": 1e-6}
+    found: list[Mode] = [NoMode("no climb was made")] * len(starts)
+    locations = np.array(starts, dtype=float)
+    values, gradients = log_joint(np.arange(len(starts)), locations)
+    finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+    for fit in np.flatnonzero(~finite):
+        found[fit] = FloatingPointError(
+            f"the log joint is {values[fit]} with a gradient that is not finite where the guide starts"
         )
-        location = curvature.location + curvature.colour(found.x)
-        if not np.isfinite(location).all() or np.abs(location).max() > 1e12:
-            raise NoMode("the log joint keeps rising without end: the posterior may be improper")
-    return curvature
+    climbing = np.flatnonzero(finite)
+    for _ in range(rounds):
+        climbing, curvatures = arrived(climbing, locations, found, log_joint, precision)
+        if not len(climbing):
+            break
+        locations[climbing] = climb(climbing, curvatures, log_joint)
+        lost = ~(np.abs(locations[climbing]) <= 1e12).all(axis=1)
+        for fit in climbing[lost]:
+            found[fit] = NoMode("the log joint keeps rising without end: the posterior may be improper")
+        climbing = climbing[~lost]
+    return found
+
+
+def arrived(
+    climbing: np.ndarray, locations: np.ndarray, found: list[Mode], log_joint: LogJoint, precision: Precision
+) -> tuple[np.ndarray, list[Curvature]]:
+    """Which fits must climb on, with their curvatures where they are; what is known of all goes to ``found``."""
+    if not len(climbing):
+        return climbing, []
+    bends = precision(climbing, locations[climbing])
+    _, gradients = log_joint(climbing, locations[climbing])
+    onward, curvatures = [], []
+    for fit, bend, gradient in zip(climbing, bends, gradients, strict=True):
+        if not np.isfinite(bend).all():
+            found[fit] = NoMode("the log joint's curvature is not finite on the way to its mode")
+            continue
+        curvature = Curvature(locations[fit].copy(), *positive_factor(bend))
+        found[fit] = curvature
+        if 0.5 * np.sum(curvature.whiten(gradient) ** 2) >= 1e-8:
+            onward.append(fit)
+            curvatures.append(curvature)
+        elif np.min(bend[0] if curvature.banded else np.diag(bend)) <= 0:
+            found[fit] = NoMode(
+                "the log joint is flat, or bends upwards, in some direction: the posterior may be improper"
+            )
+    return np.array(onward, dtype=int), curvatures
+
+
+def climb(climbing: np.ndarray, curvatures: list[Curvature], log_joint: LogJoint) -> np.ndarray:
+    """Where L-BFGS in whitened coordinates gets to: the fits climb the sum of their log joints together."""
+    shape = (len(climbing), curvatures[0].location.size)
+
+    def place(y: np.ndarray) -> np.ndarray:
+        return np.stack([one.location + one.colour(step) for one, step in zip(curvatures, y, strict=True)])
+
+    def downhill(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        values, gradients = log_joint(climbing, place(flat.reshape(shape)))
+        if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
+            return 1e300, np.zeros_like(flat)
+        whitened = [one.whiten(gradient) for one, gradient in zip(curvatures, gradients, strict=True)]
+        return -values.sum(), -np.concatenate(whitened)
+
+    options = {"maxiter": 20, "ftol": 0, "gtol": 1e-6}
+    found = optimize.minimize(downhill, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options)
+    return place(found.x.reshape(shape))

@@ -156,6 +156,10 @@ class Objective:
         self.joint_compiled = jax.jit(jax.value_and_grad(self._log_joint), compiler_options=QUICK)
         self.bend_compiled = jax.jit(self._bend, compiler_options=ONCE)
         self.precision_compiled = jax.jit(self._precision, compiler_options=QUICK)
+        joints, bends = jax.value_and_grad(self._log_joint), self._precision
+        self.evaluate_many_compiled = jax.jit(jax.vmap(gradients), compiler_options=QUICK)
+        self.joint_many_compiled = jax.jit(jax.vmap(joints, in_axes=(0, None, 0)), compiler_options=QUICK)
+        self.precision_many_compiled = jax.jit(jax.vmap(bends, in_axes=(0, None, 0)), compiler_options=QUICK)
 
     @unvalidated
     def _initialise(self, key, data):
@@ -239,7 +243,13 @@ class Objective:
 
     def evaluate(self, parameters, draws, data):
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        run = self.evaluate_compiled[is_quick(draws.shape[1], data)]
+        return self._evaluation(self.evaluate_compiled[is_quick(draws.shape[1], data)], parameters, draws, data)
+
+    def evaluate_many(self, parameters, draws, data):
+        """The same for many fits at once: all arrays, the data's too, have the fits first."""
+        return self._evaluation(self.evaluate_many_compiled, parameters, draws, data)
+
+    def _evaluation(self, run, parameters, draws, data):
         (_, (losses, latents)), (path, score) = run(parameters, parameters, draws, data)
         path = {name: np.asarray(part) for name, part in path.items()}
         return Evaluation(
@@ -288,3 +298,12 @@ class Objective:
         if location.size <= SMALL:
             return np.asarray(lender.bend_compiled(location, lender.rest, data)[1])
         return np.asarray(lender.precision_compiled(location, lender.rest, data))
+
+    def log_joint_many(self, locations, data):
+        """log p(x, z) and its gradient for many fits at once: all arrays have the fits first."""
+        values, gradients = self.lender.joint_many_compiled(locations, self.lender.rest, data)
+        return np.asarray(values), np.asarray(gradients)
+
+    def precision_many(self, locations, data):
+        """Minus the log joints' Hessians for many fits at once."""
+        return np.asarray(self.lender.precision_many_compiled(locations, self.lender.rest, data))

@@ -188,13 +188,38 @@ class Objective:
 
     def evaluate(self, parameters, draws, data):
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
+        many = self._evaluate(
+            {name: value[None] for name, value in parameters.items()},
+            draws[None],
+            lambda *parts: self._first(*parts, data),
+        )
+        return Evaluation(
+            log_ratio=many.log_ratio[0],
+            latents={name: value[0] for name, value in many.latents.items()},
+            path={name: value[0] for name, value in many.path.items()},
+            total={name: value[0] for name, value in many.total.items()},
+        )
+
+    def _first(self, path, density, draws, data):
+        """The only one of the fits, kept as a stack of one."""
+        path, density = ({name: value[0] for name, value in one.items()} for one in (path, density))
+        log_ratio, latents = self._log_ratios(path, density, draws[0], data)
+        return log_ratio[None], {name: value[None] for name, value in latents.items()}
+
+    def evaluate_many(self, parameters, draws, data):
+        """The same for many fits at once: all arrays, the data's too, have the fits first."""
+        data = {name: torch.as_tensor(value) for name, value in data.items()}
+        return self._evaluate(parameters, draws, lambda *parts: torch.func.vmap(self._log_ratios)(*parts, data))
+
+    def _evaluate(self, parameters, draws, log_ratios):
+        fits, rows = draws.shape[:2]
         with pyro.validation_enabled(False):
             path, density = (
                 {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()} for _ in range(2)
             )
-            log_ratio, latents = self._log_ratios(path, density, torch.as_tensor(draws), data)
+            log_ratio, latents = log_ratios(path, density, torch.as_tensor(draws))
             leaves = [*path.values(), *density.values()]
-            gradients = torch.autograd.grad(-log_ratio.mean(), leaves, allow_unused=True)
+            gradients = torch.autograd.grad(-log_ratio.sum() / rows, leaves, allow_unused=True)
         gradients = [
             np.zeros(leaf.shape) if g is None else g.numpy() for leaf, g in zip(leaves, gradients, strict=True)
         ]
@@ -202,58 +227,82 @@ class Objective:
         return Evaluation(
             log_ratio=log_ratio.detach().numpy(),
             latents={
-                name: value.detach()
-                .numpy()
-                .reshape(len(draws), *value.shape[1 + self.nesting :] if self.nesting else value.shape[1:])
+                name: value.detach().numpy().reshape(fits, rows, *value.shape[2 + self.nesting :])
                 for name, value in latents.items()
             },
             path=along,
             total={name: along[name] + part for name, part in zip(density, gradients[len(path) :], strict=True)},
         )
 
-    def _gradients(self, locations, data):
-        """log p(x, z), up to a constant, and its gradient at each row of locations, shape (rows, d)."""
-        count, size = locations.shape
-        rows = locations.reshape(count, *(1,) * self.nesting, size).clone().requires_grad_()
-        point = {"location": rows} | self.rest
+    def _joint(self, rows, data):
+        """log p(x, z), up to a constant, at each row of unconstrained z, shape (rows, d)."""
+        count, size = rows.shape
+        point = {"location": rows.reshape(count, *(1,) * self.nesting, size)} | self.rest
+        return self._log_ratios(point, point, torch.zeros(count, size), data)[0]
+
+    def _gradients(self, locations, joint):
+        """The log joint and its gradient, shapes (fits, rows) and (fits, rows, d); ``joint`` takes the locations."""
+        rows = torch.tensor(locations, requires_grad=True)
         with pyro.validation_enabled(False):
-            value, _ = self._log_ratios(point, point, torch.zeros(count, size), data)
+            value = joint(rows)
             (gradient,) = torch.autograd.grad(value.sum(), rows)
-        return value.detach().numpy(), gradient.reshape(count, size).numpy()
+        return value.detach().numpy(), gradient.numpy()
+
+    def _alone(self, data):
+        """The log joint of one data set, at a stack of one."""
+        return lambda rows: self._joint(rows[0], data)[None]
+
+    def _together(self, data):
+        """The log joints of data sets with the fits first."""
+        data = {name: torch.as_tensor(value) for name, value in data.items()}
+        return lambda rows: torch.func.vmap(self._joint)(rows, data)
 
     def log_joint(self, location, data):
         """log p(x, z) at z = location in the unconstrained space, up to a constant, and its gradient, shape (d,)."""
-        value, gradient = self._gradients(torch.as_tensor(location)[None], data)
-        return float(value[0]), gradient[0]
+        value, gradient = self._gradients(location[None, None], self._alone(data))
+        return float(value[0, 0]), gradient[0, 0]
+
+    def log_joint_many(self, locations, data):
+        """The same for many fits at once: all arrays have the fits first."""
+        value, gradient = self._gradients(locations[:, None], self._together(data))
+        return value[:, 0], gradient[:, 0]
 
     def precision(self, location, data):
-        """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d).
+        """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
+        return self._precision(location[None], self._alone(data))[0]
 
-        By central differences of gradients, all in one vectorised call: second derivatives by autograd are not to be
+    def precision_many(self, locations, data):
+        """The same for many fits at once."""
+        return self._precision(locations, self._together(data))
+
+    def _precision(self, locations, joint):
+        """By central differences of gradients, all in one vectorised call: second derivatives by autograd are not to be
         had for every distribution. The steps are fitted to the scale of the posterior that they find.
         """
-        size, step = location.size, 1e-4 * np.maximum(1, np.abs(location))
+        step = 1e-4 * np.maximum(1, np.abs(locations))
         for _ in range(3):
-            found = self._differences(location, step, data)
-            diagonal = found[0] if size > DENSE else np.diag(found)
-            scale = 1 / np.sqrt(np.maximum(np.abs(diagonal), 1e-300))
+            found = self._differences(locations, step, joint)
+            dense = locations.shape[1] <= DENSE
+            scale = 1 / np.sqrt(np.maximum(np.abs(np.einsum("fii->fi", found) if dense else found[:, 0]), 1e-300))
             if np.all((step > 1e-5 * scale) & (step < 0.1 * scale)):
                 break
             step = np.clip(1e-2 * scale, 1e-12, 1e12)
         return found
 
-    def _differences(self, location, step, data):
-        size, index = location.size, np.arange(location.size)
+    def _differences(self, locations, step, joint):
+        size = locations.shape[1]
+        index = np.arange(size)
         colours = np.eye(size) if size <= DENSE else (index % 3 == np.arange(3)[:, None]).astype(float)
-        shifts = torch.as_tensor(colours * step)
-        _, ahead = self._gradients(torch.as_tensor(location) + shifts, data)
-        _, behind = self._gradients(torch.as_tensor(location) - shifts, data)
+        shifts = colours * step[:, None, :]
+        _, ahead = self._gradients(locations[:, None] + shifts, joint)
+        _, behind = self._gradients(locations[:, None] - shifts, joint)
         slopes = (behind - ahead) / 2
         if size <= DENSE:
-            slopes /= step[:, None]
-            return (slopes + slopes.T) / 2
+            slopes /= step[:, :, None]
+            return (slopes + slopes.swapaxes(1, 2)) / 2
         # A tridiagonal precision from three differences: each coordinate sees its neighbours in different ones.
-        return np.stack([slopes[index % 3, index] / step, np.append(slopes[index[1:] % 3, index[:-1]] / step[1:], 0.0)])
+        below = np.pad(slopes[:, index[1:] % 3, index[:-1]] / step[:, 1:], ((0, 0), (0, 1)))
+        return np.stack([slopes[:, index % 3, index] / step, below], axis=1)
 
 
 def _call(module, parameters, **data):

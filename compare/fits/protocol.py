@@ -56,6 +56,19 @@ class Objective(Protocol):
         """Minus the log joint's Hessian there: dense (d, d), or its tridiagonal in lower banded form (2, d)."""
 
 
+class Vectorised(Objective, Protocol):
+    """An objective that can be asked by many fits in one call: all arrays, the data's too, have the fits first."""
+
+    def evaluate_many(self, parameters: Parameters, draws: np.ndarray, data: Any) -> Evaluation:
+        """`evaluate` of each."""
+
+    def log_joint_many(self, locations: np.ndarray, data: Any) -> tuple[np.ndarray, np.ndarray]:
+        """`log_joint` of each: shapes (fits,) and (fits, d)."""
+
+    def precision_many(self, locations: np.ndarray, data: Any) -> np.ndarray:
+        """`precision` of each."""
+
+
 class Density(Protocol):
     """A model's log densities in its own constrained space, in one library."""
 

@@ -1,208 +1,51 @@
-"""Stochastic variational inference that reaches the optimum, stops by itself, and says how far it stopped from it.
-
-1. Start from the Laplace approximation where the family is Gaussian, else from where the guide starts.
-2. Measure the optimisation gap with fresh draws. Within the tolerance: done.
-3. Otherwise descend: with fixed, moment-matched draws -ELBO is a smooth deterministic function (Giordano, Ingram &
-   Broderick 2024), tilted so that its minimum is where the path gradient vanishes (Roeder, Wu & Duvenaud 2017), and
-   L-BFGS in whitened coordinates finds it in a few steps. Then back to 2 with more draws.
-"""
+"""Stochastic variational inference: fit the guide, draw from it, weigh the draws. `compare.fits.fitter` is the way."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy import optimize
 from threadpoolctl import ThreadpoolController
 
 import guides
 from compare.fits import Job, fit_seed
-from compare.fits.draws import fresh, matched
-from compare.fits.free import FreeCoordinates
-from compare.fits.gap import Gap, estimate
-from compare.fits.laplace import NoMode, laplace
+from compare.fits.draws import fresh
+from compare.fits.fitter import Fitter, Outcome, rows, short
+from compare.fits.gap import Gap
 from compare.fits.options import Options
-from compare.fits.protocol import Density, Evaluation, Objective
+from compare.fits.protocol import Density, Objective
 from compare.fits.tree import build, how_many, keep, split
-from guides.contract import Coordinates, Curvature, Parameters
 
-__all__ = ["Outcome", "fit_guide", "optimise"]
+__all__ = ["Outcome", "fit", "fit_many", "optimise", "optimise_many"]
 
-ROUNDS = 6
-
-
-@dataclass
-class Outcome:
-    """Where a fit ended. ``history`` holds (gradient evaluations, parameters) on the way, the start first."""
-
-    parameters: Parameters
-    gap: Gap
-    converged: bool
-    reason: str | None
-    gradients: int
-    history: list[tuple[int, Parameters]] = field(default_factory=list)
-
-
-class Fitter:
-    """One fit: the objective, its draws, and the account of what it cost."""
-
-    def __init__(self, objective: Objective, data: Any, family: ModuleType, options: Options, seed: int) -> None:
-        self.objective, self.data, self.family, self.options = objective, data, family, options
-        self.rng = np.random.default_rng(seed)
-        self.deadline = time.perf_counter() + options.budget
-        self.start = objective.start(seed, data)
-        self.dimension = objective.dimension(self.start, data)
-        self.rows = rows(self.dimension)
-        self.gradients = 0
-        self.history: list[tuple[int, Parameters]] = [(0, self.start)]
-
-    def evaluate(self, coordinates: Coordinates, x: np.ndarray, draws: np.ndarray) -> Evaluation:
-        self.gradients += len(draws)
-        return self.objective.evaluate(coordinates.parameters(x), draws, self.data)
-
-    def slopes(
-        self, coordinates: Coordinates, x: np.ndarray, draws: np.ndarray
-    ) -> tuple[float, np.ndarray, np.ndarray]:
-        """-ELBO at x, and its total and path gradients in x; not numbers where the model has none."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = self.evaluate(coordinates, x, draws)
-        parts = (found.log_ratio, *found.total.values(), *found.path.values())
-        if not all(np.isfinite(part).all() for part in parts):
-            return float("nan"), np.full_like(x, np.nan), np.full_like(x, np.nan)
-        return -found.log_ratio.mean(), coordinates.pullback(x, found.total), coordinates.pullback(x, found.path)
-
-    def coordinates(self) -> Coordinates:
-        """Whitened coordinates around the Laplace approximation, or around the start where there is none."""
-        if not hasattr(self.family, "Coordinates"):
-            return FreeCoordinates(self.start["flat"])
-        return self.family.Coordinates(self.curvature())
-
-    def curvature(self) -> Curvature:
-        def log_joint(location: np.ndarray) -> tuple[float, np.ndarray]:
-            self.gradients += 1
-            return self.objective.log_joint(location, self.data)
-
-        def precision(location: np.ndarray) -> np.ndarray:
-            bend = self.objective.precision(location, self.data)
-            self.gradients += bend.shape[0] if bend.shape[0] == bend.shape[1] else 3
-            return bend
-
-        try:
-            return laplace(log_joint, precision, self.start["location"])
-        except NoMode:
-            size = self.start["location"].size
-            return Curvature(self.start["location"], np.eye(size), np.ones(size))
-
-    def descend(self, coordinates: Coordinates, x: np.ndarray, batches: list[np.ndarray], aim: float) -> np.ndarray:
-        """Minimise -ELBO at fixed draws from x, tilted so that only the path gradient counts at x."""
-
-        def objective(y: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-            each = [self.slopes(coordinates, y, draws) for draws in batches]
-            return tuple(sum(parts) / len(batches) for parts in zip(*each, strict=True))
-
-        _, total, path = objective(x)
-        tilt = total - path
-
-        def tilted(y: np.ndarray) -> tuple[float, np.ndarray]:
-            value, total, _ = objective(y)
-            if not (np.isfinite(value) and np.isfinite(total).all()):
-                return 1e300, np.zeros_like(y)
-            return value - tilt @ (y - x), total - tilt
-
-        def step(intermediate_result: optimize.OptimizeResult) -> None:
-            self.history.append((self.gradients, coordinates.parameters(intermediate_result.x)))
-            if time.perf_counter() > self.deadline:
-                raise StopIteration
-
-        smallest = np.sqrt(0.2 * aim / coordinates.size)  # leaves at most a tenth of the aim
-        found = optimize.minimize(
-            tilted,
-            x,
-            jac=True,
-            method="L-BFGS-B",
-            callback=step,
-            options={"maxiter": 200, "ftol": 1e-15, "gtol": smallest},
-        )
-        return found.x
-
-    def measure(self, coordinates: Coordinates, x: np.ndarray, batches: int) -> Gap:
-        """The optimisation gap at x from fresh draws."""
-
-        def bend(direction: np.ndarray, step: float = 1e-3) -> np.ndarray:
-            draws = matched(self.rng, self.rows, self.dimension)
-            ahead, behind = (
-                self.slopes(coordinates, y, draws)[1] for y in (x + step * direction, x - step * direction)
-            )
-            return (ahead - behind) / (2 * step)
-
-        found = [self.slopes(coordinates, x, fresh(self.rng, self.rows, self.dimension)) for _ in range(batches)]
-        size, gradients = abs(found[0][0]), np.stack([path for _, _, path in found])
-        if not np.isfinite(gradients).all():
-            return Gap(float("inf"), float("inf"))
-        return estimate(gradients, bend, floor=1e-12 * (1 + size))
-
-    def run(self) -> Outcome:
-        coordinates = self.coordinates()
-        x = np.zeros(coordinates.size)
-        aim, gap = self.options.tolerance / 10, Gap(float("inf"), float("inf"))
-        for attempt in range(ROUNDS):
-            if isinstance(coordinates, FreeCoordinates):
-                batch = matched(self.rng, self.rows, self.dimension)
-                if attempt == 0:  # far from the optimum the curvature says little: go there first
-                    x = self.descend(coordinates, x, [batch], aim)
-                coordinates = coordinates.whitened(x, lambda y, c=coordinates, b=batch: self.slopes(c, y, b)[1])
-                x = np.zeros(coordinates.size)
-            self.history.append((self.gradients, coordinates.parameters(x)))
-            enough = aim if attempt == 0 else self.options.tolerance
-            gap = self.measure(coordinates, x, batches=4)
-            if gap.value - 2 * gap.mcse <= enough:  # not plainly short: look closer
-                gap = self.measure(coordinates, x, batches=16 if attempt < 3 else 64)
-            if gap.upper <= enough or time.perf_counter() > self.deadline:
-                break
-            batches = [matched(self.rng, self.rows, self.dimension) for _ in range(4 ** min(attempt, 3))]
-            x = self.descend(coordinates, x, batches, aim)
-        parameters = coordinates.parameters(x)
-        converged = gap.upper <= self.options.tolerance
-        reason = None if converged else self.complaint(parameters, gap)
-        return Outcome(parameters, gap, converged, reason, self.gradients, self.history)
-
-    def complaint(self, parameters: Parameters, gap: Gap) -> str:
-        """Why the fit is not converged, in words."""
-        if not all(np.isfinite(value).all() for value in parameters.values()) or not np.isfinite(gap.value):
-            return "the ELBO is not finite where the fit ended"
-        spread = np.abs(
-            np.diag(parameters["scale_tril"]) if "scale_tril" in parameters else parameters.get("scale", 1.0)
-        )
-        if np.max(spread) > 1e8 or max(np.abs(value).max() for value in parameters.values()) > 1e12:
-            return "the guide spreads without end: the posterior may be improper"
-        if np.min(spread) < 1e-10:
-            return "a scale of the guide has collapsed to 0"
-        late = time.perf_counter() > self.deadline
-        limit = f"its budget of {self.options.budget:g} s" if late else f"{ROUNDS} rounds"
-        return f"{limit} ended {short(gap, self.options)}"
-
-
-def short(gap: Gap, options: Options) -> str:
-    """How far from the optimum, in words."""
-    return f"{gap.value:.2g} ± {gap.mcse:.1g} nats from the optimum (tolerance {options.tolerance:g})"
-
-
-def rows(dimension: int) -> int:
-    """How many draws are evaluated at once: a power of two; fewer where one draw is long."""
-    if dimension > 1000:
-        return 64 if dimension <= 10_000 else 16
-    return max(256, 2 << (dimension - 1).bit_length())
+Made = tuple[xr.DataTree, int] | Exception
 
 
 def optimise(objective: Objective, data: Any, family: ModuleType, options: Options, seed: int) -> Outcome:
-    """Fit the guide; see the head of this file."""
+    """Fit the guide.
+
+    Raises:
+        FloatingPointError: the log joint is not finite where the guide starts.
+    """
+    (outcome,) = optimise_many(objective, [data], family, options, [seed])
+    if outcome.failed:
+        raise FloatingPointError(outcome.reason)
+    return outcome
+
+
+def optimise_many(
+    objective: Objective, data: Sequence[Any], family: ModuleType, options: Options, seeds: Sequence[int]
+) -> list[Outcome]:
+    """Fit the guide to data sets of one shape, one seed each, all at once; fits with the same seed share their draws.
+
+    The budget is that of all together. A fit that cannot begin is in the list as failed.
+    """
     with blas().limit(limits=1, user_api="blas"):  # its threads would fight those of the library for the processors
-        return Fitter(objective, data, family, options, seed).run()
+        return Fitter(objective, data, family, options, seeds).run()
 
 
 @lru_cache(maxsize=1)
@@ -211,18 +54,65 @@ def blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def fit_guide(job: Job, objective: Objective, density: Density, data: Any) -> tuple[xr.DataTree, int]:
-    """Fit, then draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations it took.
+def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
+    """Fit the job's guide to the job's model; the tree and the number of gradient evaluations.
+
+    ``library`` is the file that speaks the job's library.
+    """
+    (made,) = fit_many(library, [job])
+    if isinstance(made, Exception):
+        raise made
+    return made
+
+
+def fit_many(library: ModuleType, jobs: Sequence[Job]) -> list[Made]:
+    """The same for jobs that differ in data and seed alone, in one vectorised call where the data have one shape.
+
+    What goes wrong with one of them stands in its place; it costs the others nothing.
+    """
+    groups: dict[tuple, list[tuple[int, Any]]] = {}
+    for number, job in enumerate(jobs):
+        data, static = library.split_arguments(job.data.arguments())
+        shapes = tuple((name, tuple(value.shape)) for name, value in data.items())
+        groups.setdefault((static, shapes), []).append((number, data))
+    made: dict[int, Made] = {}
+    for (static, _), members in groups.items():
+        objective = library.prepare(jobs[0].model, jobs[0].guide, static)
+        density = library.density(jobs[0].model, static)
+        data = [one for _, one in members]
+        ends = fit_guides([jobs[number] for number, _ in members], objective, data)
+        for (number, one), end in zip(members, ends, strict=True):
+            known = isinstance(end, Exception)
+            made[number] = end if known else attempt(finish, jobs[number], end, objective, density, one)
+    return [made[number] for number in range(len(jobs))]
+
+
+def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -> list[Outcome | Exception]:
+    """Where the fits of jobs with data of one shape end."""
+    options, family = jobs[0].options or Options(), guides.load(jobs[0].guide)
+    seeds = [fit_seed(job) for job in jobs]
+    if options.optimiser == "adam":
+        return [attempt(by_hand, objective, one, family, options, seed) for one, seed in zip(data, seeds, strict=True)]
+    return optimise_many(objective, data, family, options, seeds)
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns, or what it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
+
+
+def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, data: Any) -> tuple[xr.DataTree, int]:
+    """Draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations that the fit took.
 
     Raises:
-        FloatingPointError: the log joint is not finite at the start, or the optimiser ended at parameters that are not.
+        FloatingPointError: the log joint is not finite at the start.
     """
+    if outcome.failed:
+        raise FloatingPointError(outcome.reason)
     options, seed = job.options or Options(), fit_seed(job)
-    family = guides.load(job.guide)
-    if options.optimiser == "adam":
-        outcome = by_hand(objective, data, family, options, seed)
-    else:
-        outcome = optimise(objective, data, family, options, seed)
     rng = np.random.default_rng([seed, 1])
     dimension = objective.dimension(outcome.parameters, data)
     batch = rows(dimension)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import xarray as xr
+from functools import partial
 
-from compare.fits import Job
-from compare.fits.objective_numpyro import density, prepare, split_arguments
-from compare.fits.svi import fit_guide
+from compare.fits import objective_numpyro, svi
 
-__all__ = ["fit"]
+__all__ = ["fit", "fit_many"]
 
-
-def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """Fit the job's guide to the job's model; the tree and the number of gradient evaluations."""
-    data, static = split_arguments(job.data.arguments())
-    return fit_guide(job, prepare(job.model, job.guide, static), density(job.model, static), data)
+fit = partial(svi.fit, objective_numpyro)
+fit_many = partial(svi.fit_many, objective_numpyro)

@@ -20,12 +20,14 @@ class Substitute(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, diagonal, off_diagonal, y, transposed):
+    def forward(diagonal, off_diagonal, y, transposed):
         arrays = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
-        solution = torch.from_numpy(banded.solve(*arrays, transposed=transposed)).to(y)
-        ctx.transposed = transposed
-        ctx.save_for_backward(diagonal, off_diagonal, solution)
-        return solution
+        return torch.from_numpy(banded.solve(*arrays, transposed=transposed)).to(y)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        diagonal, off_diagonal, _, ctx.transposed = inputs
+        ctx.save_for_backward(diagonal, off_diagonal, output)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -36,6 +38,14 @@ class Substitute(torch.autograd.Function):
         on = -(pull * solution)
         below = -(ahead[..., :-1] * behind[..., 1:])
         return (on.sum(along), below.sum(along), pull, None) if along else (on, below, pull, None)
+
+    @staticmethod
+    def vmap(info, in_dims, *parts):
+        """One system after another: LAPACK knows no stacks of them."""
+        stacks = [
+            [part] * info.batch_size if at is None else part.unbind(at) for part, at in zip(parts, in_dims, strict=True)
+        ]
+        return torch.stack([Substitute.apply(*system) for system in zip(*stacks, strict=True)]), 0
 
 
 class MarkovNormal(TorchDistribution):

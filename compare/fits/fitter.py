@@ -1,0 +1,378 @@
+"""Fits of one guide to data sets of one shape, side by side.
+
+Each reaches the optimum, stops by itself, and says how far from it.
+
+1. Start from the Laplace approximation where the family is Gaussian, else from where the guide starts.
+2. Measure the optimisation gap with fresh draws. Within the tolerance: done.
+3. Far from the optimum: descend. With fixed, moment-matched draws -ELBO is a smooth deterministic function (Giordano,
+   Ingram & Broderick 2024), tilted so that its minimum is where the path gradient vanishes (Roeder, Wu & Duvenaud
+   2017), and L-BFGS in whitened coordinates finds it in a few steps. All fits descend together, on the sum of theirs.
+   Close to it: one Newton step along the mean of the gradients that the gap was measured with. Then back to 2.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from compare.fits.batch import Batch
+from compare.fits.draws import fresh, matched
+from compare.fits.free import FreeCoordinates
+from compare.fits.gap import Gap, Metric, estimate, lanczos, raw
+from compare.fits.laplace import laplace
+from compare.fits.options import Options
+from compare.fits.protocol import Objective
+from guides.contract import Coordinates, Curvature, Parameters
+
+__all__ = ["Fitter", "Outcome", "rows", "short"]
+
+ROUNDS = 8
+"""How often a fit may move before it is given up."""
+
+FEW, MANY = 8, 1024
+"""Batches of draws that a gap is measured with, at first and at most."""
+
+NUMBERS = 20_000_000
+"""Numbers that the gradients of these batches may hold."""
+
+CLOSE = 0.5
+"""Nats within which the ELBO is taken to be a quadratic, where one Newton step is enough."""
+
+UNKNOWN = Gap(float("inf"), float("inf"))
+
+
+@dataclass
+class Outcome:
+    """Where a fit ended. ``history`` holds (gradient evaluations, parameters) on the way, the start first.
+
+    ``failed`` says that it could not even begin; ``reason`` then says why.
+    """
+
+    parameters: Parameters
+    gap: Gap
+    converged: bool
+    reason: str | None
+    gradients: int
+    history: list[tuple[int, Parameters]] = field(default_factory=list)
+    failed: bool = False
+
+
+@dataclass
+class State:
+    """One fit on its way: where it is, and the path gradients of fresh batches there."""
+
+    number: int
+    seed: int
+    coordinates: Coordinates
+    x: np.ndarray
+    spent: int
+    history: list[tuple[int, Parameters]]
+    size: float = 1.0
+    gradients: list[np.ndarray] = field(default_factory=list)
+    metric: Metric | None = None
+    gap: Gap = UNKNOWN
+
+    def move(self, x: np.ndarray, coordinates: Coordinates | None = None) -> None:
+        """Go there, and forget what was measured here."""
+        self.x, self.coordinates = x, coordinates or self.coordinates
+        self.gradients, self.metric, self.gap = [], None, UNKNOWN
+        self.history.append((self.spent, self.parameters))
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.coordinates.parameters(self.x)
+
+    @property
+    def finite(self) -> bool:
+        return all(np.isfinite(one).all() for one in self.gradients)
+
+    @property
+    def may_look(self) -> bool:
+        """Whether as many batches again are still affordable."""
+        return len(self.gradients) < min(MANY, max(FEW, NUMBERS // self.x.size))
+
+    @property
+    def after(self) -> float:
+        """The gap that a Newton step from here would leave: the noise of the mean gradient."""
+        gradients = self.metric.power(np.stack(self.gradients), -0.5)
+        return float(0.5 * gradients.var(axis=0, ddof=1).sum() / len(gradients))
+
+
+class Fitter:
+    """The objective, the draws, and the fits on their way."""
+
+    def __init__(
+        self, objective: Objective, data: Sequence[Any], family: ModuleType, options: Options, seeds: Sequence[int]
+    ) -> None:
+        self.family, self.options, self.seeds = family, options, seeds
+        self.batch = Batch(objective, data)
+        self.rng = {seed: np.random.default_rng(seed) for seed in seeds}
+        self.deadline = time.perf_counter() + options.budget
+        first = {seed: number for number, seed in reversed(list(enumerate(seeds)))}
+        starts = {seed: objective.start(seed, data[number]) for seed, number in first.items()}
+        self.starts = [starts[seed] for seed in seeds]
+        self.dimension = objective.dimension(self.starts[0], data[0])
+        self.rows = rows(self.dimension)
+        self.spent = np.zeros(len(data), dtype=int)
+        self.failed: dict[int, str] = {}
+
+    def late(self) -> bool:
+        """Whether the budget is used up."""
+        return time.perf_counter() > self.deadline
+
+    def draw(self, design: Callable[..., np.ndarray], states: Sequence[State]) -> list[np.ndarray]:
+        """Draws for each fit, the same for those with the same seed."""
+        made: dict[int, np.ndarray] = {}
+        for state in states:
+            if state.seed not in made:
+                made[state.seed] = design(self.rng[state.seed], self.rows, self.dimension)
+        return [made[state.seed] for state in states]
+
+    def slopes(
+        self, states: Sequence[State], x: np.ndarray, draws: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """-ELBO at x, shape (fits,), and its total and path gradients in x; not numbers where the model has none."""
+        which = np.array([state.number for state in states])
+        parameters = [state.coordinates.parameters(one) for state, one in zip(states, x, strict=True)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self.batch.evaluate(which, parameters, list(draws))
+        values = np.full(len(states), np.nan)
+        total, path = np.full_like(x, np.nan), np.full_like(x, np.nan)
+        for place, (state, one) in enumerate(zip(states, found, strict=True)):
+            state.spent += len(one.log_ratio)
+            parts = (one.log_ratio, *one.total.values(), *one.path.values())
+            if all(np.isfinite(part).all() for part in parts):
+                values[place] = -one.log_ratio.mean()
+                total[place] = state.coordinates.pullback(x[place], one.total)
+                path[place] = state.coordinates.pullback(x[place], one.path)
+        return values, total, path
+
+    def begin(self) -> list[State]:
+        """Every fit at its start: whitened coordinates around the Laplace approximation, or where the guide starts."""
+        if not hasattr(self.family, "Coordinates"):
+            made = [FreeCoordinates(start["flat"]) for start in self.starts]
+        else:
+            made = self.around_modes()
+        return [
+            State(number, self.seeds[number], coordinates, np.zeros(coordinates.size), int(spent), [(0, start)])
+            for number, (coordinates, start, spent) in enumerate(zip(made, self.starts, self.spent, strict=True))
+            if coordinates is not None
+        ]
+
+    def around_modes(self) -> list[Coordinates | None]:
+        def log_joint(which: np.ndarray, locations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            self.spent[which] += 1
+            return self.batch.log_joint(which, locations)
+
+        def precision(which: np.ndarray, locations: np.ndarray) -> np.ndarray:
+            bends = self.batch.precision(which, locations)
+            self.spent[which] += bends.shape[1] if bends.shape[1] == bends.shape[2] else 3
+            return bends
+
+        modes = laplace(log_joint, precision, np.stack([start["location"] for start in self.starts]))
+        made: list[Coordinates | None] = []
+        for number, mode in enumerate(modes):
+            if isinstance(mode, FloatingPointError):
+                self.failed[number] = str(mode)
+                made.append(None)
+                continue
+            if not isinstance(mode, Curvature):  # no mode: the guide's own start, and no idea of the curvature
+                location = self.starts[number]["location"]
+                mode = Curvature(location, np.eye(location.size), np.ones(location.size))
+            made.append(self.family.Coordinates(mode))
+        return made
+
+    def descend(self, states: Sequence[State], count: int) -> None:
+        """Minimise -ELBO at ``count`` fixed batches, tilted so that only the path gradient counts where it starts."""
+        if not states:
+            return
+        batches = [self.draw(matched, states) for _ in range(count)]
+        begin = np.stack([state.x for state in states])
+
+        def objective(x: np.ndarray) -> tuple[np.ndarray, ...]:
+            each = [self.slopes(states, x, draws) for draws in batches]
+            return tuple(sum(parts) / count for parts in zip(*each, strict=True))
+
+        _, total, path = objective(begin)
+        tilt = np.where(np.isfinite(total - path), total - path, 0.0)
+
+        def tilted(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            x = flat.reshape(begin.shape)
+            values, total, _ = objective(x)
+            if not np.isfinite(values).all():
+                return 1e300, np.zeros_like(flat)
+            return float(values.sum() - np.sum(tilt * (x - begin))), (total - tilt).ravel()
+
+        def step(intermediate_result: optimize.OptimizeResult) -> None:
+            for state, x in zip(states, intermediate_result.x.reshape(begin.shape), strict=True):
+                state.history.append((state.spent, state.coordinates.parameters(x)))
+            if self.late():
+                raise StopIteration
+
+        smallest = np.sqrt(0.02 * self.options.tolerance / begin.shape[1])  # leaves at most a hundredth of it
+        options = {"maxiter": 200, "ftol": 1e-15, "gtol": smallest}
+        found = optimize.minimize(tilted, begin.ravel(), jac=True, method="L-BFGS-B", callback=step, options=options)
+        for state, x in zip(states, found.x.reshape(begin.shape), strict=True):
+            state.move(x)
+
+    def whiten(self, states: Sequence[State]) -> None:
+        """Coordinates around where the fits are, for families that come with none."""
+        draws = self.draw(matched, states)
+        for place, state in enumerate(states):
+
+            def gradient(x: np.ndarray, place: int = place, state: State = state) -> np.ndarray:
+                return self.slopes([state], x[None], draws[place : place + 1])[1][0]
+
+            coordinates = state.coordinates.whitened(state.x, gradient)
+            state.move(np.zeros(coordinates.size), coordinates)
+
+    def look(self, states: Sequence[State], batches: int) -> None:
+        """Path gradients of so many more fresh batches."""
+        for _ in range(batches if states else 0):
+            if self.late() and all(len(state.gradients) >= 4 for state in states):
+                return
+            values, _, path = self.slopes(states, np.stack([state.x for state in states]), self.draw(fresh, states))
+            for state, value, one in zip(states, values, path, strict=True):
+                state.gradients.append(one)
+                state.size = 1 + abs(value)
+
+    def bend(self, states: Sequence[State], step: float = 1e-3) -> None:
+        """The metric around the mean gradients, from differences of gradients at fixed draws."""
+        states = [state for state in states if state.metric is None and state.finite]
+        if not states:
+            return
+        draws = self.draw(matched, states)
+        x = np.stack([state.x for state in states])
+
+        def product(directions: np.ndarray) -> np.ndarray:
+            ahead, behind = (self.slopes(states, x + side * directions, draws)[1] for side in (step, -step))
+            return (ahead - behind) / (2 * step)
+
+        mean = np.stack([np.mean(state.gradients, axis=0) for state in states])
+        mean[0.5 * np.sum(mean**2, axis=1) <= [floor(state) for state in states]] = 0.0  # there is nothing to correct
+        for state, metric in zip(states, lanczos(product, mean), strict=True):
+            state.metric = metric
+
+    def measure(self, states: Sequence[State], enough: float) -> None:
+        """The optimisation gap of each, from as many batches as it takes to know what to do next."""
+        self.look(states, FEW // 2)
+        near = [state for state in states if not plainly_short(state, enough)]
+        self.look(near, FEW // 2)
+        asked = near
+        while asked:
+            self.bend(asked)
+            for state in asked:
+                state.gap = estimate(np.stack(state.gradients), state.metric, floor(state)) if state.finite else UNKNOWN
+            # Where the gap drowns in its error, moving on would not help: more draws do.
+            asked = [
+                state
+                for state in asked
+                if state.gap.upper > enough and state.finite and state.metric.near_optimum()
+                and state.may_look and state.gap.value < state.after and not self.late()
+            ]  # fmt: skip
+            self.double(asked)
+
+    def double(self, states: Sequence[State]) -> None:
+        """As many batches again, for each."""
+        for count in sorted({len(state.gradients) for state in states}):
+            self.look([state for state in states if len(state.gradients) == count], count)
+
+    def sharpen(self, states: Sequence[State]) -> None:
+        """More gradients, until a Newton step would leave at most a quarter of the tolerance, or of the gap."""
+
+        def enough(state: State) -> bool:
+            return state.after <= max(self.options.tolerance, state.gap.value) / 4
+
+        while states := [state for state in states if not enough(state) and state.may_look and not self.late()]:
+            self.double(states)
+
+    def move(self, states: Sequence[State], attempt: int) -> None:
+        """One Newton step where the optimum is close; a descent where it is not."""
+        close = []
+        if attempt:
+            near = [state for state in states if state.finite and raw(np.stack(state.gradients)).value < CLOSE]
+            self.look([state for state in near if len(state.gradients) < FEW], FEW // 2)
+            self.bend(near)
+            close = [state for state in near if state.finite and state.metric.near_optimum()]
+            self.sharpen(close)
+        for state in close:
+            state.move(state.x - state.metric.power(np.mean(state.gradients, axis=0), -1.0))
+        self.descend([state for state in states if state not in close], 4 ** min(attempt, 3))
+
+    def run(self) -> list[Outcome]:
+        states = self.begin()
+        if not hasattr(self.family, "Coordinates"):  # far from the optimum the curvature says little: go there first
+            self.descend(states, 1)
+            self.whiten(states)
+        else:
+            for state in states:
+                state.history.append((state.spent, state.parameters))
+        on_the_way = list(states)
+        for attempt in range(ROUNDS):
+            enough = self.options.tolerance if attempt else self.options.tolerance / 10
+            self.measure(on_the_way, enough)
+            on_the_way = [state for state in on_the_way if state.gap.upper > enough]
+            if not on_the_way or self.late() or attempt == ROUNDS - 1:
+                break
+            self.move(on_the_way, attempt)
+        for state in states:
+            if state.gap is UNKNOWN and state.finite and len(state.gradients) > 2:  # stopped before it was refined
+                self.bend([state])
+                state.gap = estimate(np.stack(state.gradients), state.metric, floor(state))
+        ended = {state.number: self.outcome(state) for state in states}
+        return [ended[number] if number in ended else self.failure(number) for number in range(len(self.seeds))]
+
+    def outcome(self, state: State) -> Outcome:
+        converged = state.gap.upper <= self.options.tolerance
+        reason = None if converged else self.complaint(state)
+        return Outcome(state.parameters, state.gap, converged, reason, state.spent, state.history)
+
+    def failure(self, number: int) -> Outcome:
+        start = self.starts[number]
+        return Outcome(start, UNKNOWN, False, self.failed[number], int(self.spent[number]), [(0, start)], failed=True)
+
+    def complaint(self, state: State) -> str:
+        """Why the fit is not converged, in words."""
+        parameters, gap = state.parameters, state.gap
+        if not all(np.isfinite(value).all() for value in parameters.values()) or not np.isfinite(gap.value):
+            return "the ELBO is not finite where the fit ended"
+        spread = np.abs(
+            np.diag(parameters["scale_tril"]) if "scale_tril" in parameters else parameters.get("scale", 1.0)
+        )
+        if np.max(spread) > 1e8 or max(np.abs(value).max() for value in parameters.values()) > 1e12:
+            return "the guide spreads without end: the posterior may be improper"
+        if np.min(spread) < 1e-10:
+            return "a scale of the guide has collapsed to 0"
+        limit = f"its budget of {self.options.budget:g} s" if self.late() else f"{ROUNDS} rounds"
+        return f"{limit} ended {short(gap, self.options)}"
+
+
+def floor(state: State) -> float:
+    """Nats that rounding alone makes of a gap."""
+    return 1e-12 * state.size
+
+
+def plainly_short(state: State, enough: float) -> bool:
+    """Whether the gap is beyond ``enough`` whatever the noise and the curvature."""
+    if not state.finite:
+        return True
+    gap = raw(np.stack(state.gradients))
+    return 0.25 * (gap.value - 2 * gap.mcse) > enough
+
+
+def short(gap: Gap, options: Options) -> str:
+    """How far from the optimum, in words."""
+    return f"{gap.value:.2g} ± {gap.mcse:.1g} nats from the optimum (tolerance {options.tolerance:g})"
+
+
+def rows(dimension: int) -> int:
+    """How many draws are evaluated at once: a power of two; fewer where one draw is long."""
+    if dimension > 1000:
+        return 64 if dimension <= 10_000 else 16
+    return max(256, 2 << (dimension - 1).bit_length())
