@@ -420,3 +420,15 @@ def test_the_libraries_end_at_the_same_guide():
     ends = [fit(library, "coin", Coin(), "mean_field", 7).parameters for library in LIBRARIES]
     for name in ends[0]:
         assert np.abs(ends[0][name] - ends[1][name]).max() < 1e-3
+
+
+@pytest.mark.parametrize("family", ["mean_field", "full_rank"])
+def test_both_libraries_put_the_latents_in_the_order_of_the_model(family):
+    """The log joint's change between two locations of a model with several sites is the same in both libraries."""
+    first, second = np.random.default_rng(9).normal(size=(2, 31))
+    changes = []
+    for library in LIBRARIES:
+        objective, arguments = target("logistic", library, family)
+        objective.start(0, arguments)
+        changes.append(objective.log_joint(second, arguments)[0] - objective.log_joint(first, arguments)[0])
+    assert changes[0] == pytest.approx(changes[1], rel=1e-9)

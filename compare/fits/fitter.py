@@ -250,9 +250,10 @@ class Fitter:
         draws = self.draw(matched, states)
         x = np.stack([state.x for state in states])
 
+        here = self.slopes(states, x, draws)[1]
+
         def product(directions: np.ndarray) -> np.ndarray:
-            ahead, behind = (self.slopes(states, x + side * directions, draws)[1] for side in (step, -step))
-            return (ahead - behind) / (2 * step)
+            return (self.slopes(states, x + step * directions, draws)[1] - here) / step
 
         mean = np.stack([np.mean(state.gradients, axis=0) for state in states])
         mean[0.5 * np.sum(mean**2, axis=1) <= [floor(state) for state in states]] = 0.0  # there is nothing to correct
@@ -284,10 +285,10 @@ class Fitter:
             self.look([state for state in states if len(state.gradients) == count], count)
 
     def sharpen(self, states: Sequence[State]) -> None:
-        """More gradients, until a Newton step would leave at most a quarter of the tolerance, or of the gap."""
+        """More gradients, until a Newton step would leave at most a quarter of the tolerance, or a 40th of the gap."""
 
         def enough(state: State) -> bool:
-            return state.after <= max(self.options.tolerance, state.gap.value) / 4
+            return state.after <= max(self.options.tolerance, state.gap.value / 10) / 4
 
         while states := [state for state in states if not enough(state) and state.may_look and not self.late()]:
             self.double(states)

@@ -6,6 +6,7 @@ share it (`prepare`).
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, partial, wraps
 from importlib import import_module
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpyro
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
+from numpyro.distributions.transforms import UnpackTransform
 from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.util import log_density
 
@@ -115,6 +117,18 @@ def density(model, static):
     return Density(import_module(f"models.{model}.in_numpyro"), static)
 
 
+def unpack(flat, shapes):
+    """The latents by name from one vector of them all."""
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
+    return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+
+
+def pack(latents, shapes):
+    """The inverse of `unpack`."""
+    return jnp.concatenate([jnp.reshape(latents[name], -1) for name in shapes])
+
+
 class Density:
     """The model's log densities at given latents, in its own constrained space."""
 
@@ -179,8 +193,23 @@ class Objective:
             self.guide.prototype_trace[name].update(fn=fn, value=value)
         vars(self.guide).update(first)
         start = jax.tree.map(np.asarray, self.canonical(unconstrained))
+        if hasattr(self.guide, "_unpack_latent"):
+            start["location"] = self._in_model_order(start["location"])
         self.rest = {name: value for name, value in start.items() if name != "location"}
         return start
+
+    def _in_model_order(self, location):
+        """A location of the traced guide with its latents in the order of the model, as a guide of the user's has them.
+
+        Tracing sorts them by name. From here on the guide itself keeps the model's order.
+        """
+        if not hasattr(self, "sorted"):
+            self.sorted = self.guide._unpack_latent
+            latents = self.sorted(location)
+            shapes = {name: jnp.shape(latents[name]) for name in self.guide.prototype_trace if name in latents}
+            self.guide._unpack_latent = UnpackTransform(partial(unpack, shapes=shapes), partial(pack, shapes=shapes))
+            self.shapes = shapes
+        return np.asarray(pack(self.sorted(location), self.shapes))
 
     def _spread(self, data):
         """The starting parameters but the location, around another guide's location and with its look at the model."""
