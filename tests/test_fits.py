@@ -13,7 +13,7 @@ from targets import breast_cancer, gaussian, raw_regression
 
 import guides
 import models
-from compare.fits import Job, run, run_many
+from compare.fits import Job, quantiles, run, run_many
 from compare.fits.draws import fresh, matched
 from compare.fits.gap import estimate, lanczos, raw
 from compare.fits.options import Options
@@ -420,6 +420,17 @@ def test_the_libraries_end_at_the_same_guide():
     ends = [fit(library, "coin", Coin(), "mean_field", 7).parameters for library in LIBRARIES]
     for name in ends[0]:
         assert np.abs(ends[0][name] - ends[1][name]).max() < 1e-3
+
+
+def test_an_interrupt_inside_a_callback_is_still_an_interrupt(library, monkeypatch):
+    """The quantile function runs on the host, called by the compiled program; Ctrl-C in there is no failed fit."""
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantiles, "betaincinv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(Job(f"{library}-conjugate", "coin", Coin(heads=5), "svi", library, "conjugate"))
 
 
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])

@@ -102,8 +102,14 @@ def maker(job: Job) -> ModuleType:
 
 
 def ended(job: Job, made: tuple[xr.DataTree, int] | Exception, seconds: float) -> Fit:
-    """What was made, or what went wrong, as a fit."""
+    """What was made, or what went wrong, as a fit.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came while a library was calling back into Python, and it made an error of it.
+    """
     if isinstance(made, Exception):
+        if "KeyboardInterrupt" in str(made):
+            raise KeyboardInterrupt from made
         line = " ".join(str(made).split()) or type(made).__name__
         return Fit(job, "failed", line[:300], seconds=seconds)
     return Fit(job, "done", None, seconds, made[1], made[0])
