@@ -43,7 +43,7 @@ def fresh(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
 
 def rotated(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Blocks of orthogonal rows of equal length, in as many dimensions as a power of two needs to hold the columns."""
-    axes = max(4, 1 << (columns - 1).bit_length())
+    axes = 1 << (columns - 1).bit_length()
     blocks = rows // axes
     strata = (rng.permutation(blocks) + rng.random(blocks)) / blocks
     length = np.sqrt(2 * gammaincinv(axes / 2, strata))  # chi with ``axes`` degrees of freedom
