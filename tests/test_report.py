@@ -290,7 +290,7 @@ class Draughtsman(Executor):
 def test_pictures_are_drawn_whoever_draws_them(tmp_path: Path, able: bool) -> None:
     draughtsman = Draughtsman(able)
     written = report.write(a_comparison(nuts=False), tmp_path, draughtsman)
-    assert draughtsman.asked == 1
+    assert draughtsman.asked == 3
     assert {path.name for path in written if path.suffix == ".png"} == {"posterior.png", "elbo.png", "forest.png"}
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
 

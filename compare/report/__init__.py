@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from compare.report import files
-from compare.report.elements import finished
+from compare.report.elements import finished, optimised, sampled
 from compare.report.files import save_draws, save_text, whole
 
 if TYPE_CHECKING:
@@ -41,19 +42,21 @@ CAPTIONS = {
 
 
 def pictures(comparison: Comparison) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
-    """Name, caption and drawing function of each picture that applies."""
-    from compare.report import elbo, plots
+    """Name, caption and drawing function of each picture that applies; what draws is imported when it is called."""
+
+    def by(module: str, function: str) -> Callable[[Path], None]:
+        return lambda path: getattr(import_module(f"compare.report.{module}"), function)(comparison, path)
 
     trees = finished(comparison)
     if trees:
-        yield "posterior", CAPTIONS["posterior"], lambda path: plots.posterior(comparison, path)
-    if elbo.applies(comparison):
-        yield "elbo", CAPTIONS["elbo"], lambda path: elbo.draw(comparison, path)
+        yield "posterior", CAPTIONS["posterior"], by("plots", "posterior")
+    if optimised(comparison):
+        yield "elbo", CAPTIONS["elbo"], by("elbo", "draw")
     if trees:
-        yield "forest", CAPTIONS["forest"], lambda path: plots.forest(comparison, path)
-    if plots.sampled(comparison):
-        yield "trace", CAPTIONS["trace"], lambda path: plots.trace(comparison, path)
-        yield "rank", CAPTIONS["rank"], lambda path: plots.rank(comparison, path)
+        yield "forest", CAPTIONS["forest"], by("plots", "forest")
+    if sampled(comparison):
+        yield "trace", CAPTIONS["trace"], by("plots", "trace")
+        yield "rank", CAPTIONS["rank"], by("plots", "rank")
     for one in comparison.model.pictures:
         if one.applies(comparison.data):
             draw = one.draw
@@ -65,40 +68,45 @@ def prepare() -> None:
     import compare.report.plots  # noqa: F401
 
 
-def sketch(comparison: Comparison, folder: str) -> list[tuple[str, str, str | None]]:
-    """Draw every picture into a folder; name, caption, and what went wrong, None where nothing did."""
+def sketch(comparison: Comparison, name: str, folder: str) -> str | None:
+    """Draw one picture into a folder; what went wrong, None if nothing did."""
     from compare.report.palette import style
 
-    made: list[tuple[str, str, str | None]] = []
-    for name, caption, make in pictures(comparison):
-        try:
-            with style():
-                make(Path(folder) / f"{name}.png")
-        except Exception as error:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            made.append((name, caption, f"{name}.png could not be drawn: {line[:200]}"))
-        else:
-            made.append((name, caption, None))
-    return made
+    make = next(make for other, _, make in pictures(comparison) if other == name)
+    try:
+        with style():
+            make(Path(folder) / f"{name}.png")
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return f"{name}.png could not be drawn: {line[:200]}"
+    return None
 
 
 @contextmanager
 def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) -> Iterator[Callable[[], Drawn]]:
     """Have the pictures drawn, beside this process if there is a draughtsman; call what is yielded to get them.
 
-    One that fails is left out and noted in the summary. Pictures of an earlier run that are not made now are removed.
+    Those that the draughtsman has not begun by then are drawn here, the last first. One that fails is left out and
+    noted in the summary. Pictures of an earlier run that are not made now are removed.
     """
+    captions = {name: caption for name, caption, _ in pictures(comparison)}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        future = draughtsman.submit(sketch, comparison, scratch) if draughtsman else None
+        asked = {name: draughtsman.submit(sketch, comparison, name, scratch) for name in captions if draughtsman}
+
+        def result(name: str) -> str | None:
+            if name not in asked or asked[name].cancel():
+                return sketch(comparison, name, scratch)
+            try:
+                return asked[name].result()
+            except Exception:  # who cannot be sent the comparison, or did not survive it, is not needed
+                return sketch(comparison, name, scratch)
 
         def collect() -> Drawn:
-            try:
-                made = future.result() if future else sketch(comparison, scratch)
-            except Exception:  # who cannot be sent the comparison, or did not survive it, is not needed
-                made = sketch(comparison, scratch)
+            idle = [name for name in reversed(captions) if name in asked and not asked[name].done()]
+            wrong = {name: result(name) for name in [*idle, *(name for name in captions if name not in idle)]}
             notes = comparison.summary.setdefault("notes", [])
-            notes += [wrong for _, _, wrong in made if wrong and wrong not in notes]
-            drawn = [(folder / f"{name}.png", caption) for name, caption, wrong in made if wrong is None]
+            notes += [wrong[name] for name in captions if wrong[name] and wrong[name] not in notes]
+            drawn = [(folder / f"{name}.png", caption) for name, caption in captions.items() if not wrong[name]]
             for path, _ in drawn:
                 with whole(path) as temporary:
                     shutil.copyfile(Path(scratch) / path.name, temporary)

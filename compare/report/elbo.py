@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from compare.report.elements import finished
+from compare.report.elements import optimised
 from compare.report.palette import EXACT, family, looks
 
 if TYPE_CHECKING:
     from compare.run import Comparison
 
-__all__ = ["applies", "draw", "trajectory"]
+__all__ = ["draw", "trajectory"]
 
 MOST = 1500
 """Points drawn of one fit's trajectory."""
@@ -45,23 +45,13 @@ def trajectory(comparison: Comparison, name: str) -> tuple[np.ndarray, np.ndarra
     return spent, elbo, np.nan_to_num(error)
 
 
-def applies(comparison: Comparison) -> bool:
-    """Whether any fit has a trajectory."""
-    return bool(optimised(comparison))
-
-
-def optimised(comparison: Comparison) -> list[str]:
-    trees = finished(comparison)
-    return [n for n, t in trees.items() if "optimisation" in t and "elbo" in t["optimisation"].dataset]
-
-
 def draw(comparison: Comparison, path: Path) -> None:
     """Two panels: the ELBO near the log evidence, which it cannot cross, and the distance to it on a log scale.
 
     Bands are plus and minus two Monte Carlo standard errors. A distance not two errors from zero is drawn as its
     upper limit, with a triangle that points down.
     """
-    names, look = optimised(comparison), looks(comparison.fits.items())
+    names, look = list(optimised(comparison)), looks(comparison.fits.items())
     log_evidence = comparison.summary["log_evidence"]["value"]
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     near, far = figure.subplots(1, 2)

@@ -14,7 +14,7 @@ from models.contract import element
 if TYPE_CHECKING:
     from compare.run import Comparison
 
-__all__ = ["Element", "draws", "errors", "finished", "reported", "tree_of"]
+__all__ = ["Element", "draws", "errors", "finished", "optimised", "reported", "sampled", "tree_of"]
 
 Element = tuple[str, tuple[int, ...]]
 
@@ -22,6 +22,17 @@ Element = tuple[str, tuple[int, ...]]
 def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees of the fits that were made, by name."""
     return {name: fit.tree for name, fit in comparison.fits.items() if fit.status == "done" and fit.tree is not None}
+
+
+def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
+    """The trees that NUTS made."""
+    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method == "nuts"}
+
+
+def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
+    """The trees of the fits that have a trajectory."""
+    trees = finished(comparison)
+    return {n: t for n, t in trees.items() if "optimisation" in t and "elbo" in t["optimisation"].dataset}
 
 
 def reported(comparison: Comparison, most: int | None = None) -> list[Element]:

@@ -15,14 +15,14 @@ from arviz_plots import PlotCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from compare.report.elements import Element, draws, finished, reported, tree_of
+from compare.report.elements import Element, draws, finished, reported, sampled, tree_of
 from compare.report.palette import EXACT, GREY, Look, family, looks
 from models.contract import element
 
 if TYPE_CHECKING:
     from compare.run import Comparison
 
-__all__ = ["forest", "posterior", "rank", "sampled", "trace"]
+__all__ = ["forest", "posterior", "rank", "trace"]
 
 matplotlib.use("agg")
 
@@ -35,11 +35,6 @@ RANKED = 200
 """Draws a chain that the ranks are taken of: thinning makes them nearly independent, as the band assumes."""
 SIMULATIONS = 250
 """Simulations behind the band of the rank plot."""
-
-
-def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
-    """The trees that NUTS made."""
-    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method == "nuts"}
 
 
 def save(figure: Figure, path: Path) -> None:
