@@ -56,6 +56,9 @@ def test_statistics_of_every_transition(library):
     assert stats["diverging"].dtype == bool
     assert (2 ** (stats["tree_depth"] - 1) <= stats["n_steps"]).all()
     assert (stats["n_steps"] <= 2 ** stats["tree_depth"] - 1).all()
+    step_size = stats["step_size"].values
+    assert (step_size > 0).all() and (step_size == step_size[:, :1]).all(), "adaptation ended with the warm-up"
+    assert 0.7 < float(stats["acceptance_rate"].mean()) < 0.99, "its target is 0.8"
     # The energy is minus the log joint plus a Jacobian and a kinetic energy: the two move together.
     assert float(stats["energy"].std()) > 0
 

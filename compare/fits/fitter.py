@@ -23,7 +23,7 @@ from scipy import optimize
 
 from compare.fits.batch import Batch
 from compare.fits.draws import fresh, matched
-from compare.fits.free import FreeCoordinates
+from compare.fits.free import LARGEST, FreeCoordinates
 from compare.fits.gap import Gap, Metric, estimate, lanczos, raw
 from compare.fits.laplace import laplace
 from compare.fits.options import Options
@@ -63,7 +63,7 @@ class Outcome:
     failed: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class State:
     """One fit on its way: where it is, and the path gradients of fresh batches there."""
 
@@ -221,16 +221,19 @@ class Fitter:
         for state, x in zip(states, found.x.reshape(begin.shape), strict=True):
             state.move(x)
 
-    def whiten(self, states: Sequence[State]) -> None:
+    def whiten(self, states: Sequence[State], step: float = 1e-4) -> None:
         """Coordinates around where the fits are, for families that come with none."""
-        draws = self.draw(matched, states)
-        for place, state in enumerate(states):
-
-            def gradient(x: np.ndarray, place: int = place, state: State = state) -> np.ndarray:
-                return self.slopes([state], x[None], draws[place : place + 1])[1][0]
-
-            coordinates = state.coordinates.whitened(state.x, gradient)
-            state.move(np.zeros(coordinates.size), coordinates)
+        draws, x = self.draw(matched, states), np.stack([state.x for state in states])
+        hessians: Sequence[np.ndarray | None] = [None] * len(states)
+        if x.shape[1] <= LARGEST:
+            ends = [
+                [self.slopes(states, x + side * axis, draws)[1] for side in (step, -step)]
+                for axis in np.eye(x.shape[1])
+            ]
+            hessians = np.stack([(ahead - behind) / (2 * step) for ahead, behind in ends], axis=1)
+        for state, hessian in zip(states, hessians, strict=True):
+            if hessian is None or np.isfinite(hessian).all():
+                state.move(np.zeros_like(state.x), state.coordinates.whitened(state.x, hessian))
 
     def look(self, states: Sequence[State], batches: int) -> None:
         """Path gradients of so many more fresh batches."""

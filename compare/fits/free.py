@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from guides.contract import Parameters
 
-__all__ = ["FreeCoordinates"]
+__all__ = ["LARGEST", "FreeCoordinates"]
 
 LARGEST = 100
 """Parameters beyond which the Hessian is not formed, and the coordinates stay as they are."""
@@ -30,13 +28,11 @@ class FreeCoordinates:
     def locate(self, parameters: Parameters) -> np.ndarray:
         return np.linalg.solve(self.transform, parameters["flat"] - self.begin)
 
-    def whitened(self, x: np.ndarray, gradient: Callable[[np.ndarray], np.ndarray]) -> FreeCoordinates:
-        """Coordinates around x in which the Hessian, by differences of the gradient, is the identity."""
+    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> FreeCoordinates:
+        """Coordinates around x in which the Hessian there, given in these, is the identity; as they are without one."""
         here = self.parameters(x)["flat"]
-        if self.size > LARGEST:
+        if hessian is None:
             return FreeCoordinates(here, self.transform)
-        step = 1e-4
-        hessian = np.stack([(gradient(x + step * e) - gradient(x - step * e)) / (2 * step) for e in np.eye(self.size)])
         values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
         values = np.maximum(np.abs(values), 1e-10 * np.abs(values).max())
         return FreeCoordinates(here, self.transform @ (vectors / np.sqrt(values)))

@@ -5,8 +5,8 @@ decrement; Boyd & Vandenberghe 2004, section 9.5.1). With noisy gradients g_1 ..
 of the mean is biased upwards by the noise; the products of different ones, g_r' H^-1 g_s, are not.
 
 H is close to the identity in whitened coordinates, and a few steps of Lanczos's method from the mean gradient find how
-it differs in the directions that matter (Golub & Meurant 2010, chapter 6: what the k-th step leaves out shrinks like
-the error of conjugate gradients). Arrays have one row a fit.
+it differs in the directions that matter (Golub & Meurant 2010: what the k-th step leaves out shrinks like the error of
+conjugate gradients). Arrays have one row a fit.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def raw(gradients: np.ndarray) -> Gap:
 
     With mean m and covariance V of one gradient its variance is m'Vm / R + tr(V^2) / (2 R (R - 1)). The first term is
     taken at the mean of the gradients, whose noise makes it rather too large where m is nearly 0; tr(V^2) is freed of
-    its bias as for normal noise (Bai & Saranadasa 1996, section 3).
+    its bias as for normal noise (Bai & Saranadasa 1996).
     """
     count = len(gradients)
     mean = gradients.mean(axis=0)

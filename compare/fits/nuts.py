@@ -15,7 +15,7 @@ from compare.fits.options import Options
 from compare.fits.protocol import Density
 from compare.fits.tree import CHAINS, build, keep
 
-__all__ = ["BLOCK", "out_of_budget", "run_until_enough"]
+__all__ = ["BLOCK", "out_of_budget", "run_until_enough", "statistics"]
 
 TAIL = (0.05, 0.95)
 
@@ -28,6 +28,20 @@ Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 def out_of_budget(budget: float) -> TimeoutError:
     """The error of a run whose budget ended before its first draw."""
     return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
+
+
+def statistics(
+    diverging: np.ndarray, energy: np.ndarray, steps: np.ndarray, acceptance: np.ndarray, step_size: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The statistics of each transition by ArviZ's names."""
+    return {
+        "diverging": diverging,
+        "energy": energy,
+        "n_steps": steps,
+        "tree_depth": np.ceil(np.log2(steps + 1)).astype(int),
+        "acceptance_rate": acceptance,
+        "step_size": step_size,
+    }
 
 
 def run_until_enough(

@@ -14,7 +14,7 @@ import xarray as xr
 from numpyro.infer import NUTS
 
 from compare.fits import Job, fit_seed
-from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough
+from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, statistics
 from compare.fits.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
 from compare.fits.options import Options
 from compare.fits.protocol import bind
@@ -44,7 +44,8 @@ class Sampler:
         constrain = jax.vmap(self.kernel.postprocess_fn((), data))
 
         def record(state):
-            return constrain(state.z), (state.diverging, state.energy, state.num_steps)
+            stats = (state.diverging, state.energy, state.num_steps, state.accept_prob, state.adapt_state.step_size)
+            return constrain(state.z), stats
 
         def transition(number, carry):
             state, kept = carry
@@ -83,13 +84,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
             pieces.append(jax.tree.map(np.asarray, kept))
             if time.perf_counter() > deadline:
                 break
-        latents, (diverging, energy, steps) = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
-        stats = {
-            "diverging": diverging,
-            "energy": energy,
-            "n_steps": steps,
-            "tree_depth": np.ceil(np.log2(steps + 1)).astype(int),
-        }
-        return {name: latents[name] for name in sites}, stats
+        latents, stats = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
+        return {name: latents[name] for name in sites}, statistics(*stats)
 
     return run_until_enough(job, block, density(job.model, static), data, deadline)

@@ -20,7 +20,7 @@ from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 
 from compare.fits import Job, fit_seed
-from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough
+from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, statistics
 from compare.fits.objective_pyro import density, split_arguments
 from compare.fits.options import Options
 from compare.fits.protocol import bind
@@ -33,16 +33,19 @@ PARENT_DEATH_SIGNAL = 1
 
 
 class RecordingNUTS(NUTS):
-    """The library's NUTS, which also keeps the energy and the leapfrog steps of each transition."""
+    """The library's NUTS, which also keeps each transition's energy, leapfrog steps, acceptance and step size."""
 
     def _build_basetree(self, z, r, z_grads, log_slice, direction, energy_current):
+        tree = super()._build_basetree(z, r, z_grads, log_slice, direction, energy_current)
         self.steps, self.energy = self.steps + 1, float(energy_current)
-        return super()._build_basetree(z, r, z_grads, log_slice, direction, energy_current)
+        self.accepted += float(tree.sum_accept_probs)
+        return tree
 
     def sample(self, params):
-        self.steps, before = 0, len(self._divergences)
+        self.steps, self.accepted, before = 0, 0.0, len(self._divergences)
         value = super().sample(params)
-        self.record = (len(self._divergences) > before, self.energy, self.steps)
+        diverging, rate = len(self._divergences) > before, self.accepted / max(self.steps, 1)
+        self.record = (diverging, self.energy, self.steps, rate, float(self.step_size))
         return value
 
 
@@ -92,14 +95,7 @@ def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -
                 else torch.stack([draw[name] for draw in draws]).numpy()
                 for name in params
             }
-            diverging, energy, steps = (np.array(column) for column in zip(*records, strict=True))
-            stats = {
-                "diverging": diverging,
-                "energy": energy,
-                "n_steps": steps,
-                "tree_depth": np.ceil(np.log2(steps + 1)).astype(int),
-            }
-            yield latents, stats
+            yield latents, statistics(*(np.array(column) for column in zip(*records, strict=True)))
 
 
 def serve(connection, *arguments) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
 
 from compare.report import rows
 from compare.report.numbers import ABSENT, measured, plain
 from compare.report.rows import COLUMNS, LEDGER, Rows
 
 if TYPE_CHECKING:
+    from compare.fits import Fit
     from compare.run import Comparison
 
 __all__ = ["command", "page"]
@@ -56,6 +58,18 @@ def ended(converged: bool | None, reason: str | None) -> str:
     return "yes" if converged else f"no: {reason}" if reason else "no"
 
 
+def adaptation(fit: Fit) -> str:
+    """What warm-up arrived at: the step sizes of the chains, and how readily their proposals are accepted."""
+    if fit.tree is None or "step_size" not in fit.tree["sample_stats"].dataset:
+        return ABSENT
+    stats = fit.tree["sample_stats"].dataset
+    last = np.asarray(stats["step_size"])[:, -1]
+    return (
+        f"{fit.tree.attrs['warmup']} draws: step size {last.min():.2g} to {last.max():.2g}, "
+        f"acceptance {float(stats['acceptance_rate'].mean()):.2f}"
+    )
+
+
 def details(comparison: Comparison) -> list[dict[str, str]]:
     """What the terminal has no room for: cost, tails, divergences, energy."""
     found = []
@@ -73,6 +87,7 @@ def details(comparison: Comparison) -> list[dict[str, str]]:
                 "steps": plain(optimisation.get("steps"), 0),
                 "converged": ended(converged, optimisation.get("reason")),
                 "gap": measured(gap.get("value"), gap.get("mcse")),
+                "adaptation": adaptation(comparison.fits[name]),
                 "tolerance": ABSENT if optimisation.get("tolerance") is None else f"{optimisation['tolerance']:.2g}",
             }
         )
