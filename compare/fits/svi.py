@@ -18,7 +18,8 @@ from compare.fits.fitter import Fitter, Outcome, rows, short
 from compare.fits.gap import Gap
 from compare.fits.options import Options
 from compare.fits.protocol import Density, Objective
-from compare.fits.tree import build, how_many, keep, split
+from compare.fits.tree import LONG, build, how_many, keep, split
+from guides.contract import Parameters
 
 __all__ = ["Outcome", "fit", "fit_many", "optimise", "optimise_many"]
 
@@ -128,6 +129,8 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         )
     draws = split({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
     sites = job.data.shapes()
+    later = np.random.default_rng([seed, 2])
+    unseen = [fresh(later, batch, dimension) for _ in range(8 if dimension <= LONG else 3)]
     elbo = np.array(
         [objective.evaluate(outcome.parameters, fresh(rng, batch, dimension), data).log_ratio.mean() for _ in range(16)]
     )
@@ -136,7 +139,7 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         {name: value for name, value in draws.items() if name not in sites},
         job.data.observed(),
         labels,
-        climb(objective, data, outcome, elbo, fresh(np.random.default_rng([seed, 2]), batch, dimension)),
+        climb(objective, data, outcome, elbo, unseen),
         {
             "elbo": elbo.mean(),
             "elbo_mcse": elbo.std(ddof=1) / np.sqrt(len(elbo)),
@@ -152,7 +155,7 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
 
 
 def climb(
-    objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, draws: np.ndarray, most: int = 25
+    objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, batches: Sequence[np.ndarray], most: int = 15
 ) -> dict[str, np.ndarray]:
     """The ELBO along the way, with its error, at draws that the fit has not seen.
 
@@ -161,12 +164,16 @@ def climb(
     """
     steps = len(outcome.history)
     chosen = np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
-    last = objective.evaluate(outcome.parameters, draws, data).log_ratio
-    short = [objective.evaluate(outcome.history[step][1], draws, data).log_ratio - last for step in chosen]
+
+    def elbos(parameters: Parameters) -> np.ndarray:
+        return np.array([objective.evaluate(parameters, draws, data).log_ratio.mean() for draws in batches])
+
+    last = elbos(outcome.parameters)
+    short = np.stack([elbos(outcome.history[step][1]) - last for step in chosen])
     return {
         "gradients": np.array([outcome.history[step][0] for step in chosen]),
-        "elbo": elbo.mean() + np.array([one.mean() for one in short]),
-        "elbo_mcse": np.sqrt([elbo.var(ddof=1) / len(elbo) + one.var(ddof=1) / len(one) for one in short]),
+        "elbo": elbo.mean() + short.mean(axis=1),
+        "elbo_mcse": np.sqrt(elbo.var(ddof=1) / len(elbo) + short.var(axis=1, ddof=1) / len(batches)),
     }
 
 
