@@ -158,10 +158,8 @@ def arrive(summary: dict[str, Any], options: Options) -> tuple[bool, str]:
     gap = optimisation["gap"]
     if optimisation["converged"]:
         return True, f"the optimiser arrived ({gap['value']:.1g} ± {gap['mcse']:.1g} nats short)"
-    hint = (
-        "give it a larger --budget" if options.optimiser == "zoo" else "take more --steps, or leave --optimiser at zoo"
-    )
-    return False, f"{optimisation['reason']}; {hint}."
+    hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
+    return False, f"{optimisation['reason']}{hint}."
 
 
 def advice(summary: dict[str, Any], family_gaps: dict[str, float]) -> str:

@@ -396,6 +396,28 @@ def test_an_improper_posterior_is_not_converged(library):
     assert outcome.reason
 
 
+def test_what_is_beyond_reach_is_said(library):
+    """A tolerance below the errors that are claimed, and a budget that ends at once: neither is called converged."""
+    data = Coin()
+    sharp = fit(library, "coin", data, "mean_field", 0, Options(tolerance=1e-7, budget=2))
+    assert not sharp.converged and ("--tolerance" in sharp.reason or "--budget" in sharp.reason)
+    objective, arguments = target("logistic", library, "full_rank")
+    hurried = optimise(objective, arguments, guides.load("full_rank"), Options(budget=1e-3), 0)
+    assert not hurried.converged and hurried.reason.endswith("give it a larger --budget")
+    assert hurried.gap.value > 0.01
+
+
+def test_a_scale_that_collapses_is_named(library):
+    """A latent that the model ties to a point: the ELBO grows without end as the scale goes to 0."""
+    body = (
+        "def model():\n    z = ppl.sample('z', dist.Normal(0.0, 1.0))\n    ppl.factor('tied', -1e24 * (z - 1.0) ** 2)\n"
+    )
+    objective = side(library).Objective(broken(library, body, "tied"), guides.load("mean_field", library))
+    outcome = optimise(objective, {}, guides.load("mean_field"), Options(budget=10), 0)
+    assert outcome.converged or "collapsed" in outcome.reason
+    assert outcome.parameters["scale"].max() < 1e-10
+
+
 def test_a_far_start_arrives_or_says_so(library):
     """A guide that starts a million posterior sds away."""
     data = models.load("chain").data(length=2)

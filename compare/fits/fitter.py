@@ -24,7 +24,7 @@ from scipy import optimize
 from compare.fits.batch import Batch
 from compare.fits.draws import fresh, matched
 from compare.fits.free import LARGEST, FreeCoordinates
-from compare.fits.gap import Gap, Metric, estimate, lanczos, raw
+from compare.fits.gap import LEAST, Gap, Metric, estimate, lanczos, raw
 from compare.fits.laplace import laplace
 from compare.fits.options import Options
 from compare.fits.protocol import Objective
@@ -342,19 +342,23 @@ class Fitter:
         return Outcome(start, UNKNOWN, False, self.failed[number], int(self.spent[number]), [(0, start)], failed=True)
 
     def complaint(self, state: State) -> str:
-        """Why the fit is not converged, in words."""
+        """Why the fit is not converged, and what to do about it."""
         parameters, gap = state.parameters, state.gap
         if not all(np.isfinite(value).all() for value in parameters.values()) or not np.isfinite(gap.value):
-            return "the ELBO is not finite where the fit ended"
+            return "the ELBO is not finite where the fit ended; check the model where its densities vanish"
         spread = np.abs(
             np.diag(parameters["scale_tril"]) if "scale_tril" in parameters else parameters.get("scale", 1.0)
         )
         if np.max(spread) > 1e8 or max(np.abs(value).max() for value in parameters.values()) > 1e12:
-            return "the guide spreads without end: the posterior may be improper"
+            return "the guide spreads without end: the posterior may be improper; check the priors"
         if np.min(spread) < 1e-10:
-            return "a scale of the guide has collapsed to 0"
-        limit = f"its budget of {self.options.budget:g} s" if self.late() else f"{ROUNDS} rounds"
-        return f"{limit} ended {short(gap, self.options)}"
+            return "a scale of the guide has collapsed to 0; check for a variable that the data fix"
+        ended = short(gap, self.options)
+        if self.late():
+            return f"its budget of {self.options.budget:g} s ended {ended}; give it a larger --budget"
+        if self.options.tolerance <= 2 * LEAST:
+            return f"the fit ended {ended}; errors below {LEAST:g} are not claimed: give a larger --tolerance"
+        return f"{ROUNDS} rounds ended {ended}; give a larger --tolerance, or use NUTS"
 
 
 def floor(state: State) -> float:

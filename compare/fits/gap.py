@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Gap", "Metric", "estimate", "lanczos", "raw"]
+__all__ = ["LEAST", "Gap", "Metric", "estimate", "lanczos", "raw"]
 
 SMALLEST = 0.05
 """Curvature below which, in coordinates where it should be 1, a guide is not near an optimum at all."""
