@@ -21,6 +21,7 @@ from rich.console import Console
 
 from compare import report
 from compare.fits import Fit, Job
+from compare.fits.options import Options
 from compare.fits.tree import build, split
 from compare.measures import LEDGER
 from compare.report import files, ledger, numbers, rows, table
@@ -135,7 +136,7 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = ()) -> Any:
     model = SimpleNamespace(name="coin", title="a coin & its <bias>", pictures=pictures)
     best = {"mean_field": Best(LOG_EVIDENCE - 0.0042, 1e-9, "quadrature", {}), "full_rank": None}
     return SimpleNamespace(
-        model=model, data=Tosses(), seed=0, exact=Truth(), best=best, fits=fits, summary=summary
+        model=model, data=Tosses(), seed=0, exact=Truth(), best=best, fits=fits, summary=summary, options=Options()
     )  # fmt: skip
 
 
@@ -303,6 +304,7 @@ def test_the_page_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
     assert "<script" not in html and "<link" not in html
     assert "&lt;i&gt;so&lt;/i&gt;" in html and "a coin &amp; its &lt;bias&gt;" in html
     assert 'src="data:image/png;base64,' in html
+    assert "is within the tolerance, 0.01 nats" in html
     assert "python -m compare coin --heads 6 --tosses 10 --libraries numpyro,pyro" in html
 
 

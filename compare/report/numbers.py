@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["ABSENT", "entry", "interval", "measured", "plain", "printable"]
+__all__ = ["ABSENT", "counted", "entry", "interval", "measured", "plain", "printable"]
 
 ABSENT = "–"
 
@@ -28,6 +28,11 @@ def plain(value: float | None, digits: int = 4) -> str:
     if value == 0 or 10.0 ** (1 - digits) <= abs(value) < 1e6 or not math.isfinite(value):
         return f"{value:z.{digits}f}"
     return f"{value:.{max(digits - 1, 1)}e}"
+
+
+def counted(value: float | None) -> str:
+    """A whole number: 6,667."""
+    return ABSENT if missing(value) else f"{round(value):,}"
 
 
 def small(error: float) -> str:

@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 
 from compare.report import rows
-from compare.report.numbers import ABSENT, measured, plain
+from compare.report.numbers import ABSENT, counted, measured, plain
 from compare.report.rows import COLUMNS, LEDGER, Rows
 
 if TYPE_CHECKING:
@@ -58,16 +58,13 @@ def ended(converged: bool | None, reason: str | None) -> str:
     return "yes" if converged else f"no: {reason}" if reason else "no"
 
 
-def adaptation(fit: Fit) -> str:
-    """What warm-up arrived at: the step sizes of the chains, and how readily their proposals are accepted."""
+def adaptation(fit: Fit) -> tuple[str, str]:
+    """What the warm-up arrived at: the chains' step sizes, and how readily their proposals are accepted."""
     if fit.tree is None or "step_size" not in fit.tree["sample_stats"].dataset:
-        return ABSENT
+        return ABSENT, ABSENT
     stats = fit.tree["sample_stats"].dataset
     last = np.asarray(stats["step_size"])[:, -1]
-    return (
-        f"{fit.tree.attrs['warmup']} draws: step size {last.min():.2g} to {last.max():.2g}, "
-        f"acceptance {float(stats['acceptance_rate'].mean()):.2f}"
-    )
+    return f"{last.min():.2g} to {last.max():.2g}", plain(float(stats["acceptance_rate"].mean()), 2)
 
 
 def details(comparison: Comparison) -> list[dict[str, str]]:
@@ -77,18 +74,19 @@ def details(comparison: Comparison) -> list[dict[str, str]]:
         diagnostics, optimisation = one.get("diagnostics") or {}, one.get("optimisation") or {}
         gap = optimisation.get("gap") or {}
         converged = optimisation.get("converged")
+        step_size, acceptance = adaptation(comparison.fits[name])
         found.append(
             {
                 "fit": name,
-                "gradients": plain(one.get("gradients"), 0),
-                "tail": plain(diagnostics.get("ess_tail"), 0),
-                "divergences": plain(diagnostics.get("divergences"), 0),
+                "gradients": counted(one.get("gradients")),
+                "tail": counted(diagnostics.get("ess_tail")),
+                "divergences": counted(diagnostics.get("divergences")),
                 "bfmi": plain(diagnostics.get("e_bfmi"), 2),
-                "steps": plain(optimisation.get("steps"), 0),
+                "steps": counted(optimisation.get("steps")),
                 "converged": ended(converged, optimisation.get("reason")),
                 "gap": measured(gap.get("value"), gap.get("mcse")),
-                "adaptation": adaptation(comparison.fits[name]),
-                "tolerance": ABSENT if optimisation.get("tolerance") is None else f"{optimisation['tolerance']:.2g}",
+                "step_size": step_size,
+                "acceptance": acceptance,
             }
         )
     return found
@@ -138,6 +136,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "ledger": rows.ledgers(comparison),
         "terms": LEDGER,
         "indented": [key for key, header, _ in LEDGER if header.startswith(" ")],
+        "tolerance": f"{comparison.options.tolerance:g}",
         "details": details(comparison),
         "verdicts": rows.verdicts(comparison),
         "claims": rows.claims(comparison),
