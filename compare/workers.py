@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from compare.fits.child import begin
 
 __all__ = ["Workers", "workers"]
 
@@ -44,7 +46,7 @@ def workers(libraries: Sequence[str], cluster: str | None = None) -> Iterator[Wo
     forkable = sys.platform == "linux" and not {"jax", "torch"} & set(sys.modules)
     context = multiprocessing.get_context("fork" if forkable else "spawn")
     pools: dict[str, Executor] = {
-        library: ProcessPoolExecutor(1, mp_context=context, initializer=ignore_interrupts)
+        library: ProcessPoolExecutor(1, mp_context=context, initializer=begin, initargs=(os.getpid(),))
         for library in list(dict.fromkeys(libraries))[1:]
     }
     try:
@@ -57,8 +59,3 @@ def workers(libraries: Sequence[str], cluster: str | None = None) -> Iterator[Wo
         raise
     for pool in pools.values():
         pool.shutdown()
-
-
-def ignore_interrupts() -> None:
-    """Ctrl-C is the parent's to handle; it ends its children."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

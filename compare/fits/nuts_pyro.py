@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import sys
 import time
 import warnings
@@ -20,6 +18,7 @@ from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 
 from compare.fits import Job, fit_seed
+from compare.fits.child import begin
 from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, statistics
 from compare.fits.objective_pyro import density, split_arguments
 from compare.fits.options import Options
@@ -27,9 +26,6 @@ from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
 
 __all__ = ["fit"]
-
-PARENT_DEATH_SIGNAL = 1
-"""Linux's PR_SET_PDEATHSIG: chains are forked on Linux only."""
 
 
 class RecordingNUTS(NUTS):
@@ -98,10 +94,9 @@ def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -
             yield latents, statistics(*(np.array(column) for column in zip(*records, strict=True)))
 
 
-def serve(connection, *arguments) -> None:
-    """Run a chain in a child process: a block for every message. Ctrl-C is its parent's to handle; it ends with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+def serve(parent: int, connection, *arguments) -> None:
+    """Run a chain in a child process: a block for every message."""
+    begin(parent)
     blocks = chain(*arguments)
     while connection.recv():
         try:
@@ -124,7 +119,7 @@ class Chains:
         self.connections, self.processes = [], []
         for one in arguments:
             here, there = context.Pipe()
-            process = context.Process(target=serve, args=(there, *one), daemon=True)
+            process = context.Process(target=serve, args=(os.getpid(), there, *one), daemon=True)
             process.start()
             self.connections.append(here)
             self.processes.append(process)
