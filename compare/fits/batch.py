@@ -48,7 +48,7 @@ class Batch:
         for places, data, count in self.pieces(which):
             stacked = {name: np.stack([parameters[place][name] for place in places]) for name in parameters[0]}
             many = self.objective.evaluate_many(stacked, np.stack([draws[place] for place in places]), data)
-            found += [part(many, place) for place in range(count)]
+            found += [many.of(place) for place in range(count)]
         return found
 
     def log_joint(self, which: np.ndarray, locations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,13 +71,3 @@ class Batch:
             )
         pieces = self.pieces(which)
         return np.concatenate([self.objective.precision_many(locations[p], data)[:count] for p, data, count in pieces])
-
-
-def part(many: Evaluation, place: int) -> Evaluation:
-    """One fit's share of an evaluation with the fits first."""
-    return Evaluation(
-        log_ratio=many.log_ratio[place],
-        latents={name: value[place] for name, value in many.latents.items()},
-        total={name: value[place] for name, value in many.total.items()},
-        path={name: value[place] for name, value in many.path.items()},
-    )

@@ -73,8 +73,7 @@ def lanczos(bend: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: 
     fits, size = start.shape
     steps = min(steps, size)
     basis, matrix = np.zeros((fits, steps, size)), np.tile(np.eye(steps), (fits, 1, 1))
-    rest, scale = start, np.linalg.norm(start, axis=1)
-    alive = scale > 0
+    rest, alive = start, np.ones(fits, dtype=bool)
     for step in range(steps):
         length = np.linalg.norm(rest, axis=1)
         alive = alive & np.isfinite(length) & (length > (0.0 if step == 0 else 1e-4))

@@ -188,17 +188,8 @@ class Objective:
 
     def evaluate(self, parameters, draws, data):
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        many = self._evaluate(
-            {name: value[None] for name, value in parameters.items()},
-            draws[None],
-            lambda *parts: self._first(*parts, data),
-        )
-        return Evaluation(
-            log_ratio=many.log_ratio[0],
-            latents={name: value[0] for name, value in many.latents.items()},
-            path={name: value[0] for name, value in many.path.items()},
-            total={name: value[0] for name, value in many.total.items()},
-        )
+        stacked = {name: value[None] for name, value in parameters.items()}
+        return self._evaluate(stacked, draws[None], lambda *parts: self._first(*parts, data)).of(0)
 
     def _first(self, path, density, draws, data):
         """The only one of the fits, kept as a stack of one."""

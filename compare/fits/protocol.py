@@ -33,6 +33,15 @@ class Evaluation:
     total: Parameters
     path: Parameters
 
+    def of(self, fit: int) -> Evaluation:
+        """One fit's share, where all arrays have the fits first."""
+        return Evaluation(
+            log_ratio=self.log_ratio[fit],
+            latents={name: value[fit] for name, value in self.latents.items()},
+            total={name: value[fit] for name, value in self.total.items()},
+            path={name: value[fit] for name, value in self.path.items()},
+        )
+
 
 class Objective(Protocol):
     """-ELBO of one guide for one model, in one library. ``data`` are the twin's arguments in the library's own form."""
