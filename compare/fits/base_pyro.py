@@ -16,13 +16,14 @@ __all__ = ["BaseDraws", "Held", "columns"]
 
 
 class BaseDraws(Messenger):
-    """Feed draws, shape (rows, columns), to a guide's latent sites inside a particle plate, in the order they come.
+    """Feed draws to a guide's latent sites, in the order they come.
 
-    ``nesting`` is the number of plate dimensions between the particles and the events. ``values`` holds what the fed
-    sites became, ``latents`` what the model's sites became.
+    Either rows of them, shape (rows, columns), inside a particle plate, with ``nesting`` plate dimensions between the
+    particles and the events; or one draw, shape (columns,), without a ``nesting``. ``values`` holds what the fed sites
+    became, ``latents`` what the model's sites became.
     """
 
-    def __init__(self, draws, nesting):
+    def __init__(self, draws, nesting=None):
         super().__init__()
         self.draws, self.nesting, self.used, self.values, self.latents = draws, nesting, 0, {}, {}
 
@@ -30,7 +31,7 @@ class BaseDraws(Messenger):
         if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
             return
         size = columns(message["fn"], self.nesting)
-        message["value"] = from_base(message["fn"], self.draws[:, self.used : self.used + size], self.nesting)
+        message["value"] = from_base(message["fn"], self.draws[..., self.used : self.used + size], self.nesting)
         message["done"] = True
         self.values[message["name"]] = message["value"]
         self.used += size
@@ -52,14 +53,16 @@ class Held(Messenger):
             message["value"], message["done"] = self.values[message["name"]], True
 
 
-def columns(fn, nesting):
+def columns(fn, nesting=None):
     """How many standard normals one value of the distribution is made of, particles not counted."""
-    batch = fn.batch_shape[-nesting:] if nesting else ()
+    batch = fn.batch_shape if nesting is None else fn.batch_shape[-nesting:] if nesting else ()
     return math.prod(batch) * math.prod(fn.event_shape)
 
 
-def from_base(fn, eps, nesting):
-    """The values of the distribution that rows of standard normals, shape (rows, columns), stand for."""
+def from_base(fn, eps, nesting=None):
+    """The values of the distribution that rows of standard normals, shape (rows, columns), stand for; or one value."""
+    if nesting is None:
+        return transform(fn, eps.reshape(fn.batch_shape + fn.event_shape))
     batch = fn.batch_shape[-nesting:] if nesting else torch.Size()
     batch = torch.Size((1,) * (nesting - len(batch))) + batch
     return transform(fn, eps.reshape(eps.shape[:1] + batch + fn.event_shape))

@@ -1,4 +1,8 @@
-"""What Pyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws."""
+"""What Pyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws.
+
+Many particles are evaluated at once: in a particle plate, the library's own way, where the model broadcasts over it
+(`broadcasts` finds out), else by torch.func.vmap over the model as it is.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ from compare.fits.base_pyro import BaseDraws, Held, columns
 from compare.fits.protocol import DENSE, Evaluation, bind
 
 __all__ = ["Density", "Objective", "density", "prepare", "split_arguments"]
+
+CHUNK = 512
+"""Points a model that does not broadcast is evaluated at in one go."""
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
@@ -58,34 +65,84 @@ def per_particle(site_log_prob, rows):
     return site_log_prob.sum().expand(rows)
 
 
+def terms(model, latents, data):
+    """log p(z) and log p(x | z) at one point: latents of the sites' own shapes."""
+    with Held(latents):
+        trace = poutine.trace(model).get_trace(**data)
+    trace.compute_log_prob()
+    prior, likelihood = torch.zeros(()), torch.zeros(())
+    for name, site in trace.nodes.items():
+        if site["type"] == "sample" and "log_prob" in site:
+            total = site["log_prob"].sum()
+            prior, likelihood = (prior + total, likelihood) if name in latents else (prior, likelihood + total)
+    return prior, likelihood
+
+
+def plated(model, latents, data):
+    """`terms` of many points, latents of shapes (count, *site), in a particle plate: each of shape (count,)."""
+    alone = poutine.trace(model).get_trace(**data)
+    deep, count = nesting(alone), len(next(iter(latents.values())))
+    values = {
+        name: value.reshape(count, *(1,) * (deep - len(alone.nodes[name]["fn"].batch_shape)), *value.shape[1:])
+        for name, value in latents.items()
+    }
+    with Held(values), pyro.plate("particles", count, dim=-1 - deep):
+        trace = poutine.trace(model).get_trace(**data)
+    trace.compute_log_prob()
+    prior, likelihood = torch.zeros(count), torch.zeros(count)
+    for name, site in trace.nodes.items():
+        if site["type"] == "sample" and "log_prob" in site:
+            target = prior if name in latents else likelihood
+            target += per_particle(site["log_prob"], count)
+    return prior, likelihood
+
+
+def broadcasts(model, data):
+    """Whether the model does in a particle plate what it does by itself, its latents outside of plates.
+
+    It is tried on three draws from the prior.
+    """
+    draws = []
+    for _ in range(3):
+        trace = poutine.trace(model).get_trace(**data)
+        sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
+        if any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"]):
+            return False
+        draws.append({name: site["value"].detach() for name, site in sites.items()})
+    if not draws[0]:
+        return True
+    alone = [terms(model, latents, data) for latents in draws]
+    try:
+        together = plated(model, {name: torch.stack([one[name] for one in draws]) for name in draws[0]}, data)
+    except Exception:  # shapes that do not fit are said in many ways
+        return False
+    return all(
+        torch.allclose(torch.stack(each), every, rtol=1e-9, equal_nan=True)
+        for each, every in zip(zip(*alone, strict=True), together, strict=True)
+    )
+
+
 class Density:
     """The model's log densities at given latents, in its own constrained space."""
 
     def __init__(self, twin, static=()):
         self.model = partial(twin.model, **dict(static))
+        self.broadcasts = {}
 
     @torch.no_grad()
     def __call__(self, latents, data):
         """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
+        latents = {name: torch.as_tensor(value) for name, value in latents.items()}
+        shapes = tuple(value.shape for value in data.values())
         with pyro.validation_enabled(False):
-            deep = nesting(poutine.trace(self.model).get_trace(**data))
-            count = len(next(iter(latents.values())))
-            model = poutine.trace(self.model).get_trace(**data)
-            values = {
-                name: torch.as_tensor(value).reshape(
-                    (count, *(1,) * (deep - len(model.nodes[name]["fn"].batch_shape)), *np.shape(value)[1:])
-                )
-                for name, value in latents.items()
-            }
-            with Held(values), pyro.plate("particles", count, dim=-1 - deep):
-                trace = poutine.trace(self.model).get_trace(**data)
-            trace.compute_log_prob()
-            prior, likelihood = torch.zeros(count), torch.zeros(count)
-            for name, site in trace.nodes.items():
-                if site["type"] == "sample" and "log_prob" in site:
-                    target = prior if name in latents else likelihood
-                    target += per_particle(site["log_prob"], count)
-        return prior.numpy(), likelihood.numpy()
+            if shapes not in self.broadcasts:
+                self.broadcasts[shapes] = broadcasts(self.model, data)
+            if self.broadcasts[shapes]:
+                found = plated(self.model, latents, data)
+            else:
+                one = partial(terms, self.model, data=data)
+                found = torch.func.vmap(one, chunk_size=CHUNK)(latents)
+        return tuple(part.numpy() for part in found)
 
 
 class ParticleELBO(Trace_ELBO):
@@ -98,7 +155,9 @@ class ParticleELBO(Trace_ELBO):
             for trace, sign in ((model_trace, 1), (guide_trace, -1)):
                 for site in trace.nodes.values():
                     if site["type"] == "sample" and "log_prob" in site:
-                        total = total + sign * per_particle(site["log_prob"], self.num_particles)
+                        log_prob = site["log_prob"]
+                        one = per_particle(log_prob, self.num_particles) if self.vectorize_particles else log_prob.sum()
+                        total = total + sign * one
         return total
 
 
@@ -117,6 +176,7 @@ class Objective:
         with pyro.validation_enabled(False):
             trace = poutine.trace(self.guide).get_trace(**data)
             self.nesting = nesting(trace, poutine.trace(self.model).get_trace(**data))
+            self.broadcasts = broadcasts(self.model, data)
         self.svi = SVI(self.model, self.guide, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO())
         self.names = {name.rpartition(".")[2]: name for name in trace.param_nodes}
         params = {short: trace.nodes[name]["value"].detach() for short, name in self.names.items()}
@@ -171,20 +231,32 @@ class Objective:
         with pyro.validation_enabled(False):
             trace = poutine.trace(self.guide).get_trace(**data)
         return sum(
-            columns(site["fn"], self.nesting)
+            columns(site["fn"])
             for site in trace.nodes.values()
             if site["type"] == "sample" and not isinstance(site["fn"], Delta)
         )
 
+    def _log_ratio(self, path, density, eps, data):
+        """log p(x, z) - log q(z), z made of one draw along ``path``, q with parameters ``density``; and z."""
+        fed = BaseDraws(eps)
+        with fed:
+            self._guide_at(path)(**data)
+        elbo = ParticleELBO(max_plate_nesting=self.nesting)
+        return elbo.log_ratios(self.model, Held(fed.values)(self._guide_at(density)), data), fed.latents
+
     def _log_ratios(self, path, density, draws, data):
-        """log p(x, z) - log q(z), z made of the draws along ``path``, q with parameters ``density``; and z."""
+        """The same for rows of draws: log ratios of shape (rows,), latents of shapes (rows, *site)."""
+        if not self.broadcasts:
+            each = partial(self._log_ratio, path, density, data=data)
+            return torch.func.vmap(each, chunk_size=CHUNK)(draws)
         count = len(draws)
         fed = BaseDraws(draws, self.nesting)
         with pyro.plate("num_particles_vectorized", count, dim=-1 - self.nesting):
             with fed:
                 self._guide_at(path)(**data)
         elbo = ParticleELBO(num_particles=count, vectorize_particles=True, max_plate_nesting=self.nesting)
-        return elbo.log_ratios(self.model, Held(fed.values)(self._guide_at(density)), data), fed.latents
+        latents = {name: value.reshape(count, *value.shape[1 + self.nesting :]) for name, value in fed.latents.items()}
+        return elbo.log_ratios(self.model, Held(fed.values)(self._guide_at(density)), data), latents
 
     def evaluate(self, parameters, draws, data):
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
@@ -203,7 +275,7 @@ class Objective:
         return self._evaluate(parameters, draws, lambda *parts: torch.func.vmap(self._log_ratios)(*parts, data))
 
     def _evaluate(self, parameters, draws, log_ratios):
-        fits, rows = draws.shape[:2]
+        rows = draws.shape[1]
         with pyro.validation_enabled(False):
             path, density = (
                 {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()} for _ in range(2)
@@ -217,10 +289,7 @@ class Objective:
         along = dict(zip(path, gradients, strict=False))
         return Evaluation(
             log_ratio=log_ratio.detach().numpy(),
-            latents={
-                name: value.detach().numpy().reshape(fits, rows, *value.shape[2 + self.nesting :])
-                for name, value in latents.items()
-            },
+            latents={name: value.detach().numpy() for name, value in latents.items()},
             path=along,
             total={name: along[name] + part for name, part in zip(density, gradients[len(path) :], strict=True)},
         )
@@ -228,8 +297,15 @@ class Objective:
     def _joint(self, rows, data):
         """log p(x, z), up to a constant, at each row of unconstrained z, shape (rows, d)."""
         count, size = rows.shape
+        if not self.broadcasts:
+            return torch.func.vmap(partial(self._joint_at, data=data), chunk_size=CHUNK)(rows)
         point = {"location": rows.reshape(count, *(1,) * self.nesting, size)} | self.rest
         return self._log_ratios(point, point, torch.zeros(count, size), data)[0]
+
+    def _joint_at(self, location, data):
+        """The same at one point, shape (d,)."""
+        point = {"location": location} | self.rest
+        return self._log_ratio(point, point, torch.zeros_like(location), data)[0]
 
     def _gradients(self, locations, joint):
         """The log joint and its gradient, shapes (fits, rows) and (fits, rows, d); ``joint`` takes the locations."""
