@@ -8,13 +8,15 @@ Each reaches the optimum, stops by itself, and says how far from it.
    Ingram & Broderick 2024), tilted so that its minimum is where the path gradient vanishes (Roeder, Wu & Duvenaud
    2017), and L-BFGS in whitened coordinates finds it in a few steps. All fits descend together, on the sum of theirs.
    Close to it: one Newton step along the mean of the gradients that the gap was measured with. Then back to 2.
+
+Where the first descent ends in coordinates that are not white, they are whitened anew around the guide itself.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -25,21 +27,30 @@ from compare.fits.batch import Batch
 from compare.fits.draws import fresh, matched
 from compare.fits.free import LARGEST, FreeCoordinates
 from compare.fits.gap import LEAST, Gap, Metric, estimate, lanczos, raw
-from compare.fits.laplace import laplace
+from compare.fits.laplace import laplace, positive_factor
 from compare.fits.options import Options
 from compare.fits.protocol import Objective
 from guides.contract import Coordinates, Curvature, Parameters
 
 __all__ = ["Fitter", "Outcome", "rows", "short"]
 
-ROUNDS = 8
+ROUNDS = 12
 """How often a fit may move before it is given up."""
 
-FEW, MANY = 8, 1024
+FEW, MANY = 8, 4096
 """Batches of draws that a gap is measured with, at first and at most."""
 
 NUMBERS = 20_000_000
 """Numbers that the gradients of these batches may hold."""
+
+RECENTRED = (1, 2)
+"""Moves before which the coordinates are whitened anew where -ELBO turns out to bend very differently in them."""
+
+MORE = 16
+"""Batches that the curvature is then measured with: it is noisy where the posterior is far from Gaussian."""
+
+AFFORDABLE = 200_000
+"""Gradients that this may take."""
 
 CLOSE = 0.5
 """Nats within which the ELBO is taken to be a quadratic, where one Newton step is enough."""
@@ -77,6 +88,7 @@ class State:
     gradients: list[np.ndarray] = field(default_factory=list)
     metric: Metric | None = None
     gap: Gap = UNKNOWN
+    batches: int = 1
 
     def move(self, x: np.ndarray, coordinates: Coordinates | None = None) -> None:
         """Go there, and forget what was measured here."""
@@ -91,6 +103,11 @@ class State:
     @property
     def finite(self) -> bool:
         return all(np.isfinite(one).all() for one in self.gradients)
+
+    @property
+    def rounded(self) -> bool:
+        """Whether -ELBO is known to bend about the same in every direction."""
+        return self.metric is not None and self.metric.near_optimum() and self.metric.spread() < 0.5
 
     @property
     def may_look(self) -> bool:
@@ -155,10 +172,12 @@ class Fitter:
 
     def begin(self) -> list[State]:
         """Every fit at its start: whitened coordinates around the Laplace approximation, or where the guide starts."""
-        if not hasattr(self.family, "Coordinates"):
-            made = [FreeCoordinates(start["flat"]) for start in self.starts]
-        else:
+        if hasattr(self.family, "Coordinates"):
             made = self.around_modes()
+        elif hasattr(self.family, "Chart"):
+            made = [self.family.Chart(start) for start in self.starts]
+        else:
+            made = [FreeCoordinates(start["flat"]) for start in self.starts]
         return [
             State(number, self.seeds[number], coordinates, np.zeros(coordinates.size), int(spent), [(0, start)])
             for number, (coordinates, start, spent) in enumerate(zip(made, self.starts, self.spent, strict=True))
@@ -185,7 +204,8 @@ class Fitter:
             if not isinstance(mode, Curvature):  # no mode: the guide's own start, and no idea of the curvature
                 location = self.starts[number]["location"]
                 mode = Curvature(location, np.eye(location.size), np.ones(location.size))
-            made.append(self.family.Coordinates(mode))
+            shapes = {name: value.shape for name, value in self.starts[number].items()}
+            made.append(self.family.Coordinates(replace(mode, shapes=shapes)))
         return made
 
     def descend(self, states: Sequence[State], count: int) -> None:
@@ -222,7 +242,9 @@ class Fitter:
             state.move(x)
 
     def whiten(self, states: Sequence[State], step: float = 1e-4) -> None:
-        """Coordinates around where the fits are, for families that come with none."""
+        """Coordinates around where the fits are, for families that start where their guides do."""
+        if not states:
+            return
         draws, x = self.draw(matched, states), np.stack([state.x for state in states])
         hessians: Sequence[np.ndarray | None] = [None] * len(states)
         if x.shape[1] <= LARGEST:
@@ -234,6 +256,28 @@ class Fitter:
         for state, hessian in zip(states, hessians, strict=True):
             if hessian is None or np.isfinite(hessian).all():
                 state.move(np.zeros_like(state.x), state.coordinates.whitened(state.x, hessian))
+
+    def recentre(self, states: Sequence[State], step: float = 1e-3) -> None:
+        """Coordinates whitened by the curvature that the guide itself sees, E_q[-Hessian of the log joint].
+
+        Where the posterior is far from Gaussian its mode's curvature says little of it. By central differences of the
+        ELBO's gradient in the location, at fixed draws.
+        """
+        for state in states:
+            curvature, here, draws = state.coordinates.curvature, state.parameters, self.draw(matched, [state])
+
+            def slope(shift: np.ndarray, state: State = state, here: Parameters = here, draws: list = draws):
+                state.spent += self.rows
+                moved = here | {"location": here["location"] + shift}
+                return self.batch.evaluate(np.array([state.number]), [moved], draws)[0].path["location"]
+
+            steps = step / np.sqrt(curvature.diagonal)
+            rows = [(slope(axis) - slope(-axis)) / (2 * axis.max()) for axis in np.diag(steps)]
+            bend = np.stack(rows)
+            if np.isfinite(bend).all():
+                found = Curvature(here["location"].copy(), *positive_factor((bend + bend.T) / 2), curvature.shapes)
+                coordinates = self.family.Coordinates(found)
+                state.move(coordinates.locate(here), coordinates)
 
     def look(self, states: Sequence[State], batches: int) -> None:
         """Path gradients of so many more fresh batches."""
@@ -250,13 +294,16 @@ class Fitter:
         states = [state for state in states if state.metric is None and state.finite]
         if not states:
             return
-        draws = self.draw(matched, states)
+        batches = [self.draw(matched, states) for _ in range(max(state.batches for state in states))]
         x = np.stack([state.x for state in states])
 
-        here = self.slopes(states, x, draws)[1]
+        def slope(x: np.ndarray) -> np.ndarray:
+            return np.mean([self.slopes(states, x, draws)[1] for draws in batches], axis=0)
+
+        here = slope(x)
 
         def product(directions: np.ndarray) -> np.ndarray:
-            return (self.slopes(states, x + step * directions, draws)[1] - here) / step
+            return (slope(x + step * directions) - here) / step
 
         mean = np.stack([np.mean(state.gradients, axis=0) for state in states])
         mean[0.5 * np.sum(mean**2, axis=1) <= [floor(state) for state in states]] = 0.0  # there is nothing to correct
@@ -293,18 +340,32 @@ class Fitter:
         def enough(state: State) -> bool:
             return state.after <= max(self.options.tolerance, state.gap.value / 10) / 4
 
+        sharper = states = [state for state in states if not enough(state)]
         while states := [state for state in states if not enough(state) and state.may_look and not self.late()]:
             self.double(states)
+        for state in sharper:  # the step is as good as the metric around this mean, not around the one before
+            state.metric = None
+        self.bend(sharper)
 
     def move(self, states: Sequence[State], attempt: int) -> None:
         """One Newton step where the optimum is close; a descent where it is not."""
         close = []
+        if attempt in RECENTRED and 2 * self.dimension * self.rows <= AFFORDABLE:
+            bent = [state for state in states if not state.rounded]
+            if hasattr(self.family, "Coordinates"):
+                self.recentre(bent)
+            else:
+                self.whiten(bent)
+            for state in bent:
+                state.batches = MORE
         if attempt:
-            near = [state for state in states if state.finite and raw(np.stack(state.gradients)).value < CLOSE]
+            measured = [state for state in states if state.gradients and state.finite]
+            near = [state for state in measured if raw(np.stack(state.gradients)).value < CLOSE]
             self.look([state for state in near if len(state.gradients) < FEW], FEW // 2)
             self.bend(near)
             close = [state for state in near if state.finite and state.metric.near_optimum()]
             self.sharpen(close)
+            close = [state for state in close if state.finite and state.metric.near_optimum()]
         for state in close:
             state.move(state.x - state.metric.power(np.mean(state.gradients, axis=0), -1.0))
         self.descend([state for state in states if state not in close], 4 ** min(attempt, 3))

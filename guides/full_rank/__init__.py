@@ -29,7 +29,7 @@ class Coordinates:
     def __init__(self, curvature: Curvature) -> None:
         dimension = curvature.location.size
         self.dimension, self.size = dimension, dimension + dimension * (dimension + 1) // 2
-        self.location = curvature.location
+        self.curvature, self.location = curvature, curvature.location
         precision_factor = curvature.colour(np.eye(dimension))
         self.factor = np.linalg.cholesky(precision_factor @ precision_factor.T)
         self.rows, self.columns = np.tril_indices(dimension)
