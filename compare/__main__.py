@@ -93,7 +93,7 @@ def parser(name: str) -> Parser:
     which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(model.guides)})")
     which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
     which.add_argument("--seed", type=whole, default=0, help="everything random follows from it (default 0)")
-    default = Options()
+    default = Options(**model.defaults)
     which.add_argument("--optimiser", choices=("zoo", "adam"), default="zoo", help="adam: the libraries' usual way")
     for option, kind, meaning in (
         ("tolerance", positive, "nats of optimisation gap within which a guide counts as converged"),
@@ -101,6 +101,8 @@ def parser(name: str) -> Parser:
         ("steps", counted, "steps of --optimiser adam"),
         ("learning_rate", positive, "learning rate of --optimiser adam"),
         ("ess", positive, "effective sample size that NUTS goes on for, bulk and tail"),
+        ("reference_ess", positive, "the same for the reference, where no exact posterior is known"),
+        ("reference_budget", positive, "seconds the reference may take"),
         ("cavi_tolerance", positive, "largest change at which coordinate ascent stops"),
         ("sweeps", whole, "most sweeps of coordinate ascent"),
     ):
@@ -200,13 +202,14 @@ def compare_model(arguments: Sequence[str]) -> int:
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
     libraries = split(given.libraries, "--libraries")
     families = split(given.guides, "--guides") if given.guides is not None else None
-    plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
+    jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
+    needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
     folder = Path(given.out or Path("out") / model.name)
     writable(folder)
     from compare import progress, report, run
     from compare.workers import workers
 
-    with progress.show() as tell, workers(libraries, given.cluster) as helpers:
+    with progress.show() as tell, workers(needed, given.cluster) as helpers:
         comparison = run.compare(
             model, data, libraries, families, not given.no_nuts, options, given.seed, helpers, tell
         )

@@ -10,8 +10,11 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
+import models
 from compare.fits import Fit
-from models.contract import Best, Exact, element
+from compare.predictions import score
+from compare.truth import Truth
+from models.contract import Best, element
 
 __all__ = ["blank", "measure"]
 
@@ -26,7 +29,22 @@ LEDGER = (
     "amortisation_gap",
     "optimisation_gap",
 )
-VARIABLE = ("mean", "sd", "q2.5", "median", "q97.5", "mcse_mean", "mcse_sd", "mean_error", "sd_ratio")
+VARIABLE = (
+    "mean",
+    "sd",
+    "q2.5",
+    "median",
+    "q97.5",
+    "mcse_mean",
+    "mcse_sd",
+    "mean_error",
+    "sd_ratio",
+    "mcse_mean_error",
+    "mcse_sd_ratio",
+)
+CHAINS = ("nuts", "reference")
+"""The methods whose draws are those of Markov chains."""
+
 DIAGNOSTICS = ("r_hat", "ess_bulk", "ess_tail", "divergences", "e_bfmi", "khat")
 
 
@@ -46,22 +64,27 @@ def blank(fit: Fit) -> dict[str, Any]:
         "diagnostics": dict.fromkeys(DIAGNOSTICS),
         "optimisation": None,
         "ledger": dict.fromkeys(LEDGER),
+        "predictions": None,
         "verdict": None,
     }
 
 
-def measure(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Any]:
-    """The summary of one fit, but for its verdict."""
+def measure(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Any]:
+    """The summary of one fit, but for its verdict; ``exact`` is what it is held against."""
     summary = blank(fit)
     if fit.tree is None:
         return summary
-    truth = {"mean": exact.mean(), "sd": exact.sd()}
+    truth = {"mean": exact.mean(), "sd": exact.sd()} if exact else None
     reported = fit.job.data.reported()
-    independent = fit.job.method != "nuts"
-    summary["variables"] = {
-        element(site, index): variable(values(fit.tree, site, index), truth, site, index, independent)
-        for site, index in reported
-    }
+    independent = fit.job.method not in CHAINS
+    for site, index in reported:
+        draws = values(fit.tree, site, index)
+        itself = fit.job.method == "reference"
+        errors = exact.errors(site, index) if hasattr(exact, "errors") and not itself else (0.0, 0.0)
+        entry = variable(draws, truth, site, index, independent, errors)
+        if itself:  # against itself a reference has no error
+            entry |= {"mean_error": 0.0, "sd_ratio": 1.0, "mcse_mean_error": 0.0, "mcse_sd_ratio": 0.0}
+        summary["variables"][element(site, index)] = entry
     if fit.job.method == "exact":
         for site, index in reported:
             summary["variables"][element(site, index)] |= {
@@ -74,12 +97,23 @@ def measure(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Any]:
                 "mcse_sd": 0.0,
                 "mean_error": 0.0,
                 "sd_ratio": 1.0,
+                "mcse_mean_error": 0.0,
+                "mcse_sd_ratio": 0.0,
             }
     summary["correlations"] = correlations(fit, exact, independent)
     summary["diagnostics"] = diagnostics(fit, reported)
     summary["optimisation"] = optimisation(fit)
     summary["ledger"] = ledger(fit, exact, best)
+    summary["predictions"] = predictions(fit)
     return summary
+
+
+def predictions(fit: Fit) -> dict[str, Any] | None:
+    """The scores of a fit's draws on what the data hold out; None where they hold out nothing."""
+    posterior = fit.tree["posterior"].dataset
+    latents = {str(site): posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in posterior}
+    found = models.load(fit.job.model).predict(fit.job.data, latents)
+    return None if found is None else score(found)
 
 
 def digits(value: float, count: int) -> float:
@@ -102,32 +136,58 @@ def standard_error(draws: np.ndarray, independent: bool) -> float:
 
 
 def variable(
-    draws: np.ndarray, truth: dict[str, Any], site: str, index: tuple[int, ...], independent: bool
-) -> dict[str, float]:
-    """Moments and quantiles of one element, and their distance to the truth."""
-    true_mean, true_sd = float(truth["mean"][site][index]), float(truth["sd"][site][index])
+    draws: np.ndarray,
+    truth: dict[str, Any] | None,
+    site: str,
+    index: tuple[int, ...],
+    independent: bool,
+    errors: tuple[float, float] = (0.0, 0.0),
+) -> dict[str, float | None]:
+    """Moments and quantiles of one element, and their distance to the truth, whose own errors are ``errors``."""
     mean, sd = digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)
     lower, median, upper = (digits(value, 12) for value in np.quantile(draws, [0.025, 0.5, 0.975]))
     # The delta method: sd is a smooth function of the mean of squared deviations.
     spread = standard_error((draws - mean) ** 2, independent) / (2 * sd) if sd > 0 else 0.0
+    error = standard_error(draws, independent)
     return {
         "mean": mean,
         "sd": sd,
         "q2.5": lower,
         "median": median,
         "q97.5": upper,
-        "mcse_mean": digits(standard_error(draws, independent), 6),
+        "mcse_mean": digits(error, 6),
         "mcse_sd": digits(spread, 6),
-        "mean_error": (mean - true_mean) / true_sd,
-        "sd_ratio": sd / true_sd,
+        **distance(mean, sd, (error, spread), truth, site, index, errors),
     }
 
 
-def correlations(fit: Fit, exact: Exact, independent: bool) -> dict[str, dict[str, float]]:
+def distance(
+    mean: float,
+    sd: float,
+    own: tuple[float, float],
+    truth: dict[str, Any] | None,
+    site: str,
+    index: tuple[int, ...],
+    errors: tuple[float, float],
+) -> dict[str, float | None]:
+    """How far a mean and an sd with errors ``own`` are from the truth's, with errors ``errors``, in its sds."""
+    if truth is None:
+        return dict.fromkeys(("mean_error", "sd_ratio", "mcse_mean_error", "mcse_sd_ratio"))
+    true_mean, true_sd = float(truth["mean"][site][index]), float(truth["sd"][site][index])
+    ratio = sd / true_sd
+    return {
+        "mean_error": (mean - true_mean) / true_sd,
+        "sd_ratio": ratio,
+        "mcse_mean_error": digits(np.hypot(own[0], errors[0]) / true_sd, 6),
+        "mcse_sd_ratio": digits(np.hypot(own[1], ratio * errors[1]) / true_sd, 6),
+    }
+
+
+def correlations(fit: Fit, exact: Truth | None, independent: bool) -> dict[str, dict[str, float]]:
     """The correlations that the truth names, each with its error and the truth."""
     names = {element(site, index): (site, index) for site, index in fit.job.data.reported()}
     found = {}
-    for pair, truth in exact.correlations().items():
+    for pair, truth in exact.correlations().items() if exact else ():
         first, second = split_pair(pair, names)
         if fit.job.method == "exact":
             found[pair] = {"value": truth, "mcse": 0.0, "truth": truth}
@@ -153,7 +213,7 @@ def diagnostics(fit: Fit, reported: list[tuple[str, tuple[int, ...]]]) -> dict[s
     """Worst R-hat and ESS, divergences and E-BFMI of a Markov chain; Pareto k-hat of a guide; null elsewhere."""
     found: dict[str, float | int | None] = dict.fromkeys(DIAGNOSTICS)
     stats = fit.tree["sample_stats"]
-    if fit.job.method == "nuts":
+    if fit.job.method in CHAINS:
         draws = [values(fit.tree, site, index) for site, index in reported]
         axes = {"chain_axis": 0, "draw_axis": 1}
         found["r_hat"] = digits(max(float(arviz_stats.rhat(one, **axes)) for one in draws), 8)
@@ -188,10 +248,10 @@ def optimisation(fit: Fit) -> dict[str, Any] | None:
     }
 
 
-def ledger(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Number | None]:
+def ledger(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Number | None]:
     """The ledger in nats. Both its equations hold to rounding: complexity and optimisation gap close them."""
     entries: dict[str, Number | None] = dict.fromkeys(LEDGER)
-    if fit.job.method == "nuts":
+    if fit.job.method in CHAINS:
         return entries
     stats = fit.tree["sample_stats"]
     log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
@@ -208,8 +268,10 @@ def ledger(fit: Fit, exact: Exact, best: Best | None) -> dict[str, Number | None
         elbo = number(digits(said["elbo"], 12) if said["elbo_mcse"] else said["elbo"], said["elbo_mcse"])
     # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
     complexity = number(data_fit["value"] - elbo["value"], np.hypot(data_fit["mcse"], elbo["mcse"]))
-    evidence_gap = number(exact.log_evidence - elbo["value"], elbo["mcse"])
-    entries |= {"elbo": elbo, "data_fit": data_fit, "complexity": complexity, "evidence_gap": evidence_gap}
+    entries |= {"elbo": elbo, "data_fit": data_fit, "complexity": complexity}
+    if exact is None or exact.log_evidence is None:
+        return entries
+    entries["evidence_gap"] = number(exact.log_evidence - elbo["value"], elbo["mcse"])
     if fit.job.method == "exact":
         return entries | {"family_gap": number(0), "optimisation_gap": number(0)}
     if best is not None:

@@ -29,7 +29,7 @@ def plan(
     options: Options | None = None,
     seed: int = 0,
 ) -> list[Job]:
-    """The jobs of a comparison, the exact posterior first.
+    """The jobs of a comparison, the exact posterior (or the reference in its place) first.
 
     Raises:
         UnknownName: a library or family that does not exist, or a family that this model has none of.
@@ -50,7 +50,8 @@ def plan(
             reason = f"{library} is not installed"
         return Job(name, model.name, data, method, library, family, seed, options, reason)
 
-    jobs = [job("exact", "exact")]
+    reference = None if model.exact(data) else model.reference(data)
+    jobs = [job("reference", "reference", reference.library) if reference else job("exact", "exact")]
     jobs += [job(name, "coordinate_ascent") for name in model.coordinate_ascent(data)]
     for library in dict.fromkeys(libraries):
         jobs += [

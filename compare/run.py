@@ -15,9 +15,11 @@ from compare.fits import Fit, Job, run
 from compare.fits.options import Options
 from compare.measures import measure
 from compare.plan import plan
+from compare.predictions import score
+from compare.truth import Truth, truth
 from compare.verdict import judge
 from compare.workers import Workers
-from models.contract import Best, Exact, Model
+from models.contract import Best, Model
 
 __all__ = ["Comparison", "compare"]
 
@@ -26,16 +28,24 @@ PACKAGES = ("numpyro", "jax", "pyro-ppl", "torch", "arviz_stats", "arviz_plots",
 
 @dataclass
 class Comparison:
-    """A model, its data, the truth, and every fit measured against it."""
+    """A model, its data, the truth, and every fit measured against it.
+
+    ``truth`` is the exact posterior, or the reference where none is known; None where that could not be made.
+    """
 
     model: Model
     data: Any
     seed: int
-    exact: Exact
+    truth: Truth | None
     best: dict[str, Best | None]
     fits: dict[str, Fit]
     options: Options
     summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def held_against(self) -> str:
+        """The name of the fit that the others are held against."""
+        return next((name for name in ("exact", "reference") if name in self.fits), "exact")
 
 
 def compare(
@@ -53,37 +63,45 @@ def compare(
 
     ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process.
     """
-    options = options or Options()
+    options = options or Options(**model.defaults)
     start = time.perf_counter()
     jobs = plan(model, data, libraries, families, nuts, options, seed)
     fits = make(jobs, helpers or Workers(), progress)
-    exact = model.exact(data)
+    known = truth(model, data, fits)
     updates = model.coordinate_ascent(data)
     family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
     best = {family: model.best(data, family) for family in sorted({name for name in family_of.values() if name})}
-    comparison = Comparison(model, data, seed, exact, best, fits, options)
-    family_gaps = {name: exact.log_evidence - one.elbo for name, one in best.items() if one is not None}
-    summaries = {}
-    for name in fits:
-        measured = measured_or_failed(fits, name, exact, best.get(family_of[name]))
-        measured["verdict"] = judge(measured, options, family_gaps)
-        summaries[name] = measured
+    comparison = Comparison(model, data, seed, known, best, fits, options)
+    family_gaps = {name: known.log_evidence - one.elbo for name, one in best.items() if one is not None}
+    summaries = {name: measured_or_failed(fits, name, known, best.get(family_of[name])) for name in fits}
+    for measured in summaries.values():
+        measured["verdict"] = judge(measured, options, family_gaps, summaries.get("reference"))
     comparison.summary = {
         "schema": 1,
         "model": model.name,
         "seed": seed,
         "data": data.describe(),
         "versions": versions(),
-        "log_evidence": {"value": exact.log_evidence, "mcse": 0.0, "method": exact.method},
+        "log_evidence": evidence(known),
         "fits": summaries,
         "text": [
             {"claim": claim.claim, "truth": claim.truth, "agrees": bool(claim.agrees)} for claim in model.claims(data)
         ],
-        "facts": exact.facts(),
+        "baselines": {name: score(one) for name, one in model.baselines(data).items()},
+        "facts": known.facts() if known else {},
         "notes": notes(data, jobs),
         "seconds": time.perf_counter() - start,
     }
     return comparison
+
+
+def evidence(known: Truth | None) -> dict[str, Any]:
+    """The log evidence in the summary; null where it is not known."""
+    if known is None:
+        return {"value": None, "mcse": None, "method": "not known, and the reference was not made"}
+    if known.log_evidence is None:
+        return {"value": None, "mcse": None, "method": f"not known; the posterior is, by a reference: {known.method}"}
+    return {"value": known.log_evidence, "mcse": 0.0, "method": known.method}
 
 
 def make(jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None]) -> dict[str, Fit]:
@@ -109,13 +127,13 @@ def make(jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None])
     return {job.name: fits[job.name] for job in jobs}
 
 
-def measured_or_failed(fits: dict[str, Fit], name: str, exact: Exact, best: Best | None) -> dict[str, Any]:
+def measured_or_failed(fits: dict[str, Fit], name: str, known: Truth | None, best: Best | None) -> dict[str, Any]:
     """The fit's measures. Numbers that cannot be measured make it a failed fit, and cost no other fit theirs."""
     try:
-        return measure(fits[name], exact, best)
+        return measure(fits[name], known, best)
     except Exception as error:
         fits[name] = replace(fits[name], status="failed", reason=f"it could not be measured: {error}", tree=None)
-        return measure(fits[name], exact, None)
+        return measure(fits[name], known, None)
 
 
 def notes(data: Any, jobs: Sequence[Job]) -> list[str]:

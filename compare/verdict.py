@@ -11,17 +11,22 @@ __all__ = ["RULES", "judge"]
 MEAN = 0.1
 SPREAD = 0.1
 ERRORS = 4
+REFERENCE_ESS = 1000
 E_BFMI = 0.3
 KHAT = 0.7
 
 RULES: tuple[tuple[str, str], ...] = (
-    ("exact", "the posterior itself, by the method and to the tolerance stated"),
+    (
+        "exact",
+        "the posterior itself, by the method and to the tolerance stated (a long NUTS run that stands in its place is "
+        "called the reference, never exact)",
+    ),
     ("skipped", "not attempted, for the reason given"),
     ("failed", "attempted and ended in an error, which is given"),
     (
         "unreliable",
-        f"NUTS missed a target: R-hat (below 1.01), bulk and tail ESS (at least 400), divergences (none), "
-        f"E-BFMI (at least {E_BFMI})",
+        f"NUTS missed a target: R-hat (below 1.01), bulk and tail ESS (at least 400; a reference {REFERENCE_ESS:,}), "
+        f"divergences (none), E-BFMI (at least {E_BFMI}); or the reference it is held against did, or is missing",
     ),
     (
         "not converged",
@@ -44,10 +49,16 @@ RULES: tuple[tuple[str, str], ...] = (
 """Words and rules, in the order in which they are tried."""
 
 
-def judge(summary: dict[str, Any], options: Options, family_gaps: dict[str, float] | None = None) -> dict[str, str]:
+def judge(
+    summary: dict[str, Any],
+    options: Options,
+    family_gaps: dict[str, float] | None = None,
+    reference: dict[str, Any] | None = None,
+) -> dict[str, str]:
     """The verdict on one fit's summary.
 
-    ``family_gaps`` maps the families whose best member is known to log p(x) - ELBO(q*), in nats.
+    ``family_gaps`` maps the families whose best member is known to log p(x) - ELBO(q*), in nats; ``reference`` is the
+    summary of the reference, if the fits are held against one.
     """
     method = summary["method"]
     if summary["status"] != "done":
@@ -55,6 +66,14 @@ def judge(summary: dict[str, Any], options: Options, family_gaps: dict[str, floa
         return said(summary["status"], f"{began}: {summary['reason']}.")
     if method == "exact":
         return said("exact", "The posterior itself; every other fit is measured against it.")
+    if method == "reference":
+        return judge_reference(summary, options)
+    if reference is not None:
+        if reference["status"] != "done":
+            return said("unreliable", f"There is nothing to hold it against: the reference {reference['reason']}.")
+        missed = complaints(reference, options, REFERENCE_ESS)
+        if missed:
+            return said("unreliable", f"It is held against a reference that missed its targets: {'; '.join(missed)}.")
     if method == "nuts":
         return judge_chain(summary, options)
     return judge_guide(summary, options, family_gaps or {})
@@ -64,26 +83,49 @@ def said(word: str, sentence: str) -> dict[str, str]:
     return {"word": word, "sentence": sentence[:1].upper() + sentence[1:]}
 
 
-def judge_chain(summary: dict[str, Any], options: Options) -> dict[str, str]:
-    found, complaints = summary["diagnostics"], []
-    ess = min(found["ess_bulk"], found["ess_tail"])
+def complaints(summary: dict[str, Any], options: Options, least: float) -> list[str]:
+    """Which targets the chains missed; ``least`` is that of the effective sample size."""
+    found, missed = summary["diagnostics"], []
+    ess = effective(summary)
     if not found["r_hat"] < options.r_hat:
-        complaints.append(f"R-hat is {found['r_hat']:.3f} (target: below {options.r_hat:g})")
-    if not ess >= options.ess:
-        complaints.append(f"ESS is {ess:.0f} (target: at least {options.ess:g})")
+        missed.append(f"R-hat is {found['r_hat']:.3f} (target: below {options.r_hat:g})")
+    if not ess >= least:
+        missed.append(f"ESS is {ess:.0f} (target: at least {least:g})")
     if found["divergences"]:
-        complaints.append(f"{found['divergences']} transitions diverged")
+        missed.append(f"{found['divergences']} transitions diverged")
     if not found["e_bfmi"] >= E_BFMI:
-        complaints.append(f"E-BFMI is {found['e_bfmi']:.2f} (target: at least {E_BFMI})")
-    if complaints:
+        missed.append(f"E-BFMI is {found['e_bfmi']:.2f} (target: at least {E_BFMI})")
+    return missed
+
+
+def effective(summary: dict[str, Any]) -> float:
+    """The smaller of bulk and tail ESS."""
+    return min(summary["diagnostics"]["ess_bulk"], summary["diagnostics"]["ess_tail"])
+
+
+def judge_reference(summary: dict[str, Any], options: Options) -> dict[str, str]:
+    missed = complaints(summary, options, REFERENCE_ESS)
+    if missed:
+        return said("unreliable", f"{'; '.join(missed)}. Give it a larger --reference-budget.")
+    return said(
+        "agrees",
+        "the reference, not exact: a long NUTS run that meets posteriordb's rules (R-hat "
+        f"{summary['diagnostics']['r_hat']:.4f}, ESS {effective(summary):.0f}, no divergences); every other fit is "
+        "held against it within its error.",
+    )
+
+
+def judge_chain(summary: dict[str, Any], options: Options) -> dict[str, str]:
+    missed, ess = complaints(summary, options, options.ess), effective(summary)
+    if missed:
         late = f" Its budget was {options.budget:g} s." if not ess >= options.ess else ""
         return said(
             "unreliable",
-            f"{'; '.join(complaints)}.{late} Give it a larger --budget, or reparameterise the model before using it.",
+            f"{'; '.join(missed)}.{late} Give it a larger --budget, or reparameterise the model before using it.",
         )
-    trusted = f"R-hat {found['r_hat']:.3f}, ESS {ess:.0f}, no divergences"
-    mean, mean_at = worst(summary, lambda v, sd: abs(v["mean_error"]) * sd / v["mcse_mean"] if v["mcse_mean"] else 0)
-    spread, spread_at = worst(summary, lambda v, sd: abs(v["sd_ratio"] - 1) * sd / v["mcse_sd"] if v["mcse_sd"] else 0)
+    trusted = f"R-hat {summary['diagnostics']['r_hat']:.3f}, ESS {ess:.0f}, no divergences"
+    mean, mean_at = worst(summary, lambda v: ratio_of(abs(v["mean_error"]), v["mcse_mean_error"]))
+    spread, spread_at = worst(summary, lambda v: ratio_of(abs(v["sd_ratio"] - 1), v["mcse_sd_ratio"]))
     if mean > ERRORS:
         return said("off", f"{trusted}, yet the mean of {mean_at} is {mean:.1f} standard errors from the truth.")
     if spread > ERRORS:
@@ -101,9 +143,9 @@ def judge_chain(summary: dict[str, Any], options: Options) -> dict[str, str]:
 
 def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str, float]) -> dict[str, str]:
     variables, optimisation, ledger = summary["variables"], summary["optimisation"], summary["ledger"]
-    mean, mean_at = worst(summary, lambda v, sd: abs(v["mean_error"]))
+    mean, mean_at = worst(summary, lambda v: abs(v["mean_error"]))
     shift = variables[mean_at]
-    error = ERRORS * shift["mcse_mean"] / true_sd(shift)
+    error = ERRORS * shift["mcse_mean_error"]
     narrowest = min(variables, key=lambda name: variables[name]["sd_ratio"])
     widest = max(variables, key=lambda name: variables[name]["sd_ratio"])
     off = f"the mean of {mean_at} is off by {shift['mean_error']:+.2f} posterior sd" if mean > MEAN + error else None
@@ -122,7 +164,7 @@ def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str
         return said("off", f"{off}, though {arrival}: the family cannot hold this posterior ({rest}). {richer}")
     for word, name, sign in (("narrow", narrowest, -1), ("wide", widest, 1)):
         found = variables[name]
-        if sign * (found["sd_ratio"] - 1) > SPREAD + ERRORS * found["mcse_sd"] / true_sd(found):
+        if sign * (found["sd_ratio"] - 1) > SPREAD + ERRORS * found["mcse_sd_ratio"]:
             return said(
                 word,
                 f"the sd of {name} is {found['sd_ratio']:.3f} of the truth while the means are right (worst "
@@ -173,13 +215,13 @@ def advice(summary: dict[str, Any], family_gaps: dict[str, float]) -> str:
 
 def worst(summary: dict[str, Any], score: Any) -> tuple[float, str]:
     """The largest score of a reported element, and its name."""
-    scores = {name: float(score(entry, true_sd(entry))) for name, entry in summary["variables"].items()}
+    scores = {name: float(score(entry)) for name, entry in summary["variables"].items()}
     name = max(scores, key=scores.__getitem__)
     return scores[name], name
 
 
-def true_sd(entry: dict[str, float]) -> float:
-    return entry["sd"] / entry["sd_ratio"] if entry["sd_ratio"] else float("inf")
+def ratio_of(distance: float, error: float) -> float:
+    return distance / error if error else 0.0
 
 
 def tiny(number: dict[str, float] | None) -> bool:

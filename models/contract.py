@@ -20,6 +20,8 @@ __all__ = [
     "Latents",
     "Model",
     "Picture",
+    "Predictions",
+    "Reference",
     "UnknownName",
     "count",
     "element",
@@ -135,6 +137,39 @@ class Exact(Protocol):
         """What else is known and worth printing (mode, variance, intervals), in JSON's types."""
 
 
+def as_they_are(data: Any, latents: Latents, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Nothing was integrated out."""
+    return dict(latents)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How a posterior is known that has no closed form: a long NUTS run, held to posteriordb's rules.
+
+    ``program`` is the function of the twin that is sampled: ``model``, or one in which some latents are integrated
+    out. ``complete(data, latents, rng)`` then adds those, drawn from their exact conditional distribution.
+    """
+
+    method: str
+    program: str = "model"
+    complete: Callable[[Any, Latents, np.random.Generator], dict[str, np.ndarray]] = as_they_are
+    library: str = "numpyro"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What draws of the latents, shape (count, ...), say of observations that were held out, shape (points,).
+
+    ``log_density`` is log p(y | z) of each, shape (count, points), in nats; ``mean`` is E[y | z], of two classes the
+    probability of 1. ``below`` is P(y' <= y | z) for y' from the predictive distribution; None for classes.
+    """
+
+    observed: np.ndarray
+    log_density: np.ndarray
+    mean: np.ndarray
+    below: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class Best:
     """The best member q* of a family: its ELBO in nats, and how that is known."""
@@ -176,6 +211,16 @@ def always(data: Any) -> bool:
     return True
 
 
+def nothing(data: Any, *arguments: Any) -> Any:
+    """There is none."""
+    return None
+
+
+def nothing_more(data: Any, *arguments: Any) -> dict[str, Any]:
+    """None of them."""
+    return {}
+
+
 def no_updates(data: Any) -> dict[str, CoordinateAscent]:
     """No closed-form updates."""
     return {}
@@ -198,16 +243,30 @@ class Picture:
 class Model:
     """One model of the zoo.
 
-    ``cases`` are data sets that the tests try beside the defaults, the extreme ones above all.
+    ``exact(data)`` is the posterior where it is known, None where it is not; then ``reference(data)`` says how a long
+    run gets it. ``cases`` are data sets that the tests try beside the defaults, the extreme ones above all.
+
+    What a user wants to know may be a function of the latents: ``derive(data, latents)`` gives such quantities by
+    name, shape (count, *shape). They may be among the reported elements, and then the chains are judged by them.
+    ``pointwise(data, latents)`` gives log p(x_i | z) of each observed site, shape (count, observations);
+    ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
+    models, by name. ``defaults`` are those options of the fits in which this model differs from the others, such as
+    the tolerance within which a guide counts as converged; the user may say otherwise.
     """
 
     name: str
     title: str
     data: type
     guides: tuple[str, ...]
-    exact: Callable[[Any], Exact]
+    exact: Callable[[Any], Exact | None]
     best: Callable[[Any, str], Best | None]
     claims: Callable[[Any], list[Claim]]
+    reference: Callable[[Any], Reference | None] = nothing
+    derive: Callable[[Any, Latents], dict[str, np.ndarray]] = nothing_more
+    pointwise: Callable[[Any, Latents], dict[str, np.ndarray]] = nothing_more
+    predict: Callable[[Any, Latents], Predictions | None] = nothing
+    baselines: Callable[[Any], dict[str, Predictions]] = nothing_more
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
     pictures: tuple[Picture, ...] = ()
+    defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cases: tuple[Any, ...] = ()

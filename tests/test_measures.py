@@ -206,7 +206,7 @@ def a_fit(draws: np.ndarray, method: str = "nuts", log_ratio: np.ndarray | None 
     said = {"elbo": 0.0, "elbo_mcse": 0.0, "gap": 0.0, "gap_mcse": 0.0, "tolerance": 0.01, "converged": 1, "reason": ""}
     optimisation = {"elbo": np.zeros(2)} if method == "svi" else None
     tree = build({"z": draws}, stats, {"x": np.zeros(1)}, None, optimisation, said if optimisation else None)
-    return Fit(Job("a fit", "made up", Elements(draws.shape[2]), method), "done", tree=tree)
+    return Fit(Job("a fit", "coin", Elements(draws.shape[2]), method), "done", tree=tree)
 
 
 def a_truth(count: int, correlations: dict[str, float] | None = None) -> Any:
@@ -330,7 +330,7 @@ def test_chains_that_disagree_show_in_r_hat_and_ess():
 
 @pytest.mark.parametrize(("status", "reason"), [("failed", "NaN"), ("skipped", "too large")])
 def test_what_was_not_made_has_every_key_and_no_number(status, reason):
-    summary = measure(Fit(Job("a fit", "made up", Elements(2), "svi"), status, reason), a_truth(2), None)
+    summary = measure(Fit(Job("a fit", "coin", Elements(2), "svi"), status, reason), a_truth(2), None)
     assert (summary["status"], summary["reason"]) == (status, reason)
     assert all(set(one.values()) == {None} for one in summary["variables"].values())
     assert set(summary["ledger"].values()) == set(summary["diagnostics"].values()) == {None}

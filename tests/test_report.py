@@ -26,6 +26,8 @@ from compare.fits.tree import build, split
 from compare.measures import LEDGER
 from compare.report import files, ledger, numbers, rows, table
 from compare.report.page import page
+from compare.run import Comparison
+from compare.truth import Sampled
 from models.contract import Best, Picture
 
 TRUTH = scipy.stats.beta(8, 6)
@@ -87,6 +89,7 @@ def an_entry(job: Job, status: str, reason: str | None, draws: np.ndarray | None
                 "mean": draws.mean(), "sd": draws.std(), "q2.5": low, "median": middle, "q97.5": high,
                 "mcse_mean": draws.std() / math.sqrt(draws.size),
                 "mean_error": (draws.mean() - TRUTH.mean()) / TRUTH.std(), "sd_ratio": draws.std() / TRUTH.std(),
+                "mcse_mean_error": 1 / math.sqrt(draws.size), "mcse_sd_ratio": 1 / math.sqrt(2 * draws.size),
             }
         }  # fmt: skip
     return {
@@ -102,17 +105,18 @@ def an_entry(job: Job, status: str, reason: str | None, draws: np.ndarray | None
     }  # fmt: skip
 
 
-def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = ()) -> Any:
+def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), held_against: str | None = "exact") -> Any:
+    """Held against the exact posterior, a reference, or (None) a reference that could not be made."""
     rng = np.random.default_rng(0)
     fits, entries = {}, {}
     jobs = [
-        Job("exact", "coin", None, "exact"),
+        Job("exact", "coin", None, "exact") if held_against == "exact" else Job("reference", "coin", None, "reference"),
         Job("numpyro-mean_field", "coin", None, "svi", "numpyro", "mean_field"),
         Job("pyro-full_rank", "coin", None, "svi", "pyro", "full_rank"),
     ]
     jobs += [Job("numpyro-nuts", "coin", None, "nuts", "numpyro")] if nuts else []
     for job in jobs:
-        status = "failed" if job.library == "pyro" else "done"
+        status = "failed" if job.library == "pyro" or (job.method == "reference" and held_against is None) else "done"
         reason = "NaN [red]at\x1b[31m step 3" if status == "failed" else None
         tree = draws = None
         if status == "done":
@@ -123,7 +127,9 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = ()) -> Any:
                 {"log_joint": rng.normal(size=(4, 50)), "diverging": np.zeros((4, 50), bool)},
                 {"heads": np.asarray(6)},
                 optimisation=steps if job.guide else None,
-                attributes={"gap": 1e-4, "converged": True, "reason": None} if job.guide else None,
+                attributes={"elbo": LOG_EVIDENCE - 0.00431, "gap": 1e-4, "converged": True, "reason": None}
+                if job.guide
+                else None,
             )
         fits[job.name] = Fit(job, status, reason, 1.25, 40, tree)
         entries[job.name] = an_entry(job, status, reason, draws)
@@ -135,9 +141,16 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = ()) -> Any:
     }  # fmt: skip
     model = SimpleNamespace(name="coin", title="a coin & its <bias>", pictures=pictures)
     best = {"mean_field": Best(LOG_EVIDENCE - 0.0042, 1e-9, "quadrature", {}), "full_rank": None}
-    return SimpleNamespace(
-        model=model, data=Tosses(), seed=0, exact=Truth(), best=best, fits=fits, summary=summary, options=Options()
-    )  # fmt: skip
+    truth = Truth() if held_against == "exact" else Sampled(fits["reference"], "a long run") if held_against else None
+    if held_against != "exact":
+        summary["log_evidence"] = {"value": None, "mcse": None, "method": "not known"}
+        summary["baselines"] = {"a line": {"log_density": {"value": -1.25, "mcse": 0.0, "sampling": 0.125}}}
+        entries["numpyro-mean_field"]["predictions"] = {
+            "log_density": {"value": -1.05, "mcse": 0.01, "sampling": 0.1},
+            "calibration_error": {"value": 0.04, "mcse": 0.002, "sampling": None},
+        }
+        best = {}
+    return Comparison(model, Tosses(), 0, truth, best, fits, Options(), summary)
 
 
 def text_of(comparison: Any, width: int = 140) -> str:
@@ -212,7 +225,7 @@ def test_draws_reopen_with_equal_values(tmp_path: Path) -> None:
             for group in ("posterior", "sample_stats", "observed_data"):
                 xr.testing.assert_equal(found[name][group].to_dataset(), comparison.fits[name].tree[group].to_dataset())
         optimisation = found["numpyro-mean_field/optimisation"]
-        assert optimisation.attrs == {"gap": 1e-4, "converged": 1, "reason": ""}
+        assert optimisation.attrs == {"elbo": LOG_EVIDENCE - 0.00431, "gap": 1e-4, "converged": 1, "reason": ""}
 
 
 def test_the_summary_is_strict_json() -> None:
@@ -311,3 +324,30 @@ def test_the_page_loads_nothing_and_escapes_everything(tmp_path: Path) -> None:
 def test_the_worst_element_stands_for_the_fit() -> None:
     variables = {"z[0]": {"mean_error": 0.1}, "z[1]": {"mean_error": -0.5}, "z[2]": {"mean_error": None}}
     assert rows.worst(variables) == "z[1]"
+
+
+@pytest.mark.parametrize("held_against", ["reference", None])
+def test_a_reference_stands_where_the_exact_posterior_would(tmp_path: Path, held_against: str | None) -> None:
+    """Every picture, the table and the page, with the evidence unknown; and with nothing to hold the fits against."""
+    comparison = a_comparison(held_against=held_against)
+    paths = report.write(comparison, tmp_path)
+    names = {path.name for path in paths}
+    assert {"posterior.png", "elbo.png", "forest.png", "trace.png", "rank.png", "report.html"} <= names
+    assert not comparison.summary["notes"]
+    text = text_of(comparison)
+    assert "Every fit against the reference" in text and "log evidence: not known" in text
+    assert ("reference about theta" in text) == (held_against is not None)
+    assert "nats" not in text.split("log evidence: not known")[1].split("\n")[0]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "every posterior against the reference" in html
+
+
+def test_scores_on_held_out_data_have_both_errors() -> None:
+    """Fits and baselines in one table: the Monte Carlo error after ±, that of the held-out points in brackets."""
+    comparison = a_comparison(held_against="reference")
+    text = text_of(comparison)
+    part = text.split("Held-out predictions")[1]
+    row = next(line for line in part.splitlines() if "numpyro-mean_field" in line)
+    assert "-1.05±0.01 (0.1)" in row and "0.040±0.002" in row
+    assert any("a line (baseline)" in line and "-1.250 (0.12)" in line for line in part.splitlines())
+    assert "Held-out predictions" not in text_of(a_comparison())

@@ -27,6 +27,7 @@ def an_element(
     mean, sd = 1 + TRUE_SD * mean_error, TRUE_SD * sd_ratio
     found = {"mean": mean, "sd": sd, "q2.5": mean - 2 * sd, "median": mean, "q97.5": mean + 2 * sd}
     found |= {"mcse_mean": mcse_mean, "mcse_sd": mcse_sd, "mean_error": mean_error, "sd_ratio": sd_ratio}
+    found |= {"mcse_mean_error": mcse_mean / TRUE_SD, "mcse_sd_ratio": mcse_sd / TRUE_SD}
     assert set(found) == set(VARIABLE)
     return found
 
@@ -92,6 +93,45 @@ def verdict(summary: dict[str, Any], options: Options | None = None) -> tuple[st
     assert found["sentence"] and "\n" not in found["sentence"]
     assert found["sentence"][0] == found["sentence"][0].upper()
     return found["word"], found["sentence"]
+
+
+def a_reference(**found: float) -> dict[str, Any]:
+    good = {"r_hat": 1.001, "ess_bulk": 4200.0, "ess_tail": 3900.0, "divergences": 0, "e_bfmi": 0.8}
+    summary = a_summary("reference")
+    summary["diagnostics"] |= good | found
+    return summary
+
+
+def test_a_reference_is_never_called_exact():
+    found = judge(a_reference(), Options())
+    assert found["word"] == "agrees"
+    assert "not exact" in found["sentence"] and "3900" in found["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"ess_tail": 999.0}, "ESS is 999 (target: at least 1000)"),
+        ({"r_hat": 1.011}, "R-hat is 1.011"),
+        ({"divergences": 2}, "2 transitions diverged"),
+        ({"e_bfmi": 0.2}, "E-BFMI is 0.20"),
+    ],
+)
+def test_a_reference_that_misses_its_targets_convicts_nobody(wrong, words):
+    """It is unreliable, and so is whatever is held against it, however good."""
+    reference = a_reference(**wrong)
+    own = judge(reference, Options())
+    assert own["word"] == "unreliable" and words in own["sentence"]
+    for fit in (guide(theta=an_element()), chains(theta=an_element())):
+        assert judge(fit, Options(), {}, a_reference())["word"] == "agrees"
+        found = judge(fit, Options(), {}, reference)
+        assert found["word"] == "unreliable" and words in found["sentence"]
+
+
+def test_without_a_reference_nothing_is_said_of_the_others():
+    reference = a_reference() | {"status": "failed", "reason": "its budget ended"}
+    found = judge(guide(theta=an_element()), Options(), {}, reference)
+    assert found["word"] == "unreliable" and "its budget ended" in found["sentence"]
 
 
 def test_the_rules_cover_every_word_once():

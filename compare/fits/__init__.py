@@ -24,8 +24,8 @@ __all__ = ["Fit", "Job", "fit_seed", "run", "run_many"]
 class Job:
     """One fit to be made.
 
-    ``method`` is ``svi``, ``nuts``, ``exact`` or ``coordinate_ascent``; ``library`` and ``guide`` are None where the
-    method has none. ``reason`` says why the fit is skipped, None if it is not.
+    ``method`` is ``svi``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``; ``library`` and ``guide`` are
+    None where the method has none. ``reason`` says why the fit is skipped, None if it is not.
     """
 
     name: str

@@ -8,7 +8,7 @@ import xarray as xr
 import models
 from compare.fits import Job, fit_seed
 from compare.fits.options import Options
-from compare.fits.tree import build, how_many, keep, split
+from compare.fits.tree import build, how_many, keep, pointwise, split
 
 __all__ = ["fit"]
 
@@ -24,17 +24,15 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
         log_prior = exact.log_prior(latents)
-        kept, labels = keep(latents, job.data)
-        pieces.append(
-            {
-                **kept,
-                "log_prior": log_prior,
-                "log_joint": log_prior + exact.log_likelihood(latents),
-                "log_guide": exact.log_posterior(latents),
-            }
-        )
-    draws = split({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
-    sites = job.data.shapes()
-    posterior = {name: value for name, value in draws.items() if name in sites}
-    stats = {name: value for name, value in draws.items() if name not in sites}
-    return build(posterior, stats, job.data.observed(), labels), 0
+        kept, labels = keep(latents, job.model, job.data)
+        stats = {
+            "log_prior": log_prior,
+            "log_joint": log_prior + exact.log_likelihood(latents),
+            "log_guide": exact.log_posterior(latents),
+        }
+        pieces.append((kept, stats))
+    kept, stats = (
+        {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
+    )
+    likelihood = pointwise(kept, job.model, job.data)
+    return build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood), 0

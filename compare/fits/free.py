@@ -8,7 +8,7 @@ from guides.contract import Parameters
 
 __all__ = ["LARGEST", "FreeCoordinates"]
 
-LARGEST = 100
+LARGEST = 250
 """Parameters beyond which the Hessian is not formed, and the coordinates stay as they are."""
 
 

@@ -10,10 +10,12 @@ import arviz_stats
 import numpy as np
 import xarray as xr
 
+import models
 from compare.fits import Job
 from compare.fits.options import Options
 from compare.fits.protocol import Density
-from compare.fits.tree import CHAINS, build, keep
+from compare.fits.tree import CHAINS, build, keep, pointwise
+from models.contract import element
 
 __all__ = ["BLOCK", "out_of_budget", "run_until_enough", "statistics"]
 
@@ -47,17 +49,20 @@ def statistics(
 def run_until_enough(
     job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
 ) -> tuple[xr.DataTree, int]:
-    """Collect blocks of draws until ESS (bulk and tail) and R-hat of everything meet their targets, or the budget ends.
+    """Collect blocks of draws until ESS (bulk and tail) and R-hat of all latents meet their targets, or the budget
+    ends; of the reported elements where the model derives some of them from the latents.
 
     ``block()`` returns latents and statistics of shape (chain, draw, ...) in the constrained space; ``deadline`` is
     when the budget ends, on the performance counter.
     """
     options = job.options or Options()
     blocks: list[Block] = []
+    seen: list[Mapping[str, np.ndarray]] = []
     while True:
         blocks.append(block())
+        seen.append(watched(job, blocks[-1][0]))
         posterior = {site: np.concatenate([latents[site] for latents, _ in blocks], axis=1) for site in blocks[0][0]}
-        r_hat, ess = worst(posterior)
+        r_hat, ess = worst({name: np.concatenate([one[name] for one in seen], axis=1) for name in seen[0]})
         reached = r_hat < options.r_hat and ess >= options.ess
         if reached or time.perf_counter() > deadline:
             break
@@ -65,7 +70,7 @@ def run_until_enough(
     draws = next(iter(posterior.values())).shape[1]
     flat = {site: value.reshape(CHAINS * draws, *value.shape[2:]) for site, value in posterior.items()}
     log_prior, log_likelihood = density(flat, data)
-    kept, labels = keep(flat, job.data)
+    kept, labels = keep(flat, job.model, job.data)
     stats["log_prior"] = log_prior.reshape(CHAINS, draws)
     stats["log_joint"] = (log_prior + log_likelihood).reshape(CHAINS, draws)
     posterior = {site: value.reshape(CHAINS, draws, *value.shape[1:]) for site, value in kept.items()}
@@ -77,9 +82,24 @@ def run_until_enough(
             f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
         )
     )
-    tree = build(posterior, stats, job.data.observed(), labels)
+    likelihood = pointwise(kept, job.model, job.data)
+    tree = build(posterior, stats, job.data.observed(), labels, log_likelihood=likelihood)
     tree.attrs.update(targets_met=int(reached), reason=reason, warmup=options.warmup)
     return tree, int(stats["n_steps"].sum())
+
+
+def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """What the chains are judged by, each of shape (chain, draw, ...)."""
+    chains, draws = next(iter(latents.values())).shape[:2]
+    flat = {site: value.reshape(chains * draws, *value.shape[2:]) for site, value in latents.items()}
+    derived = models.load(job.model).derive(job.data, flat)
+    if not derived:
+        return latents
+    known = flat | derived
+    return {
+        element(site, index): known[site][(slice(None), *index)].reshape(chains, draws)
+        for site, index in job.data.reported()
+    }
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
@@ -87,14 +107,14 @@ def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
     r_hat, ess = 0.0, np.inf
     for value in posterior.values():
         flat = value.reshape(*value.shape[:2], -1)
-        for element in np.moveaxis(flat, -1, 0):
-            r_hat = max(r_hat, float(arviz_stats.rhat(element, chain_axis=0, draw_axis=1)))
+        for one in np.moveaxis(flat, -1, 0):
+            r_hat = max(r_hat, float(arviz_stats.rhat(one, chain_axis=0, draw_axis=1)))
             for kind in ("bulk", "tail"):
                 ess = min(
                     ess,
                     float(
                         arviz_stats.ess(
-                            element, method=kind, prob=TAIL if kind == "tail" else None, chain_axis=0, draw_axis=1
+                            one, method=kind, prob=TAIL if kind == "tail" else None, chain_axis=0, draw_axis=1
                         )
                     ),
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 
@@ -19,18 +20,20 @@ from compare.fits.objective_numpyro import ONCE, compiled, density, is_quick, sp
 from compare.fits.options import Options
 from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
+from models.contract import Latents
 
-__all__ = ["fit"]
+__all__ = ["fit", "sample"]
 
 STRIDE = 100
 """Transitions between two looks at the clock."""
 
 
 class Sampler:
-    """Compiled chains of one model; data sets of the same shape share them."""
+    """Compiled chains of one program of a model's twin; data sets of the same shape share them."""
 
-    def __init__(self, model: str, static: tuple) -> None:
-        self.kernel = NUTS(bind(import_module(f"models.{model}.in_numpyro"), dict(static)).model)
+    def __init__(self, model: str, program: str, acceptance: float, static: tuple) -> None:
+        twin = bind(import_module(f"models.{model}.in_numpyro"), dict(static))
+        self.kernel = NUTS(getattr(twin, program), target_accept_prob=acceptance)
         self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
         self.advance = compiled(self._advance)
 
@@ -58,15 +61,26 @@ class Sampler:
 
 
 @lru_cache(maxsize=16)
-def sampler(model: str, static: tuple) -> Sampler:
-    return Sampler(model, static)
+def sampler(model: str, program: str, acceptance: float, static: tuple) -> Sampler:
+    return Sampler(model, program, acceptance, static)
 
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Sample the job's model; the tree and the number of leapfrog steps."""
+    return sample(job)
+
+
+def sample(
+    job: Job, program: str = "model", complete: Callable[[Latents], Latents] = dict, acceptance: float = 0.8
+) -> tuple[xr.DataTree, int]:
+    """Sample a program of the job's twin; the tree and the number of leapfrog steps.
+
+    ``complete`` adds, to latents of shape (count, ...), those that the program has integrated out; ``acceptance`` is
+    the rate that the step sizes are adapted to.
+    """
     data, static = split_arguments(job.data.arguments())
     options, sites = job.options or Options(), job.data.shapes()
-    chains = sampler(job.model, static)
+    chains = sampler(job.model, program, acceptance, static)
     advance = chains.advance[is_quick(sum(math.prod(shape) for shape in sites.values()), data)]
     deadline = time.perf_counter() + options.budget
     state = chains.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
@@ -85,6 +99,10 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
             if time.perf_counter() > deadline:
                 break
         latents, stats = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
-        return {name: latents[name] for name in sites}, statistics(*stats)
+        draws = stats[0].shape[1]
+        sampled = {name: latents[name] for name in sites if name in latents}
+        flat = complete({name: value.reshape(-1, *value.shape[2:]) for name, value in sampled.items()})
+        latents = {name: flat[name].reshape(CHAINS, draws, *flat[name].shape[1:]) for name in sites}
+        return latents, statistics(*stats)
 
     return run_until_enough(job, block, density(job.model, static), data, deadline)

@@ -101,9 +101,7 @@ def split_arguments(arguments):
 def prepare(model, family, static):
     """The compiled objective of a model of the catalogue and a family, for these static arguments."""
     objective = Objective(import_module(f"models.{model}.in_numpyro"), guides.load(family, "numpyro"), static)
-    if hasattr(
-        objective.family, "sites"
-    ):  # the log joint and the start are the same for every family: compile them once
+    if hasattr(guides.load(family), "Coordinates"):  # the log joint and the mode are those of all: compile them once
         objective.lender = _lenders.setdefault((model, static), objective)
     return objective
 
@@ -194,7 +192,8 @@ class Objective:
         vars(self.guide).update(first)
         start = jax.tree.map(np.asarray, self.canonical(unconstrained))
         if hasattr(self.guide, "_unpack_latent"):
-            start["location"] = self._in_model_order(start["location"])
+            location = self._in_model_order(self.guide._init_latent)
+            start |= {"location": location} if "location" in start else {}
         self.rest = {name: value for name, value in start.items() if name != "location"}
         return start
 

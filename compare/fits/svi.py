@@ -18,7 +18,7 @@ from compare.fits.fitter import Fitter, Outcome, rows, short
 from compare.fits.gap import Gap
 from compare.fits.options import Options
 from compare.fits.protocol import Density, Objective
-from compare.fits.tree import LONG, build, how_many, keep, split
+from compare.fits.tree import LONG, build, how_many, keep, pointwise, split
 from guides.contract import Parameters
 
 __all__ = ["Outcome", "fit", "fit_many", "optimise", "optimise_many"]
@@ -122,21 +122,21 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
     for _ in range(max(1, count // batch)):
         drawn = objective.evaluate(outcome.parameters, rng.standard_normal((batch, dimension)), data)
         log_prior, log_likelihood = density(drawn.latents, data)
-        kept, labels = keep(drawn.latents, job.data)
+        kept, labels = keep(drawn.latents, job.model, job.data)
         log_joint = log_prior + log_likelihood
-        pieces.append(
-            {**kept, "log_prior": log_prior, "log_joint": log_joint, "log_guide": log_joint - drawn.log_ratio}
-        )
-    draws = split({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]})
-    sites = job.data.shapes()
+        stats = {"log_prior": log_prior, "log_joint": log_joint, "log_guide": log_joint - drawn.log_ratio}
+        pieces.append((kept, stats))
+    kept, stats = (
+        {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
+    )
     later = np.random.default_rng([seed, 2])
     unseen = [fresh(later, batch, dimension) for _ in range(8 if dimension <= LONG else 3)]
     elbo = np.array(
         [objective.evaluate(outcome.parameters, fresh(rng, batch, dimension), data).log_ratio.mean() for _ in range(16)]
     )
     tree = build(
-        {name: value for name, value in draws.items() if name in sites},
-        {name: value for name, value in draws.items() if name not in sites},
+        split(kept),
+        split(stats),
         job.data.observed(),
         labels,
         climb(objective, data, outcome, elbo, unseen),
@@ -150,6 +150,7 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
             "reason": outcome.reason or "",
             "optimiser": options.optimiser,
         },
+        pointwise(kept, job.model, job.data),
     )
     return tree, outcome.gradients
 

@@ -60,7 +60,7 @@ def pictures(comparison: Comparison) -> Iterator[tuple[str, str, Callable[[Path]
     for one in comparison.model.pictures:
         if one.applies(comparison.data):
             draw = one.draw
-            yield one.name, one.caption, lambda path, draw=draw: draw(trees, comparison.data, comparison.exact, path)
+            yield one.name, one.caption, lambda path, draw=draw: draw(trees, comparison.data, comparison.truth, path)
 
 
 def prepare() -> None:

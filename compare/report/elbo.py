@@ -52,7 +52,10 @@ def draw(comparison: Comparison, path: Path) -> None:
     upper limit, with a triangle that points down.
     """
     names, look = list(optimised(comparison)), looks(comparison.fits.items())
-    log_evidence = comparison.summary["log_evidence"]["value"]
+    known = comparison.summary["log_evidence"]["value"]
+    trees = optimised(comparison)
+    log_evidence = max(float(t["optimisation"].attrs["elbo"]) for t in trees.values()) if known is None else known
+    bound = "highest ELBO" if known is None else "log evidence"
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     near, far = figure.subplots(1, 2)
     ends, floor, curves = [], np.inf, []
@@ -83,7 +86,7 @@ def draw(comparison: Comparison, path: Path) -> None:
             far.axhline(log_evidence - best.elbo, color=colour, ls=(0, (1, 2)), lw=1.4)
             ends.append(log_evidence - best.elbo)
             floor = min(floor, log_evidence - best.elbo)
-    near.axhline(log_evidence, color=EXACT, lw=1.4, label="log evidence")
+    near.axhline(log_evidence, color=EXACT, lw=1.4, ls="-" if known is not None else ":", label=bound)
     finite = [value for value in ends if np.isfinite(value)]
     reach = max(float(np.quantile(finite, 0.9)) if finite else 1.0, 1e-3) * 2.5
     near.set_ylim(log_evidence - reach, log_evidence + 0.12 * reach)
@@ -93,8 +96,8 @@ def draw(comparison: Comparison, path: Path) -> None:
     for axes in (near, far):
         axes.set_xscale("symlog", linthresh=1)
     near.set(xlim=(first, last * 1.05), xlabel="gradient evaluations", ylabel="ELBO (nats)")
-    near.set_title("ELBO, near its bound")
-    far.set(yscale="log", xlabel="gradient evaluations", ylabel="log evidence - ELBO (nats)")
+    near.set_title("ELBO, near its bound" if known is not None else "ELBO, near the highest")
+    far.set(yscale="log", xlabel="gradient evaluations", ylabel=f"{bound} - ELBO (nats)")
     far.set_title("the whole climb")
     if np.isfinite(floor):
         far.set_ylim(bottom=max(floor / 2, FLOOR / 2))

@@ -26,7 +26,7 @@ def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
 
 def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees that NUTS made."""
-    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method == "nuts"}
+    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method in ("nuts", "reference")}
 
 
 def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:

@@ -96,9 +96,9 @@ def evidence(comparison: Comparison) -> dict[str, str]:
     """The log evidence: value, method, tolerance."""
     known = comparison.summary["log_evidence"]
     error = f" ±{known['mcse']:.1g}" if known.get("mcse") else ""
-    tolerance = getattr(comparison.exact, "tolerance", 0.0)
+    tolerance = getattr(comparison.truth, "tolerance", 0.0)
     return {
-        "value": f"{known['value']:.4f}{error}",
+        "value": ABSENT if known["value"] is None else f"{known['value']:.4f}{error}",
         "method": str(known["method"]) + (f", to {tolerance:.1g}" if tolerance else ""),
     }
 
@@ -131,7 +131,9 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "facts": rest,
         "words": words,
         "fits": halves(rows.fits(comparison)),
+        "held_against": {"exact": "truth"}.get(comparison.held_against, comparison.held_against),
         "elements": rows.estimates(comparison),
+        "predictions": rows.predictions(comparison),
         "correlations": rows.correlations(comparison),
         "ledger": rows.ledgers(comparison),
         "terms": LEDGER,

@@ -21,14 +21,17 @@ EXACT = "#000000"
 GREY = "#777777"
 KNOWN = {
     "exact": EXACT,
+    "reference": EXACT,
     "mean_field": "#0072B2",
     "full_rank": "#E69F00",
     "nuts": "#009E73",
     "coordinate_ascent": "#CC79A7",
     "conjugate": "#D55E00",
     "markov": "#56B4E9",
+    "matrix_normal": "#882255",
+    "hypernetwork": "#8B5A2B",
 }
-SPARE = ("#8B5A2B", "#882255", "#117733", "#332288", "#999933", "#AA4499")
+SPARE = ("#117733", "#332288", "#999933", "#AA4499", "#661100", "#6699CC")
 LINES = {"numpyro": "-", "pyro": "--", None: "-"}
 
 RC = {

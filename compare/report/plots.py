@@ -69,12 +69,16 @@ def panels(
 
 
 def reach(comparison: Comparison, e: Element) -> tuple[float, float]:
-    """Where the bulk of one element's exact posterior lies."""
-    low, high = (float(np.asarray(comparison.exact.quantile(p)[e[0]])[e[1]]) for p in (5e-4, 1 - 5e-4))
+    """Where the bulk of one element's true posterior lies; where that is not known, of all fits' draws."""
+    if comparison.truth is None:
+        pooled = np.concatenate([np.ravel(draws(tree, *e)) for tree in finished(comparison).values()])
+        low, high = np.quantile(pooled, [5e-4, 1 - 5e-4])
+        return float(low), float(high)
+    low, high = (float(np.asarray(comparison.truth.quantile(p)[e[0]])[e[1]]) for p in (5e-4, 1 - 5e-4))
     return low, high
 
 
-def legend(figure: Figure, look: dict[str, Look], names: Sequence[str], exact: str | None = "exact") -> None:
+def legend(figure: Figure, look: dict[str, Look], names: Sequence[str], exact: str | None) -> None:
     lines = [Line2D([], [], color=look[n].colour, ls=look[n].line, lw=1.8, label=n) for n in names]
     if exact:
         lines.insert(0, Line2D([], [], color=EXACT, lw=1.4, label=exact))
@@ -83,17 +87,19 @@ def legend(figure: Figure, look: dict[str, Look], names: Sequence[str], exact: s
 
 def posterior(comparison: Comparison, path: Path) -> None:
     """Small multiples, a row an element and a column a family: the fits' densities over the exact one."""
-    trees = {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method != "exact"}
+    trees = {n: t for n, t in finished(comparison).items() if n != comparison.held_against}
     look, elements = looks(comparison.fits.items()), reported(comparison, PANELS)
-    families = list(dict.fromkeys(family(comparison.fits[n]) for n in trees)) or ["exact"]
+    families = list(dict.fromkeys(family(comparison.fits[n]) for n in trees)) or [comparison.held_against]
     cells = [(f"{element(*e)}  {f}", e, f) for e in elements for f in families]
     wrap = len(families) if len(elements) > 1 else min(len(families), 4 if len(families) != 5 else 5)
     collection, figure, axes = panels([name for name, _, _ in cells], wrap, (2.9, 2.3))
     heights = {}
     for name, e, _ in cells:
         low, high = reach(comparison, e)
+        if comparison.truth is None:
+            continue
         grid = np.linspace(low, high, 300)
-        density = np.nan_to_num(np.asarray(comparison.exact.density(*e, grid), dtype=float), posinf=np.nan)
+        density = np.nan_to_num(np.asarray(comparison.truth.density(*e, grid), dtype=float), posinf=np.nan)
         axes[name].fill_between(grid, density, color="#dddddd", lw=0)
         axes[name].plot(grid, density, color=EXACT, lw=1.4)
         heights[name] = 1.35 * float(np.nanmax(density[3:-3]))
@@ -117,26 +123,26 @@ def posterior(comparison: Comparison, path: Path) -> None:
         low, high = reach(comparison, e)
         row = [axes[n].dataLim for n, other, _ in cells if other == e]
         least, most, width = min(d.x0 for d in row), max(d.x1 for d in row), high - low
-        axes[name].set(xlim=(max(least, low - width), min(most, high + width)), ylim=(0, heights[name]))
+        axes[name].set(xlim=(max(least, low - width), min(most, high + width)), ylim=(0, heights.get(name)))
         axes[name].set_xlabel(element(*e))
         axes[name].set_title(f, color="#222222")
         axes[name].set_yticks([])
         axes[name].spines["left"].set_visible(False)
-    legend(figure, look, list(trees))
+    legend(figure, look, list(trees), comparison.held_against if comparison.truth else None)
     save(figure, path)
 
 
 def bounds(comparison: Comparison, elements: Sequence[Element]) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
-    """The 95% and 50% intervals and the medians of every fit: the exact's own, the other fits' from their draws."""
+    """The 95% and 50% intervals and the medians of every fit: the truth's own, the other fits' from their draws."""
     trees = finished(comparison)
     probabilities = (0.025, 0.25, 0.5, 0.75, 0.975)
-    exact = [comparison.exact.quantile(p) for p in probabilities]
-    names = [n for n in trees if comparison.fits[n].job.method != "exact"]
+    known = [comparison.truth.quantile(p) for p in probabilities] if comparison.truth else None
+    names = [n for n in trees if n != comparison.held_against]
     found = {}
     for e in elements:
-        truth = [float(np.asarray(q[e[0]])[e[1]]) for q in exact]
-        found[element(*e)] = np.array([truth, *(np.quantile(draws(trees[n], *e), probabilities) for n in names)])
-    models = {"model": ["exact", *names]}
+        truth = [[float(np.asarray(q[e[0]])[e[1]]) for q in known]] if known else []
+        found[element(*e)] = np.array([*truth, *(np.quantile(draws(trees[n], *e), probabilities) for n in names)])
+    models = {"model": [comparison.held_against, *names] if known else names}
 
     def ends(low: int, high: int) -> xr.Dataset:
         coords = {**models, "ci_bound": ["lower", "upper"]}
@@ -147,7 +153,7 @@ def bounds(comparison: Comparison, elements: Sequence[Element]) -> tuple[xr.Data
 
 
 def forest(comparison: Comparison, path: Path) -> None:
-    """Medians with 50% and 95% equal-tailed intervals of every fit, the exact first."""
+    """Medians with 50% and 95% equal-tailed intervals of every fit, the truth first."""
     elements, look = reported(comparison, ROWS), looks(comparison.fits.items())
     twig, trunk, middle = bounds(comparison, elements)
     names = [str(n) for n in middle["model"].values]
@@ -173,8 +179,14 @@ def forest(comparison: Comparison, path: Path) -> None:
     )
     axes = plot.viz["plot"].sel(column="forest").item()
     figure = axes.figure
-    if len(elements) == 1:
-        axes.axvline(float(middle[element(*elements[0])].sel(model="exact")), color=GREY, lw=0.7, ls=":", zorder=0)
+    if len(elements) == 1 and comparison.truth:
+        axes.axvline(
+            float(middle[element(*elements[0])].sel(model=comparison.held_against)),
+            color=GREY,
+            lw=0.7,
+            ls=":",
+            zorder=0,
+        )
     axes.set_xlabel("median, 50% and 95% intervals (equal-tailed)")
     labels = plot.viz["plot"].sel(column="labels").item()
     labels.grid(visible=False)
@@ -188,7 +200,7 @@ def forest(comparison: Comparison, path: Path) -> None:
         axes.tick_params(axis="y", length=0, labelleft=True)
         labels.tick_params(axis="y", length=0, labelleft=False)
     else:
-        legend(figure, look | {"exact": Look(EXACT, "-")}, names, exact=None)
+        legend(figure, look | {comparison.held_against: Look(EXACT, "-")}, names, exact=None)
     axes.grid(visible=False, axis="y")
     save(figure, path)
 

@@ -26,6 +26,7 @@ __all__ = [
     "facts",
     "fits",
     "ledgers",
+    "predictions",
     "verdicts",
 ]
 
@@ -138,15 +139,13 @@ def numbers(comparison: Comparison, fit: str, name: str, values: Mapping[str, An
     more = errors_of(comparison, fit, name) if mcse else {}
     if mcse and values.get("mcse_sd"):
         more["sd"] = values["mcse_sd"]
-    sd, ratio = values.get("sd"), values.get("sd_ratio")
-    true_sd = sd / ratio if sd and ratio else None
     cells = {
         "variable": name,
         "mean": measured(values.get("mean"), mcse),
-        "sd": measured(sd, more.get("sd")),
+        "sd": measured(values.get("sd"), more.get("sd")),
         "interval": interval(values.get("q2.5"), values.get("q97.5")),
-        "error": measured(values.get("mean_error"), mcse / true_sd if mcse and true_sd else None, sign=True),
-        "ratio": measured(ratio, more["sd"] / true_sd if true_sd and "sd" in more else None),
+        "error": measured(values.get("mean_error"), values.get("mcse_mean_error"), sign=True),
+        "ratio": measured(values.get("sd_ratio"), values.get("mcse_sd_ratio")),
     }
     return cells, max(more.get("q2.5", 0.0), more.get("q97.5", 0.0))
 
@@ -243,6 +242,50 @@ def correlations(comparison: Comparison) -> Rows | None:
     return Rows((COLUMNS[0], *columns), rows)
 
 
+SCORES: tuple[tuple[str, str, str], ...] = (
+    (
+        "log_density",
+        "log density",
+        "Mean log predictive density of the held-out points, in nats a point. Higher is better.",
+    ),
+    ("rmse", "RMSE", "Root mean square error of the predictive mean, in units of the target as it was fitted."),
+    ("coverage_50", "in 50%", "Share of held-out points inside the central 50% predictive interval."),
+    ("coverage_95", "in 95%", "Share of held-out points inside the central 95% predictive interval."),
+    ("accuracy", "accuracy", "Share of held-out points whose more probable class is theirs."),
+    (
+        "calibration_error",
+        "calibration error",
+        "Mean distance between predicted probability and observed share, in ten bins; above 0 even for perfect "
+        "probabilities where bins hold few points.",
+    ),
+)
+
+
+def predictions(comparison: Comparison) -> Rows | None:
+    """A row a fit and a baseline with its scores on held-out data; None where nothing is held out."""
+    scores = {name: one.get("predictions") for name, one in comparison.summary["fits"].items()}
+    scores |= {f"{name} (baseline)": one for name, one in (comparison.summary.get("baselines") or {}).items()}
+    known = {name: one for name, one in scores.items() if one}
+    if not known:
+        return None
+    keys = [key for key, _, _ in SCORES if any(key in one for one in known.values())]
+    rows = []
+    for name, one in known.items():
+        cells = {"fit": printable(name)} | {key: scored(one.get(key)) for key in keys}
+        rows.append(Row(name, "", cells))
+    columns = tuple(Column(key, header, "predictions", meaning) for key, header, meaning in SCORES if key in keys)
+    remarks = ["After ± the Monte Carlo error, in brackets the standard error from the number of points held out."]
+    return Rows((COLUMNS[0], *columns), rows, remarks)
+
+
+def scored(score: Mapping[str, Any] | None) -> str:
+    """A score with both its errors."""
+    if not score:
+        return ABSENT
+    text = measured(score["value"], score["mcse"]) if score["mcse"] else plain(score["value"], 3)
+    return text if score["sampling"] is None else f"{text} ({score['sampling']:.2g})"
+
+
 def ledgers(comparison: Comparison) -> Rows | None:
     """A row a fit with its ledger, columns as in `LEDGER`; None where no fit has one."""
     digits, printed = shown_ledgers(comparison)
@@ -300,9 +343,11 @@ def fact(value: Any) -> str:
 
 def facts(comparison: Comparison, most: int = 4) -> tuple[dict[str, str], dict[str, str]]:
     """What is known of the true posterior: a line an element, and what else the model has to say, by name."""
-    exact = comparison.exact
-    mean, sd = exact.mean(), exact.sd()
-    low, middle, high = (exact.quantile(p) for p in (0.025, 0.5, 0.975))
+    truth = comparison.truth
+    if truth is None:
+        return {}, {}
+    mean, sd = truth.mean(), truth.sd()
+    low, middle, high = (truth.quantile(p) for p in (0.025, 0.5, 0.975))
     lines = {}
     for site, index in reported(comparison, most):
         where = tuple(index)
@@ -311,7 +356,8 @@ def facts(comparison: Comparison, most: int = 4) -> tuple[dict[str, str], dict[s
         else:
             values = [source[site] for source in (mean, sd, middle, low, high)]
         m, s, q, lo, hi = (float(v) for v in values)
-        moments = f"mean {plain(m)}, sd {plain(s)}, median {plain(q)}"
+        errors = truth.errors(site, where) if hasattr(truth, "errors") else (None, None)
+        moments = f"mean {measured(m, errors[0])}, sd {measured(s, errors[1])}, median {plain(q)}"
         lines[element(site, where)] = f"{moments}, 95% interval {interval(lo, hi)}"
     told = {"mean", "sd", "median", "95% interval", "interval"}
     rest = {printable(k).replace("_", " "): fact(v) for k, v in (comparison.summary.get("facts") or {}).items()}

@@ -119,12 +119,16 @@ def heading(comparison: Comparison, console: Console) -> None:
     say(console, f"data: {data}; seed {comparison.seed}", 2)
     evidence = summary["log_evidence"]
     error = f" ±{evidence['mcse']:.1g}" if evidence.get("mcse") else ""
-    tolerance = getattr(comparison.exact, "tolerance", 0.0)
+    tolerance = getattr(comparison.truth, "tolerance", 0.0)
     within = f", to {tolerance:.1g}" if tolerance else ""
-    say(console, f"log evidence: {evidence['value']:.4f}{error} nats ({printable(evidence['method'])}{within})", 2)
+    if evidence["value"] is None:
+        say(console, f"log evidence: {printable(evidence['method'])}", 2)
+    else:
+        say(console, f"log evidence: {evidence['value']:.4f}{error} nats ({printable(evidence['method'])}{within})", 2)
     lines, rest = rows.facts(comparison)
+    truth = {"exact": "truth"}.get(comparison.held_against, comparison.held_against)
     for name, line in lines.items():
-        say(console, f"truth about {name}: {line}", 2)
+        say(console, f"{truth} about {name}: {line}", 2)
     if rest:
         say(console, "also: " + "; ".join(f"{key} {value}" for key, value in rest.items()), 2)
 
@@ -132,13 +136,17 @@ def heading(comparison: Comparison, console: Console) -> None:
 def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -> None:
     """Print it all: the truth, every fit against it, the ledgers, the verdicts, the text's claims, the files."""
     heading(comparison, console)
-    section(console, "Every fit against the truth", rows.fits(comparison))
+    truth = {"exact": "truth"}.get(comparison.held_against, comparison.held_against)
+    section(console, f"Every fit against the {truth}", rows.fits(comparison))
     elements = rows.estimates(comparison)
     if elements is not None:
         section(console, "Element by element", elements, keys=2)
     related = rows.correlations(comparison)
     if related is not None:
         section(console, "Correlations", related)
+    predictions = rows.predictions(comparison)
+    if predictions is not None:
+        section(console, "Held-out predictions", predictions)
     ledgers = rows.ledgers(comparison)
     if ledgers is not None:
         section(console, "The ledger: what each step of the approximation cost", transposed(ledgers))

@@ -1,0 +1,96 @@
+"""How well a posterior predicts what was held out, each score with its Monte Carlo error.
+
+`score` gives, over the held-out points:
+
+- ``log_density``: the mean log predictive density, log of the average over draws of p(y | z), in nats a point;
+- for numbers ``rmse``, the root mean square error of the predictive mean, and ``coverage_50`` and ``coverage_95``, the
+  share of points inside the central 50% and 95% predictive intervals;
+- for two classes ``accuracy``, and ``calibration_error``: the mean distance between the predicted probability and
+  the share of ones, in ten bins of equal width weighted by their points (Naeini, Cooper & Hauskrecht 2015).
+
+Each is ``{"value", "mcse", "sampling"}``: ``mcse`` is the error that the finite number of draws makes (a jackknife over
+blocks of draws, so that correlated draws are not taken for independent ones), ``sampling`` the standard error that the
+finite number of held-out points makes; None for the calibration error, which is biased upwards where bins hold few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+from models.contract import Predictions
+
+__all__ = ["BLOCKS", "score"]
+
+BLOCKS = 16
+"""Blocks of consecutive draws that the jackknife leaves out one by one."""
+
+BINS = 10
+
+Score = dict[str, float | None]
+
+
+def score(predictions: Predictions) -> dict[str, Score]:
+    """The scores by name."""
+    found = {"log_density": scored(predictions, log_density)}
+    if predictions.below is None:
+        found["accuracy"] = scored(predictions, correct)
+        found["calibration_error"] = scored(predictions, calibration_error) | {"sampling": None}
+        return found
+    squares = scored(predictions, squared_error)
+    root = float(np.sqrt(squares["value"]))
+    slope = 1 / (2 * root) if root else 0.0
+    sampling = None if squares["sampling"] is None else slope * squares["sampling"]
+    found["rmse"] = {"value": root, "mcse": slope * squares["mcse"], "sampling": sampling}
+    for mass in (50, 95):
+        found[f"coverage_{mass}"] = scored(predictions, inside(mass / 100))
+    return found
+
+
+def scored(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) -> Score:
+    """The mean over points of what ``each`` gives for them, shape (points,), with both errors."""
+    points = each(predictions)
+    blocks = np.array_split(np.arange(len(predictions.log_density)), min(BLOCKS, len(predictions.log_density)))
+    mcse = 0.0
+    if len(blocks) > 1:
+        without = [
+            each(taken(predictions, np.concatenate(blocks[:b] + blocks[b + 1 :]))).mean() for b in range(len(blocks))
+        ]
+        mcse = float(np.sqrt((len(blocks) - 1) * np.var(without)))
+    sampling = float(points.std(ddof=1) / np.sqrt(len(points))) if len(points) > 1 else None
+    return {"value": float(points.mean()), "mcse": mcse, "sampling": sampling}
+
+
+def taken(predictions: Predictions, draws: np.ndarray) -> Predictions:
+    """The predictions of some draws only."""
+    below = None if predictions.below is None else predictions.below[draws]
+    return Predictions(predictions.observed, predictions.log_density[draws], predictions.mean[draws], below)
+
+
+def log_density(predictions: Predictions) -> np.ndarray:
+    density = predictions.log_density
+    return special.logsumexp(density, axis=0) - np.log(len(density))
+
+
+def squared_error(predictions: Predictions) -> np.ndarray:
+    return (predictions.mean.mean(axis=0) - predictions.observed) ** 2
+
+
+def correct(predictions: Predictions) -> np.ndarray:
+    return ((predictions.mean.mean(axis=0) > 0.5) == (predictions.observed == 1)).astype(float)
+
+
+def inside(mass: float) -> Callable[[Predictions], np.ndarray]:
+    """Whether each point lies inside the central interval of that mass."""
+    return lambda predictions: (np.abs(predictions.below.mean(axis=0) - 0.5) <= mass / 2).astype(float)
+
+
+def calibration_error(predictions: Predictions) -> np.ndarray:
+    """Each point's bin's distance between prediction and frequency."""
+    probability = predictions.mean.mean(axis=0)
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    counts = np.maximum(np.bincount(bins, minlength=BINS), 1)
+    distance = np.abs(np.bincount(bins, probability - predictions.observed, minlength=BINS)) / counts
+    return distance[bins]
