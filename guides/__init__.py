@@ -12,6 +12,8 @@ __all__ = ["FAMILIES", "load"]
 FAMILIES: dict[str, str] = {
     "mean_field": "independent Gaussians on the unconstrained latents",
     "full_rank": "one Gaussian with any covariance on the unconstrained latents",
+    "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",
+    "hypernetwork": "independent Gaussians whose means and scales a small network produces",
     "markov": "a Gaussian whose precision couples neighbours only",
     "conjugate": "the family the prior is conjugate to, written by hand beside the model",
 }
