@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from importlib import import_module
 
+import jax
 import numpy as np
 import pytest
-from conftest import side
+from conftest import LIBRARIES, side
+from numpyro import handlers
 
 import models
 from compare.fits.draws import fresh
 from compare.fits.protocol import DENSE
-from models.contract import element
+from models.contract import element, nothing_more
 
 
 def dimension(data) -> int:
@@ -21,16 +24,18 @@ def dimension(data) -> int:
     return sum(math.prod(shape) for shape in data.shapes().values())
 
 
-CASES = [
+EVERY = [
     pytest.param(name, data, id=f"{name}-{number}")
     for name in models.CATALOGUE
     for number, data in enumerate((models.load(name).data(), *models.load(name).cases))
 ]
+CASES = [case for case in EVERY if models.load(case.values[0]).exact(case.values[1]) is not None]
+POINTWISE = [case for case in EVERY if models.load(case.values[0]).pointwise is not nothing_more]
 FAMILIES = [
-    pytest.param(name, data, family, id=f"{name}-{number}-{family}")
-    for name in models.CATALOGUE
-    for number, data in enumerate((models.load(name).data(), *models.load(name).cases))
-    for family in models.load(name).guides
+    pytest.param(*case.values, family, id=f"{case.id}-{family}")
+    for case in CASES
+    for family in models.load(case.values[0]).guides
+    if models.load(case.values[0]).best(case.values[1], family) is not None
 ]
 SPELT = {
     "mean_field": {"location", "scale"},
@@ -45,6 +50,58 @@ GAUSSIAN = [case for case in FAMILIES if case.values[2] in SPELT and dimension(c
 def scale(*terms: np.ndarray) -> np.ndarray:
     """What 1e-9 is relative to: the largest term, at least 1."""
     return np.maximum(1.0, np.max(np.abs(np.stack(np.broadcast_arrays(*terms))), axis=0))
+
+
+def derived(name, data, latents):
+    """The latents, and what the model derives from them."""
+    return {**latents, **models.load(name).derive(data, latents)}
+
+
+@pytest.mark.parametrize(("name", "data"), EVERY)
+def test_the_twins_are_the_same_model(name, data):
+    """Both twins' log prior and log likelihood at 1,000 draws from the prior, to 1e-9."""
+    sides = {library: side(library) for library in LIBRARIES}
+    program = import_module(f"models.{name}.in_numpyro").model
+
+    def prior(key):
+        trace = handlers.trace(handlers.seed(program, key)).get_trace(**data.arguments())
+        return {site: trace[site]["value"] for site in data.shapes()}
+
+    count = 1000
+    latents = jax.tree.map(np.asarray, jax.jit(jax.vmap(prior))(jax.random.split(jax.random.key(3), count)))
+    assert {site: value.shape for site, value in latents.items()} == {
+        site: (count, *shape) for site, shape in data.shapes().items()
+    }
+    found = {}
+    for library, one in sides.items():
+        arguments, static = one.split_arguments(data.arguments())
+        found[library] = one.density(name, static)(latents, arguments)
+    for ours, theirs in zip(found["numpyro"], found["pyro"], strict=True):
+        assert ours.dtype == theirs.dtype == np.float64
+        assert np.max(np.abs(ours - theirs) / scale(ours, theirs)) < 1e-9
+
+
+@pytest.mark.parametrize(("name", "data"), EVERY)
+def test_every_posterior_is_known_somehow(name, data):
+    """By an exact posterior, or by a reference whose program the twin has."""
+    model = models.load(name)
+    if model.exact(data) is None:
+        way = model.reference(data)
+        assert way is not None and way.method
+        assert callable(getattr(import_module(f"models.{name}.in_{way.library}"), way.program))
+
+
+@pytest.mark.parametrize(("name", "data"), POINTWISE)
+def test_pointwise_log_likelihoods_add_up(name, data, library):
+    """What the model says of each observation sums to what the twin says of all."""
+    model = models.load(name)
+    latents = {site: np.random.default_rng(4).uniform(0.2, 0.8, (50, *shape)) for site, shape in data.shapes().items()}
+    parts = model.pointwise(data, latents)
+    assert set(parts) == set(data.observed())
+    arguments, static = side(library).split_arguments(data.arguments())
+    _, log_likelihood = side(library).density(name, static)(latents, arguments)
+    total = sum(part.sum(axis=1) for part in parts.values())
+    assert np.max(np.abs(total - log_likelihood) / scale(total, log_likelihood)) < 1e-9
 
 
 @pytest.mark.parametrize(("name", "data"), CASES)
@@ -69,7 +126,7 @@ def test_exact_moments_are_those_of_the_exact_draws(name, data):
     exact, count = models.load(name).exact(data), 20_000
     size = sum(math.prod(shape) for shape in data.shapes().values())
     count = count if size <= 100 else 2000
-    draws = exact.draw(np.random.default_rng(2), count)
+    draws = derived(name, data, exact.draw(np.random.default_rng(2), count))
     for site, index in data.reported():
         values = draws[site][(slice(None), *index)]
         mean, sd = float(exact.mean()[site][index]), float(exact.sd()[site][index])
@@ -119,13 +176,14 @@ def test_the_best_member_has_the_elbo_it_claims(name, data, family, library):
     assert abs(np.mean(means) - best.elbo) < 4 * error + 1e-9 * max(1.0, abs(exact.log_evidence)) + best.tolerance
 
 
-@pytest.mark.parametrize(("name", "data"), CASES)
+@pytest.mark.parametrize(("name", "data"), EVERY)
 def test_data_travel_and_print(name, data):
     """The model and its data cross processes, the data land in the summary, and the reported elements exist."""
     model, again = pickle.loads(pickle.dumps((models.load(name), data)))
     assert model == models.load(name)
     assert json.dumps(again.describe()) == json.dumps(data.describe())
-    shapes = data.shapes()
+    latents = {site: np.zeros((2, *shape)) for site, shape in data.shapes().items()}
+    shapes = {site: value.shape[1:] for site, value in derived(name, data, latents).items()}
     for site, index in data.reported():
         assert len(index) == len(shapes[site])
         assert all(0 <= position < length for position, length in zip(index, shapes[site], strict=True))

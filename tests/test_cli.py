@@ -97,6 +97,17 @@ def refused(capsys: pytest.CaptureFixture, *arguments: str) -> str:
         ("chain --length 2 --observe all --x 1,inf", "x[1] is inf"),
         ("chain --x missing.txt", "'missing.txt' is neither a number nor a file"),
         ("chain --observe first", "invalid choice: 'first'"),
+        ("bnn --data gpa", "did you mean 'gap'?"),
+        ("bnn --hidden 0", "hidden is 0: give 1 or more"),
+        ("bnn --hidden 2.5", "2.5 is not a whole number"),
+        ("bnn --hidden 1e6", "give fewer"),
+        ("bnn --noise 0", "noise is 0"),
+        ("bnn --noise loud", "'loud' is not a number"),
+        ("bnn --data moons --noise 0.2", "which have none"),
+        ("bnn --activation sine", "invalid choice: 'sine'"),
+        ("bnn --target y", "target"),
+        ("bnn --split -1", "split is -1"),
+        ("bnn --reference-ess 0", "not a finite number above 0"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(line, expected, empty, capsys):

@@ -1,0 +1,40 @@
+"""What the founding text says of Bayesian neural networks, and what is true of this one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from models.contract import Claim
+
+if TYPE_CHECKING:
+    from models.bnn import Network
+
+__all__ = ["claims", "modes"]
+
+
+def modes(data: Network) -> int:
+    """How many equal modes the symmetries of the network make of one: units can change places, and with tanh the
+    signs of a unit's weights can all be flipped."""
+    return math.factorial(data.hidden) * (2**data.hidden if data.activation == "tanh" else 1)
+
+
+def claims(data: Network) -> list[Claim]:
+    """The claims that hold for any data: about the posterior's shape, and about what it knows."""
+    if data.activation == "tanh":
+        why = "units permuted, signs flipped"
+        forgets = "a factorised Gaussian in its place need not: compare the sds of f where there are no data"
+    else:
+        why = "units permuted"
+        forgets = (
+            "a factorised Gaussian cannot, with ReLU: where 0 lies between p and q, and r nearer to 0 than both, "
+            "Var f(r) <= Var f(p) + Var f(q) (Foong et al. 2020, Theorem 1)"
+        )
+    return [
+        Claim(
+            "the posterior of the weights is a factorised Gaussian",
+            f"no: it has {modes(data):,} equal modes ({why})",
+            False,
+        ),
+        Claim("a Bayesian neural network knows what it does not know", f"its posterior does; {forgets}", False),
+    ]

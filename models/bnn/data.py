@@ -1,0 +1,404 @@
+"""The data sets: two clusters with a gap, two moons, two real ones, and the user's own table."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from models.contract import UnknownName, nearest
+
+__all__ = ["DataSet", "load", "sine"]
+
+BYTES = 50_000_000
+"""Largest file that is read."""
+
+ROWS = 10_000
+"""Most rows of a file: every draw of a fit keeps the log likelihood of every row."""
+
+MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})
+"""What stands for a missing value, in lower case."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Rows to fit, rows held out, and the points at which the function is reported.
+
+    Inputs and ``grid`` have shape (rows, columns). Targets are numbers, or 0 and 1 where ``classes``. ``noise`` is the
+    sd of the noise where it is known. ``about`` says in JSON's types where the rows come from, how they were scaled
+    and where the grid lies.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    test_inputs: np.ndarray
+    test_targets: np.ndarray
+    grid: np.ndarray
+    classes: bool = False
+    noise: float | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is split: inputs, shape (rows, columns), and targets, shape (rows,).
+
+    Where the task is classification ``labels`` are the spellings of its targets 0 and 1. ``places`` are the numbers by
+    which one finds a row again, and ``place`` says what they count.
+    """
+
+    name: str
+    source: dict[str, str]
+    columns: tuple[str, ...]
+    inputs: np.ndarray
+    target: str
+    targets: np.ndarray
+    labels: tuple[str, str] | None
+    place: str
+    places: np.ndarray
+
+
+def load(name: str, target: str | None = None, task: str = "auto", split: int = 0) -> DataSet:
+    """The data set of that name, or the CSV file with its column ``target``.
+
+    The rows fitted of ``gap`` and ``moons`` are always the same, and ``split`` is the seed of those held out. The
+    others are split by that seed, 80 to 20, and standardised by the mean and the sd of the rows fitted.
+
+    Raises:
+        ValueError: there is no such data set or file, the file is no table of numbers, or it leaves nothing to learn.
+    """
+    if name not in SETS:
+        return divided(read(name, target, task), split)
+    if target is not None:
+        raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
+    return SETS[name](task, split)
+
+
+def two_classes(task: str, values: int, target: str) -> bool:
+    """Whether the task is classification, of a target with so many distinct values."""
+    if values < 2:
+        raise ValueError(f"the target {target} has the same value in every row; give one that varies")
+    if task == "classification" and values != 2:
+        raise ValueError(f"the target {target} has {values} values; classification needs two classes")
+    return task != "regression" and values == 2
+
+
+def sine(x: np.ndarray) -> np.ndarray:
+    """The function behind the gap."""
+    return np.sin(2 * x)
+
+
+def gap(task: str, split: int) -> DataSet:
+    """Two clusters of 20 points on a sine with nothing between them; held out are 200 points from everywhere."""
+
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([seed, 20_150])
+        x = np.concatenate([rng.uniform(-2, -1, 20), rng.uniform(1, 2, 20), rng.uniform(-2, 2, 200)])
+        return x[:, None], sine(x) + 0.2 * rng.standard_normal(len(x))
+
+    (inputs, targets), (test_inputs, test_targets) = draw(0), draw(split)
+    grid = np.linspace(-3, 3, 13)
+    return DataSet(
+        inputs=inputs[:40],
+        targets=targets[:40],
+        test_inputs=test_inputs[40:],
+        test_targets=test_targets[40:],
+        grid=grid[:, None],
+        classes=two_classes(task, 40, "of gap"),
+        noise=0.2,
+        about={
+            "source": "sin(2x) plus noise, x in [-2, -1] and [1, 2], the same at every split; held out: x in [-2, 2]",
+            "rows": {"fitted": 40, "held out": 200},
+            "inputs": ["x"],
+            "target": {"name": "y"},
+            "scaled": "no",
+            "f": {"at x": grid.tolist()},
+        },
+    )
+
+
+def moons(task: str, split: int) -> DataSet:
+    """scikit-learn's two interleaving half circles: 100 points to fit, 200 held out, noise of sd 0.2."""
+    from sklearn.datasets import make_moons
+
+    def draw(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        rng = np.random.RandomState(np.random.PCG64(seed))
+        return [make_moons(rows, noise=0.2, random_state=rng) for rows in (100, 200)]
+
+    (inputs, targets), (test_inputs, test_targets) = draw(0)[0], draw(split)[1]
+    grid = np.array([(x1, x2) for x2 in (-1.25, -0.25, 0.75, 1.75) for x1 in (-1.75, -0.25, 1.25, 2.75)])
+    return DataSet(
+        inputs=inputs,
+        targets=targets.astype(np.float64),
+        test_inputs=test_inputs,
+        test_targets=test_targets.astype(np.float64),
+        grid=grid,
+        classes=two_classes(task, 2, "of moons"),
+        about={
+            "source": "scikit-learn's make_moons with noise 0.2, the rows fitted the same at every split",
+            "rows": {"fitted": 100, "held out": 200},
+            "inputs": ["x1", "x2"],
+            "target": {"name": "moon", "class 0": "upper", "class 1": "lower"},
+            "scaled": "no",
+            "f": {"at x1": grid[:, 0].tolist(), "at x2": grid[:, 1].tolist()},
+        },
+    )
+
+
+def diabetes(task: str, split: int) -> DataSet:
+    """Progression of diabetes in 442 patients (Efron et al. 2004, Least angle regression)."""
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes(scaled=False)
+    two_classes(task, len(np.unique(found.target)), "of diabetes")  # it has none: refuses classification
+    return divided(
+        Table(
+            name="diabetes",
+            source={"source": "scikit-learn's load_diabetes (Efron et al. 2004)"},
+            columns=tuple(found.feature_names),
+            inputs=found.data,
+            target="progression",
+            targets=found.target,
+            labels=None,
+            place="held-out row, from 0",
+            places=np.arange(len(found.target)),
+        ),
+        split,
+    )
+
+
+def breast_cancer(task: str, split: int) -> DataSet:
+    """Which of 569 breast masses are malignant (Street et al. 1993, Wisconsin diagnostic)."""
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer()
+    return divided(
+        Table(
+            name="breast_cancer",
+            source={"source": "scikit-learn's load_breast_cancer (Street et al. 1993)"},
+            columns=tuple(map(str, found.feature_names)),
+            inputs=found.data,
+            target="diagnosis",
+            targets=1.0 - found.target,  # scikit-learn's 1 is benign
+            labels=("benign", "malignant") if two_classes(task, 2, "of breast_cancer") else None,
+            place="held-out row, from 0",
+            places=np.arange(len(found.target)),
+        ),
+        split,
+    )
+
+
+SETS: dict[str, Callable[[str, int], DataSet]] = {
+    "gap": gap,
+    "diabetes": diabetes,
+    "breast_cancer": breast_cancer,
+    "moons": moons,
+}
+
+
+def divided(table: Table, split: int) -> DataSet:
+    """Split 80 to 20, standardise by the rows fitted, and choose the grid.
+
+    An input that does not vary among the rows fitted is left out, and ``about`` says so. The grid of one input is 13
+    points over its range, wider by a quarter at either end; of several, up to 12 of the rows held out, evenly spaced
+    in the table.
+    """
+    count = len(table.targets)
+    if count < 3:
+        rows = "1 row" if count == 1 else f"{count} rows"
+        raise ValueError(f"{table.name} has {rows}; give 3 or more, two to fit and one to hold out")
+    order = np.random.default_rng(split).permutation(count)
+    held_out, fitted = map(np.sort, np.split(order, [max(1, round(count / 5))]))
+    varying = np.ptp(table.inputs[fitted] / 2, axis=0) > 0
+    if not varying.any():
+        raise ValueError(f"no input of {table.name} varies among the rows fitted; give one that does")
+    columns = [name for name, kept in zip(table.columns, varying, strict=True) if kept]
+    constant = [name for name, kept in zip(table.columns, varying, strict=True) if not kept]
+    if np.ptp(table.targets[fitted] / 2) == 0:
+        of = "are of one class" if table.labels else "have the same target"
+        raise ValueError(
+            f"all rows of {table.name} to fit {of} at split {split}; try another --split or give more rows"
+        )
+    centre, spread = scales(table.inputs[fitted][:, varying])
+    inputs = standardised(table.inputs[:, varying], centre, spread, f"an input of {table.name}")
+    targets, about = table.targets, {"name": table.target}
+    if table.labels:
+        about |= {"class 0": table.labels[0], "class 1": table.labels[1]}
+    else:
+        middle, sd = scales(targets[fitted])
+        targets = standardised(targets, middle, sd, f"the target of {table.name}")
+        about |= {"mean": float(middle), "sd": float(sd)}
+    if len(columns) == 1:
+        low, high = inputs[fitted].min(), inputs[fitted].max()
+        grid = np.linspace(low - (high - low) / 4, high + (high - low) / 4, 13)[:, None]
+        places = {f"at {columns[0]}": (centre[0] + spread[0] * grid[:, 0]).tolist()}
+    else:
+        chosen = held_out[np.unique(np.linspace(0, len(held_out) - 1, 12).round().astype(int))]
+        grid, places = inputs[chosen], {f"at {table.place}": table.places[chosen].tolist()}
+    return DataSet(
+        inputs=inputs[fitted],
+        targets=targets[fitted],
+        test_inputs=inputs[held_out],
+        test_targets=targets[held_out],
+        grid=grid,
+        classes=table.labels is not None,
+        about={
+            **table.source,
+            "rows": {"fitted": len(fitted), "held out": len(held_out)},
+            "inputs": columns,
+            **({"left out, constant": constant} if constant else {}),
+            "target": about,
+            "scaled": f"{'inputs' if table.labels else 'inputs and target'} to mean 0 and sd 1 in the rows fitted",
+            "f": places,
+        },
+    )
+
+
+def scales(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd of each column, of numbers of any size that float64 holds.
+
+    The range is brought to [-1, 1] first, and all is halved before that: the difference of huge numbers stays finite.
+    """
+    low, high = values.min(axis=0) / 2, values.max(axis=0) / 2
+    middle, half = low / 2 + high / 2, (high - low) / 2
+    unit = (values / 2 - middle) / half
+    return 2 * (middle + half * unit.mean(axis=0)), 2 * half * unit.std(axis=0)
+
+
+def standardised(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, what: str) -> np.ndarray:
+    """(values - mean) / sd.
+
+    Raises:
+        ValueError: a row that was held out is beyond all others, so that squares would not be finite.
+    """
+    with np.errstate(over="ignore"):
+        found = (values / 2 - mean / 2) / (sd / 2)
+    if not np.abs(found).max() < 1e100:
+        raise ValueError(f"{what} is 1e100 sds away from the rows fitted, or more; correct it or leave the row out")
+    return found
+
+
+def read(name: str, target: str | None, task: str) -> Table:
+    """A CSV file: a header, then rows of numbers; the target may be labels of two classes, in any spelling.
+
+    Of two labels the greater in sort order is class 1, by size where both are numbers.
+    """
+    header, lines, rows, digest = cells(name)
+    if target is None:
+        shown = ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
+        raise ValueError(f"{name} needs --target, the column to predict: one of {shown}")
+    if target not in header:
+        raise ValueError(f"{name} has no column {target!r}; {nearest(target, header)}")
+    if len(header) < 2:
+        raise ValueError(f"{name} has one column; give the target and at least one input, separated by commas")
+    if not rows:
+        raise ValueError(f"{name} has a header and no rows; give 3 or more")
+    at = header.index(target)
+    inputs = [
+        [real(cell, line, column, name) for column, cell in zip(header, row, strict=True) if column != target]
+        for line, row in zip(lines, rows, strict=True)
+    ]
+    written = [row[at] for row in rows]
+    for line, cell in zip(lines, written, strict=True):
+        if cell.lower() in MISSING or not cell.isprintable() or not math.isfinite(number(cell) or 0.0):
+            real(cell, line, target, name)
+    numbers = [number(cell) for cell in written]
+    values = written if None in numbers else numbers
+    levels = sorted(set(values))
+    classes = two_classes(task, len(levels), f"{target} of {name}")
+    if classes:
+        targets = [float(value == levels[1]) for value in values]
+    else:
+        hint = ", or labels of two classes" if task == "auto" else ""
+        targets = [real(cell, line, target, name, hint) for line, cell in zip(lines, written, strict=True)]
+    return Table(
+        name=name,
+        source={"source": "CSV file", "sha256": digest},
+        columns=tuple(column for column in header if column != target),
+        inputs=np.array(inputs),
+        target=target,
+        targets=np.array(targets),
+        labels=tuple(written[values.index(level)] for level in levels) if classes else None,
+        place="held-out line",
+        places=np.array(lines),
+    )
+
+
+def cells(name: str) -> tuple[list[str], list[int], list[list[str]], str]:
+    """The header of a CSV file, the line that each row ends in, its cells, and the file's SHA-256."""
+    try:
+        with open(name, "rb") as file:
+            content = file.read(BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, SETS)}") from None
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read ({error.strerror}); give a CSV file") from None
+    if len(content) > BYTES:
+        raise ValueError(f"{name} is larger than {BYTES // 1_000_000} MB; give a smaller file")
+    try:
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), skipinitialspace=True, strict=True)
+        filled = ((reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row)))
+        found = list(islice(filled, ROWS + 2))
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} cannot be read as text in UTF-8; give a CSV file") from None
+    except csv.Error as error:
+        raise ValueError(f"{name} cannot be read as CSV (line {reader.line_num}: {error})") from None
+    if not found:
+        raise ValueError(f"{name} is empty; give a header and rows")
+    (_, header), *rows = found
+    named(header, name)
+    if len(rows) > ROWS:
+        raise ValueError(f"{name} has more than {ROWS:,} rows; give at most as many")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ValueError(
+                f"line {line} of {name} has {len(row)} where the header has {len(header)} cells; give as many"
+            )
+    return header, [line for line, _ in rows], [row for _, row in rows], hashlib.sha256(content).hexdigest()
+
+
+def named(header: Sequence[str], name: str) -> None:
+    """Make sure that a header names every column, and each once."""
+    if all(number(column) is not None for column in header):
+        raise ValueError(f"{name} has no header: its first line is numbers; give the columns' names there")
+    for place, column in enumerate(header, 1):
+        if not column or not column.isprintable():
+            raise ValueError(f"column {place} of {name} has no printable name; give it one in the header")
+        if column in header[: place - 1]:
+            raise ValueError(f"{name} has two columns named {column}; give each a name of its own")
+
+
+def number(cell: str) -> float | None:
+    """The number that a cell holds, None where it holds none. Python's 1_000 is none."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def real(cell: str, line: int, column: str, name: str, hint: str = "") -> float:
+    """The finite number that a cell holds.
+
+    Raises:
+        ValueError: it holds none; the message says where.
+    """
+    value = number(cell)
+    if value is not None and math.isfinite(value):
+        return value
+    place = f"line {line}, column {column} of {name}"
+    if cell.lower() in MISSING:
+        raise ValueError(f"{place} is missing ({cell!r}); fill it in or leave the row out")
+    what = "a number" if value is None else "finite"
+    raise ValueError(f"{place} is {quoted(cell)}, not {what}; give finite numbers{hint}")
+
+
+def quoted(cell: str) -> str:
+    """A cell in an error message."""
+    return repr(cell if len(cell) <= 40 else cell[:37] + "...")

@@ -1,0 +1,182 @@
+"""The Bayesian neural network: its two programs are one posterior, its references hold, and what its guides forget."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import SimpleNamespace
+
+import arviz_stats
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import side
+from scipy import stats
+
+from compare.fits import Job, run
+from compare.fits.options import Options
+from compare.measures import measure
+from compare.run import compare
+from compare.truth import Sampled, truth
+from compare.verdict import REFERENCE_ESS, judge
+from models.bnn import MODEL, Network, network
+
+OPTIONS = Options(**MODEL.defaults)
+ERRORS = 4
+
+
+def made(data: Network, method: str, library: str = "numpyro", guide: str | None = None, **options: float):
+    name = f"{library}-{guide or method}" if method != "reference" else method
+    return run(Job(name, "bnn", data, method, library, guide, 0, Options(**{**MODEL.defaults, **options})))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """On the defaults."""
+    data = Network()
+    fit = made(data, "reference")
+    assert fit.status == "done", fit.reason
+    return SimpleNamespace(data=data, fit=fit, known=truth(MODEL, data, {"reference": fit}))
+
+
+@pytest.mark.parametrize(
+    "data", [Network(), Network(noise="unknown", hidden=3), Network("diabetes", activation="relu")]
+)
+def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out(data, library):
+    """log p(y, hidden) = log p(y, hidden, output) - log p(output | y, hidden), at output layers drawn by `complete`."""
+    rng = np.random.default_rng(0)
+    drawn = {site: rng.standard_normal((40, *shape)) for site, shape in data.shapes().items()}
+    if "noise" in drawn:
+        drawn["noise"] = np.abs(drawn["noise"]) + 0.1
+    sampled = {site: value for site, value in drawn.items() if not site.startswith("output")}
+    full = network.complete(data, sampled, rng)
+    arguments, static = side(library).split_arguments(data.arguments())
+    twin = import_module(f"models.bnn.in_{library}")
+    collapsed = sum(side(library).Density(SimpleNamespace(model=twin.collapsed), static)(sampled, arguments))
+    joint = sum(side(library).density("bnn", static)(full, arguments))
+    conditional = np.array([output_density(data, full, draw) for draw in range(40)])
+    np.testing.assert_allclose(joint - conditional, collapsed, rtol=1e-9, atol=1e-7)
+
+
+def output_density(data: Network, latents: dict[str, np.ndarray], draw: int) -> float:
+    """log p(output layer | hidden layer, y) of one draw, from the joint Gaussian of the output layer and y."""
+    one = {site: value[draw : draw + 1] for site, value in latents.items()}
+    hidden = data.hidden
+    features = np.column_stack(
+        [network.units(one, data.set.inputs, data.activation)[0], np.ones(len(data.set.targets))]
+    )
+    noise = data.set.noise if data.set.noise is not None else one["noise"][0]
+    prior = np.diag([*np.full(hidden, 1 / hidden), 1.0])
+    gain = prior @ features.T @ np.linalg.inv(features @ prior @ features.T + noise**2 * np.eye(len(features)))
+    value = np.append(one["output_weights"][0], one["output_bias"][0])
+    return float(
+        stats.multivariate_normal(gain @ data.set.targets, prior - gain @ features @ prior, allow_singular=True).logpdf(
+            value
+        )
+    )
+
+
+TINY = [Network(hidden=1, noise=1.0), Network(hidden=2)]
+"""One unit cannot bend twice: with less noise its posterior has isolated modes, which no chain of a few thousand draws
+visits in proportion."""
+
+
+@pytest.mark.parametrize("data", TINY, ids=lambda data: f"hidden-{data.hidden}")
+def test_nuts_agrees_with_quadrature_at_every_point(data, library):
+    """On the plain model; every mean and sd of f within 4 standard errors."""
+    fit = made(data, "nuts", library)
+    assert fit.status == "done", fit.reason
+    within(measure(fit, MODEL.exact(data), None))
+
+
+@pytest.mark.parametrize("data", TINY, ids=lambda data: f"hidden-{data.hidden}")
+def test_the_reference_s_way_agrees_with_quadrature(data):
+    """NUTS on the hidden layer and a drawn output layer, where the exact posterior is known too."""
+    summary = measure(made(data, "reference", reference_ess=1000), MODEL.exact(data), None)
+    truths = {"mean": MODEL.exact(data).mean()["f"], "sd": MODEL.exact(data).sd()["f"]}
+    for point in range(len(data.set.grid)):
+        found = summary["variables"][f"f[{point}]"]
+        assert abs(found["mean"] - truths["mean"][point]) < ERRORS * found["mcse_mean"]
+        assert abs(found["sd"] - truths["sd"][point]) < ERRORS * found["mcse_sd"]
+
+
+def within(summary) -> None:
+    for found in summary["variables"].values():
+        assert abs(found["mean_error"]) < ERRORS * found["mcse_mean_error"]
+        assert abs(found["sd_ratio"] - 1) < ERRORS * found["mcse_sd_ratio"]
+
+
+def test_the_reference_meets_posteriordb_s_rules(reference):
+    """R-hat, bulk and tail ESS of every function value, no divergences; and the verdict says so, without "exact"."""
+    summary = measure(reference.fit, reference.known, None)
+    for point in range(len(reference.data.set.grid)):
+        f = reference.fit.tree["posterior"]["f"].values[..., point]
+        axes = {"chain_axis": 0, "draw_axis": 1}
+        assert arviz_stats.rhat(f, **axes) < 1.01
+        assert arviz_stats.ess(f, method="bulk", **axes) > REFERENCE_ESS
+        assert arviz_stats.ess(f, method="tail", prob=(0.05, 0.95), **axes) > REFERENCE_ESS
+    assert summary["diagnostics"]["divergences"] == 0
+    assert judge(summary, OPTIONS)["word"] == "agrees"
+
+
+def test_the_plain_model_agrees_with_the_reference(reference):
+    """Collapsed and plain are one posterior: within 4 of their joint standard errors at every point."""
+    within(measure(made(reference.data, "nuts"), reference.known, None))
+
+
+def test_mean_field_forgets_the_gap(reference):
+    """Its sd of f(0) is below the reference's by far more than both errors; its verdict says what was measured."""
+    fit = made(reference.data, "svi", guide="mean_field")
+    summary = measure(fit, reference.known, None)
+    middle = summary["variables"]["f[6]"]
+    assert reference.data.set.grid[6, 0] == 0
+    assert middle["sd_ratio"] < 1 - ERRORS * middle["mcse_sd_ratio"]
+    verdict = judge(summary, OPTIONS, {}, measure(reference.fit, reference.known, None))
+    assert verdict["word"] in ("off", "narrow") and any(character.isdigit() for character in verdict["sentence"])
+
+
+def test_a_relu_mean_field_cannot_do_otherwise():
+    """Foong et al. 2020, Theorem 1: Var f(0) <= Var f(p) + Var f(q) for p < 0 < q, here at the clusters' inner ends."""
+    data = Network(activation="relu")
+    fit = made(data, "svi", guide="mean_field")
+    posterior = fit.tree["posterior"].dataset
+    latents = {site: posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in data.shapes()}
+    inputs = data.set.inputs[:, 0]
+    points = np.array([[0.0], [inputs[inputs < 0].max()], [inputs[inputs > 0].min()]])
+    squares = (values := network.values(latents, points, "relu")) - values.mean(axis=0)
+    difference = squares[:, 0] ** 2 - squares[:, 1] ** 2 - squares[:, 2] ** 2
+    assert difference.mean() < ERRORS * difference.std() / np.sqrt(len(difference))
+
+
+def test_leave_one_out_works_on_the_tree(reference):
+    """The log likelihoods are there, observation by observation, and arviz_stats.loo takes them."""
+    loo = arviz_stats.loo(reference.fit.tree)
+    predicted = reference.fit.tree["log_likelihood"]["targets"].values
+    assert predicted.shape[2] == len(reference.data.set.targets)
+    assert np.isfinite(loo.elpd) and loo.elpd < predicted.mean(axis=(0, 1)).sum()
+
+
+def test_a_comparison_without_the_reference_says_so():
+    """A reference that cannot be made costs the others their verdicts, not their numbers."""
+    options = Options(**{**MODEL.defaults, "reference_budget": 1e-6})
+    found = compare(MODEL, Network(hidden=3), ["numpyro"], ["mean_field"], nuts=False, options=options).summary
+    assert found["fits"]["reference"]["status"] == "failed"
+    guide = found["fits"]["numpyro-mean_field"]
+    assert guide["verdict"]["word"] == "unreliable" and "nothing to hold it against" in guide["verdict"]["sentence"]
+    assert guide["variables"]["f[0]"]["mean"] is not None and guide["variables"]["f[0]"]["sd_ratio"] is None
+    assert found["log_evidence"]["value"] is None
+
+
+def test_a_reference_s_own_error_counts():
+    """Two halves of the same draws held against each other: the errors of both are in the distance."""
+    rng = np.random.default_rng(5)
+    data = Network(hidden=1)
+    trees = [xr.DataTree.from_dict({"posterior": posterior_of(rng)}) for _ in range(2)]
+    fits = [SimpleNamespace(tree=tree, job=Job("x", "bnn", data, "nuts", "numpyro")) for tree in trees]
+    known = Sampled(fits[0], "half")
+    mean, sd = known.errors("f", (0,))
+    assert mean == pytest.approx(1 / np.sqrt(4000), rel=0.2)
+    assert sd == pytest.approx(1 / np.sqrt(8000), rel=0.3)
+
+
+def posterior_of(rng: np.random.Generator) -> xr.Dataset:
+    return xr.Dataset({"f": (("chain", "draw", "f_dim_0"), rng.standard_normal((4, 1000, 13)))})

@@ -1,0 +1,555 @@
+"""The Bayesian neural network's data: what is loaded, what is refused and how, and the baselines fitted to it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import pickle
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from threadpoolctl import threadpool_limits
+
+from models.bnn import MODEL, Network, network
+from models.bnn.baselines import PENALTIES, linear_model, logistic_model, one_fit
+from models.bnn.data import sine
+
+EVERY = [
+    Network(),
+    Network(noise="unknown"),
+    Network("diabetes"),
+    Network("breast_cancer"),
+    Network("moons"),
+    Network("moons", task="regression", activation="relu"),
+]
+NAMED = pytest.mark.parametrize("data", EVERY, ids=lambda data: f"{data.data}-{data.noise}")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As the baselines do: two threads on two busy cores are slower by far."""
+    with threadpool_limits(1):
+        yield
+
+
+def arrays(data: Network) -> list[np.ndarray]:
+    return [getattr(data.set, name) for name in ("inputs", "targets", "test_inputs", "test_targets", "grid")]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a CSV file and gives its name."""
+
+    def write(text: str | bytes, name: str = "table.csv") -> str:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def rows_of(table, header, rows, name: str = "table.csv") -> str:
+    """The same from a header and rows."""
+    path = table("", name)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+# The data sets
+
+
+@NAMED
+def test_shapes_and_types(data):
+    inputs, targets, test_inputs, test_targets, grid = arrays(data)
+    assert inputs.shape == (len(targets), inputs.shape[1]) and targets.ndim == 1
+    assert test_inputs.shape == (len(test_targets), inputs.shape[1]) and grid.shape[1] == inputs.shape[1]
+    assert all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays(data))
+    assert not data.set.classes or set(targets) == set(test_targets) == {0.0, 1.0}
+    rows = data.set.about["rows"]
+    assert (rows["fitted"], rows["held out"]) == (len(targets), len(test_targets))
+    assert len(data.set.about["inputs"]) == inputs.shape[1]
+    assert data.reported()[: len(grid)] == [("f", (point,)) for point in range(len(grid))]
+
+
+def test_the_gap_is_fixed():
+    """Numbers once published: a change of the generator or of numpy's would change every result."""
+    data = Network()
+    x, y = data.set.inputs[:, 0], data.set.targets
+    assert len(x) == 40 and (np.abs(x + 1.5) <= 0.5)[:20].all() and (np.abs(x - 1.5) <= 0.5)[20:].all()
+    np.testing.assert_allclose(
+        x[[0, 20, 39]], [-1.2931019988099872, 1.4599812472082223, 1.7224822959213517], rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        y[[0, 20, 39]], [-0.8965289525783715, 0.22213851743478558, -0.23573697715535424], rtol=1e-12
+    )
+    for residual in (y - sine(x), data.set.test_targets - sine(data.set.test_inputs[:, 0])):
+        assert abs(np.mean(residual**2) - 0.04) < 4 * 0.04 * np.sqrt(2 / len(residual))
+    assert data.set.noise == 0.2
+    np.testing.assert_allclose(data.set.grid[:, 0], np.arange(-3, 3.1, 0.5))
+
+
+@pytest.mark.parametrize("name", ["gap", "moons"])
+def test_a_split_of_simulated_data_holds_out_other_rows_and_fits_the_same(name):
+    first, second = Network(name, split=0), Network(name, split=1)
+    assert np.array_equal(first.set.inputs, second.set.inputs)
+    assert np.array_equal(first.set.targets, second.set.targets)
+    assert np.array_equal(first.set.grid, second.set.grid)
+    assert not np.isin(first.set.test_inputs[:, 0], second.set.test_inputs[:, 0]).any()
+    for data in (first, second):
+        assert not np.isin(data.set.test_inputs[:, 0], data.set.inputs[:, 0]).any()
+        assert np.array_equal(Network(name, split=data.split).set.test_inputs, data.set.test_inputs)
+
+
+@pytest.mark.parametrize("split", [0, 3])
+@pytest.mark.parametrize("name", ["diabetes", "breast_cancer"])
+def test_a_real_data_set_is_divided_and_standardised(name, split):
+    data = Network(name, split=split)
+    raw = load_diabetes(scaled=False) if name == "diabetes" else load_breast_cancer()
+    inputs, targets, test_inputs, test_targets, grid = arrays(data)
+    assert len(test_targets) == round(len(raw.target) / 5) and len(targets) + len(test_targets) == len(raw.target)
+    np.testing.assert_allclose(inputs.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(inputs.std(axis=0), 1, rtol=1e-12)
+    # The scale that the fitted rows have in the raw table brings every row back.
+    joined = np.concatenate([inputs, test_inputs])
+    order = np.argsort(joined[:, 0], kind="stable")
+    slope, intercept = np.polyfit(joined[order, 0], np.sort(raw.data[:, 0]), 1)
+    np.testing.assert_allclose(joined[order, 0] * slope + intercept, np.sort(raw.data[:, 0]), rtol=1e-9)
+    rows = data.set.about["f"]["at held-out row, from 0"]
+    assert len(rows) == len(set(rows)) == len(grid) == 12 and rows == sorted(rows)
+    np.testing.assert_allclose(grid[:, 0] * slope + intercept, raw.data[rows, 0], rtol=1e-9)
+    assert all((point == test_inputs).all(axis=1).any() for point in grid)
+    about = data.set.about["target"]
+    if name == "diabetes":
+        assert abs(targets.mean()) < 1e-12 and abs(targets.std() - 1) < 1e-12
+        back = np.concatenate([targets, test_targets]) * about["sd"] + about["mean"]
+        np.testing.assert_allclose(np.sort(back), np.sort(raw.target), rtol=1e-12)
+        assert data.set.noise is None and "noise" in data.shapes()
+    else:
+        assert targets.sum() + test_targets.sum() == 212  # malignant (Street et al. 1993)
+        assert inputs[targets == 1, 0].mean() > 0.5 > inputs[targets == 0, 0].mean()  # their radius is larger
+        assert about["class 1"] == "malignant" and "noise" not in data.shapes()
+
+
+def test_splits_differ_and_each_is_always_the_same():
+    first, again, other = Network("diabetes"), Network("diabetes"), Network("diabetes", split=1)
+    assert all(map(np.array_equal, arrays(first), arrays(again)))
+    assert not np.array_equal(first.set.targets, other.set.targets)
+
+
+def test_the_moons_grid_lies_around_the_moons():
+    data = Network("moons")
+    assert data.set.grid.shape == (16, 2) and len(np.unique(data.set.grid, axis=0)) == 16
+    inside = (data.set.grid > data.set.inputs.min(axis=0)) & (data.set.grid < data.set.inputs.max(axis=0))
+    assert inside.all(axis=1).sum() == 4
+
+
+@NAMED
+def test_what_a_data_set_is_goes_into_the_summary(data):
+    told = data.describe()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["data"] == data.data and told["task"] == ("classification" if data.set.classes else "regression")
+    assert told.get("noise") == (None if data.set.classes else data.set.noise or "unknown")
+    assert all(len(points) == len(data.set.grid) for points in told["f"].values())
+
+
+# A user's table
+
+
+def test_a_table_is_treated_as_the_real_data_are(table):
+    raw = load_diabetes(scaled=False)
+    rows = [[*map(repr, map(float, row)), repr(float(y))] for row, y in zip(raw.data, raw.target, strict=True)]
+    data = Network(rows_of(table, [*raw.feature_names, "progression"], rows), "progression", split=2)
+    assert all(map(np.array_equal, arrays(data), arrays(Network("diabetes", split=2))))
+    assert data.set.about["target"] == Network("diabetes", split=2).set.about["target"]
+    lines = np.array(data.set.about["f"]["at held-out line"])
+    assert (lines - 2).tolist() == Network("diabetes", split=2).set.about["f"]["at held-out row, from 0"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "classes"),
+    [("no", "yes", ("no", "yes")), ("-1", "1", ("-1", "1")), ("10", "9", ("9", "10")), ("B", "a b", ("B", "a b"))],
+)
+def test_two_labels_of_any_spelling_are_two_classes(low, high, classes, table):
+    rows = [[i, low if i % 3 else high] for i in range(30)]
+    data = Network(rows_of(table, ["x", "y"], rows), "y")
+    assert data.set.classes and data.set.noise is None
+    assert data.set.about["target"] == {"name": "y", "class 0": classes[0], "class 1": classes[1]}
+    ones = data.set.targets.sum() + data.set.test_targets.sum()
+    assert ones == (20 if classes[1] == low else 10)
+
+
+def test_numbers_that_are_equal_are_one_label(table):
+    rows = [[i, ("1", "1.0", "0")[i % 3]] for i in range(30)]
+    assert Network(rows_of(table, ["x", "y"], rows), "y").set.about["target"]["class 1"] == "1"
+
+
+def test_two_values_may_be_numbers(table):
+    path = rows_of(table, ["x", "y"], [[i, i % 2] for i in range(30)])
+    data = Network(path, "y", task="regression")
+    assert not data.set.classes and len(set(data.set.targets)) == 2 and abs(data.set.targets.mean()) < 1e-12
+
+
+def test_what_spreadsheets_write_is_read(table):
+    plain = Network(table("x,y\n1,2\n2,5\n3,3\n4,9\n5,1\n"), "y")
+    same = Network(table(b'\xef\xbb\xbf"x", "y"\r\n1, 2\r\n" 2",5\r\n\r\n3,3\r\n4,9e0\r\n,\r\n5,1', "other.csv"), "y")
+    assert all(map(np.array_equal, arrays(plain), arrays(same)))
+    assert plain.set.about["sha256"] != same.set.about["sha256"]
+
+
+def test_one_input_is_reported_over_its_range_and_a_quarter_more(table):
+    data = Network(rows_of(table, ["x", "y"], [[i, i**2] for i in range(101)]), "y")
+    low, high = data.set.inputs.min(), data.set.inputs.max()
+    np.testing.assert_allclose(data.set.grid[[0, -1], 0], [low - (high - low) / 4, high + (high - low) / 4])
+    np.testing.assert_allclose(data.set.about["f"]["at x"][::6], [-25, 50, 125], atol=5)
+
+
+def test_a_constant_input_is_left_out_and_named(table):
+    rows = [[i, 7, i % 4, i * i] for i in range(20)]
+    data = Network(rows_of(table, ["a", "site", "b", "y"], rows), "y")
+    assert data.set.inputs.shape[1] == 2
+    assert data.set.about["inputs"] == ["a", "b"] and data.set.about["left out, constant"] == ["site"]
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1e300, 0), (2e307, 0), (1e-300, 0), (1e-9, 0), (1, 1e12), (-3e5, 7)])
+def test_any_scale_will_do(scale, shift, table):
+    base = np.round(np.random.default_rng(0).uniform(-8, 8, (40, 3)), 3)
+    rows = [[repr(float(cell)) for cell in row] for row in base * scale + shift]
+    data = Network(rows_of(table, ["a", "b", "y"], rows), "y")
+    plain = Network(rows_of(table, ["a", "b", "y"], base.tolist(), "plain.csv"), "y")
+    tolerance = 1e-9 + 1e-15 * abs(shift / scale)
+    for found, expected in zip(arrays(data), arrays(plain), strict=True):
+        np.testing.assert_allclose(found, np.sign(scale) * expected, atol=tolerance)
+    assert all(np.isfinite(p.log_density).all() for p in MODEL.baselines(data).values())
+
+
+# What is refused
+
+
+def refusal(*arguments, **options) -> str:
+    """The one line with which a network is refused."""
+    with pytest.raises(ValueError) as raised:
+        Network(*arguments, **options)
+    line = str(raised.value)
+    assert line and "\n" not in line and line.isprintable() and len(line) < 250
+    return line
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"data": "gpa"}, "no data set and no file is named 'gpa'; did you mean 'gap'?"),
+        ({"data": "missing.csv"}, "no file is named 'missing.csv'; choose from gap, diabetes"),
+        ({"data": ""}, "no file is named ''"),
+        ({"data": "/"}, "/ cannot be read (Is a directory)"),
+        ({"data": "a\nb"}, "give gap, diabetes"),
+        ({"data": 3}, "data is 3"),
+        ({"target": "y"}, "gap has its own target: leave --target y out"),
+        ({"data": "diabetes", "target": 3}, "target is 3: give the name of a column"),
+        ({"task": "clustering"}, "task is 'clustering': give auto or regression or classification"),
+        ({"task": "classification"}, "the target of gap has 40 values; classification needs two classes"),
+        ({"data": "diabetes", "task": "classification"}, "classification needs two classes"),
+        ({"split": -1}, "split is -1: give 0 or more"),
+        ({"split": 0.5}, "split is 0.5: give a whole number"),
+        ({"split": True}, "split is True"),
+        ({"hidden": 0}, "hidden is 0: give 1 or more"),
+        ({"hidden": -3}, "hidden is -3: give 1 or more"),
+        ({"hidden": 2.5}, "hidden is 2.5: give a whole number"),
+        ({"hidden": float("nan")}, "hidden is nan: give a whole number"),
+        ({"hidden": float("inf")}, "hidden is inf: give a whole number"),
+        ({"hidden": "ten"}, "hidden is 'ten': give a whole number"),
+        ({"hidden": 3334}, "hidden is 3334, inputs are 1: that is 10,003 weights; give fewer, for at most 10,000"),
+        ({"hidden": 10**30}, "at most 10,000"),
+        ({"data": "breast_cancer", "hidden": 313}, "that is 10,017 weights"),
+        ({"activation": "sigmoid"}, "activation is 'sigmoid': give tanh or relu"),
+        ({"noise": 0}, "noise is 0: give its sd, from 0.0001 to 10000, or unknown"),
+        ({"noise": -0.2}, "noise is -0.2"),
+        ({"noise": float("nan")}, "noise is nan"),
+        ({"noise": float("inf")}, "noise is inf"),
+        ({"noise": 1e-300}, "noise is 1e-300"),
+        ({"noise": True}, "noise is True"),
+        ({"noise": "loud"}, "noise is 'loud'"),
+        ({"data": "moons", "noise": 0.2}, "noise is 0.2, but the target is two classes"),
+        ({"data": "breast_cancer", "noise": "unknown"}, "leave --noise out"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(options, expected):
+    assert expected in refusal(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("hidden", "ten", "'ten' is not a number"),
+        ("hidden", "2.5", "2.5 is not a whole number"),
+        ("split", "half", "'half' is not a number"),
+        ("noise", "loud", "'loud' is not a number; give the noise's sd, such as 0.2, or unknown"),
+    ],
+)
+def test_text_that_is_no_option_is_refused(name, text, expected):
+    parse = next(field for field in dataclasses.fields(Network) if field.name == name).metadata["parse"]
+    with pytest.raises(ValueError, match=expected):
+        parse(text)
+
+
+TEN = "".join(f"{i},{i * i}\n" for i in range(10))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "is empty; give a header and rows"),
+        ("\n \n", "is empty"),
+        ("x,y\n", "has a header and no rows"),
+        ("1,2\n3,4\n5,6\n", "has no header: its first line is numbers"),
+        ("x,x,y\n1,2,3\n", "has two columns named x"),
+        (",x,y\n0,1,2\n", "column 1 of"),
+        ("x\x07,y\n1,2\n", "column 1 of"),
+        ("y\n1\n2\n3\n", "has one column"),
+        ("x,Y\n1,2\n", "has no column 'y'; choose from x, Y"),
+        ("a,b\n1,2\n", "has no column 'y'; choose from a, b"),
+        ("x;y\n1;2\n", "has no column 'y'; choose from x;y"),
+        ("x,yy\n1,2\n", "has no column 'y'; did you mean 'yy'?"),
+        ("x,y\n1,2\n3\n", "line 3 of"),
+        ("x,y\n1,2\n3,4,5\n", "has 3 where the header has 2 cells"),
+        ("x,y\n" + TEN + "1,two\n", "line 12, column y of"),
+        ("x,y\n" + TEN + "1,two\n", "is 'two', not a number; give finite numbers, or labels of two classes"),
+        ("x,y\n1,2\none,3\n" + TEN, "line 3, column x of"),
+        ("x,y\n1,2\n,3\n" + TEN, "is missing (''); fill it in or leave the row out"),
+        ("x,y\n1,2\nNA,3\n" + TEN, "is missing ('NA')"),
+        ("x,y\n1,2\n2,nan\n" + TEN, "is missing ('nan')"),
+        ("x,y\n1,no\n2,NA\n3,no\n", "is missing ('NA')"),
+        ("x,y\n1,1\n2,inf\n3,1\n", "is 'inf', not finite"),
+        ("x,y\n1,2\n1e999,3\n" + TEN, "is '1e999', not finite"),
+        ("x,y\n1,2\n1_0,3\n" + TEN, "is '1_0', not a number"),
+        ("x,y\n1,2\n" + "9" * 30_000 + "z,3\n" + TEN, "...', not a number"),
+        ("x,y\n1,5\n2,5.0\n3,5\n4,5\n", "has the same value in every row"),
+        ("x,y\n1,no\n2,no\n3,no\n", "has the same value in every row"),
+        ("x,y\n3,1\n3,2\n3,4\n3,5\n", "no input of"),
+        ("x,y\n1,2\n", "the same value in every row"),
+        ("x,y\n1,2\n2,3\n", "has 2 rows; give 3 or more"),
+        ('x,y\n1,"2\n', "cannot be read as CSV (line 2"),
+        (b"\xff\xfex\x00,\x00y\x00", "cannot be read as text in UTF-8"),
+        ("x,y\n" + "1,2\n" * 10_001, "has more than 10,000 rows"),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line(text, expected, table):
+    line = refusal(table(text, "t.csv"), "y", split=0)
+    assert expected in line and "t.csv" in line
+
+
+@pytest.mark.parametrize(
+    ("odd", "even", "expected"),
+    [
+        ("yes", "no", "to fit are of one class at split"),
+        ("1", "2", "to fit are of one class at split"),
+        ("1e308", None, "the target of"),
+    ],
+)
+def test_a_split_that_leaves_nothing_to_learn_is_refused(odd, even, expected, table):
+    """One row of 10 is unlike the others: it is held out, with one other, in a fifth of the splits."""
+    path = rows_of(table, ["x", "y"], [[i, odd if i == 6 else even or i] for i in range(10)])
+    refused = []
+    for split in range(40):
+        try:
+            assert np.isfinite(Network(path, "y", split=split).set.test_targets).all()
+        except ValueError as error:
+            assert expected in str(error) and "\n" not in str(error)
+            refused.append(split)
+    assert 1 <= len(refused) <= 18  # 8, and 4 standard errors
+    if even == "2":
+        assert "have the same target at split" in refusal(path, "y", task="regression", split=refused[0])
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "expected"),
+    [
+        ("classification", "abc", "has 3 values; classification needs two classes"),
+        ("classification", "123", "has 3 values; classification needs two classes"),
+        ("classification", "aaa", "same value in every row"),
+        ("regression", "aba", "is 'a', not a number; give finite numbers"),
+    ],
+)
+def test_labels_that_do_not_fit_the_task_are_refused(task, labels, expected, table):
+    path = rows_of(table, ["x", "y"], [[i, labels[i % 3]] for i in range(30)])
+    assert expected in refusal(path, "y", task=task)
+
+
+def test_a_table_needs_a_target(table):
+    assert "needs --target, the column to predict: one of x, y" in refusal(table("x,y\n1,2\n"))
+    wide = refusal(table(",".join(f"column {i}" for i in range(1000)) + "\n"))
+    assert "one of column 0, " in wide and wide.endswith("column 9, ...")
+
+
+# A network as a value
+
+
+@NAMED
+def test_a_network_is_its_fields(data):
+    for other in (dataclasses.replace(data), pickle.loads(pickle.dumps(data))):
+        assert other == data and hash(other) == hash(data) and other.describe() == data.describe()
+        assert all(map(np.array_equal, arrays(other), arrays(data)))
+    assert dataclasses.replace(data, hidden=3) != data
+    assert dataclasses.replace(data, hidden=3).set.noise == data.set.noise
+    assert dataclasses.replace(data, split=1).shapes() == data.shapes()
+
+
+def test_what_was_not_said_follows_the_data():
+    assert dataclasses.replace(Network(), data="diabetes").set.noise is None
+    assert dataclasses.replace(Network(), data="moons").set.classes
+    assert dataclasses.replace(Network(noise="unknown"), hidden=3).set.noise is None
+    assert dataclasses.replace(Network(noise=0.5), data="diabetes").set.noise == 0.5
+
+
+def test_equal_values_of_other_types_are_one_network(tmp_path):
+    assert Network(hidden=np.int64(4), noise=np.float64(0.5), split=2.0) == Network(hidden=4, noise=0.5, split=2)
+    (tmp_path / "t.csv").write_text("x,y\n" + TEN)
+    assert Network(tmp_path / "t.csv", "y") == Network(str(tmp_path / "t.csv"), "y")
+
+
+def test_a_pickled_network_needs_no_file(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + TEN)
+    kept = pickle.dumps(Network(str(path), "y"))
+    path.unlink()
+    assert len(pickle.loads(kept).set.inputs) == 8
+
+
+# The baselines
+
+
+@NAMED
+def test_every_baseline_predicts_every_row_held_out(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, again = MODEL.baselines(data), MODEL.baselines(data)
+    assert list(found) == ["logistic model" if data.set.classes else "linear model", "network, one fit"]
+    shape = (1, len(data.set.test_targets))
+    for name, one in found.items():
+        assert one.observed is data.set.test_targets
+        assert one.log_density.shape == one.mean.shape == shape and np.isfinite(one.log_density).all()
+        assert np.array_equal(one.log_density, again[name].log_density)
+        if data.set.classes:
+            assert one.below is None
+            right = np.where(one.observed == 1, one.mean, 1 - one.mean)
+            np.testing.assert_allclose(np.exp(one.log_density), right, rtol=1e-9)
+        else:
+            assert one.below.shape == shape and (np.abs(one.below - 0.5) <= 0.5).all()
+
+
+def joint_covariance(data: Network, scale: float) -> np.ndarray:
+    """Of all targets, fitted and held out, in units of scale^2, under the linear model's prior."""
+    inputs = np.concatenate([data.set.inputs, data.set.test_inputs])
+    return np.eye(len(inputs)) + (inputs @ inputs.T / inputs.shape[1] + 1) / scale**2
+
+
+@pytest.mark.parametrize("name", ["gap", "diabetes"])
+def test_the_linear_model_with_known_noise_is_conditioning_a_joint_gaussian(name):
+    data = Network(name, noise=0.3)
+    count, covariance = len(data.set.targets), 0.09 * joint_covariance(data, 0.3)
+    gain = np.linalg.solve(covariance[:count, :count], covariance[:count, count:])
+    mean = gain.T @ data.set.targets
+    sd = np.sqrt(np.diag(covariance)[count:] - np.sum(gain * covariance[:count, count:], axis=0))
+    found = linear_model(data)
+    np.testing.assert_allclose(found.mean[0], mean, atol=1e-9)
+    np.testing.assert_allclose(found.log_density[0], stats.norm.logpdf(data.set.test_targets, mean, sd), atol=1e-8)
+    np.testing.assert_allclose(found.below[0], stats.norm.cdf(data.set.test_targets, mean, sd), atol=1e-9)
+
+
+@pytest.mark.parametrize("data", [Network(noise="unknown"), Network("diabetes")], ids=lambda data: data.data)
+def test_the_linear_model_with_unknown_noise_integrates_it_out(data):
+    """p(y* | y) = p(y*, y) / p(y), each an integral over the noise's variance by quadrature."""
+    count, covariance, found = len(data.set.targets), joint_covariance(data, 0.1), linear_model(data)
+    prior = stats.invgamma(0.5, scale=0.1**2 / 2)
+
+    def log_marginal(targets: np.ndarray, rows: list[int]) -> float:
+        part = covariance[np.ix_(rows, rows)]
+        half = -0.5 * (len(rows) * np.log(2 * np.pi) + np.linalg.slogdet(part)[1])
+        square = targets @ np.linalg.solve(part, targets)
+
+        def log_integrand(log_variance: float) -> float:
+            variance = np.exp(log_variance)
+            return prior.logpdf(variance) + log_variance + half - 0.5 * (len(rows) * log_variance + square / variance)
+
+        peak = np.log((square + 0.01) / (len(rows) + 1))
+        highest = log_integrand(peak)
+        value, _ = integrate.quad(lambda t: np.exp(log_integrand(t) - highest), peak - 3, peak + 3, epsabs=0, limit=200)
+        return highest + np.log(value)
+
+    fitted = list(range(count))
+    evidence = log_marginal(data.set.targets, fitted)
+    for point in (0, 1, 2, 40):
+        with_one = np.append(data.set.targets, data.set.test_targets[point])
+        expected = log_marginal(with_one, [*fitted, count + point]) - evidence
+        assert found.log_density[0, point] == pytest.approx(expected, abs=1e-6)
+    # The distribution function is the density's integral: by a secant, between a row and one a little higher.
+    higher = dataclasses.replace(data.set, test_targets=data.set.test_targets + 1e-4)
+    moved = linear_model(SimpleNamespace(set=higher))
+    slope = (moved.below - found.below)[0] / 1e-4
+    np.testing.assert_allclose(slope, np.exp((found.log_density + moved.log_density)[0] / 2), rtol=1e-6, atol=1e-9)
+
+
+def test_the_logistic_model_is_at_the_mode_that_it_claims():
+    """Its logits are linear; the weights behind them are where the log posterior is flat."""
+    data = Network("breast_cancer")
+    logits = np.log(logistic_model(data).mean[0]) - np.log1p(-logistic_model(data).mean[0])
+    features = np.column_stack([data.set.test_inputs, np.ones(len(logits))])
+    weights = np.linalg.lstsq(features, logits, rcond=None)[0]
+    np.testing.assert_allclose(features @ weights, logits, atol=1e-6)
+    features = np.column_stack([data.set.inputs, np.ones(len(data.set.targets))])
+    residuals = data.set.targets - 1 / (1 + np.exp(-features @ weights))
+    slope = features.T @ residuals
+    variance = weights[:-1] @ weights[:-1] / (slope[:-1] @ weights[:-1])
+    assert np.abs(np.log(variance / np.array(PENALTIES))).min() < 1e-3
+    pull = np.append(weights[:-1] / variance, 0)
+    assert np.abs(slope - pull).max() < 1e-3 * np.abs(pull).max()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [Network(), Network(hidden=3, noise=0.5), Network("moons"), Network("breast_cancer")],
+    ids=lambda data: f"{data.data}-{data.hidden}",
+)
+def test_one_fit_is_at_a_mode_of_the_network_s_own_posterior(data):
+    """The gradient of the log posterior, by differences, is far below that of the weights' log prior alone."""
+    latents = one_fit(data)
+
+    def log_posterior(point: dict[str, np.ndarray]) -> float:
+        f = network.values(point, data.set.inputs, data.activation)
+        likelihood = network.log_density(data, point, f, data.set.targets).sum()
+        columns = data.set.inputs.shape[1]
+        prior = columns * np.sum(point["hidden_weights"] ** 2) + data.hidden * np.sum(point["output_weights"] ** 2)
+        return float(likelihood - 0.5 * prior)
+
+    for site, factor in (("hidden_weights", data.set.inputs.shape[1]), ("output_weights", data.hidden)):
+        value = latents[site]
+        gradient = np.empty_like(value)
+        for index in np.ndindex(value.shape):
+            step = np.zeros_like(value)
+            step[index] = 1e-5
+            ahead, behind = ({**latents, site: value + sign * step} for sign in (1, -1))
+            gradient[index] = (log_posterior(ahead) - log_posterior(behind)) / 2e-5
+        assert np.linalg.norm(gradient) < 0.02 * factor * np.linalg.norm(value)
+
+
+def test_one_fit_beats_a_line_where_there_is_a_curve_and_learns_the_noise():
+    for data in (Network(), Network(noise="unknown")):
+        curve, line = MODEL.baselines(data)["network, one fit"], linear_model(data)
+        assert curve.log_density.mean() > line.log_density.mean() + 0.5
+    residuals = data.set.targets - network.values(one_fit(data), data.set.inputs, "tanh")[0]
+    noise = one_fit(data)["noise"]
+    assert noise.shape == (1,) and noise[0] ** 2 == pytest.approx((residuals @ residuals + 0.01) / 41)
+    assert 0.1 < noise[0] < 0.3
+
+
+def test_the_linear_model_is_calibrated_on_real_data():
+    """Over 5 splits: the share of rows held out in its 95% interval, within 4 standard errors of 88 rows' mean."""
+    below = np.concatenate([linear_model(Network("diabetes", split=split)).below[0] for split in range(5)])
+    assert abs(np.mean(np.abs(below - 0.5) < 0.475) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 88)
+    rows = [linear_model(Network("diabetes", split=split)) for split in range(5)]
+    assert np.mean([np.sqrt(np.mean((one.observed - one.mean) ** 2)) for one in rows]) < 0.75
