@@ -83,7 +83,7 @@ visits in proportion."""
 @pytest.mark.parametrize("data", TINY, ids=lambda data: f"hidden-{data.hidden}")
 def test_nuts_agrees_with_quadrature_at_every_point(data, library):
     """On the plain model; every mean and sd of f within 4 standard errors."""
-    fit = made(data, "nuts", library)
+    fit = made(data, "nuts", library, warmup=150)
     assert fit.status == "done", fit.reason
     within(measure(fit, MODEL.exact(data), None))
 

@@ -27,13 +27,14 @@ PLOTS = ("posterior", "elbo", "forest", "trace", "rank")
 """The names of the plots that every model gets, where they apply."""
 
 CAPTIONS = {
-    "posterior": "Every fit's posterior (lines; Pyro's are dashed) over the exact one (grey). Densities of draws "
+    "posterior": "Every fit's posterior (lines; Pyro's are dashed) over the true one (grey). Densities of draws "
     "wiggle a little; a fit that is narrower or shifted as a whole is wrong.",
     "elbo": "ELBO against gradient evaluations, with a band of two Monte Carlo errors either side. No fit can cross "
-    "the log evidence (black), nor stay above the best member of its family (dotted). A triangle that "
+    "the log evidence (black), nor stay above the best member of its family (dotted); where the evidence is not known "
+    "the highest ELBO stands in its place. A triangle that "
     "points down is an upper limit: the distance cannot be told from zero. For coordinate ascent an update "
     "counts as one evaluation.",
-    "forest": "Medians with 50% and 95% intervals of every fit, element by element. The exact one's are its own, "
+    "forest": "Medians with 50% and 95% intervals of every fit, element by element. An exact posterior's are its own, "
     "the others from their draws.",
     "trace": "The NUTS chains, draw by draw. They should look alike and wander nowhere; ticks below mark divergences.",
     "rank": "Ranks of each NUTS chain's draws among those of all chains. Lines within the grey band (95%) are what "

@@ -151,8 +151,9 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -
     if ledgers is not None:
         section(console, "The ledger: what each step of the approximation cost", transposed(ledgers))
         say(console, "ELBO = data fit - complexity", 2, "dim")
-        parts = "family gap + amortisation gap + optimisation gap"
-        say(console, f"log evidence - ELBO = evidence gap = {parts}", 2, "dim")
+        if comparison.summary["log_evidence"]["value"] is not None:
+            parts = "family gap + amortisation gap + optimisation gap"
+            say(console, f"log evidence - ELBO = evidence gap = {parts}", 2, "dim")
     console.print()
     say(console, "Verdicts", style="bold")
     for name, word, sentence in rows.verdicts(comparison):

@@ -74,7 +74,9 @@ def complete(data: Network, latents: Latents, rng: np.random.Generator) -> dict[
     """
     full = {site: np.asarray(value) for site, value in latents.items()}
     count, hidden = full["hidden_biases"].shape
-    variance = np.broadcast_to(data.set.noise if data.set.noise is not None else full["noise"], count)[:, None, None] ** 2
+    variance = (
+        np.broadcast_to(data.set.noise if data.set.noise is not None else full["noise"], count)[:, None, None] ** 2
+    )
     eps = rng.standard_normal((count, hidden + 1, 1))
     prior = np.diag([*np.full(hidden, float(hidden)), 1.0])
     output = np.empty((count, hidden + 1))
