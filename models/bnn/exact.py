@@ -1,19 +1,18 @@
 """The exact posterior of tiny networks by quadrature.
 
-Given the hidden layer the output layer is linear and Gaussian (Bishop 2006, section 3.3): with features phi = [units, 1]
-and prior variances S = diag(1/H, ..., 1/H, 1) its precision is A = S^-1 + phi'phi / noise^2, its mean m is
-A^-1 phi'y / noise^2, and
+Given the hidden layer the output layer is linear and Gaussian (Bishop 2006, Pattern Recognition and Machine Learning,
+section 3.3): with features phi = [units, 1] and prior variances S = diag(1/H, ..., 1/H, 1) its precision is
+A = S^-1 + phi'phi / noise^2, its mean is m = A^-1 phi'y / noise^2, and
 
     log p(y | hidden layer) = -(|y - phi m|^2 / noise^2 + m'S^-1 m + log|S| + log|A| + rows log(2 pi noise^2)) / 2.
 
 With one input, one or two hidden units leave two or four dimensions, theta = (w_1, ..., w_H, b_1, ..., b_H), for the
-trapezoid rule. Units can be exchanged and, with tanh, flipped in sign, so each mode has up to 8 copies. The modes and
-their copies divide the density among them: mode k has of it the share
+trapezoid rule. The units can be exchanged, and with tanh each can be flipped in sign, so that every hill of the density
+has up to 8 copies. Integrated is one share of it, the density times
 
-    r_k(theta) / sum over modes j and symmetries g of r_j(g theta),    r_k = a widened Laplace approximation at mode k.
+    r(theta) / sum over symmetries g of r(g theta),    r the Gaussian with the share's own mean and covariance:
 
-Whatever the r, the shares and their copies add up to the whole; with these, each is one hill, which is integrated on a
-lattice along its own principal axes.
+whatever r, the copies of a share add up to the whole, and with this r a share is compact.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from models.bnn import network
-from models.bnn.lattice import DROP, Lattice, Marginal, TooManyPoints, Trapezoid, whiten
+from models.bnn.lattice import Lattice, Marginal, TooManyPoints, Trapezoid, grow
 from models.contract import Latents
 
 if TYPE_CHECKING:
@@ -40,23 +39,23 @@ __all__ = ["QuadraturePosterior", "exact"]
 WORST = 0.01
 """With a larger tolerance nothing is called exact."""
 
-GOAL = 1e-6
-"""The lattices are made finer until their integrals agree to so many nats, or the next would be beyond `WORK`."""
+GOAL = 1e-5
+"""The lattices are made finer until the tolerance is below this, or the next ones would be beyond `WORK`."""
 
 WORK = 4_000_000
-"""Points visited on the finest lattices, where a point counts once, and once more for every 100 values of its units."""
+"""Points visited on the finest lattices; a point counts once, and once more for every 100 values of its units."""
+
+DROP = {1: 25.0, 2: 20.0}
+"""By the number of hidden units: points so many nats below the highest are left out."""
+
+STEP = {1: 0.15, 2: 0.5}
+"""By the number of hidden units: the steps of the first lattices, in standard deviations."""
+
+UNSEEN = 1e-6
+"""What the points left out may add to the tolerance, whatever the others say."""
 
 STARTS = 32
-"""Starts of the search for modes, from the prior widened by half."""
-
-FAR = 40.0
-"""Modes this many nats below the highest are left out."""
-
-WIDENED = 4.0
-"""The factor of the variances of the Laplace approximations that divide the density."""
-
-FLAT = 0.5
-"""Draws are proposed by this power of the density, so that their ratio to it is bounded in the tails."""
+"""Starts of the search for the highest points, from the prior widened by half."""
 
 
 def exact(data: Network) -> QuadraturePosterior | None:
@@ -69,7 +68,7 @@ def exact(data: Network) -> QuadraturePosterior | None:
     return solved(data, tuple(values.tobytes() for values in (data.set.inputs, data.set.targets, data.set.grid)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def solved(data: Network, content: tuple[bytes, ...]) -> QuadraturePosterior | None:
     """The posterior, found once for each content of the data (a file's may change)."""
     try:
@@ -86,7 +85,7 @@ def dot(first: Sequence[Any], second: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True)
 class OutputLayer:
-    """The output layer's Gaussians at many points: ``mean[i]`` and A's Cholesky factor ``lower[i][j]``, each (count,)."""
+    """The output layer at many points: means ``mean[i]`` and A's Cholesky factors ``lower[i][j]``, each (count,)."""
 
     mean: Sequence[np.ndarray]
     lower: Sequence[Sequence[np.ndarray]]
@@ -179,33 +178,27 @@ class Collapsed:
         return np.eye(self.dimension) + effect.T @ effect - made_up
 
 
-@dataclass(frozen=True)
-class Modes:
-    """The modes of log p(theta, targets) and their copies, and how they divide the density.
+class Share:
+    """One copy's share of a density with the symmetries (copies, dimension, dimension).
 
-    ``points`` have shape (modes, copies, dimension), the first copy being the mode; ``factors`` are the Cholesky
-    factors of the precisions there; ``heights`` (modes,) are in nats.
+    ``gaussian`` is the lattice whose origin is r's mean, and whose steps are its standard deviations.
     """
 
-    points: np.ndarray
-    factors: np.ndarray
-    heights: np.ndarray
+    def __init__(self, symmetries: np.ndarray, gaussian: Lattice) -> None:
+        whitening = np.linalg.inv(gaussian.axes)
+        self.centre, self.whitenings = whitening @ gaussian.origin, whitening @ symmetries
 
-    def log_share(self, mode: int, points: np.ndarray) -> np.ndarray:
-        """Log of the share that is the mode's, shape (count,)."""
-        claims = []
-        for centres, factors, height in zip(self.points, self.factors, self.heights, strict=True):
-            for centre, factor in zip(centres, factors, strict=True):
-                claims.append((height - 0.5 * ((factor.T @ (points - centre).T) ** 2).sum(axis=0)) / WIDENED)
-        claims = np.array(claims)
-        return claims[mode * self.points.shape[1]] - special.logsumexp(claims, axis=0)
+    def log(self, points: np.ndarray) -> np.ndarray:
+        """Log of the share at points of shape (count, dimension), the first of the symmetries being the identity."""
+        claims = np.array([-0.5 * ((points @ w.T - self.centre) ** 2).sum(axis=1) for w in self.whitenings])
+        return claims[0] - special.logsumexp(claims, axis=0)
 
 
-def find_modes(collapsed: Collapsed) -> Modes:
-    """The modes, highest first, each with its copies."""
+def hilltops(collapsed: Collapsed) -> np.ndarray:
+    """Where the search for the highest points ends, the highest first, shape (count, dimension)."""
     moves = 1e-5 * np.eye(collapsed.dimension)
 
-    def height(theta: np.ndarray) -> float:
+    def depth(theta: np.ndarray) -> float:
         return -collapsed.log_joint(theta[None])[0]
 
     def slope(theta: np.ndarray) -> np.ndarray:
@@ -213,92 +206,81 @@ def find_modes(collapsed: Collapsed) -> Modes:
         return (before - beyond) / 2e-5
 
     starts = 1.5 * np.random.default_rng(0).standard_normal((STARTS, collapsed.dimension))
-    ends = np.array([optimize.minimize(height, start, jac=slope, method="BFGS").x for start in starts])
-    heights, symmetries = collapsed.log_joint(ends), collapsed.symmetries()
-    points: list[np.ndarray] = []
-    precisions: list[np.ndarray] = []
-    kept: list[float] = []
-    for end, nats in sorted(zip(ends, heights, strict=True), key=lambda pair: -pair[1]):
-        near = [np.einsum("ci,cij,cj->c", end - c, p, end - c).min() < 4 for c, p in zip(points, precisions, strict=True)]
-        if nats > heights.max() - FAR and not any(near):
-            points.append(symmetries @ end)
-            precisions.append(symmetries @ collapsed.precision(end) @ symmetries.transpose(0, 2, 1))
-            kept.append(nats)
-    return Modes(np.array(points), np.linalg.cholesky(precisions), np.array(kept))
+    ends = np.array([optimize.minimize(depth, start, jac=slope, method="BFGS").x for start in starts])
+    return ends[np.argsort(-collapsed.log_joint(ends))]
 
 
-def integrate(collapsed: Collapsed, modes: Modes) -> list[Trapezoid]:
-    """The integral of each mode's share, on lattices as fine as `GOAL` asks for and `WORK` allows.
+def integral(collapsed: Collapsed, tops: np.ndarray) -> Trapezoid:
+    """The integral of one share, on coarse lattices, which grow from the hilltops and their copies.
 
     Raises:
-        TooManyPoints: even coarse lattices would be beyond it.
+        TooManyPoints: even these have too many points.
     """
+    symmetries = collapsed.symmetries()
+    seeds = (symmetries @ tops.T).transpose(0, 2, 1).reshape(-1, collapsed.dimension)
+    lattice = Lattice(tops[0], np.linalg.inv(np.linalg.cholesky(collapsed.precision(tops[0]))).T)
+    # A hilltop may be its own copy, as 0 is; beside it the copies differ.
+    gaussian = Lattice(lattice.points(0.2 * np.arange(1, collapsed.dimension + 1)), lattice.axes)
+    for _ in range(6):
+        share = Share(symmetries, gaussian)
+
+        def log_density(points: np.ndarray, share: Share = share) -> np.ndarray:
+            return collapsed.log_joint(points) + share.log(points)
+
+        indices, values = grow(log_density, lattice, seeds, 15.0, 500_000)
+        seeds = np.concatenate([seeds, lattice.points(indices[[values.argmax()]])])
+        lattice = gaussian = lattice.fitted(indices, values)
     limit = WORK / (1 + collapsed.hidden * len(collapsed.inputs) / 100)
-    everywhere = modes.points.reshape(-1, collapsed.dimension)
-    parts, sizes = [], []
-    for mode, (point, factor) in enumerate(zip(modes.points[:, 0], modes.factors[:, 0], strict=True)):
-
-        def log_density(points: np.ndarray, mode: int = mode) -> np.ndarray:
-            return collapsed.log_joint(points) + modes.log_share(mode, points)
-
-        principal, seeds, size = whiten(log_density, Lattice(point, np.linalg.inv(factor).T), everywhere)
-        parts.append(Trapezoid(log_density, principal, seeds, np.full(collapsed.dimension, 0.5), limit / 3))
-        sizes.append(size)
-    parts = [part for part, size in zip(parts, sizes, strict=True) if size > max(sizes) - DROP]
-    while True:
-        logs = np.array([[special.logsumexp(masses) for masses in part.log_masses()] for part in parts])
-        errors = np.ptp(np.exp(logs - special.logsumexp(logs.mean(axis=1))), axis=1)
-        worst = int(errors.argmax())
-        finer = parts[worst].finer()
-        if errors.sum() < GOAL or parts[worst].count * np.prod(parts[worst].steps / finer.steps) > limit / 3:
-            return parts
-        parts[worst] = finer
+    return Trapezoid(log_density, lattice, STEP[collapsed.hidden], seeds, DROP[collapsed.hidden], limit)
 
 
 class QuadraturePosterior:
     """The posterior as a mixture of Gaussians, one for every point of the lattices. Implements `models.contract.Exact`.
 
-    ``tolerance`` is how far the two lattices are apart: in their log evidences, in nats, in their means of f, in sds, or
-    in the logs of its sds, whichever is most; and with it the mass at the lattices' edges.
+    ``tolerance`` is twice as much as the lattices are apart, in their log evidences, in nats, in their means of f, in
+    sds, or in the logs of its sds, whichever is most; and with it what the outermost two nats of their points add, and
+    an allowance for what is left out.
     """
 
     def __init__(self, data: Network) -> None:
         self.data, self.collapsed = data, Collapsed(data)
         self.symmetries = self.collapsed.symmetries()
-        self.parts = integrate(self.collapsed, find_modes(self.collapsed))
-        masses = [log_masses for part in self.parts for log_masses in part.log_masses()]
-        evidences = [special.logsumexp(np.concatenate(masses[number::3])) for number in range(3)]
-        self.log_evidence = float(special.logsumexp(evidences) - math.log(3) + math.log(len(self.symmetries)))
-        self.points = np.concatenate([part.points() for part in self.parts])
-        self.weights = special.softmax(np.concatenate(masses))
-        self.layer = self.collapsed.output_layers(self.points)
-        self.method = f"quadrature: trapezoid, {len(self.points):,} nodes"
-        ends = np.cumsum([0, *(len(log_masses) for log_masses in masses)])
-        self.slices = [slice(*pair) for pair in itertools.pairwise(ends)]
-        starts = np.cumsum([0, *(part.count for part in self.parts)])
-        self.neighbours = np.concatenate(
-            [start + part.neighbours() for start, part in zip(starts, self.parts, strict=False)]
-        )
         self.marginals: dict[tuple[str, tuple[int, ...]], Marginal] = {}
-        self.moments: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self.tolerance = self.disagreement(float(np.ptp(evidences)))
+        tops = hilltops(self.collapsed)
+        self.heights = self.collapsed.log_joint(tops)
+        rule: Trapezoid | None = integral(self.collapsed, tops)
+        while rule is not None:
+            finer = rule.finer()
+            if finer is None or np.ptp(rule.log_integrals) < GOAL:
+                self.adopt(rule)
+                if self.tolerance < GOAL:
+                    break
+            rule = finer
 
-    def disagreement(self, evidence: float) -> float:
-        """The tolerance, from how far the log evidences are apart."""
-        twins = [np.zeros(len(self.weights)) for _ in range(3)]
-        for number, part in enumerate(self.slices):
-            twins[number % 3][part] = self.weights[part]
-        apart, means, sds = [evidence], [], []
-        for point in range(len(self.data.set.grid)):
-            components = self.components("f", (point,))
-            mean, sd = moments(components, self.weights)
-            by_lattice = np.array([moments(components, twin / twin.sum()) for twin in twins])
-            apart += [np.ptp(by_lattice[:, 0]) / sd, np.ptp(np.log(by_lattice[:, 1]))]
-            means.append(mean)
-            sds.append(sd)
-        self.moments["f"] = np.array(means), np.array(sds)
-        edges = sum(part[part < part.max() * math.exp(2 - DROP)].sum() for part in map(self.weights.__getitem__, self.slices))
-        return float(max(apart) + edges + 1e-15 * abs(self.log_evidence))
+    def adopt(self, rule: Trapezoid) -> None:
+        """Take the points of an integral for the posterior's."""
+        logs = np.concatenate([values for _, values in rule.grown])
+        total = special.logsumexp(rule.log_integrals) - math.log(len(rule.log_integrals))
+        self.rule, self.points, self.weights = rule, rule.points(), special.softmax(logs)
+        self.layer = self.collapsed.output_layers(self.points)
+        self.log_evidence = float(total + math.log(len(self.symmetries)))
+        self.method = f"quadrature: trapezoid, {len(logs):,} nodes"
+        ends = np.cumsum([0, *(len(values) for _, values in rule.grown)])
+        inner = logs > logs.max() - rule.drop + 2
+        parts = [slice(None), inner, *(slice(*pair) for pair in itertools.pairwise(ends))]
+        found = np.empty((len(self.data.set.grid), len(parts), 2))
+        for point in range(len(found)):
+            mean, sd = self.components("f", (point,))[0]
+            found[point] = [moments([(mean[part], sd[part])], self.weights[part]) for part in parts]
+        means, sds = found[:, 0].T
+        self.moments = {"f": (means, sds)}
+        found = np.stack([found[:, :, 0] / sds[:, None], np.log(found[:, :, 1])])
+        apart = max(np.ptp(rule.log_integrals), np.ptp(found[:, :, 2:], axis=2).max())
+        edges = max(self.weights[~inner].sum(), np.abs(found[:, :, 1] - found[:, :, 0]).max())
+        # Of a hilltop too low to be seen no more is known than that it is no broader than the prior.
+        low = self.heights[self.heights < logs.max() - rule.drop] + self.collapsed.hidden * math.log(2 * math.pi)
+        unseen = len(self.symmetries) * np.exp(low - self.log_evidence).max(initial=0.0)
+        self.tolerance = float(2 * apart + edges + unseen + UNSEEN + 1e-15 * abs(self.log_evidence))
 
     def components(self, site: str, index: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
         """An element's means and sds at the lattices' points, once for every unit and sign that may be its own."""
@@ -323,12 +305,14 @@ class QuadraturePosterior:
         """The distribution of one element; but for f, all elements of a site have the same."""
         key = site, index if site == "f" else ()
         if key not in self.marginals:
-            components = self.components(site, index)
-            heavy = self.weights > 1e-12
-            gaps = [np.linalg.norm(mean[self.neighbours[heavy]] - mean[heavy, None], axis=1) for mean, _ in components]
+            heavy, components = self.weights > 1e-6 / len(self.weights), self.components(site, index)
             means, sds = (np.concatenate([part[heavy] for part in parts]) for parts in zip(*components, strict=True))
-            weights = np.tile(self.weights[heavy], len(components))
-            self.marginals[key] = Marginal(means, sds, np.concatenate(gaps), weights)
+            if site in ("hidden_weights", "hidden_biases"):
+                # Mere points: smoothed, over a twentieth of their standard deviation in one share.
+                weights, biases = np.split(np.linalg.norm(self.rule.principal.axes, axis=1), 2)
+                spreads = weights if site == "hidden_weights" else biases
+                sds = np.repeat(0.05 * np.resize(spreads, len(components)), heavy.sum())
+            self.marginals[key] = Marginal(means, sds, np.tile(self.weights[heavy], len(components)))
         return self.marginals[key]
 
     def moments_of(self, site: str) -> tuple[np.ndarray, np.ndarray]:
@@ -360,11 +344,7 @@ class QuadraturePosterior:
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
         """Exact draws, but for the mass beyond the lattices' edges: rejection, then the output layer given the rest."""
-        shares = np.add.reduceat(self.weights, [part.start for part in self.slices[::3]])
-        owner = rng.choice(len(shares), size=count, p=shares / shares.sum())
-        theta = np.empty((count, self.collapsed.dimension))
-        for number, part in enumerate(self.parts):
-            theta[owner == number] = draw_share(part, rng, int(np.sum(owner == number)))
+        theta = self.rule.draw(rng, count)
         copies = self.symmetries[rng.integers(len(self.symmetries), size=count)]
         weights, biases = np.split(np.einsum("cij,cj->ci", copies, theta), 2, axis=1)
         return network.complete(self.data, {"hidden_weights": weights[:, None, :], "hidden_biases": biases}, rng)
@@ -385,40 +365,19 @@ class QuadraturePosterior:
         return self.log_prior(latents) + self.log_likelihood(latents) - self.log_evidence
 
     def facts(self) -> dict[str, Any]:
-        """The nodes are of both lattices together; the modes are counted without their copies."""
+        """What the quadrature consists of, and how far the hidden weights go."""
         below = self.marginal("hidden_weights", (0, 0)).distribution(np.array([-3.0, 3.0]))
         return {
             "nodes": len(self.points),
-            "modes": len(self.parts),
-            "copies of each mode": len(self.symmetries),
-            "tolerance of the log evidence, and of f in sds": self.tolerance,
+            "copies of every mode": len(self.symmetries),
+            "tolerance of the log evidence, and of f's means and sds in sds": self.tolerance,
             "probability of a hidden weight beyond 3": float(1 + below[0] - below[1]),
         }
 
 
 def moments(components: list[tuple[np.ndarray, np.ndarray]], weights: np.ndarray) -> tuple[float, float]:
-    """Mean and sd of a mixture whose components are taken in turn from lists of equal weight."""
-    mean = float(np.mean([weights @ means for means, _ in components]))
-    variance = np.mean([weights @ ((means - mean) ** 2 + sds**2) for means, sds in components])
-    return mean, math.sqrt(variance)
-
-
-def draw_share(part: Trapezoid, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Independent draws from one mode's share, shape (count, dimension).
-
-    Proposed is a point of the lattice by a flatter density, then any point of its cell. If a ratio of densities exceeds
-    the bound, all draws made with that bound are thrown away.
-    """
-    lattice, (indices, values) = part.lattices[0], part.grown[0]
-    flat = FLAT * (values - values.max())
-    cumulative = np.cumsum(np.exp(flat))
-    bound, kept = -np.inf, np.empty((0, len(lattice.origin)))
-    while len(kept) < count:
-        size = min(20_000 + 2 * count, 500_000)
-        chosen = np.searchsorted(cumulative, cumulative[-1] * rng.random(size), side="right")
-        points = lattice.points(indices[chosen] + rng.uniform(-0.5, 0.5, (size, len(lattice.origin))))
-        ratios = part.log_density(points) - values.max() - flat[chosen]
-        if ratios.max() > bound:
-            bound, kept = float(ratios.max()) + 0.1, kept[:0]
-        kept = np.concatenate([kept, points[np.log(rng.random(size)) < ratios - bound]])
-    return kept[:count]
+    """Mean and sd of the mixture of all components, whose means and sds have the shape of the weights, (count,)."""
+    total = len(components) * weights.sum()
+    mean = sum(weights @ means for means, _ in components) / total
+    variance = sum(weights @ ((means - mean) ** 2 + sds**2) for means, sds in components) / total
+    return float(mean), math.sqrt(variance)

@@ -7,26 +7,25 @@ polynomially where it has kinks (Trefethen & Weideman 2014, The exponentially co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import fft, special
+import scipy.fft
+from scipy import special
 
 __all__ = ["Lattice", "LogDensity", "Marginal", "TooManyPoints", "Trapezoid", "grow"]
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 """From points, shape (count, dimension), to nats, shape (count,)."""
 
-SHIFT = np.sqrt([2.0, 3.0, 5.0, 7.0]) % 1
-"""The fractions of its steps by which each of three lattices is shifted against the one before."""
+GENERIC = np.sqrt([2.0, 3.0, 5.0, 7.0])
+"""Numbers without any simple ratios: they turn the lattices, and shift them against each other."""
 
-LEVELS = 16
-"""Gaussians that are tabulated together are alike to a sixteenth of the (logarithmic) range of their sds."""
-
-SHARP = 8
-"""How sharply waves are cut off: by a factor whose first seven derivatives vanish at wave number 0."""
+LEVELS = 64
+"""How many different sds a table of Gaussians is made with."""
 
 
 class TooManyPoints(ArithmeticError):
@@ -118,29 +117,32 @@ def grow(
 class Trapezoid:
     """The integral of a density by the trapezoid rule on three lattices, shifted against each other.
 
-    The rule's error is a sum of waves in the lattice's place (Poisson's summation formula), and no wave looks the same to
-    all three: they disagree by as much as each of them is wrong. ``principal`` is a lattice whose steps are the
-    density's standard deviations, ``steps`` (dimension,) are fractions of these. The lattices grow from the ``seeds``
-    (count, dimension) to all points less than ``drop`` nats below the highest, ``limit`` of them at most.
+    The rule's error is a sum of waves in the lattice's place (Poisson's summation formula), and no wave looks the same
+    to all three: they disagree by as much as each of them is wrong. ``principal`` is a lattice whose steps are the
+    density's standard deviations, ``step`` is in these. The lattices grow from the ``seeds`` (count, dimension) to all
+    points less than ``drop`` nats below the highest; ``limit`` is how many may be visited.
     """
 
     log_density: LogDensity
     principal: Lattice
-    steps: np.ndarray
+    step: float
     seeds: np.ndarray
     drop: float
     limit: float
 
     @cached_property
     def lattices(self) -> list[Lattice]:
-        """The three lattices."""
-        origin, axes = self.principal.origin, self.principal.axes * self.steps
-        return [Lattice(origin + number * axes @ SHIFT[: len(origin)], axes) for number in range(3)]
+        """The three lattices, turned so that along no direction of interest many points fall on the same place."""
+        origin = self.principal.origin
+        generic = GENERIC[: len(origin)]
+        mirror = np.eye(len(origin)) - 2 * np.outer(generic, generic) / (generic @ generic)
+        axes = self.step * self.principal.axes @ mirror
+        return [Lattice(origin + axes @ (number * generic % 1), axes) for number in range(3)]
 
     @cached_property
     def grown(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each lattice the indices (count, dimension) and the log densities (count,) of its points."""
-        return [grow(self.log_density, lattice, self.seeds, self.drop, self.limit / 3) for lattice in self.lattices]
+        return [grow(self.log_density, lattice, self.seeds, self.drop, self.limit) for lattice in self.lattices]
 
     @cached_property
     def log_integrals(self) -> np.ndarray:
@@ -152,65 +154,81 @@ class Trapezoid:
         pairs = zip(self.lattices, self.grown, strict=True)
         return np.concatenate([lattice.points(indices) for lattice, (indices, _) in pairs])
 
-    def finer(self) -> Trapezoid | None:
-        """With shorter steps along the axes that most need it; None where that would be beyond the limit.
+    @cached_property
+    def ceilings(self) -> np.ndarray:
+        """Of the first lattice's points the largest log density among each and all its neighbours, shape (count,)."""
+        indices, highest = self.grown[0]
+        bits = 62 // indices.shape[1]
+        codes = packed(indices, bits)
+        for step in 2 ** (bits * np.arange(indices.shape[1])):
+            # Axis by axis, so that in the end the neighbours across the corners are among them.
+            beside = []
+            for neighbour in (codes - step, codes + step):
+                place = np.searchsorted(codes, neighbour).clip(max=len(codes) - 1)
+                beside.append(np.where(codes[place] == neighbour, highest[place], -np.inf))
+            highest = np.maximum(highest, np.maximum(*beside))
+        return highest
 
-        Along those axes the even and the odd points disagree most.
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Independent draws from the density, shape (count, dimension), by rejection.
+
+        Proposed is a cell of the first lattice in proportion to its ceiling, and in it any point. When the density is
+        above a ceiling by more than the margin, the margin is raised and all that was accepted thrown away.
         """
-        apart = [np.abs(special.softmax(values) @ (1.0 - 2.0 * (indices % 2))) for indices, values in self.grown]
-        worst = np.max(apart, axis=0)
-        shorter = np.where(worst > worst.max() / 5, 0.75, 1.0)
-        # About as many points again are visited about the mass.
-        visits = 2 * sum(len(values) for _, values in self.grown) / np.prod(shorter)
-        return replace(self, steps=self.steps * shorter) if visits < self.limit else None
+        lattice, indices = self.lattices[0], self.grown[0][0]
+        cumulative = np.cumsum(np.exp(self.ceilings - self.ceilings.max()))
+        size = min(10_000 + 5 * count, 400_000)
+        margin, kept, accepted = 0.2, [], 0
+        while accepted < count:
+            cell = np.searchsorted(cumulative, cumulative[-1] * rng.random(size), side="right")
+            points = lattice.points(indices[cell] + rng.uniform(-0.5, 0.5, (size, indices.shape[1])))
+            above = self.log_density(points) - self.ceilings[cell]
+            if above.max() > margin:
+                margin, kept, accepted = float(above.max()) + 0.1, [], 0
+            kept.append(points[np.log(rng.random(size)) < above - margin])
+            accepted += len(kept[-1])
+        return np.concatenate(kept)[:count]
 
-    def neighbours(self) -> np.ndarray:
-        """Of every point the number of the next one along each axis, its own at the edge, shape (count, dimension)."""
-        found, before = [], 0
-        for indices, _ in self.grown:
-            bits = 62 // indices.shape[1]
-            codes = packed(indices, bits)
-            beyond = codes[:, None] + 2 ** (bits * np.arange(indices.shape[1]))
-            place = np.searchsorted(codes, beyond).clip(max=len(codes) - 1)
-            found.append(before + np.where(codes[place] == beyond, place, np.arange(len(codes))[:, None]))
-            before += len(codes)
-        return np.concatenate(found)
+    def finer(self) -> Trapezoid | None:
+        """With twice as many points; None where that would be beyond the limit."""
+        points = 2 * sum(len(values) for _, values in self.grown)
+        # About as many points again are visited around them.
+        return replace(self, step=0.5 ** (1 / self.seeds.shape[1]) * self.step) if 2 * points < self.limit else None
 
 
 class Marginal:
     """The distribution of one number, tabulated: its density is linear between the points of a grid.
 
-    It is a mixture of Gaussians with ``means``, ``sds`` and ``weights`` (count,), each of which stands for a cell of a
-    lattice; ``gaps`` (count,) are the distances from their means to those of the neighbouring cells. The table is made
-    in Fourier space. There each Gaussian is smoothly cut off at waves as short as two gaps: shorter ones would be the
-    lattice's own.
+    It is a mixture of Gaussians with ``means``, ``sds`` and ``weights`` (count,), and the table is made by Fourier
+    transforms.
     """
 
-    def __init__(self, means: np.ndarray, sds: np.ndarray, gaps: np.ndarray, weights: np.ndarray) -> None:
-        lower, upper = float((means - 8 * sds - 8 * gaps).min()), float((means + 8 * sds + 8 * gaps).max())
+    def __init__(self, means: np.ndarray, sds: np.ndarray, weights: np.ndarray) -> None:
+        lower, upper = float((means - 8 * sds).min()), float((means + 8 * sds).max())
         heavy = weights > 1e-5 * weights.max()
-        finest = np.sqrt(sds[heavy] ** 2 + gaps[heavy] ** 2).min()
-        cells = 2 ** int(np.clip(np.ceil(np.log2(4 * (upper - lower) / finest)), 10, 17))
+        cells = math.ceil(4 * (upper - lower) / max(float(sds[heavy].min()), 1e-4 * (upper - lower)))
+        cells = scipy.fft.next_fast_len(max(1000, cells), real=True)
         width = (upper - lower) / cells
-        place = (means - lower) / width
-        cell = place.astype(np.int64).clip(max=cells - 2)
-        right = weights * (place - cell)
-        waves = 2 * np.pi * fft.rfftfreq(cells, width)
+        waves = 2 * np.pi * scipy.fft.rfftfreq(cells, width)
+        cell, right = np.divmod((means - lower) / width, 1.0)
+        cell, right = cell.astype(np.int64), right * weights
+        # A Gaussian is shared by the two nearest of a few sds, and by the two points of the grid beside its mean. The
+        # first keeps its variance, the second is undone by the division by sinc^2.
+        scale = np.geomspace(sds[heavy].min(), max(sds[heavy].max(), 1.0001 * sds[heavy].min()), LEVELS)
+        level = np.searchsorted(scale[1:-1], sds)
+        wider = ((sds**2 - scale[level] ** 2) / (scale[level + 1] ** 2 - scale[level] ** 2)).clip(0, 1)
+        order = np.argsort(level.astype(np.uint16), kind="stable")
         spectrum = np.zeros(len(waves), complex)
-        kind = (levels(sds, heavy) * LEVELS + levels(gaps, heavy)).astype(np.uint16)
-        order = np.argsort(kind, kind="stable")
-        for one in np.split(order, np.flatnonzero(np.diff(kind[order])) + 1):
-            # Each Gaussian is shared by the two points of the grid about its mean, which sinc^2 undoes below.
-            counts = np.bincount(cell[one], weights[one] - right[one], cells)
-            counts += np.bincount(cell[one] + 1, right[one], cells)
-            share = weights[one] / weights[one].sum()
-            gaussian = np.exp(-0.5 * waves**2 * (share @ sds[one] ** 2))
-            spectrum += fft.rfft(counts) * gaussian * special.gammaincc(SHARP, SHARP * (waves * (share @ gaps[one]) / np.pi) ** 2)
+        for alike in np.split(order, np.flatnonzero(np.diff(level[order])) + 1):
+            for sd, share in ((scale[level[alike[0]]], 1 - wider[alike]), (scale[level[alike[0]] + 1], wider[alike])):
+                counts = np.bincount(cell[alike], share * (weights[alike] - right[alike]), cells)
+                counts += np.bincount(cell[alike] + 1, share * right[alike], cells)
+                spectrum += scipy.fft.rfft(counts) * np.exp(-0.5 * (sd * waves) ** 2)
         spectrum /= np.sinc(waves * width / (2 * np.pi)) ** 2
-        density = np.maximum(fft.irfft(spectrum, FINER * cells), 0.0)
-        width /= FINER
+        # Between the points of the grid its waves are known too.
+        density, width = np.maximum(scipy.fft.irfft(spectrum, 4 * cells), 0.0), width / 4
         below = np.concatenate([[0.0], np.cumsum(0.5 * width * (density[1:] + density[:-1]))])
-        self.grid = lower + width * np.arange(FINER * cells)
+        self.grid = lower + width * np.arange(4 * cells)
         self.density, self.below = density / below[-1], below / below[-1]
 
     def at(self, values: np.ndarray) -> np.ndarray:
@@ -224,10 +242,3 @@ class Marginal:
     def quantile(self, probability: float) -> float:
         """The number below which the probability lies."""
         return float(np.interp(probability, self.below, self.grid))
-
-
-def levels(sizes: np.ndarray, heavy: np.ndarray) -> np.ndarray:
-    """Of each size its level on a logarithmic scale from the smallest to the largest of the heavy, shape (count,)."""
-    high = sizes[heavy].max() + np.finfo(float).tiny
-    low = max(sizes[heavy].min(), 1e-3 * high)
-    return np.rint((LEVELS - 1) * np.log(sizes.clip(low, high) / low) / max(np.log(high / low), 1e-9)).astype(np.int64)
