@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache, partial
-from importlib import import_module
 
 import numpy as np
 import pyro
@@ -18,6 +17,7 @@ from pyro.distributions import Delta
 from pyro.infer import SVI, Trace_ELBO
 
 import guides
+from compare import named
 from compare.fits.base_pyro import BaseDraws, Held, columns
 from compare.fits.protocol import DENSE, Evaluation, bind
 
@@ -40,13 +40,13 @@ def split_arguments(arguments):
 
 def prepare(model, family, static):
     """The objective of a model of the catalogue and a family, for these static arguments."""
-    return Objective(import_module(f"models.{model}.in_pyro"), guides.load(family, "pyro"), static)
+    return Objective(named.twin(model, "pyro"), guides.load(family, "pyro"), static)
 
 
 @lru_cache(maxsize=64)
 def density(model, static):
     """The densities of a model of the catalogue, for these static arguments."""
-    return Density(import_module(f"models.{model}.in_pyro"), static)
+    return Density(named.twin(model, "pyro"), static)
 
 
 def nesting(*traces):
