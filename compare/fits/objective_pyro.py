@@ -15,6 +15,7 @@ import torch
 from pyro import poutine
 from pyro.distributions import Delta
 from pyro.infer import SVI, Trace_ELBO
+from pyro.poutine.util import site_is_subsample
 
 import guides
 from compare import named
@@ -106,6 +107,7 @@ def broadcasts(model, data):
     for _ in range(3):
         trace = poutine.trace(model).get_trace(**data)
         sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
+        sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
         if any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"]):
             return False
         draws.append({name: site["value"].detach() for name, site in sites.items()})
@@ -233,7 +235,7 @@ class Objective:
         return sum(
             columns(site["fn"])
             for site in trace.nodes.values()
-            if site["type"] == "sample" and not isinstance(site["fn"], Delta)
+            if site["type"] == "sample" and not isinstance(site["fn"], Delta) and not site_is_subsample(site)
         )
 
     def _log_ratio(self, path, density, eps, data):

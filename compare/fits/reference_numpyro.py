@@ -14,9 +14,6 @@ from compare.fits.options import Options
 
 __all__ = ["fit"]
 
-ACCEPTANCE = 0.9
-"""Higher than usual: shorter steps, fewer divergences."""
-
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Sample the posterior for the others to be held against; the tree and the number of leapfrog steps."""
@@ -30,5 +27,5 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         replace(job, options=patient),
         way.program,
         lambda latents: way.complete(job.data, latents, rng),
-        acceptance=ACCEPTANCE,
+        way.acceptance,
     )

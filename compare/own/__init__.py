@@ -24,6 +24,9 @@ __all__ = ["GUIDES", "Given", "Own", "Sites", "data_of", "find", "knows", "read"
 GUIDES = ("mean_field", "full_rank")
 """The families that are tried unless the user names others."""
 
+ACCEPTANCE = 0.98
+"""What NUTS adapts its step sizes to for a reference: a user's model may hold a funnel."""
+
 MOST = 20
 """Elements that are reported."""
 
@@ -149,7 +152,7 @@ def register(
             return other
         number += 1
         name = f"{first}-{number}"
-    way = Reference(f"a long run of {LIBRARIES[library]}'s NUTS on the model itself", library=library)
+    way = Reference(f"a long run of {LIBRARIES[library]}'s NUTS on the model itself", library=library, acceptance=ACCEPTANCE)
 
     def derive(data: Given, latents: Latents) -> dict[str, np.ndarray]:
         if not data.sites.derived:
