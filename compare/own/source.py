@@ -14,7 +14,7 @@ from typing import Any
 
 from models.contract import nearest
 
-__all__ = ["is_reference", "library_of", "locate"]
+__all__ = ["is_reference", "library_of", "locate", "stem"]
 
 ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
 """The library that a package shows."""
@@ -24,6 +24,13 @@ def is_reference(name: str) -> bool:
     """Whether a name says where a model stands: ``my_model.py``, ``my_model.py:model``, ``package.module:model``."""
     place, _, function = name.partition(":")
     return place.endswith(".py") or bool(function and place)
+
+
+def stem(reference: str) -> str:
+    """A reference's short name, for a folder: its file, and its function unless that is called ``model``."""
+    place, _, function = reference.partition(":")
+    short = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    return f"{short}-{function}" if function and function != "model" else short
 
 
 def locate(reference: str, library: str | None = None) -> tuple[Callable[..., Any], dict[str, Any], str | None]:
