@@ -107,6 +107,8 @@ def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
     r_hat, ess = 0.0, np.inf
     for value in posterior.values():
         flat = value.reshape(*value.shape[:2], -1)
+        fixed = np.ptp(flat, axis=(0, 1)) == 0  # such as the zeros of a Cholesky factor: they have no R-hat
+        flat = flat[:, :, ~fixed]
         for one in np.moveaxis(flat, -1, 0):
             r_hat = max(r_hat, float(arviz_stats.rhat(one, chain_axis=0, draw_axis=1)))
             for kind in ("bulk", "tail"):

@@ -23,7 +23,8 @@ SEEDS = 3
 
 
 class Whole(Messenger):
-    """One posterior for all fits: no plate is subsampled; and names that NetCDF can hold: no slash."""
+    """One posterior for all fits: no plate is subsampled, an empty site is given; and no slash is in a name, which
+    NetCDF could not hold."""
 
     def process_message(self, message):
         if message["type"] == "plate" and message["value"] is None:
@@ -31,6 +32,17 @@ class Whole(Messenger):
             message["value"], message["args"] = jnp.arange(size), (size, size)
         elif message["type"] in ("sample", "deterministic", "param"):
             message["name"] = message["name"].replace("/", "_")
+            if message["type"] == "sample" and is_empty(message):
+                message["value"], message["is_observed"] = jnp.zeros(shape_of(message)), True
+
+
+def shape_of(message):
+    return message["fn"].shape(message["kwargs"].get("sample_shape", ()))
+
+
+def is_empty(message):
+    """Whether a latent site has no element."""
+    return not message["is_observed"] and message["value"] is None and 0 in shape_of(message)
 
 
 class Inspector(Messenger):
@@ -57,6 +69,8 @@ class Inspector(Messenger):
                 self.notes[name] = f"site {name!r} appears as {plain!r}: no slash can be in a name"
             if message["type"] == "sample" and not message["is_observed"]:
                 refuse(name, message["fn"])
+                if is_empty(message):
+                    self.notes[name] = f"site {name!r} is empty (shape {shape_of(message)}): there is nothing to infer"
 
 
 def refuse(name, fn):

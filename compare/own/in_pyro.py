@@ -46,11 +46,18 @@ def whole_plates(notes=None):
 
 
 class Plain(Messenger):
-    """Names that NetCDF can hold: no slash."""
+    """No slash in a name, which NetCDF could not hold; and an empty site is given."""
 
     def _pyro_sample(self, message):
         if not isinstance(message["fn"], _Subsample):
             message["name"] = message["name"].replace("/", "_")
+            if is_empty(message):
+                message["value"], message["is_observed"] = torch.zeros(message["fn"].shape()), True
+
+
+def is_empty(message):
+    """Whether a latent site has no element."""
+    return not message["is_observed"] and message["value"] is None and 0 in message["fn"].shape()
 
 
 class Inspector(Messenger):
@@ -75,6 +82,9 @@ class Inspector(Messenger):
             self.notes[name] = f"site {name!r} appears as {plain!r}: no slash can be in a name"
         if not message["is_observed"]:
             refuse(name, message["fn"])
+            if is_empty(message):
+                shape = tuple(message["fn"].shape())
+                self.notes[name] = f"site {name!r} is empty (shape {shape}): there is nothing to infer"
 
 
 def refuse(name, fn):

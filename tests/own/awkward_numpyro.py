@@ -25,7 +25,8 @@ def covariance(points):
 def ordered(values):
     base = dist.Normal(0, 2).expand([2]).to_event(1)
     cuts = numpyro.sample("cuts", dist.TransformedDistribution(base, dist.transforms.OrderedTransform()))
-    numpyro.sample("values", dist.Normal(cuts[0] + cuts[1], 1.0), obs=values)
+    numpyro.sample("lower", dist.Normal(cuts[0], 1.0).expand([15]).to_event(1), obs=values[:15] - 2)
+    numpyro.sample("upper", dist.Normal(cuts[1], 1.0).expand([15]).to_event(1), obs=values[15:])
 
 
 def deterministic(values):

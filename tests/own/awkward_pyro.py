@@ -26,7 +26,8 @@ def covariance(points):
 def ordered(values):
     base = dist.Normal(0, 2).expand([2]).to_event(1)
     cuts = pyro.sample("cuts", dist.TransformedDistribution(base, [dist.transforms.OrderedTransform()]))
-    pyro.sample("values", dist.Normal(cuts[0] + cuts[1], 1.0), obs=values)
+    pyro.sample("lower", dist.Normal(cuts[0], 1.0).expand([15]).to_event(1), obs=values[:15] - 2)
+    pyro.sample("upper", dist.Normal(cuts[1], 1.0).expand([15]).to_event(1), obs=values[15:])
 
 
 def deterministic(values):
