@@ -102,7 +102,7 @@ def parser_of_own(reference: str) -> Parser:
     about = "Your own model: a file (my_model.py, my_model.py:name) or package.module:name."
     build = Parser(prog=f"python -m compare {reference}", description=about, allow_abbrev=False)
     data = build.add_argument_group("the data")
-    data.add_argument("--data", default=None, help="JSON file of the model's arguments (default: data beside the model)")
+    data.add_argument("--data", default=None, help="JSON file of its arguments (default: the data beside the model)")
     which = build.add_argument_group("the fits")
     which.add_argument("--library", default=None, help="numpyro or pyro (default: that which the model uses)")
     add_general(build, which, GUIDES, {}, stem(reference))

@@ -142,7 +142,9 @@ def notes(data: Any, jobs: Sequence[Job]) -> list[str]:
     size = sum(math.prod(shape) for shape in data.shapes().values())
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
     if size == 1 and len(gaussian) > 1:
-        found.append(f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent")
+        found.append(
+            f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
+        )
     return found
 
 

@@ -152,7 +152,9 @@ def register(
             return other
         number += 1
         name = f"{first}-{number}"
-    way = Reference(f"a long run of {LIBRARIES[library]}'s NUTS on the model itself", library=library, acceptance=ACCEPTANCE)
+    way = Reference(
+        f"a long run of {LIBRARIES[library]}'s NUTS on the model itself", library=library, acceptance=ACCEPTANCE
+    )
 
     def derive(data: Given, latents: Latents) -> dict[str, np.ndarray]:
         if not data.sites.derived:

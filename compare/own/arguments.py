@@ -31,7 +31,9 @@ def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
     try:
         inspect.signature(function).bind(**values)
     except TypeError as error:
-        raise ValueError(f"the model's arguments do not fit its data ({', '.join(values) or 'none'}): {error}") from None
+        raise ValueError(
+            f"the model's arguments do not fit its data ({', '.join(values) or 'none'}): {error}"
+        ) from None
     return values
 
 
@@ -80,5 +82,7 @@ def from_json(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"--data {path} is not JSON: {error}") from None
     if not isinstance(found, Mapping):
-        raise ValueError(f'--data {path} holds no object; give one of the model\'s arguments, such as {{"y": [1.5, 2]}}')
+        raise ValueError(
+            f'--data {path} holds no object; give one of the model\'s arguments, such as {{"y": [1.5, 2]}}'
+        )
     return dict(found)

@@ -5,7 +5,6 @@ from types import ModuleType
 
 import jax
 import numpy as np
-import numpyro
 import numpyro.distributions as dist
 from jax import numpy as jnp
 from numpyro import handlers

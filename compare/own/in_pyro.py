@@ -9,9 +9,9 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from torch.distributions import biject_to
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import SubsampleMessenger, _Subsample
+from torch.distributions import biject_to
 
 from compare.fits.base_pyro import Held
 from compare.fits.objective_pyro import density, split_arguments

@@ -1,8 +1,8 @@
 """Eight schools (Rubin 1981), centred and non-centred."""
 
-import torch
 import pyro
 import pyro.distributions as dist
+import torch
 
 data = {
     "y": torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]),
