@@ -50,7 +50,7 @@ def schools():
 
 
 def test_the_result_of_a_call(schools, tmp_path):
-    """The reference takes the exact posterior's place and says so; theta, a deterministic site, is among the elements."""
+    """The reference takes the exact posterior's place and says so; theta, a deterministic site, is reported."""
     assert list(schools.verdict) == ["reference", "numpyro-full_rank", "numpyro-nuts"]
     assert schools.verdict["reference"].word == "agrees"
     assert "the reference, not exact" in schools.verdict["reference"].sentence.lower()

@@ -1,10 +1,11 @@
-"""A user's data as the arguments of the model: arrays and numbers with a fraction are data, the rest shapes the program."""
+"""A user's data as the arguments of the model: arrays and floats are data, the rest shapes the program."""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
         data = {}
     if not hasattr(data, "keys"):
         raise ValueError(f"data is a {type(data).__name__}: give a dict of the model's arguments")
-    values = {str(name): value_of(str(name), data[name]) for name in data.keys()}
+    values = {str(name): value_of(str(name), data[name]) for name in data}
     try:
         inspect.signature(function).bind(**values)
     except TypeError as error:
@@ -50,10 +51,8 @@ def value_of(name: str, value: Any) -> Any:
     if found.dtype.kind in "biu":
         return found if found.ndim else found[()]
     if found.dtype.kind == "O" and found.ndim:  # a frame or list of numbers that are stored as objects
-        try:
+        with suppress(TypeError, ValueError):
             found = found.astype(float)
-        except (TypeError, ValueError):
-            pass
     if found.dtype.kind == "f":
         return found.astype(float)[()]
     raise ValueError(
