@@ -203,7 +203,8 @@ def data_of(own: Own, data: Any) -> Given:
             raise ValueError(f"site {name!r}: ArviZ gives that name to the draws' own dimensions; rename the site")
     if not sum(math.prod(shape) for shape in sites.latents.values()):
         raise ValueError("the model has no latent site with an element: there is nothing to infer; add a sample site")
-    truth = own.exact if own.exact is None or hasattr(own.exact, "draw") else own.exact(**values)
+    known = own.exact is None or (hasattr(own.exact, "draw") and not isinstance(own.exact, type))
+    truth = own.exact if known else own.exact(**values)
     given = Given(values, sites, truth, sites.notes)
     if truth is not None:
         check(own, given, truth)

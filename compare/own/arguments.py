@@ -65,7 +65,7 @@ def described(value: np.ndarray) -> str:
     if value.size == 0 or value.dtype.kind not in "OUS":
         return f"values of type {value.dtype}"
     odd = next((one for one in value.ravel() if not isinstance(one, int | float | np.number)), value.ravel()[0])
-    return f"{odd!r}"[:60]
+    return f"{str(odd)!r}"[:60]
 
 
 def from_json(path: str) -> dict[str, Any]:
