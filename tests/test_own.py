@@ -97,7 +97,7 @@ import json, sys
 from compare import compare
 from tests.own import awkward_pyro as awkward, eight_schools_pyro as schools
 
-quick = {"nuts": False, "reference_ess": 400.0, "reference_warmup": 150}
+quick = {"nuts": False, "reference_ess": 400.0, "reference_warmup": 150, "reference_budget": 90.0}
 results = {
     "schools": compare(schools.non_centred, schools.data, guides=["full_rank"], **quick),
     "simplex": compare(awkward.simplex, {"counts": awkward.COUNTS}, guides=["mean_field"], **quick),
@@ -260,7 +260,7 @@ def test_a_model_that_needs_the_values_of_its_data_is_refused():
         ({}, "missing a required argument: 'values'"),
         ({"values": [1.0], "other": 2}, "unexpected keyword argument 'other'"),
         ({"values": ["a", "b"]}, "'values' holds 'a'"),
-        ({"values": [1.0, np.nan]}, "look for missing values"),
+        ({"values": [1.0, np.nan]}, "'values' has missing values"),
         (3, "data is a int"),
     ],
 )

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -19,7 +19,7 @@ from compare.own.arguments import arguments
 from compare.own.source import is_reference, library_of, locate
 from models.contract import Exact, Latents, Model, Reference
 
-__all__ = ["GUIDES", "Given", "Own", "Sites", "data_of", "find", "knows", "read", "register"]
+__all__ = ["GUIDES", "Given", "Own", "Sites", "complain_of_missing", "data_of", "find", "knows", "read", "register"]
 
 GUIDES = ("mean_field", "full_rank")
 """The families that are tried unless the user names others."""
@@ -211,6 +211,19 @@ def data_of(own: Own, data: Any) -> Given:
     if not given.reported():
         raise ValueError("no element of any latent site varies under the prior: there is nothing to infer")
     return given
+
+
+def complain_of_missing(values: Mapping[str, Any], log_joints: Sequence[float]) -> None:
+    """Refuse data with missing values that the model does not deal with: log p(x, z) is finite at no prior draw.
+
+    Raises:
+        ValueError: it is not, and there are some.
+    """
+    missing = [
+        name for name, value in values.items() if isinstance(value, np.ndarray | np.floating) and np.isnan(value).any()
+    ]
+    if missing and not np.isfinite(log_joints).any():
+        raise ValueError(f"data: {missing[0]!r} has missing values (NaN), which the model cannot take; leave them out")
 
 
 def check(own: Own, data: Given, exact: Exact) -> None:

@@ -13,7 +13,7 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from compare.fits.objective_numpyro import ONCE, density, split_arguments, unvalidated
-from compare.own import Sites
+from compare.own import Sites, complain_of_missing
 
 __all__ = ["derive", "log_joint", "look", "twin"]
 
@@ -117,8 +117,7 @@ def look(own, values):
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
     except Exception as error:
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
-    if np.isnan(joints).all():
-        raise ValueError("log p(x, z) is not a number at draws from the prior: look for missing values in the data")
+    complain_of_missing(values, joints)
     fixed_supports(traces, latents)
     compiles(model, data)
     derived = {name: site for name, site in traces[0].items() if site["type"] == "deterministic"}

@@ -15,7 +15,7 @@ from torch.distributions import biject_to
 
 from compare.fits.base_pyro import Held
 from compare.fits.objective_pyro import density, split_arguments
-from compare.own import Sites
+from compare.own import Sites, complain_of_missing
 
 __all__ = ["derive", "log_joint", "look", "twin"]
 
@@ -130,8 +130,7 @@ def look(own, values):
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
     except Exception as error:
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
-    if np.isnan(joints).all():
-        raise ValueError("log p(x, z) is not a number at draws from the prior: look for missing values in the data")
+    complain_of_missing(values, joints)
     latents = {name: site for name, site in traces[0].items() if not site["is_observed"]}
     fixed_supports(traces, latents)
     derived = {name: site for name, site in traces[0].items() if site["infer"].get("_deterministic")}
