@@ -1,1 +1,18 @@
-"""Everything that happens to a model: plan, fits, measures, verdicts, report."""
+"""Everything that happens to a model: plan, fits, measures, verdicts, report.
+
+``from compare import compare`` is the whole of it for a model of your own; see `compare.result.compare`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Result", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when asked for, so that a part of this package does not load the whole."""
+    if name in __all__:
+        return getattr(import_module(".result", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import shlex
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import models
+from compare.own.source import is_reference
 from models.contract import UnknownName, nearest
 
 __all__ = ["main"]
@@ -72,8 +74,6 @@ def catalogue() -> int:
 
 def parser(name: str) -> Parser:
     """The options of one model: its data first, then those that every comparison has."""
-    from compare.fits.options import Options
-
     model = models.load(name)
     build = Parser(prog=f"python -m compare {name}", description=model.title, allow_abbrev=False)
     data = build.add_argument_group("the data")
@@ -90,10 +90,33 @@ def parser(name: str) -> Parser:
         )
     which = build.add_argument_group("the fits")
     which.add_argument("--libraries", default="numpyro,pyro", help="numpyro,pyro (default: both)")
-    which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(model.guides)})")
+    add_general(build, which, model.guides, model.defaults, name)
+    return build
+
+
+def parser_of_own(reference: str) -> Parser:
+    """The options of a user's own model: where its data are, then those that every comparison has."""
+    from compare.own import GUIDES
+    from compare.own.source import stem
+
+    about = "Your own model: a file (my_model.py, my_model.py:name) or package.module:name."
+    build = Parser(prog=f"python -m compare {reference}", description=about, allow_abbrev=False)
+    data = build.add_argument_group("the data")
+    data.add_argument("--data", default=None, help="JSON file of its arguments (default: the data beside the model)")
+    which = build.add_argument_group("the fits")
+    which.add_argument("--library", default=None, help="numpyro or pyro (default: that which the model uses)")
+    add_general(build, which, GUIDES, {}, stem(reference))
+    return build
+
+
+def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Mapping[str, float], name: str) -> None:
+    """Add the options that every comparison has, those of the fits to the group ``which``."""
+    from compare.fits.options import Options
+
+    which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(families)})")
     which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
     which.add_argument("--seed", type=whole, default=0, help="everything random follows from it (default 0)")
-    default = Options(**model.defaults)
+    default = Options(**defaults)
     which.add_argument("--optimiser", choices=("zoo", "adam"), default="zoo", help="adam: the libraries' usual way")
     for option, kind, meaning in (
         ("tolerance", positive, "nats of optimisation gap within which a guide counts as converged"),
@@ -114,7 +137,6 @@ def parser(name: str) -> Parser:
     output.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: the summary on standard output"
     )
-    return build
 
 
 def flag(name: str) -> str:
@@ -153,17 +175,15 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
     if name.startswith("-") and name not in ("-h", "--help"):
         raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
     if name in ("-h", "--help"):
-        print("usage: python -m compare [MODEL [options]] | bench [MODEL ...]\n\nmodels:")
+        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | bench [MODEL ...]\n\nmodels:")
         catalogue()
         print("\npython -m compare MODEL --help lists a model's options.")
         raise SystemExit(0)
+    if is_reference(name):
+        return parse_own(arguments)
     if name not in models.CATALOGUE:
         raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'bench'])}")
-    build = parser(name)
-    options, unknown = build.parse_known_args(arguments[1:])
-    if unknown:
-        known = [text for action in build._actions for text in action.option_strings]
-        raise ValueError(f"no option {unknown[0]!r}; {nearest(unknown[0], known)}")
+    options = given_options(parser(name), arguments[1:])
     model = models.load(name)
     given = {}
     for field in dataclasses.fields(model.data):
@@ -173,7 +193,33 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
                 given[field.name] = field.metadata["parse"](text)
             except ValueError as error:
                 raise ValueError(f"{flag(field.name)}: {error}") from None
+    options.out = Path(options.out or Path("out") / name)
     return model, model.data(**given), options
+
+
+def given_options(build: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    """The options by name; raises ValueError with the nearest right name for one that is not known."""
+    options, unknown = build.parse_known_args(arguments)
+    if unknown:
+        known = [text for action in build._actions for text in action.option_strings]
+        raise ValueError(f"no option {unknown[0]!r}; {nearest(unknown[0], known)}")
+    return options
+
+
+def parse_own(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
+    """The same for a user's own model, read from its file or module."""
+    from compare import own
+    from compare.own.arguments import from_json
+    from compare.own.source import stem
+
+    options = given_options(parser_of_own(arguments[0]), arguments[1:])
+    beside = from_json(options.data) if options.data else None
+    mine, data = own.read(arguments[0], options.library)
+    if beside is None and data is None:
+        raise ValueError(f"{arguments[0]} has no data: define data, a dict of the model's arguments, or give --data")
+    options.libraries = mine.library
+    options.out = Path(options.out or Path("out") / stem(arguments[0]))
+    return mine.model, own.data_of(mine, data if beside is None else beside), options
 
 
 def writable(folder: Path) -> None:
@@ -204,7 +250,7 @@ def compare_model(arguments: Sequence[str]) -> int:
     families = split(given.guides, "--guides") if given.guides is not None else None
     jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
     needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
-    folder = Path(given.out or Path("out") / model.name)
+    folder = given.out
     writable(folder)
     from compare import progress, report, run
     from compare.workers import workers
@@ -213,6 +259,8 @@ def compare_model(arguments: Sequence[str]) -> int:
         comparison = run.compare(
             model, data, libraries, families, not given.no_nuts, options, given.seed, helpers, tell
         )
+        if is_reference(arguments[0]):
+            comparison.command = shlex.join(["python", "-m", "compare", *arguments])
         tell("writing the report")
         paths = report.write(comparison, folder, helpers.draughtsman)
     report.show(comparison, folder, paths, as_json=given.format == "json")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
-import models
+from compare import named
 from compare.fits import Fit
 from compare.predictions import score
 from compare.truth import Truth
@@ -112,7 +112,7 @@ def predictions(fit: Fit) -> dict[str, Any] | None:
     """The scores of a fit's draws on what the data hold out; None where they hold out nothing."""
     posterior = fit.tree["posterior"].dataset
     latents = {str(site): posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in posterior}
-    found = models.load(fit.job.model).predict(fit.job.data, latents)
+    found = named.load(fit.job.model).predict(fit.job.data, latents)
     return None if found is None else score(found)
 
 

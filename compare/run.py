@@ -138,11 +138,14 @@ def measured_or_failed(fits: dict[str, Fit], name: str, known: Truth | None, bes
 
 def notes(data: Any, jobs: Sequence[Job]) -> list[str]:
     """What a reader should know about the plan as a whole."""
+    found = list(getattr(data, "notes", ()))
     size = sum(math.prod(shape) for shape in data.shapes().values())
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
     if size == 1 and len(gaussian) > 1:
-        return [f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"]
-    return []
+        found.append(
+            f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
+        )
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -148,12 +148,14 @@ class Reference:
 
     ``program`` is the function of the twin that is sampled: ``model``, or one in which some latents are integrated
     out. ``complete(data, latents, rng)`` then adds those, drawn from their exact conditional distribution.
+    ``acceptance`` is the rate that NUTS adapts its step sizes to: higher than usual, so that few transitions diverge.
     """
 
     method: str
     program: str = "model"
     complete: Callable[[Any, Latents, np.random.Generator], dict[str, np.ndarray]] = as_they_are
     library: str = "numpyro"
+    acceptance: float = 0.9
 
 
 @dataclass(frozen=True)

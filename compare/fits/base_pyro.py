@@ -9,6 +9,7 @@ import math
 import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
 
 from compare.fits.quantiles import beta_quantile
 
@@ -30,6 +31,8 @@ class BaseDraws(Messenger):
     def _pyro_sample(self, message):
         if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
             return
+        if site_is_subsample(message):  # the indices of a plate
+            return
         size = columns(message["fn"], self.nesting)
         message["value"] = from_base(message["fn"], self.draws[..., self.used : self.used + size], self.nesting)
         message["done"] = True
@@ -37,7 +40,7 @@ class BaseDraws(Messenger):
         self.used += size
 
     def _pyro_post_sample(self, message):
-        if not message["is_observed"] and not message["infer"].get("is_auxiliary"):
+        if not (message["is_observed"] or message["infer"].get("is_auxiliary") or site_is_subsample(message)):
             self.latents[message["name"]] = message["value"]
 
 

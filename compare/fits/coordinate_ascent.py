@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-import models
+from compare import named
 from compare.fits import Job
 from compare.fits.tree import CHAINS, build, split
 from models.contract import CoordinateAscent
@@ -66,7 +66,7 @@ def ascend(way: CoordinateAscent, tolerance: float, sweeps: int) -> tuple[list[S
 
 def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, dict]:
     """Draws of the guide with their log densities, block by block, and the labels of the elements kept."""
-    exact = models.load(job.model).exact(job.data)
+    exact = named.load(job.model).exact(job.data)
     rng = np.random.default_rng(job.seed + zlib.crc32(job.name.encode()))
     shapes = job.data.shapes()
     size = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -100,7 +100,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     """
     tolerance = float(getattr(job.options, "cavi_tolerance", TOLERANCE))
     sweeps = int(getattr(job.options, "sweeps", SWEEPS))
-    way = models.load(job.model).coordinate_ascent(job.data)[job.name]
+    way = named.load(job.model).coordinate_ascent(job.data)[job.name]
     states, elbos, made, change = ascend(way, tolerance, sweeps)
     converged = change < tolerance
     reason = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-import models
+from compare import named
 from compare.fits import Job, fit_seed
 from compare.fits.options import Options
 from compare.fits.tree import build, how_many, keep, pointwise, split
@@ -15,7 +15,7 @@ __all__ = ["fit"]
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
-    exact = models.load(job.model).exact(job.data)
+    exact = named.load(job.model).exact(job.data)
     rng = np.random.default_rng(fit_seed(job))
     size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
     options = job.options or Options()

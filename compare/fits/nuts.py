@@ -10,7 +10,7 @@ import arviz_stats
 import numpy as np
 import xarray as xr
 
-import models
+from compare import named
 from compare.fits import Job
 from compare.fits.options import Options
 from compare.fits.protocol import Density
@@ -92,7 +92,7 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
     """What the chains are judged by, each of shape (chain, draw, ...)."""
     chains, draws = next(iter(latents.values())).shape[:2]
     flat = {site: value.reshape(chains * draws, *value.shape[2:]) for site, value in latents.items()}
-    derived = models.load(job.model).derive(job.data, flat)
+    derived = named.load(job.model).derive(job.data, flat)
     if not derived:
         return latents
     known = flat | derived
@@ -107,6 +107,8 @@ def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
     r_hat, ess = 0.0, np.inf
     for value in posterior.values():
         flat = value.reshape(*value.shape[:2], -1)
+        fixed = np.ptp(flat, axis=(0, 1)) == 0  # such as the zeros of a Cholesky factor: they have no R-hat
+        flat = flat[:, :, ~fixed]
         for one in np.moveaxis(flat, -1, 0):
             r_hat = max(r_hat, float(arviz_stats.rhat(one, chain_axis=0, draw_axis=1)))
             for kind in ("bulk", "tail"):

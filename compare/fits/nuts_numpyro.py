@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpyro.infer import NUTS
 
+from compare import named
 from compare.fits import Job, fit_seed
 from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, statistics
 from compare.fits.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
@@ -32,7 +32,7 @@ class Sampler:
     """Compiled chains of one program of a model's twin; data sets of the same shape share them."""
 
     def __init__(self, model: str, program: str, acceptance: float, static: tuple) -> None:
-        twin = bind(import_module(f"models.{model}.in_numpyro"), dict(static))
+        twin = bind(named.twin(model, "numpyro"), dict(static))
         self.kernel = NUTS(getattr(twin, program), target_accept_prob=acceptance)
         self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
         self.advance = compiled(self._advance)

@@ -7,8 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Generator
-from importlib import import_module
+from collections.abc import Callable, Generator
 
 import numpy as np
 import pyro
@@ -17,6 +16,7 @@ import xarray as xr
 from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 
+from compare import named
 from compare.fits import Job, fit_seed
 from compare.fits.child import begin
 from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, statistics
@@ -24,8 +24,9 @@ from compare.fits.objective_pyro import density, split_arguments
 from compare.fits.options import Options
 from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
+from models.contract import Latents
 
-__all__ = ["fit"]
+__all__ = ["fit", "sample"]
 
 
 class RecordingNUTS(NUTS):
@@ -45,9 +46,9 @@ class RecordingNUTS(NUTS):
         return value
 
 
-def compiled(model, data, warmup: int) -> RecordingNUTS:
+def compiled(model, data, warmup: int, acceptance: float) -> RecordingNUTS:
     """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
-    kernel = RecordingNUTS(model, jit_compile=True, ignore_jit_warnings=True)
+    kernel = RecordingNUTS(model, target_accept_prob=acceptance, jit_compile=True, ignore_jit_warnings=True)
     with warnings.catch_warnings():  # how the library compiles is not the user's to change
         warnings.simplefilter("ignore", DeprecationWarning)
         kernel.setup(warmup, **data)
@@ -55,13 +56,13 @@ def compiled(model, data, warmup: int) -> RecordingNUTS:
     for scale in (1.0, -1.0, 0.3):
         point = {name: value + scale for name, value in kernel.initial_params.items()}
         if not torch.allclose(potential(point), kernel.potential_fn(point), rtol=1e-9, equal_nan=True):
-            kernel = RecordingNUTS(model)
+            kernel = RecordingNUTS(model, target_accept_prob=acceptance)
             kernel.setup(warmup, **data)
             break
     return kernel
 
 
-def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -> Generator:
+def chain(model, data, seed: int, acceptance: float, warmup: int, deadline: float, budget: float) -> Generator:
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
     Raises:
@@ -71,7 +72,7 @@ def chain(model, data, seed: int, warmup: int, deadline: float, budget: float) -
     torch.set_num_threads(1)
     pyro.set_rng_seed(seed)
     with pyro.validation_enabled(False):
-        kernel = compiled(model, data, warmup)
+        kernel = compiled(model, data, warmup, acceptance)
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
@@ -152,10 +153,28 @@ class Chains:
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Sample the job's model; the tree and the number of leapfrog steps."""
+    return sample(job)
+
+
+def sample(
+    job: Job, program: str = "model", complete: Callable[[Latents], Latents] = dict, acceptance: float = 0.8
+) -> tuple[xr.DataTree, int]:
+    """Sample a program of the job's twin; the tree and the number of leapfrog steps.
+
+    ``complete`` adds, to latents of shape (count, ...), those that the program has integrated out; ``acceptance`` is
+    the rate that the step sizes are adapted to.
+    """
     data, static = split_arguments(job.data.arguments())
-    model = bind(import_module(f"models.{job.model}.in_pyro"), dict(static)).model
+    model = getattr(bind(named.twin(job.model, "pyro"), dict(static)), program)
     options, seed = job.options or Options(), fit_seed(job) % 2**31
     deadline = time.perf_counter() + options.budget
     limits = (options.warmup, deadline, options.budget)
-    with Chains([(model, data, seed + number, *limits) for number in range(CHAINS)]) as chains:
-        return run_until_enough(job, chains.block, density(job.model, static), data, deadline)
+    with Chains([(model, data, seed + number, acceptance, *limits) for number in range(CHAINS)]) as chains:
+
+        def block():
+            sampled, stats = chains.block()
+            shape = stats["energy"].shape
+            flat = complete({name: value.reshape(-1, *value.shape[2:]) for name, value in sampled.items()})
+            return {name: flat[name].reshape(*shape, *flat[name].shape[1:]) for name in job.data.shapes()}, stats
+
+        return run_until_enough(job, block, density(job.model, static), data, deadline)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache, partial, wraps
-from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.util import log_density
 
 import guides
+from compare import named
 from compare.fits.base_numpyro import BaseDraws, columns
 from compare.fits.protocol import DENSE, Evaluation, bind
 
@@ -100,7 +100,7 @@ def split_arguments(arguments):
 @lru_cache(maxsize=64)
 def prepare(model, family, static):
     """The compiled objective of a model of the catalogue and a family, for these static arguments."""
-    objective = Objective(import_module(f"models.{model}.in_numpyro"), guides.load(family, "numpyro"), static)
+    objective = Objective(named.twin(model, "numpyro"), guides.load(family, "numpyro"), static)
     if hasattr(guides.load(family), "Coordinates"):  # the log joint and the mode are those of all: compile them once
         objective.lender = _lenders.setdefault((model, static), objective)
     return objective
@@ -112,7 +112,7 @@ _lenders: dict = {}
 @lru_cache(maxsize=64)
 def density(model, static):
     """The compiled densities of a model of the catalogue, for these static arguments."""
-    return Density(import_module(f"models.{model}.in_numpyro"), static)
+    return Density(named.twin(model, "numpyro"), static)
 
 
 def unpack(flat, shapes):
@@ -138,7 +138,10 @@ class Density:
     def terms(self, latents, data):
         """log p(z) and log p(x | z) of one point."""
         joint, trace = log_density(self.model, (), data, latents)
-        prior = sum(jnp.sum(trace[site]["fn"].log_prob(trace[site]["value"])) for site in latents)
+        prior = 0.0
+        for site in (trace[name] for name in latents):
+            scale = 1.0 if site["scale"] is None else site["scale"]
+            prior = prior + jnp.sum(scale * site["fn"].log_prob(site["value"]))
         return prior, joint - prior
 
     def __call__(self, latents, data):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache, partial
-from importlib import import_module
 
 import numpy as np
 import pyro
@@ -16,8 +15,10 @@ import torch
 from pyro import poutine
 from pyro.distributions import Delta
 from pyro.infer import SVI, Trace_ELBO
+from pyro.poutine.util import site_is_subsample
 
 import guides
+from compare import named
 from compare.fits.base_pyro import BaseDraws, Held, columns
 from compare.fits.protocol import DENSE, Evaluation, bind
 
@@ -40,13 +41,13 @@ def split_arguments(arguments):
 
 def prepare(model, family, static):
     """The objective of a model of the catalogue and a family, for these static arguments."""
-    return Objective(import_module(f"models.{model}.in_pyro"), guides.load(family, "pyro"), static)
+    return Objective(named.twin(model, "pyro"), guides.load(family, "pyro"), static)
 
 
 @lru_cache(maxsize=64)
 def density(model, static):
     """The densities of a model of the catalogue, for these static arguments."""
-    return Density(import_module(f"models.{model}.in_pyro"), static)
+    return Density(named.twin(model, "pyro"), static)
 
 
 def nesting(*traces):
@@ -106,6 +107,7 @@ def broadcasts(model, data):
     for _ in range(3):
         trace = poutine.trace(model).get_trace(**data)
         sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
+        sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
         if any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"]):
             return False
         draws.append({name: site["value"].detach() for name, site in sites.items()})
@@ -233,7 +235,7 @@ class Objective:
         return sum(
             columns(site["fn"])
             for site in trace.nodes.values()
-            if site["type"] == "sample" and not isinstance(site["fn"], Delta)
+            if site["type"] == "sample" and not isinstance(site["fn"], Delta) and not site_is_subsample(site)
         )
 
     def _log_ratio(self, path, density, eps, data):

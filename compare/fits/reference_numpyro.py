@@ -7,21 +7,18 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-import models
+from compare import named
 from compare.fits import Job, fit_seed
 from compare.fits.nuts_numpyro import sample
 from compare.fits.options import Options
 
 __all__ = ["fit"]
 
-ACCEPTANCE = 0.9
-"""Higher than usual: shorter steps, fewer divergences."""
-
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Sample the posterior for the others to be held against; the tree and the number of leapfrog steps."""
     options = job.options or Options()
-    way = models.load(job.model).reference(job.data)
+    way = named.load(job.model).reference(job.data)
     rng = np.random.default_rng([fit_seed(job), 1])
     patient = replace(
         options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
@@ -30,5 +27,5 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         replace(job, options=patient),
         way.program,
         lambda latents: way.complete(job.data, latents, rng),
-        acceptance=ACCEPTANCE,
+        way.acceptance,
     )

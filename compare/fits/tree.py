@@ -9,7 +9,7 @@ import arviz_base
 import numpy as np
 import xarray as xr
 
-import models
+from compare import named
 
 __all__ = ["CHAINS", "LONG", "build", "how_many", "keep", "pointwise", "split"]
 
@@ -67,7 +67,7 @@ def keep(
         The draws and the labels of the kept elements (for `build`'s ``coordinates``).
     """
     kept, labels = {}, {}
-    for site, value in {**latents, **models.load(model).derive(data, latents)}.items():
+    for site, value in {**latents, **named.load(model).derive(data, latents)}.items():
         chosen = np.array([index[0] for name, index in data.reported() if name == site and len(index) == 1], dtype=int)
         if value.ndim == 2 and value.shape[1] > LONG and len(chosen):
             kept[site], labels[f"{site}_dim_0"] = value[:, chosen], chosen
@@ -78,4 +78,4 @@ def keep(
 
 def pointwise(latents: Mapping[str, np.ndarray], model: str, data: Any) -> dict[str, np.ndarray]:
     """The log likelihood of each observation, shape (chains, draws, observations), of draws, shape (count, *site)."""
-    return split(models.load(model).pointwise(data, latents))
+    return split(named.load(model).pointwise(data, latents))

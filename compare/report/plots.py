@@ -86,6 +86,11 @@ def legend(figure: Figure, look: dict[str, Look], names: Sequence[str], exact: s
 
 
 def posterior(comparison: Comparison, path: Path) -> None:
+    """`densities` as a file."""
+    save(densities(comparison), path)
+
+
+def densities(comparison: Comparison) -> Figure:
     """Small multiples, a row an element and a column a family: the fits' densities over the exact one."""
     trees = {n: t for n, t in finished(comparison).items() if n != comparison.held_against}
     look, elements = looks(comparison.fits.items()), reported(comparison, PANELS)
@@ -129,7 +134,7 @@ def posterior(comparison: Comparison, path: Path) -> None:
         axes[name].set_yticks([])
         axes[name].spines["left"].set_visible(False)
     legend(figure, look, list(trees), comparison.held_against if comparison.truth else None)
-    save(figure, path)
+    return figure
 
 
 def bounds(comparison: Comparison, elements: Sequence[Element]) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:

@@ -1,0 +1,87 @@
+"""A user's data as the arguments of the model: arrays and floats are data, the rest shapes the program."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["arguments", "from_json"]
+
+
+def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
+    """The keyword arguments of a model: float64 and whole-number arrays, and what shapes the program.
+
+    ``data`` is a mapping of them, a pandas frame (its columns), or a function that returns either.
+
+    Raises:
+        ValueError: an argument that the model lacks or does not know, or a value that is neither numbers nor a word.
+    """
+    if callable(data) and not hasattr(data, "keys"):
+        data = data()
+    if data is None:
+        data = {}
+    if not hasattr(data, "keys"):
+        raise ValueError(f"data is a {type(data).__name__}: give a dict of the model's arguments")
+    values = {str(name): value_of(str(name), data[name]) for name in data}
+    try:
+        inspect.signature(function).bind(**values)
+    except TypeError as error:
+        raise ValueError(
+            f"the model's arguments do not fit its data ({', '.join(values) or 'none'}): {error}"
+        ) from None
+    return values
+
+
+def value_of(name: str, value: Any) -> Any:
+    """One argument: arrays, frames, lists of numbers and floats become arrays; flags, counts and words stay."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if hasattr(value, "detach"):  # a tensor
+        value = value.detach()
+    try:
+        found = np.asarray(value)
+    except Exception:
+        found = np.asarray(None)
+    if found.dtype.kind in "biu":
+        return found if found.ndim else found[()]
+    if found.dtype.kind == "O" and found.ndim:  # a frame or list of numbers that are stored as objects
+        with suppress(TypeError, ValueError):
+            found = found.astype(float)
+    if found.dtype.kind == "f":
+        return found.astype(float)[()]
+    raise ValueError(
+        f"data: {name!r} holds {described(found)}; give numbers (of words their codes), a flag, a count or one word"
+    )
+
+
+def described(value: np.ndarray) -> str:
+    """What is in an array that holds no numbers."""
+    if value.size == 0 or value.dtype.kind not in "OUS":
+        return f"values of type {value.dtype}"
+    odd = next((one for one in value.ravel() if not isinstance(one, int | float | np.number)), value.ravel()[0])
+    return f"{str(odd)!r}"[:60]
+
+
+def from_json(path: str) -> dict[str, Any]:
+    """The arguments in a JSON file.
+
+    Raises:
+        ValueError: the file cannot be read, or holds no object.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"--data {path}: {error.strerror}; name a JSON file with the model's arguments") from None
+    except ValueError as error:
+        raise ValueError(f"--data {path} is not JSON: {error}") from None
+    if not isinstance(found, Mapping):
+        raise ValueError(
+            f'--data {path} holds no object; give one of the model\'s arguments, such as {{"y": [1.5, 2]}}'
+        )
+    return dict(found)

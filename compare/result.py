@@ -1,0 +1,116 @@
+"""A comparison from Python: ``compare(model, data)`` for a model of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+import xarray as xr
+
+from compare import own, report, run
+from compare.fits.options import Options
+from compare.report import rows
+from compare.report.elements import finished
+from models.contract import Exact, UnknownName, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Result", "Verdict", "compare"]
+
+
+class Verdict(NamedTuple):
+    """One of the verdicts' words, and the sentence that says why."""
+
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a comparison found. It prints as the command does; in a notebook it shows its table."""
+
+    comparison: run.Comparison
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """All numbers, as in ``summary.json``."""
+        return self.comparison.summary
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The command's table, a row a fit: every number as it is printed, with its error."""
+        content = rows.fits(self.comparison)
+        columns = [column for column in content.columns if column.key != "fit"]
+        cells = [[row.cells[column.key] for column in columns] for row in content.rows]
+        index = pd.Index([row.fit for row in content.rows], name="fit")
+        return pd.DataFrame(cells, index=index, columns=[column.header for column in columns])
+
+    @property
+    def tree(self) -> xr.DataTree:
+        """The draws: one ArviZ tree a fit, such as ``tree["numpyro-nuts/posterior"]``."""
+        return xr.DataTree(children=finished(self.comparison))
+
+    @property
+    def verdict(self) -> dict[str, Verdict]:
+        """The verdict on each fit."""
+        return {name: Verdict(**one["verdict"]) for name, one in self.summary["fits"].items()}
+
+    def plot_posterior(self) -> Figure:
+        """The fits' densities over the truth's, an element a row, drawn by ArviZ."""
+        from compare.report.palette import style
+        from compare.report.plots import densities
+
+        with style():
+            return densities(self.comparison)
+
+    def write(self, folder: Path | str) -> list[Path]:
+        """Write what the command writes: the summary, the draws, the plots and the page, last."""
+        return report.write(self.comparison, folder)
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        report.show(self.comparison, file=text)
+        return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html()
+
+
+def compare(
+    model: Callable[..., Any],
+    data: Any,
+    library: str | None = None,
+    guides: Sequence[str] = own.GUIDES,
+    nuts: bool = True,
+    seed: int = 0,
+    exact: Exact | Callable[..., Exact] | None = None,
+    **options: Any,
+) -> Result:
+    """Fit a model of your own in every way and hold each fit against the truth.
+
+    ``model`` is a NumPyro or Pyro model, ``data`` a dict of its keyword arguments (arrays, frames and floats are data;
+    ints, flags and words shape the program) or a pandas frame of them. ``library`` is ``numpyro`` or ``pyro``; without
+    it, that which the model uses. ``exact`` is the posterior if you know it (`models.contract.Exact`, or a function of
+    the data that returns one); without it a long NUTS run on the model is the reference. ``options`` are those of
+    `compare.fits.options.Options`. All is done in this process; the library is set to float64.
+
+    Raises:
+        ValueError: an argument, a site or a prior that cannot be handled: one line says which, why, and what to do.
+    """
+    known = [field.name for field in dataclasses.fields(Options)]
+    for name in options:
+        if name not in known:
+            raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
+    if isinstance(guides, str):
+        raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
+    mine = own.register(model, library, exact)
+    given = own.data_of(mine, data)
+    made = run.compare(mine.model, given, [mine.library], guides, nuts, Options(**options), seed)
+    made.command = f"compare({mine.name}, data)"
+    return Result(made)

@@ -1,0 +1,1 @@
+"""Models as their users write them, for tests/test_own.py."""

@@ -1,0 +1,89 @@
+"""Models that are awkward to handle, each as its user might write it."""
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+
+rng = np.random.default_rng(0)
+COUNTS = np.array([12.0, 30.0, 58.0])
+POINTS = rng.normal(size=(40, 2)) @ np.array([[1.0, 0.0], [0.8, 0.6]])
+VALUES = rng.normal(1.0, 1.0, 30)
+
+
+def simplex(counts):
+    p = pyro.sample("p", dist.Dirichlet(torch.ones(3)))
+    pyro.sample("counts", dist.Multinomial(probs=p, total_count=100), obs=counts)
+
+
+def covariance(points):
+    scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0).expand([2]).to_event(1))
+    factor = pyro.sample("factor", dist.LKJCholesky(2, 2.0))
+    pyro.sample("points", dist.MultivariateNormal(torch.zeros(2), scale_tril=scale[:, None] * factor), obs=points)
+
+
+def ordered(values):
+    base = dist.Normal(0, 2).expand([2]).to_event(1)
+    cuts = pyro.sample("cuts", dist.TransformedDistribution(base, [dist.transforms.OrderedTransform()]))
+    pyro.sample("lower", dist.Normal(cuts[0], 1.0).expand([15]).to_event(1), obs=values[:15] - 2)
+    pyro.sample("upper", dist.Normal(cuts[1], 1.0).expand([15]).to_event(1), obs=values[15:])
+
+
+def deterministic(values):
+    log_scale = pyro.sample("log_scale", dist.Normal(0, 1))
+    scale = pyro.deterministic("scale", torch.exp(log_scale))
+    pyro.sample("values", dist.Normal(1.0, scale), obs=values)
+
+
+def subsampled(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    with pyro.plate("points", 30, subsample_size=5) as chosen:
+        pyro.sample("values", dist.Normal(mean, 1.0), obs=values[chosen])
+
+
+def improper(values):
+    mean = pyro.sample("mean", dist.ImproperUniform(constraints.real, torch.Size(), torch.Size()))
+    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def discrete(values):
+    which = pyro.sample("which", dist.Bernoulli(0.5))
+    pyro.sample("values", dist.Normal(which, 1.0), obs=values)
+
+
+def empty(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    none = pyro.sample("none", dist.Normal(0, 1).expand([0]).to_event(1))
+    pyro.sample("values", dist.Normal(mean + none.sum(), 1.0), obs=values)
+
+
+def path(values):
+    mean = pyro.sample("../data/mean.csv", dist.Normal(0, 10))
+    pyro.sample("/values", dist.Normal(mean, 1.0), obs=values)
+
+
+def frame(x, y):
+    slope = pyro.sample("slope", dist.Normal(0, 1))
+    pyro.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+
+
+def dynamic(values):
+    top = pyro.sample("top", dist.LogNormal(0, 1))
+    mean = pyro.sample("mean", dist.Uniform(0, top))
+    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def parameter(values):
+    mean = pyro.param("mean", torch.tensor(0.0))
+    pyro.sample("scale", dist.LogNormal(0, 1))
+    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def nothing(values):
+    pyro.sample("values", dist.Normal(torch.zeros(()), 1.0), obs=values)
+
+
+def branches(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    pyro.sample("values", dist.Normal(mean, 2.0 if values[0] > 0 else 1.0), obs=values)
