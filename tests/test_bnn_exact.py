@@ -179,7 +179,7 @@ def agree(data: Network, count: int, seed: int = 0) -> None:
 @pytest.mark.parametrize("data", CASES)
 def test_importance_sampling_finds_the_same(data):
     """The evidence to 0.01 nats, f's means to 1% of its sds and these to 1%, and all within 4 standard errors."""
-    posterior, found = solved(data), importance(data, 100_000 if data.hidden == 1 else 250_000)
+    posterior, found = solved(data), importance(data, 200_000 if data.hidden == 2 else 60_000)
     assert posterior.tolerance < (1e-5 if data.activation == "tanh" or data.hidden == 1 else 3e-3)
     evidence, error = found["log evidence"]
     assert error < 0.004
@@ -195,7 +195,7 @@ def test_importance_sampling_finds_the_same(data):
         pytest.param(sine(2, noise=0.01), id="little noise"),
         pytest.param(sine(1, noise=5.0), id="much noise"),
         pytest.param(sine(2, scale=1000.0), id="large targets"),
-        pytest.param(sine(1, rows=1000), id="many rows"),
+        pytest.param(sine(1, rows=500), id="many rows"),
         pytest.param(sine(1, rows=2), id="two rows"),
         pytest.param(sine(1, "relu", noise=0.01), id="little noise, relu"),
     ],
@@ -276,7 +276,8 @@ def test_only_tiny_regressions_are_exact(tmp_path):
 
 
 def test_what_is_not_known_well_enough_is_not_called_exact(monkeypatch):
-    data = sine(1, rows=10)
+    assert exact(sine(1, scale=1e9)) is None
+    data = sine(1)
     assert exact(data).tolerance > 0
     for name, value in (("WORST", 0.0), ("WORK", 1000)):
         with monkeypatch.context() as patch:
@@ -288,7 +289,7 @@ def test_what_is_not_known_well_enough_is_not_called_exact(monkeypatch):
 
 def test_found_once_for_each_content():
     """Two tables under the same name are two."""
-    first, second = sine(1, rows=10), sine(1, rows=12)
+    first, second = sine(1), sine(1, rows=42)
     assert first == second
     assert exact(first) is exact(first)
     assert exact(first).log_evidence != exact(second).log_evidence

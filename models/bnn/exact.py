@@ -61,9 +61,12 @@ STARTS = 32
 def exact(data: Network) -> QuadraturePosterior | None:
     """The posterior of a regression with known noise, one input and one or two hidden units; None of any other.
 
-    None too where the quadrature's tolerance would be above `WORST`, since the mass is too bent and too narrow.
+    None too where the quadrature's tolerance would be above `WORST`: where the mass is too bent and too narrow, or the
+    targets are so many sds of the noise that the rounding of the log density would be.
     """
     if data.set.classes or data.set.noise is None or data.set.inputs.shape[1] != 1 or data.hidden > 2:
+        return None
+    if np.finfo(float).eps * np.sum((data.set.targets / data.set.noise) ** 2) > WORST:
         return None
     return solved(data, tuple(values.tobytes() for values in (data.set.inputs, data.set.targets, data.set.grid)))
 
@@ -370,8 +373,8 @@ class QuadraturePosterior:
         return {
             "nodes": len(self.points),
             "copies of every mode": len(self.symmetries),
-            "tolerance of the log evidence, and of f's means and sds in sds": self.tolerance,
-            "probability of a hidden weight beyond 3": float(1 + below[0] - below[1]),
+            "tolerance, in nats and in sds of f": self.tolerance,
+            "P(|hidden weight| > 3)": float(1 + below[0] - below[1]),
         }
 
 
