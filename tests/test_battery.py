@@ -68,7 +68,7 @@ def test_the_twins_are_the_same_model(name, data):
         return {site: trace[site]["value"] for site in data.shapes()}
 
     count = 1000
-    latents = jax.tree.map(np.asarray, jax.jit(jax.vmap(prior))(jax.random.split(jax.random.key(3), count)))
+    latents = jax.tree.map(np.array, jax.jit(jax.vmap(prior))(jax.random.split(jax.random.key(3), count)))
     assert {site: value.shape for site, value in latents.items()} == {
         site: (count, *shape) for site, shape in data.shapes().items()
     }

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import arviz_stats
 import numpy as np
 import pytest
+import test_battery as battery
 import xarray as xr
 from conftest import side
 from scipy import stats
@@ -55,6 +56,14 @@ def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out
     joint = sum(side(library).density("bnn", static)(full, arguments))
     conditional = np.array([output_density(data, full, draw) for draw in range(40)])
     np.testing.assert_allclose(joint - conditional, collapsed, rtol=1e-9, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["moons", "diabetes", "breast_cancer"])
+def test_the_twins_are_the_same_model_on_the_other_data_sets(name):
+    """What the shared battery asks of the cases that need no scikit-learn."""
+    battery.test_the_twins_are_the_same_model("bnn", Network(name))
+    for library in ("numpyro", "pyro"):
+        battery.test_pointwise_log_likelihoods_add_up("bnn", Network(name), library)
 
 
 def output_density(data: Network, latents: dict[str, np.ndarray], draw: int) -> float:

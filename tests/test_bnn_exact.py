@@ -179,7 +179,7 @@ def agree(data: Network, count: int, seed: int = 0) -> None:
 @pytest.mark.parametrize("data", CASES)
 def test_importance_sampling_finds_the_same(data):
     """The evidence to 0.01 nats, f's means to 1% of its sds and these to 1%, and all within 4 standard errors."""
-    posterior, found = solved(data), importance(data, 200_000 if data.hidden == 2 else 60_000)
+    posterior, found = solved(data), importance(data, 150_000 if data.hidden == 2 else 60_000)
     assert posterior.tolerance < (1e-5 if data.activation == "tanh" or data.hidden == 1 else 3e-3)
     evidence, error = found["log evidence"]
     assert error < 0.004
@@ -194,7 +194,7 @@ def test_importance_sampling_finds_the_same(data):
     [
         pytest.param(sine(2, noise=0.01), id="little noise"),
         pytest.param(sine(1, noise=5.0), id="much noise"),
-        pytest.param(sine(2, scale=1000.0), id="large targets"),
+        pytest.param(sine(1, scale=1000.0), id="large targets"),
         pytest.param(sine(1, rows=500), id="many rows"),
         pytest.param(sine(1, rows=2), id="two rows"),
         pytest.param(sine(1, "relu", noise=0.01), id="little noise, relu"),
@@ -205,11 +205,11 @@ def test_extreme_data_are_no_harder(data):
     agree(data, 10_000)
 
 
-@pytest.mark.parametrize(("data", "shorter"), [(CASES[0], 0.5), (CASES[1], 0.5), (CASES[2], 0.8)])
+@pytest.mark.parametrize(("data", "shorter"), [(CASES[0], 0.5), (CASES[1], 0.5), (CASES[2], 0.9)])
 def test_shorter_steps_and_wider_edges_change_nothing_beyond_the_tolerance(data, shorter):
     posterior = solved(data.values[0])
     finer = copy.copy(posterior)
-    finer.adopt(dataclasses.replace(posterior.rule, step=shorter * posterior.rule.step, drop=24.0))
+    finer.adopt(dataclasses.replace(posterior.rule, step=shorter * posterior.rule.step, drop=posterior.rule.drop + 2))
     assert abs(finer.log_evidence - posterior.log_evidence) < posterior.tolerance
     sds = posterior.sd()["f"]
     assert np.all(np.abs(finer.mean()["f"] - posterior.mean()["f"]) < posterior.tolerance * sds)

@@ -166,5 +166,6 @@ MODEL = Model(
     predict=network.predict,
     baselines=baselines,
     pictures=PICTURES,
+    cases=(Network(hidden=1), Network(hidden=2), Network(noise="unknown"), Network(activation="relu")),
     defaults={"budget": 120.0},  # NUTS takes long paths here, and full rank many steps
 )

@@ -71,7 +71,7 @@ def exact(data: Network) -> QuadraturePosterior | None:
     return solved(data, tuple(values.tobytes() for values in (data.set.inputs, data.set.targets, data.set.grid)))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def solved(data: Network, content: tuple[bytes, ...]) -> QuadraturePosterior | None:
     """The posterior, found once for each content of the data (a file's may change)."""
     try:
