@@ -47,6 +47,11 @@ class Comparison:
         """The name of the fit that the others are held against."""
         return next((name for name in ("exact", "reference") if name in self.fits), "exact")
 
+    @property
+    def called(self) -> str:
+        """What that fit may be called: the truth, if it is exact."""
+        return "truth" if self.held_against == "exact" else self.held_against
+
 
 def compare(
     model: Model,

@@ -24,7 +24,6 @@ class Sampled:
     known.
     """
 
-    name = "reference"
     tolerance = 0.0
     log_evidence = None
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import scipy.linalg
 
-__all__ = ["Chart", "Coordinates", "Curvature", "Parameters"]
+__all__ = ["Chart", "Coordinates", "Curvature", "Parameters", "whitening"]
 
 Parameters = dict[str, np.ndarray]
 """A family's parameters by name, in its own terms (location, scale, ...), float64."""
@@ -68,6 +68,12 @@ class Curvature:
             return np.diag(diagonal**2 + before**2) + np.diag(beside, 1) + np.diag(beside, -1)
         rows = self.factor[begin:end]
         return rows @ rows.T
+
+
+def whitening(hessian: np.ndarray) -> np.ndarray:
+    """The transform T, shape (k, k), for which T' hessian T is the identity; of the nearest that bends upwards."""
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    return vectors / np.sqrt(np.maximum(np.abs(values), 1e-10 * np.abs(values).max()))
 
 
 class Coordinates(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from guides.contract import Parameters
+from guides.contract import Parameters, whitening
 
 __all__ = ["LARGEST", "FreeCoordinates"]
 
@@ -33,6 +33,4 @@ class FreeCoordinates:
         here = self.parameters(x)["flat"]
         if hessian is None:
             return FreeCoordinates(here, self.transform)
-        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-        values = np.maximum(np.abs(values), 1e-10 * np.abs(values).max())
-        return FreeCoordinates(here, self.transform @ (vectors / np.sqrt(values)))
+        return FreeCoordinates(here, self.transform @ whitening(hessian))

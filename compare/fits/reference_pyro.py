@@ -1,31 +1,11 @@
-"""A reference in Pyro: a long NUTS run, on the program of the twin that mixes best."""
+"""References in Pyro: its NUTS, driven by `compare.fits.reference`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
-import numpy as np
-import xarray as xr
-
-from compare import named
-from compare.fits import Job, fit_seed
-from compare.fits.nuts_pyro import sample
-from compare.fits.options import Options
+from compare.fits import nuts_pyro, reference
 
 __all__ = ["fit"]
 
-
-def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """Sample the posterior for the others to be held against; the tree and the number of leapfrog steps."""
-    options = job.options or Options()
-    way = named.load(job.model).reference(job.data)
-    rng = np.random.default_rng([fit_seed(job), 1])
-    patient = replace(
-        options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
-    )
-    return sample(
-        replace(job, options=patient),
-        way.program,
-        lambda latents: way.complete(job.data, latents, rng),
-        way.acceptance,
-    )
+fit = partial(reference.fit, nuts_pyro)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
+from compare.measures import CHAINS
 from models.contract import element
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
 
 def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees that NUTS made."""
-    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method in ("nuts", "reference")}
+    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method in CHAINS}
 
 
 def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:

@@ -131,7 +131,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "facts": rest,
         "words": words,
         "fits": halves(rows.fits(comparison)),
-        "held_against": {"exact": "truth"}.get(comparison.held_against, comparison.held_against),
+        "held_against": comparison.called,
         "elements": rows.estimates(comparison),
         "predictions": rows.predictions(comparison),
         "correlations": rows.correlations(comparison),

@@ -126,9 +126,8 @@ def heading(comparison: Comparison, console: Console) -> None:
     else:
         say(console, f"log evidence: {evidence['value']:.4f}{error} nats ({printable(evidence['method'])}{within})", 2)
     lines, rest = rows.facts(comparison)
-    truth = {"exact": "truth"}.get(comparison.held_against, comparison.held_against)
     for name, line in lines.items():
-        say(console, f"{truth} about {name}: {line}", 2)
+        say(console, f"{comparison.called} about {name}: {line}", 2)
     if rest:
         say(console, "also: " + "; ".join(f"{key} {value}" for key, value in rest.items()), 2)
 
@@ -136,8 +135,7 @@ def heading(comparison: Comparison, console: Console) -> None:
 def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -> None:
     """Print it all: the truth, every fit against it, the ledgers, the verdicts, the text's claims, the files."""
     heading(comparison, console)
-    truth = {"exact": "truth"}.get(comparison.held_against, comparison.held_against)
-    section(console, f"Every fit against the {truth}", rows.fits(comparison))
+    section(console, f"Every fit against the {comparison.called}", rows.fits(comparison))
     elements = rows.estimates(comparison)
     if elements is not None:
         section(console, "Element by element", elements, keys=2)

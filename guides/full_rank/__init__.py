@@ -6,12 +6,11 @@ cannot hold is skewness, heavy tails or several modes. It costs d(d + 1)/2 param
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import scipy.linalg
 
 from guides.contract import Curvature, Parameters
+from guides.triangle import Triangle
 
 __all__ = ["LARGEST", "Coordinates"]
 
@@ -32,31 +31,17 @@ class Coordinates:
         self.curvature, self.location = curvature, curvature.location
         precision_factor = curvature.colour(np.eye(dimension))
         self.factor = np.linalg.cholesky(precision_factor @ precision_factor.T)
-        self.rows, self.columns = np.tril_indices(dimension)
-        self.on_diagonal = self.rows == self.columns
-
-    def triangle(self, x: np.ndarray) -> np.ndarray:
-        entries = x[self.dimension :].copy()
-        entries[self.on_diagonal] = np.exp(entries[self.on_diagonal] / math.sqrt(2))
-        triangle = np.zeros((self.dimension, self.dimension))
-        triangle[self.rows, self.columns] = entries
-        return triangle
+        self.triangle = Triangle(self.factor, 1, np.eye(dimension))
 
     def parameters(self, x: np.ndarray) -> Parameters:
-        return {
-            "location": self.location + self.factor @ x[: self.dimension],
-            "scale_tril": self.factor @ self.triangle(x),
-        }
+        step, part = np.split(x, [self.dimension])
+        return {"location": self.location + self.factor @ step, "scale_tril": self.triangle.factor(part)}
 
     def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
-        entries = (self.factor.T @ np.tril(gradient["scale_tril"]))[self.rows, self.columns]
-        entries[self.on_diagonal] *= np.diag(self.triangle(x)) / math.sqrt(2)
-        return np.concatenate([self.factor.T @ gradient["location"], entries])
+        part = self.triangle.pullback(x[self.dimension :], np.tril(gradient["scale_tril"]))
+        return np.concatenate([self.factor.T @ gradient["location"], part])
 
     def locate(self, parameters: Parameters) -> np.ndarray:
-        def solve(right: np.ndarray) -> np.ndarray:
-            return scipy.linalg.solve_triangular(self.factor, right, lower=True)
-
-        entries = solve(parameters["scale_tril"])[self.rows, self.columns]
-        entries[self.on_diagonal] = math.sqrt(2) * np.log(entries[self.on_diagonal])
-        return np.concatenate([solve(parameters["location"] - self.location), entries])
+        shift = parameters["location"] - self.location
+        step = scipy.linalg.solve_triangular(self.factor, shift, lower=True)
+        return np.concatenate([step, self.triangle.locate(parameters["scale_tril"])])

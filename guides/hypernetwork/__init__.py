@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from guides.contract import Parameters
+from guides.contract import Parameters, whitening
 
 __all__ = ["EMBEDDING", "HIDDEN", "SPREAD", "Chart", "outputs"]
 
@@ -70,9 +70,7 @@ class Chart:
         """The chart around x in which the Hessian there, given in this one, is the identity; the same axes without."""
         if hessian is None:
             return Chart(self.parameters(x), self.transform)
-        values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-        values = np.maximum(np.abs(values), 1e-10 * np.abs(values).max())
-        return Chart(self.parameters(x), self.transform @ (vectors / np.sqrt(values)))
+        return Chart(self.parameters(x), self.transform @ whitening(hessian))
 
 
 class Slopes:

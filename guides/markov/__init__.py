@@ -74,12 +74,7 @@ class Coordinates:
         return np.concatenate([self.curvature.whiten(gradient["location"]), stretch / math.sqrt(2), turn])
 
     def locate(self, parameters: Parameters) -> np.ndarray:
-        shift = parameters["location"] - self.curvature.location
-        if self.curvature.banded:
-            factor = self.curvature.factor
-            step = banded.multiply(factor[0], factor[1, :-1], shift, transposed=True)
-        else:
-            step = self.curvature.factor.T @ shift
+        step = self.curvature.discolour(parameters["location"] - self.curvature.location)
         stretch = math.sqrt(2) * np.log(parameters["diagonal"] / self.diagonal)
         turn = (parameters["off_diagonal"] / parameters["diagonal"][:-1] - self.ratio) / self.spread
         return np.concatenate([step, stretch, turn])

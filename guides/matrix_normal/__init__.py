@@ -20,6 +20,7 @@ import numpy as np
 import scipy.linalg
 
 from guides.contract import Curvature, Parameters
+from guides.triangle import Triangle
 
 __all__ = ["LARGEST", "Coordinates"]
 
@@ -79,38 +80,6 @@ class Coordinates:
             factors[name.replace("columns", "rows")] = factors[name.replace("columns", "rows")] * scale
         step = self.curvature.discolour(factors["location"] - self.curvature.location)
         return np.concatenate([step, *(triangle.locate(factors[name]) for name, triangle in self.triangles.items())])
-
-
-class Triangle:
-    """A lower factor as start L(x): L has x / sqrt(weight) below its diagonal, and on it exp(basis x / sqrt(2 weight)).
-
-    ``start`` has shape (n, n); ``basis`` (k, n) holds orthonormal rows, the directions in which the logs may go.
-    """
-
-    def __init__(self, start: np.ndarray, weight: int, basis: np.ndarray) -> None:
-        self.start, self.basis = start, basis
-        self.below = np.tril_indices(len(start), -1)
-        self.size = len(self.below[0]) + len(basis)
-        self.off, self.on = 1 / math.sqrt(weight), 1 / math.sqrt(2 * weight)
-
-    def lower(self, x: np.ndarray) -> np.ndarray:
-        """L(x)."""
-        below, logs = np.split(x, [len(self.below[0])])
-        lower = np.diag(np.exp(self.on * logs @ self.basis))
-        lower[self.below] = self.off * below
-        return lower
-
-    def factor(self, x: np.ndarray) -> np.ndarray:
-        return self.start @ self.lower(x)
-
-    def pullback(self, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        slope = self.start.T @ gradient
-        logs = self.on * self.basis @ (np.diag(slope) * np.diag(self.lower(x)))
-        return np.concatenate([self.off * slope[self.below], logs])
-
-    def locate(self, factor: np.ndarray) -> np.ndarray:
-        lower = scipy.linalg.solve_triangular(self.start, factor, lower=True)
-        return np.concatenate([lower[self.below] / self.off, self.basis @ np.log(np.diag(lower)) / self.on])
 
 
 def sites(shapes: dict[str, tuple[int, ...]]) -> list[tuple[int, int]]:

@@ -37,11 +37,5 @@ class Coordinates:
         return np.concatenate([self.curvature.whiten(gradient["location"]), gradient["scale"] * scale / math.sqrt(2)])
 
     def locate(self, parameters: Parameters) -> np.ndarray:
-        shift = parameters["location"] - self.curvature.location
-        if self.curvature.banded:
-            diagonal, below = self.curvature.factor[0], self.curvature.factor[1, :-1]
-            step = diagonal * shift
-            step[:-1] += below * shift[1:]
-        else:
-            step = self.curvature.factor.T @ shift
+        step = self.curvature.discolour(parameters["location"] - self.curvature.location)
         return np.concatenate([step, math.sqrt(2) * np.log(parameters["scale"] / self.scale)])
