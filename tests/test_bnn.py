@@ -13,6 +13,7 @@ import xarray as xr
 from conftest import side
 from scipy import stats
 
+from compare import measures
 from compare.fits import Job, run
 from compare.fits.options import Options
 from compare.measures import measure
@@ -176,7 +177,7 @@ def test_a_comparison_without_the_reference_says_so():
 
 
 def test_a_reference_s_own_error_counts():
-    """Two halves of the same draws held against each other: the errors of both are in the distance."""
+    """Draws of one distribution held against others of it: the errors of both are in the distance."""
     rng = np.random.default_rng(5)
     data = Network(hidden=1)
     trees = [xr.DataTree.from_dict({"posterior": posterior_of(rng)}) for _ in range(2)]
@@ -185,6 +186,18 @@ def test_a_reference_s_own_error_counts():
     mean, sd = known.errors("f", (0,))
     assert mean == pytest.approx(1 / np.sqrt(4000), rel=0.2)
     assert sd == pytest.approx(1 / np.sqrt(8000), rel=0.3)
+    found = variable(trees[1]["posterior"]["f"].values[..., 0], known, "f", (0,))
+    own = found["mcse_mean"], found["mcse_sd"]
+    true_sd = float(known.sd()["f"][0])
+    assert found["mcse_mean_error"] == pytest.approx(np.hypot(own[0], mean) / true_sd, rel=1e-4)
+    assert found["mcse_sd_ratio"] == pytest.approx(np.hypot(own[1], found["sd_ratio"] * sd) / true_sd, rel=1e-4)
+    assert found["mcse_mean_error"] > 1.2 * own[0] / true_sd
+
+
+def variable(draws: np.ndarray, known: Sampled, site: str, index: tuple[int, ...]) -> dict[str, float]:
+    """An element of independent draws, measured against a reference."""
+    truths = {"mean": known.mean(), "sd": known.sd()}
+    return measures.variable(draws, truths, site, index, True, known.errors(site, index))
 
 
 def posterior_of(rng: np.random.Generator) -> xr.Dataset:

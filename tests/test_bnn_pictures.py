@@ -14,20 +14,10 @@ from matplotlib.image import imread
 from scipy import stats
 
 from models.bnn import Network, network
+from models.bnn.calibration import coverage, reliability
 from models.bnn.data import DataSet
-from models.bnn.pictures import (
-    PICTURES,
-    bound,
-    coverage,
-    drawn,
-    every,
-    gap,
-    limited,
-    one_a_family,
-    predictive,
-    reach,
-    reliability,
-)
+from models.bnn.look import drawn, every, one_a_family, reach
+from models.bnn.pictures import PICTURES, bound, gap, limited, predictive
 
 
 def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh", rows: int = 60) -> Network:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -26,22 +26,17 @@ from scipy import optimize
 from compare.fits.batch import Batch
 from compare.fits.draws import fresh, matched
 from compare.fits.free import LARGEST, FreeCoordinates
-from compare.fits.gap import LEAST, Gap, Metric, estimate, lanczos, raw
+from compare.fits.gap import LEAST, Gap, estimate, lanczos, raw
 from compare.fits.laplace import laplace, positive_factor
 from compare.fits.options import Options
 from compare.fits.protocol import Objective
+from compare.fits.state import FEW, UNKNOWN, Outcome, State
 from guides.contract import Coordinates, Curvature, Parameters
 
-__all__ = ["Fitter", "Outcome", "rows", "short"]
+__all__ = ["Fitter", "rows", "short"]
 
 ROUNDS = 12
 """How often a fit may move before it is given up."""
-
-FEW, MANY = 8, 4096
-"""Batches of draws that a gap is measured with, at first and at most."""
-
-NUMBERS = 20_000_000
-"""Numbers that the gradients of these batches may hold."""
 
 RECENTRED = (1, 2)
 """Moves before which the coordinates are whitened anew where -ELBO turns out to bend very differently in them."""
@@ -54,71 +49,6 @@ AFFORDABLE = 200_000
 
 CLOSE = 0.5
 """Nats within which the ELBO is taken to be a quadratic, where one Newton step is enough."""
-
-UNKNOWN = Gap(float("inf"), float("inf"))
-
-
-@dataclass
-class Outcome:
-    """Where a fit ended. ``history`` holds (gradient evaluations, parameters) on the way, the start first.
-
-    ``failed`` says that it could not even begin; ``reason`` then says why.
-    """
-
-    parameters: Parameters
-    gap: Gap
-    converged: bool
-    reason: str | None
-    gradients: int
-    history: list[tuple[int, Parameters]] = field(default_factory=list)
-    failed: bool = False
-
-
-@dataclass(eq=False)
-class State:
-    """One fit on its way: where it is, and the path gradients of fresh batches there."""
-
-    number: int
-    seed: int
-    coordinates: Coordinates
-    x: np.ndarray
-    spent: int
-    history: list[tuple[int, Parameters]]
-    size: float = 1.0
-    gradients: list[np.ndarray] = field(default_factory=list)
-    metric: Metric | None = None
-    gap: Gap = UNKNOWN
-    batches: int = 1
-
-    def move(self, x: np.ndarray, coordinates: Coordinates | None = None) -> None:
-        """Go there, and forget what was measured here."""
-        self.x, self.coordinates = x, coordinates or self.coordinates
-        self.gradients, self.metric, self.gap = [], None, UNKNOWN
-        self.history.append((self.spent, self.parameters))
-
-    @property
-    def parameters(self) -> Parameters:
-        return self.coordinates.parameters(self.x)
-
-    @property
-    def finite(self) -> bool:
-        return all(np.isfinite(one).all() for one in self.gradients)
-
-    @property
-    def rounded(self) -> bool:
-        """Whether -ELBO is known to bend about the same in every direction."""
-        return self.metric is not None and self.metric.near_optimum() and self.metric.spread() < 0.5
-
-    @property
-    def may_look(self) -> bool:
-        """Whether as many batches again are still affordable."""
-        return len(self.gradients) < min(MANY, max(FEW, NUMBERS // self.x.size))
-
-    @property
-    def after(self) -> float:
-        """The gap that a Newton step from here would leave: the noise of the mean gradient."""
-        gradients = self.metric.power(np.stack(self.gradients), -0.5)
-        return float(0.5 * gradients.var(axis=0, ddof=1).sum() / len(gradients))
 
 
 class Fitter:

@@ -14,10 +14,11 @@ from threadpoolctl import ThreadpoolController
 import guides
 from compare.fits import Job, fit_seed
 from compare.fits.draws import fresh
-from compare.fits.fitter import Fitter, Outcome, rows, short
+from compare.fits.fitter import Fitter, rows, short
 from compare.fits.gap import Gap
 from compare.fits.options import Options
 from compare.fits.protocol import Density, Objective
+from compare.fits.state import Outcome
 from compare.fits.tree import LONG, build, how_many, keep, pointwise, split
 from guides.contract import Parameters
 

@@ -1,118 +1,43 @@
-"""The network's own pictures: its function with bands, its spread, its surface over two inputs, and its calibration."""
+"""The network's own pictures: its function with bands, its spread, and its surface over two inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from models.bnn import network
+from models.bnn.calibration import covered, reliable
+from models.bnn.look import (
+    DRAWS,
+    GREY,
+    POINTS,
+    TRUTH,
+    TRUTHS,
+    Fits,
+    Shown,
+    drawn,
+    every,
+    one_a_family,
+    panels,
+    reach,
+    tidy,
+)
 from models.contract import Latents, Picture
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from models.bnn import Network
 
-__all__ = ["PICTURES", "Bin", "Bound", "bound", "coverage", "gap", "reliability"]
+__all__ = ["PICTURES", "Bound", "bound", "gap"]
 
-Fits = Mapping[str, "xr.DataTree"]
-
-# Okabe and Ito's colours and Tol's, which colour-blind readers can tell apart.
-LOOK = {
-    "mean_field": ("mean field", "#0072B2"),
-    "full_rank": ("full rank", "#E69F00"),
-    "matrix_normal": ("matrix normal", "#882255"),
-    "hypernetwork": ("hypernetwork", "#8B5A2B"),
-    "nuts": ("NUTS", "#009E73"),
-}
-SPARE = ("#56B4E9", "#CC79A7", "#117733", "#332288")
-TRUTH, GREY, SHADE, POINTS = "#000000", "#777777", "#f4ecdb", "#222222"
+SHADE = "#f4ecdb"
 CLASSES, UNSURE = ("#0072B2", "#D55E00"), "#5b3e99"
-LINES = {"numpyro": "-", "pyro": "--"}
-
-TRUTHS = ("exact", "reference")
 QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
-
-DRAWS = 2000
-"""Draws of a fit that a curve uses, and a surface half as many: an sd is then known to some 2%."""
-
-
-class Shown(NamedTuple):
-    """A fit and its look."""
-
-    name: str
-    label: str
-    colour: str
-    line: str
-    tree: xr.DataTree
-
-
-def every(fits: Fits) -> list[Shown]:
-    """All fits: the truth first, then family by family, NumPyro's before Pyro's."""
-    found = [Shown(name, name, TRUTH, "-", fits[name]) for name in TRUTHS if name in fits]
-    families = {name.partition("-")[2] for name in fits} - {""}
-    strange = sorted(families - set(LOOK))
-    looks = LOOK | {name: (name.replace("_", " "), SPARE[i % len(SPARE)]) for i, name in enumerate(strange)}
-    for family, (label, colour) in looks.items():
-        for library, line in LINES.items():
-            name = f"{library}-{family}"
-            found += [Shown(name, label, colour, line, fits[name])] if name in fits else []
-    return found
-
-
-def one_a_family(fits: Fits) -> list[Shown]:
-    """The truth and one fit a family: NumPyro's where both libraries made one."""
-    first = {}
-    for one in every(fits):
-        first.setdefault(one.label, one)
-    return list(first.values())
-
-
-def drawn(data: Network, tree: xr.DataTree, most: int = DRAWS) -> Latents:
-    """A fit's draws of the weights, evenly thinned to about ``most``, each of shape (count, *shape of the site)."""
-    sites = {site: tree["posterior"][site].values for site in data.shapes()}
-    flat = {site: value.reshape(-1, *value.shape[2:]) for site, value in sites.items()}
-    step = max(1, len(flat["output_bias"]) // most)
-    return {site: value[::step] for site, value in flat.items()}
-
-
-def reach(data: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Where each input is looked at, shapes (columns,): the grid, and the training inputs with a margin of a tenth."""
-    low, high = data.set.inputs.min(0), data.set.inputs.max(0)
-    margin = 0.1 * (high - low)
-    return np.minimum(low - margin, data.set.grid.min(0)), np.maximum(high + margin, data.set.grid.max(0))
-
-
-def tidy(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
-
-
-def panels(count: int, size: tuple[float, float], xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
-    """A figure of small multiples with common axes, three in a row at most; only the outer ones are labelled."""
-    from matplotlib.figure import Figure
-
-    columns = 2 if count == 4 else min(count, 3)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(max(8.0, size[0] * columns), size[1] * rows + 0.7), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08)
-    grid = figure.add_gridspec(rows, columns)
-    found: list[Axes] = []
-    for place in range(count):
-        first = found[0] if found else None
-        axes = figure.add_subplot(grid[place], sharex=first, sharey=first)
-        left, bottom = place % columns == 0, place + columns >= count
-        axes.set(xlabel=xlabel if bottom else "", ylabel=ylabel if left else "")
-        axes.tick_params(labelbottom=bottom, labelleft=left)
-        found.append(axes)
-    return figure, found
 
 
 # One input: the function and its spread
@@ -341,93 +266,6 @@ def surface(fits: Fits, data: Network, exact: object, path: Path) -> None:
         axes.set_ylabel("second input")
     for axes in grid[1]:
         axes.set_xlabel("first input")
-    figure.savefig(path, dpi=140)
-
-
-# Calibration
-
-
-def coverage(below: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """The share of rows within the central predictive interval of each level, shape (levels,).
-
-    ``below`` is P(y' <= y) under the predictive distribution, one number a row (the probability integral transform).
-    """
-    return np.mean(np.abs(2 * below[:, None] - 1) <= levels, axis=0)
-
-
-class Bin(NamedTuple):
-    """Rows of like predicted probability: its mean, how often class 1 was seen, and that share's 95% interval."""
-
-    predicted: float
-    observed: float
-    low: float
-    high: float
-
-
-def reliability(probability: np.ndarray, outcome: np.ndarray, count: int) -> list[Bin]:
-    """A reliability diagram: rows in order of their probability, in ``count`` bins of equally many.
-
-    Probabilities of class 1 and the classes 0 and 1, shapes (rows,). The intervals are Wilson's (1927).
-    """
-    found = []
-    for rows in np.array_split(np.argsort(probability, kind="stable"), count):
-        seen = int(outcome[rows].sum())
-        low, high = stats.binomtest(seen, len(rows)).proportion_ci(method="wilson")
-        found.append(Bin(float(probability[rows].mean()), seen / len(rows), float(low), float(high)))
-    return found
-
-
-def reliable(fits: Fits, data: Network, exact: object, path: Path) -> None:
-    """Two classes: a reliability diagram for each family, the reference's behind it."""
-    shown = one_a_family(fits)
-    count = int(np.clip(len(data.set.test_targets) // 20, 1, 10))
-    bins = {}
-    for one in shown:
-        predictions = network.predict(data, drawn(data, one.tree))
-        bins[one.name] = reliability(predictions.mean.mean(0), predictions.observed, count)
-    truth = next((name for name in TRUTHS if name in fits), None)
-    figure, places = panels(max(1, len(shown)), (3.5, 3.3), "predicted probability of class 1", "observed frequency")
-    for axes in places:
-        axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
-    for one, axes in zip(shown, places, strict=False):
-        if truth and one.name != truth:
-            behind = np.array(bins[truth])
-            axes.plot(behind[:, 0], behind[:, 1], color=TRUTH, lw=1.0, alpha=0.6, label=f"the {truth}")
-        predicted, observed, low, high = np.array(bins[one.name]).T
-        axes.errorbar(
-            predicted, observed, [observed - low, high - observed], color=one.colour, fmt="o-", ms=4, lw=1.5,
-            elinewidth=1.1, capsize=2,
-        )  # fmt: skip
-        tidy(axes, one.name)
-    places[0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    for axes in places[1:2] if truth else []:
-        axes.legend(loc="upper left", fontsize=9, frameon=False)
-    figure.savefig(path, dpi=140)
-
-
-def covered(fits: Fits, data: Network, exact: object, path: Path) -> None:
-    """Regression: the coverage of central predictive intervals against their level, and its distance to the level."""
-    from matplotlib.figure import Figure
-
-    levels = np.linspace(0, 1, 21)
-    rows = len(data.set.test_targets)
-    likely = stats.binom.ppf([[0.025], [0.975]], rows, levels) / rows
-    figure = Figure(figsize=(11.4, 4.6), layout="constrained")
-    whole, close = figure.subplots(1, 2, width_ratios=[1, 1.45])
-    whole.fill_between(levels, *likely, color=GREY, alpha=0.25, lw=0, label=f"95% of binomial\ncounts of {rows} rows")
-    close.fill_between(levels, *(likely - levels), color=GREY, alpha=0.25, lw=0)
-    whole.plot(levels, levels, color=GREY, lw=1, ls=":")
-    close.axhline(0, color=GREY, lw=1, ls=":")
-    for one in one_a_family(fits):
-        share = coverage(network.predict(data, drawn(data, one.tree)).below.mean(0), levels)
-        look = {"color": one.colour, "lw": 2.6 if one.name in TRUTHS else 1.6}
-        whole.plot(levels, share, **look, label=one.name)
-        close.plot(levels, share - levels, **look)
-    whole.set(xlim=(0, 1), ylim=(0, 1), xlabel="level of the central interval", ylabel="held-out rows within it")
-    close.set(xlim=(0, 1), xlabel="level of the central interval", ylabel="held-out rows within it, less the level")
-    tidy(whole, "coverage")
-    tidy(close, "coverage less the level")
-    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
     figure.savefig(path, dpi=140)
 
 

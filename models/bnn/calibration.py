@@ -1,0 +1,101 @@
+"""Pictures of how the network's predictions of held-out rows are calibrated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from models.bnn import network
+from models.bnn.look import GREY, TRUTH, TRUTHS, Fits, drawn, one_a_family, panels, tidy
+
+if TYPE_CHECKING:
+    from models.bnn import Network
+
+__all__ = ["Bin", "coverage", "covered", "reliability", "reliable"]
+
+
+def coverage(below: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The share of rows within the central predictive interval of each level, shape (levels,).
+
+    ``below`` is P(y' <= y) under the predictive distribution, one number a row (the probability integral transform).
+    """
+    return np.mean(np.abs(2 * below[:, None] - 1) <= levels, axis=0)
+
+
+class Bin(NamedTuple):
+    """Rows of like predicted probability: its mean, how often class 1 was seen, and that share's 95% interval."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+
+
+def reliability(probability: np.ndarray, outcome: np.ndarray, count: int) -> list[Bin]:
+    """A reliability diagram: rows in order of their probability, in ``count`` bins of equally many.
+
+    Probabilities of class 1 and the classes 0 and 1, shapes (rows,). The intervals are Wilson's (1927).
+    """
+    found = []
+    for rows in np.array_split(np.argsort(probability, kind="stable"), count):
+        seen = int(outcome[rows].sum())
+        low, high = stats.binomtest(seen, len(rows)).proportion_ci(method="wilson")
+        found.append(Bin(float(probability[rows].mean()), seen / len(rows), float(low), float(high)))
+    return found
+
+
+def reliable(fits: Fits, data: Network, exact: object, path: Path) -> None:
+    """Two classes: a reliability diagram for each family, the reference's behind it."""
+    shown = one_a_family(fits)
+    count = int(np.clip(len(data.set.test_targets) // 20, 1, 10))
+    bins = {}
+    for one in shown:
+        predictions = network.predict(data, drawn(data, one.tree))
+        bins[one.name] = reliability(predictions.mean.mean(0), predictions.observed, count)
+    truth = next((name for name in TRUTHS if name in fits), None)
+    figure, places = panels(max(1, len(shown)), (3.5, 3.3), "predicted probability of class 1", "observed frequency")
+    for axes in places:
+        axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
+    for one, axes in zip(shown, places, strict=False):
+        if truth and one.name != truth:
+            behind = np.array(bins[truth])
+            axes.plot(behind[:, 0], behind[:, 1], color=TRUTH, lw=1.0, alpha=0.6, label=f"the {truth}")
+        predicted, observed, low, high = np.array(bins[one.name]).T
+        axes.errorbar(
+            predicted, observed, [observed - low, high - observed], color=one.colour, fmt="o-", ms=4, lw=1.5,
+            elinewidth=1.1, capsize=2,
+        )  # fmt: skip
+        tidy(axes, one.name)
+    places[0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+    for axes in places[1:2] if truth else []:
+        axes.legend(loc="upper left", fontsize=9, frameon=False)
+    figure.savefig(path, dpi=140)
+
+
+def covered(fits: Fits, data: Network, exact: object, path: Path) -> None:
+    """Regression: the coverage of central predictive intervals against their level, and its distance to the level."""
+    from matplotlib.figure import Figure
+
+    levels = np.linspace(0, 1, 21)
+    rows = len(data.set.test_targets)
+    likely = stats.binom.ppf([[0.025], [0.975]], rows, levels) / rows
+    figure = Figure(figsize=(11.4, 4.6), layout="constrained")
+    whole, close = figure.subplots(1, 2, width_ratios=[1, 1.45])
+    whole.fill_between(levels, *likely, color=GREY, alpha=0.25, lw=0, label=f"95% of binomial\ncounts of {rows} rows")
+    close.fill_between(levels, *(likely - levels), color=GREY, alpha=0.25, lw=0)
+    whole.plot(levels, levels, color=GREY, lw=1, ls=":")
+    close.axhline(0, color=GREY, lw=1, ls=":")
+    for one in one_a_family(fits):
+        share = coverage(network.predict(data, drawn(data, one.tree)).below.mean(0), levels)
+        look = {"color": one.colour, "lw": 2.6 if one.name in TRUTHS else 1.6}
+        whole.plot(levels, share, **look, label=one.name)
+        close.plot(levels, share - levels, **look)
+    whole.set(xlim=(0, 1), ylim=(0, 1), xlabel="level of the central interval", ylabel="held-out rows within it")
+    close.set(xlim=(0, 1), xlabel="level of the central interval", ylabel="held-out rows within it, less the level")
+    tidy(whole, "coverage")
+    tidy(close, "coverage less the level")
+    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
+    figure.savefig(path, dpi=140)
