@@ -1,0 +1,67 @@
+"""The variational autoencoder in Pyro."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+
+class Network(nn.Module):
+    """One layer of softplus units and a linear one; without hidden units, the linear one alone."""
+
+    def __init__(self, output_weights, output_biases, hidden_weights=None, hidden_biases=None):
+        super().__init__()
+        self.hidden = None if hidden_weights is None else linear(hidden_weights, hidden_biases)
+        self.output = linear(output_weights, output_biases)
+
+    def forward(self, x):
+        return self.output(x if self.hidden is None else softplus(self.hidden(x)))
+
+
+def linear(weights, biases):
+    layer = nn.Linear(*weights.shape, dtype=weights.dtype)
+    layer.weight, layer.bias = nn.Parameter(weights.T.contiguous()), nn.Parameter(biases)
+    return layer
+
+
+class Decoder(Network):
+    """z, shape (..., latent), to the logits of the pixels; or to their means, with ``log_noise`` of the noise."""
+
+    def __init__(self, log_noise=None, **weights):
+        super().__init__(**weights)
+        self.log_noise = None if log_noise is None else nn.Parameter(log_noise)
+
+    @property
+    def latent(self):
+        return (self.output if self.hidden is None else self.hidden).in_features
+
+    def pixels(self, z):
+        """The distribution of images, given z of shape (..., images, latent)."""
+        f = self(z)
+        pixel = dist.Bernoulli(logits=f) if self.log_noise is None else dist.Normal(f, torch.exp(self.log_noise))
+        return pixel.to_event(1)
+
+
+class Encoder(Network):
+    """Images, shape (images, pixels), to the parameters of q(z | image)."""
+
+
+def vae(images, decoder):
+    """z ~ N(0, I), pixels ~ Bernoulli(logits=decoder(z)), image by image."""
+    pyro.module("decoder", decoder)
+    with pyro.plate("images", len(images)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([decoder.latent]).to_event(1))
+        pyro.sample("pixels", decoder.pixels(z), obs=images)
+
+
+def guide(images, encoder, member):
+    """q(z | image): the member of the family whose parameters the encoder gives."""
+    pyro.module("encoder", encoder)
+    with pyro.plate("images", len(images)):
+        pyro.sample("z", member(encoder(images)))
+
+
+def model(images, **weights):
+    """The same with the decoder's weights as arrays."""
+    return vae(images, Decoder(**weights).requires_grad_(False))
