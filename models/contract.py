@@ -12,10 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
+    "Amortised",
     "Best",
     "Claim",
     "CoordinateAscent",
     "Data",
+    "Evidences",
     "Exact",
     "Latents",
     "Model",
@@ -173,6 +175,40 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Amortised:
+    """What a guide with an encoder is trained and judged on.
+
+    ``train``, ``validation`` and ``test`` are independent observations, shape (n, size), each with a latent z of shape
+    (latent,) of its own; ``shown`` are the positions of those test observations that the comparison's posterior is of.
+    ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``. An
+    encoder starts from ``encoder(rng, row)``, at which it gives nearly this row for every observation. ``epochs`` are the
+    most passes over the training set, in batches of ``batch``.
+    ``queries`` are other observations, shape (n, size), of which the encoder's posterior is wanted.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    shown: np.ndarray
+    latent: int
+    epochs: int
+    batch: int
+    decoder: Mapping[str, np.ndarray] | None
+    start: Callable[[np.random.Generator], dict[str, np.ndarray]]
+    encoder: Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]
+    queries: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evidences:
+    """The log evidence of each test observation, shape (n,), in nats, with its standard error and how it is known."""
+
+    values: np.ndarray
+    mcse: np.ndarray
+    method: str
+
+
+@dataclass(frozen=True)
 class Best:
     """The best member q* of a family: its ELBO in nats, and how that is known."""
 
@@ -254,6 +290,11 @@ class Model:
     ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
     models, by name. ``defaults`` are those options of the fits in which this model differs from the others, such as
     the tolerance within which a guide counts as converged; the user may say otherwise.
+
+    A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they are
+    trained on, ``learnt(data, weights)`` are the data with a network of the model's own that was learnt along.
+    ``held_out(data)`` gives the `Evidences` of the test observations, ``rivals(data)`` their log densities under simpler
+    models by name, shape (n,).
     """
 
     name: str
@@ -269,6 +310,10 @@ class Model:
     predict: Callable[[Any, Latents], Predictions | None] = nothing
     baselines: Callable[[Any], dict[str, Predictions]] = nothing_more
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
+    amortised: Callable[[Any], Amortised | None] = nothing
+    learnt: Callable[[Any, Mapping[str, np.ndarray]], Any] = nothing
+    held_out: Callable[[Any], Evidences | None] = nothing
+    rivals: Callable[[Any], dict[str, np.ndarray]] = nothing_more
     pictures: tuple[Picture, ...] = ()
     defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cases: tuple[Any, ...] = ()

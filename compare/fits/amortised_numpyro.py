@@ -73,19 +73,19 @@ class Library:
         return z, jnp.moveaxis(prior, 1, 2), jnp.moveaxis(likelihood, 1, 2), log_q, weights
 
     def _elbo(self, rows, images, decoder, eps):
+        """Each draw's contribution to each image's ELBO, shape (draws, images)."""
         _, prior, likelihood, log_q, weights = self.draws(rows, images, decoder, eps)
-        return (weights * (prior + likelihood - log_q)).sum(-1).mean(0)
+        return (weights * (prior + likelihood - log_q)).sum(-1)
 
     def _encode(self, encoder, images):
         return jax.vmap(self.twin.Encoder(**encoder))(images)
 
     def _elbos(self, encoder, decoder, images, eps):
-        """An estimate of each image's ELBO, shape (images,)."""
         return self._elbo(self._encode(encoder, images), images, self.twin.Decoder(**decoder), eps)
 
     def _epochs(self, weights, state, key, fixed, images, rate, strata, batch, epochs):
         """So many epochs of Adam, each over the images in a new order; the decoder too, where none is ``fixed``."""
-        optimiser, steps = optax.adam(rate), len(images) // batch
+        optimiser, steps = optax.scale_by_adam(), len(images) // batch
 
         def loss(weights, chosen, eps):
             decoder = self.twin.Decoder(**(weights["decoder"] if fixed is None else fixed))
@@ -97,8 +97,8 @@ class Library:
             chosen = images[pick]
             eps = jax.random.normal(key, (1, batch, strata, self.latent), images.dtype)
             gradient = jax.grad(loss)(weights, chosen, eps)
-            updates, state = optimiser.update(gradient, state, weights)
-            return (optax.apply_updates(weights, updates), state), None
+            update, state = optimiser.update(gradient, state)
+            return (jax.tree.map(lambda weight, change: weight - rate * change, weights, update), state), None
 
         def epoch(carry, key):
             order, noise = jax.random.split(key)
@@ -112,7 +112,7 @@ class Library:
         decoder, optimiser = self.twin.Decoder(**decoder), optax.scale_by_adam()
 
         def loss(rows, eps):
-            return -self._elbo(rows, images, decoder, eps).sum()
+            return -self._elbo(rows, images, decoder, eps).mean(0).sum()
 
         def step(carry, one):
             rows, state = carry
@@ -128,53 +128,46 @@ class Library:
     def _terms(self, rows, images, decoder, eps):
         return self.draws(rows, images, self.twin.Decoder(**decoder), eps)
 
-    # What compare.fits.amortised calls: NumPy in, NumPy out.
+    # What crosses the wall, see `compare.fits.encoder.Library`.
 
-    def trainer(self, weights, fixed, images, validation, strata, batch, rate, seed):
-        """Something to be trained: see `Trainer`."""
-        return Trainer(self, weights, fixed, images, validation, strata, batch, rate, seed)
+    def trainer(self, weights, fixed, images, strata, batch, seed):
+        return Trainer(self, weights, fixed, images, strata, batch, seed)
 
     def rows(self, encoder, images):
-        """What an encoder gives for images: rows of parameters, float64."""
         return np.asarray(self.encode(single(encoder), single(images)), dtype=float)
 
     def best(self, rows, decoder, images, rates, strata, draws, seed):
-        """Each image's row after steps of Adam from where it stands."""
         found = self.climb(
             single(rows), jax.random.key(seed), single(decoder), single(images), single(rates), strata, draws
         )
         return np.asarray(found, dtype=float)
 
     def weigh(self, rows, images, decoder, eps):
-        """Draws of every image's q with their terms, float64: see `draws`."""
         return tuple(np.asarray(part) for part in self.terms(rows, images, dict(decoder), eps))
 
 
 class Trainer:
-    """An encoder, and where none is fixed the decoder with it, on the way; float32."""
+    """An encoder on the way, see `compare.fits.encoder.Trainer`."""
 
-    def __init__(self, library, weights, fixed, images, validation, strata, batch, rate, seed):
-        self.library, self.weights_now = library, single(weights)
-        self.fixed, self.images, self.validation = single(fixed), single(images), single(validation)
-        self.strata, self.batch, self.rate = strata, batch, np.float32(rate)
-        self.state = optax.adam(rate).init(self.weights_now)
-        self.key = jax.random.key(seed)
+    def __init__(self, library, weights, fixed, images, strata, batch, seed):
+        self.library, self.weights_now, self.strata, self.batch = library, single(weights), strata, batch
+        self.fixed, self.images = single(fixed), single(images)
+        self.state, self.key = optax.scale_by_adam().init(self.weights_now), jax.random.key(seed)
 
-    def epochs(self, count):
-        """Train on."""
+    def epochs(self, count, rate):
         self.key, key = jax.random.split(self.key)
         self.weights_now, self.state = self.library.epochs(
-            self.weights_now, self.state, key, self.fixed, self.images, self.rate, self.strata, self.batch, count
+            self.weights_now, self.state, key, self.fixed, self.images, single(rate), self.strata, self.batch, count
         )
         jax.block_until_ready(self.weights_now)
 
-    def elbo(self, eps):
-        """An estimate of each validation image's ELBO at given draws."""
+    def elbo(self, images, eps):
         decoder = self.weights_now["decoder"] if self.fixed is None else self.fixed
-        return np.asarray(self.library.elbos(self.weights_now["encoder"], decoder, self.validation, single(eps)))
+        return np.asarray(
+            self.library.elbos(self.weights_now["encoder"], decoder, single(images), single(eps)), dtype=float
+        )
 
     def weights(self):
-        """The networks' weights, float64."""
         return jax.tree.map(lambda part: np.asarray(part, dtype=float), self.weights_now)
 
 

@@ -62,69 +62,63 @@ class Library:
         return z, prior, likelihood, log_q, weights
 
     def elbo(self, rows, images, decoder, eps):
-        """An estimate of each image's ELBO, shape (images,)."""
+        """Each draw's contribution to each image's ELBO, shape (draws, images)."""
         _, prior, likelihood, log_q, weights = self.draws(rows, images, decoder, eps)
-        return (weights * (prior + likelihood - log_q)).sum(1).mean(0)
+        return (weights * (prior + likelihood - log_q)).sum(1)
 
-    # What compare.fits.amortised calls: NumPy in, NumPy out.
+    # What crosses the wall, see `compare.fits.encoder.Library`.
 
-    def trainer(self, weights, fixed, images, validation, strata, batch, rate, seed):
-        """Something to be trained: see `Trainer`."""
-        return Trainer(self, weights, fixed, images, validation, strata, batch, rate, seed)
+    def trainer(self, weights, fixed, images, strata, batch, seed):
+        return Trainer(self, weights, fixed, images, strata, batch, seed)
 
     def rows(self, encoder, images):
-        """What an encoder gives for images: rows of parameters, float64."""
         with precision(torch.float32), torch.no_grad():
             return self.twin.Encoder(**tensors(encoder))(tensor(images)).double().numpy()
 
     def best(self, rows, decoder, images, rates, strata, draws, seed):
-        """Each image's row after steps of Adam from where it stands."""
         generator = torch.Generator().manual_seed(seed)
         with precision(torch.float32):
-            decoder, images = self.twin.Decoder(**tensors(decoder)).requires_grad_(False), tensor(images)
+            decoder, images = self.twin.Decoder(**tensors(decoder)).eval().requires_grad_(False), tensor(images)
             rows = tensor(rows).requires_grad_()
             optimiser = torch.optim.Adam([rows], lr=1.0, fused=True)
             for rate in rates:
                 optimiser.param_groups[0]["lr"] = float(rate)
                 half = torch.randn(draws // 2, strata, len(images), self.latent, generator=generator)
                 optimiser.zero_grad()
-                (-self.elbo(rows, images, decoder, torch.cat([half, -half])).sum()).backward()
+                (-self.elbo(rows, images, decoder, torch.cat([half, -half])).mean(0).sum()).backward()
                 optimiser.step()
             return rows.detach().double().numpy()
 
     def weigh(self, rows, images, decoder, eps):
-        """Draws of every image's q with their terms, float64, shapes (draws, images, strata, ...)."""
         with precision(torch.float64), torch.no_grad():
-            decoder = self.twin.Decoder(**tensors(decoder))
+            decoder = self.twin.Decoder(**tensors(decoder)).eval()
             z, *parts, weights = self.draws(tensor(rows), tensor(images), decoder, tensor(eps).transpose(1, 2))
             parts = [part.transpose(1, 2).numpy() for part in parts]
             return z.transpose(1, 2).numpy(), *parts, weights.T.expand(parts[0].shape[1:]).numpy()
 
 
 class Trainer:
-    """An encoder, and where none is fixed the decoder with it, on the way; float32."""
+    """An encoder on the way, see `compare.fits.encoder.Trainer`."""
 
-    def __init__(self, library, weights, fixed, images, validation, strata, batch, rate, seed):
-        self.library, self.strata, self.batch = library, strata, batch
+    def __init__(self, library, weights, fixed, images, strata, batch, seed):
+        self.library, self.strata, self.batch, self.learns = library, strata, batch, fixed is None
         with precision(torch.float32):
-            self.images, self.validation = tensor(images), tensor(validation)
+            self.images = tensor(images)
             self.encoder = library.twin.Encoder(**tensors(weights["encoder"]))
-            learnt = fixed is None
-            self.decoder = library.twin.Decoder(**tensors(weights["decoder"] if learnt else fixed))
-            self.decoder.requires_grad_(learnt)
-        parameters = [*self.encoder.parameters(), *(self.decoder.parameters() if learnt else ())]
-        self.optimiser = torch.optim.Adam(parameters, lr=rate, fused=True)
+            self.decoder = library.twin.Decoder(**tensors(weights["decoder"] if self.learns else fixed))
+        self.decoder.train(self.learns).requires_grad_(self.learns)
+        parameters = [*self.encoder.parameters(), *(self.decoder.parameters() if self.learns else ())]
+        self.optimiser = torch.optim.Adam(parameters, fused=True)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def epochs(self, count):
-        """Train on."""
+    def epochs(self, count, rate):
+        self.optimiser.param_groups[0]["lr"] = rate
         steps = len(self.images) // self.batch
+        shape = (steps, 1, self.strata, self.batch, self.library.latent)
         with precision(torch.float32):
             for _ in range(count):
                 order = torch.randperm(len(self.images), generator=self.generator)
-                noise = torch.randn(
-                    steps, 1, self.strata, self.batch, self.library.latent, generator=self.generator
-                )
+                noise = torch.randn(shape, generator=self.generator)
                 for pick, eps in zip(order.split(self.batch), noise, strict=False):
                     self.step(self.images[pick], eps)
 
@@ -133,16 +127,15 @@ class Trainer:
         (-self.library.elbo(self.encoder(images), images, self.decoder, eps).mean()).backward()
         self.optimiser.step()
 
-    def elbo(self, eps):
-        """An estimate of each validation image's ELBO at given draws, shape (draws, images, strata, latent)."""
+    def elbo(self, images, eps):
         with precision(torch.float32), torch.no_grad():
-            rows = self.encoder(self.validation)
-            return self.library.elbo(rows, self.validation, self.decoder, tensor(eps).transpose(1, 2)).double().numpy()
+            images = tensor(images)
+            found = self.library.elbo(self.encoder(images), images, self.decoder, tensor(eps).transpose(1, 2))
+            return found.double().numpy()
 
     def weights(self):
-        """The networks' weights, float64."""
-        found = {"encoder": arrays(self.encoder)}
-        return found | ({"decoder": arrays(self.decoder)} if self.decoder.output.weight.requires_grad else {})
+        networks = {"encoder": self.encoder} | ({"decoder": self.decoder} if self.learns else {})
+        return {name: arrays(network) for name, network in networks.items()}
 
 
 def arrays(network):

@@ -9,7 +9,7 @@ import numpy as np
 
 from guides.layout import split
 
-__all__ = ["CONTAINS", "log_density", "shapes", "start"]
+__all__ = ["CONTAINS", "gaussian", "log_density", "shapes", "start"]
 
 CONTAINS = {}
 """Functions that turn a row of a smaller family's parameters into one of this family's, by that family's name."""
@@ -23,6 +23,11 @@ def shapes(latent: int) -> dict[str, tuple[int, ...]]:
 def start(latent: int) -> np.ndarray:
     """The row of N(0, I), shape (size,)."""
     return np.zeros(2 * latent)
+
+
+def gaussian(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Rows, shape (n, size), of Gaussians with these means and sds, shape (n, latent)."""
+    return np.concatenate([mean, np.log(sd)], axis=1)
 
 
 def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:

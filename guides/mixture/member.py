@@ -11,16 +11,21 @@ from scipy.special import log_softmax, logsumexp
 from guides.layout import split
 from guides.mixture import COMPONENTS
 
-__all__ = ["CONTAINS", "log_density", "shapes", "start"]
+__all__ = ["CONTAINS", "STRATA", "log_density", "shapes", "start"]
 
 APART = 0.05
+
+STRATA = COMPONENTS
+"""Its draws are made component by component, each with its weight: that has a gradient."""
 
 
 def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
     """Very nearly the same Gaussian (KL below 1e-5 nats): equal components a twentieth of an sd apart, so that a gradient
     can tell them apart."""
     location, log_scale = row[..., :latent], row[..., latent:]
-    locations = [location + shift * np.exp(log_scale) for shift in APART * (np.arange(COMPONENTS) - (COMPONENTS - 1) / 2)]
+    locations = [
+        location + shift * np.exp(log_scale) for shift in APART * (np.arange(COMPONENTS) - (COMPONENTS - 1) / 2)
+    ]
     return np.concatenate([np.zeros((*row.shape[:-1], COMPONENTS)), *locations, *[log_scale] * COMPONENTS], axis=-1)
 
 

@@ -17,11 +17,12 @@ __all__ = ["Posteriors", "exact", "posteriors"]
 LOG_2PI = math.log(2 * math.pi)
 
 
-def exact(data: Any) -> Posteriors | None:
-    """The posteriors of the shown images; None without a decoder, or of more latent dimensions than 2."""
+def exact(data: Any, images: np.ndarray | None = None) -> Posteriors | None:
+    """The posteriors of images, those that are shown if not told otherwise; None without a decoder, or of more latent
+    dimensions than 2."""
     if data.network is None or data.network.latent > 2:
         return None
-    return posteriors(data.network, data.set.test[data.shown])
+    return posteriors(data.network, data.set.test[data.shown] if images is None else images)
 
 
 def posteriors(decoder: Decoder, images: np.ndarray) -> Posteriors:

@@ -63,6 +63,7 @@ def guide(images, encoder, member):
         numpyro.sample("z", member(jax.vmap(encoder)(images)))
 
 
-def model(images, **weights):
-    """The same with the decoder's weights as arrays."""
-    return vae(images, Decoder(**weights))
+def model(images, noise=None, **weights):
+    """The same with the decoder's weights, and the noise's sd, as arrays."""
+    log_noise = None if noise is None else jnp.log(noise)
+    return vae(images, Decoder(log_noise=log_noise, **weights))

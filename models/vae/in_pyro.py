@@ -62,6 +62,7 @@ def guide(images, encoder, member):
         pyro.sample("z", member(encoder(images)))
 
 
-def model(images, **weights):
-    """The same with the decoder's weights as arrays."""
-    return vae(images, Decoder(**weights).requires_grad_(False))
+def model(images, noise=None, **weights):
+    """The same with the decoder's weights, and the noise's sd, as arrays."""
+    log_noise = None if noise is None else torch.log(noise)
+    return vae(images, Decoder(log_noise=log_noise, **weights).eval().requires_grad_(False))
