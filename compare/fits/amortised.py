@@ -14,7 +14,7 @@ import xarray as xr
 
 from compare import named
 from compare.fits import Job, fit_seed
-from compare.fits.encoder import Learnt, Library, Weights, learn, member, strata
+from compare.fits.encoder import RISE, Learnt, Library, Weights, learn, member, strata
 from compare.fits.members import Members, best, dimension, weighed
 from compare.fits.options import Options
 from compare.fits.tree import build, how_many, split
@@ -139,7 +139,7 @@ def ending(found: Learnt) -> dict[str, Any]:
     return {
         "gap": np.inf,
         "gap_mcse": np.inf,
-        "tolerance": np.nan,
+        "tolerance": RISE,
         "converged": int(found.converged),
         "reason": found.reason or "",
         "epochs": found.epochs[-1],
@@ -153,7 +153,8 @@ def test_set(members: Members, highest: Members) -> xr.Dataset:
         "elbo": members.elbo,
         "elbo_mcse": members.elbo_mcse,
         "data_fit": members.data_fit,
-        "complexity": members.complexity,
+        "data_fit_mcse": members.data_fit_mcse,
+        "complexity": members.data_fit - members.elbo,
         "best_elbo": highest.elbo,
         "best_elbo_mcse": highest.elbo_mcse,
     }

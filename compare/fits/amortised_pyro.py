@@ -161,7 +161,7 @@ def precision(dtype):
 
 def tensor(array):
     """In the precision of the context."""
-    return torch.as_tensor(np.asarray(array), dtype=torch.get_default_dtype())
+    return torch.tensor(np.asarray(array), dtype=torch.get_default_dtype())
 
 
 def tensors(weights):

@@ -14,7 +14,7 @@ import numpy as np
 
 from models.contract import Amortised
 
-__all__ = ["Learnt", "Library", "Trainer", "Weights", "learn", "member", "strata"]
+__all__ = ["RISE", "Learnt", "Library", "Trainer", "Weights", "learn", "member", "strata"]
 
 RATES = (3e-3, 1e-3, 3e-4)
 """Adam's learning rates, one after the other: the next where the validation ELBO has stopped rising."""

@@ -34,18 +34,18 @@ NARROW = 0.05
 
 @dataclass(frozen=True)
 class Members:
-    """One member of a family for each observation: its row, and its ELBO with the two terms, shape (n,), in nats."""
+    """One member of a family for each observation: its row, and its ELBO and its data fit with errors, shape (n,), in nats."""
 
     rows: np.ndarray
     elbo: np.ndarray
     elbo_mcse: np.ndarray
     data_fit: np.ndarray
-    complexity: np.ndarray
+    data_fit_mcse: np.ndarray
 
     def where(self, better: np.ndarray, other: Members) -> Members:
         """These, but the other ones where they are ``better``, shape (n,)."""
         rows = np.where(better[:, None], other.rows, self.rows)
-        names = ("elbo", "elbo_mcse", "data_fit", "complexity")
+        names = ("elbo", "elbo_mcse", "data_fit", "data_fit_mcse")
         return Members(rows, **{name: np.where(better, getattr(other, name), getattr(self, name)) for name in names})
 
 
@@ -55,17 +55,21 @@ def weighed(
     """How good the members with these rows are."""
     rng, total = np.random.default_rng([seed, 5]), 0
     chunk = int(np.clip(NUMBERS // (observations.size * kinds), 1, 64))
-    sums = np.zeros((3, len(rows)))
+    sums = np.zeros((4, len(rows)))
     latent = dimension(decoder)
     while total < SWEEP:
         eps = rng.standard_normal((chunk, len(rows), kinds, latent))
         _, prior, likelihood, guide, weights = library.weigh(rows, observations, decoder, eps)
         each = (weights * (prior + likelihood - guide)).sum(-1)
-        sums += [each.sum(0), (each**2).sum(0), (weights * likelihood).sum(-1).sum(0)]
+        fit = (weights * likelihood).sum(-1)
+        sums += [each.sum(0), (each**2).sum(0), fit.sum(0), (fit**2).sum(0)]
         total += chunk
-    elbo, squares, data_fit = sums / total
-    error = np.sqrt(np.maximum(squares - elbo**2, 0) / (total - 1))
-    return Members(rows, elbo, error, data_fit, data_fit - elbo)
+    elbo, squares, data_fit, fit_squares = sums / total
+    error, fit_error = (
+        np.sqrt(np.maximum(square - value**2, 0) / (total - 1))
+        for square, value in ((squares, elbo), (fit_squares, data_fit))
+    )
+    return Members(rows, elbo, error, data_fit, fit_error)
 
 
 def dimension(decoder: Weights) -> int:

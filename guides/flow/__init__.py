@@ -10,7 +10,10 @@ here the encoder gives the networks' weights themselves, so that each image has 
 
 from __future__ import annotations
 
-__all__ = ["STEPS", "UNITS"]
+__all__ = ["PARTICULAR", "STEPS", "UNITS"]
+
+PARTICULAR = True
+"""Only the models that name it have it."""
 
 STEPS = 2
 UNITS = 8

@@ -6,6 +6,9 @@ the encoder gives weights, locations and scales of all components for an image.
 
 from __future__ import annotations
 
-__all__ = ["COMPONENTS"]
+__all__ = ["COMPONENTS", "PARTICULAR"]
+
+PARTICULAR = True
+"""Only the models that name it have it."""
 
 COMPONENTS = 3
