@@ -32,7 +32,8 @@ class Comparison:
     """A model, its data, the truth, and every fit measured against it.
 
     ``truth`` is the exact posterior, or the reference where none is known; None where that could not be made.
-    ``trainings`` learnt the model's own network, where it has one that was not given; the first that ended well gave it.
+    ``trainings`` learnt the model's own network, where it has one that was not given; the first that ended well gave
+    it.
     """
 
     model: Model

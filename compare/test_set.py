@@ -1,8 +1,8 @@
 """The ledger of a whole test set, observation by observation, and the models that were learnt, by held-out evidence.
 
 A network is better if it gives held-out observations more evidence; a guide is better if its ELBO comes closer to that.
-All numbers are means over the test observations, in nats each, with two errors: ``mcse`` from the draws, ``sampling`` from
-the number of observations. Differences (the gaps) are taken observation by observation.
+All numbers are means over the test observations, in nats each, with two errors: ``mcse`` from the draws, ``sampling``
+from the number of observations. Differences (the gaps) are taken observation by observation.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def size(shapes: Shapes) -> int:
 
 
 def split(row: Any, shapes: Shapes) -> dict[str, Any]:
-    """The parameters by name, each of shape (..., *shape), from rows of shape (..., size): NumPy's, JAX's or torch's."""
+    """The parameters by name, shape (..., *shape), from rows of NumPy, JAX or torch, shape (..., size)."""
     parts, begin = {}, 0
     for name, shape in shapes.items():
         end = begin + math.prod(shape)

@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -180,9 +181,9 @@ class Amortised:
 
     ``train``, ``validation`` and ``test`` are independent observations, shape (n, size), each with a latent z of shape
     (latent,) of its own; ``shown`` are the positions of those test observations that the comparison's posterior is of.
-    ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``. An
-    encoder starts from ``encoder(rng, row)``, at which it gives nearly this row for every observation. ``epochs`` are the
-    most passes over the training set, in batches of ``batch``.
+    ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``.
+    An encoder starts from ``encoder(rng, row)``, at which it gives nearly this row for every observation. ``epochs`` are
+    the most passes over the training set, in batches of ``batch``.
     ``queries`` are other observations, shape (n, size), of which the encoder's posterior is wanted.
     """
 
@@ -291,10 +292,10 @@ class Model:
     models, by name. ``defaults`` are those options of the fits in which this model differs from the others, such as
     the tolerance within which a guide counts as converged; the user may say otherwise.
 
-    A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they are
-    trained on, ``learnt(data, weights)`` are the data with a network of the model's own that was learnt along.
-    ``held_out(data)`` gives the `Evidences` of the test observations, ``rivals(data)`` their log densities under simpler
-    models by name, shape (n,).
+    A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they
+    are trained on, ``learnt(data, weights)`` are the data with a network of the model's own that was learnt along, and
+    ``save(data, path)`` writes it to a file. ``held_out(data)`` gives the `Evidences` of the test observations,
+    ``rivals(data)`` their log densities under simpler models by name, shape (n,).
     """
 
     name: str
@@ -312,6 +313,7 @@ class Model:
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
     amortised: Callable[[Any], Amortised | None] = nothing
     learnt: Callable[[Any, Mapping[str, np.ndarray]], Any] = nothing
+    save: Callable[[Any, Path], Any] = nothing
     held_out: Callable[[Any], Evidences | None] = nothing
     rivals: Callable[[Any], dict[str, np.ndarray]] = nothing_more
     pictures: tuple[Picture, ...] = ()

@@ -23,8 +23,8 @@ torch.set_num_threads(1)  # more threads wait for each other longer than these t
 def reparametrised(q, eps):
     """Draws from members of a family, as smooth functions of their parameters: z, log q(z) and the draws' weights.
 
-    ``q`` has batch shape (images,), ``eps`` are standard normals, shape (draws, strata, images, latent). A mixture's strata
-    are its components, weighted as they are; any other family has one.
+    ``q`` has batch shape (images,), ``eps`` are standard normals, shape (draws, strata, images, latent). A mixture's
+    strata are its components, weighted as they are; any other family has one.
     """
     if isinstance(q, dist.MixtureSameFamily):
         z = transform(q.component_distribution, eps.transpose(1, 2)).transpose(1, 2)
@@ -48,7 +48,7 @@ class Library:
         self.member = partial(guides.load(family, "pyro").member, latent=latent)
 
     def densities(self, images, z, decoder):
-        """log p(z) and log p(image | z), shapes (draws, strata, images), of z, shape (draws, strata, images, latent)."""
+        """log p(z) and log p(image | z), shape (draws, strata, images), of z, shape (draws, strata, images, latent)."""
         with Held({"z": z}):
             trace = poutine.trace(self.twin.vae).get_trace(images, decoder)
         trace.compute_log_prob()

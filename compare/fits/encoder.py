@@ -1,4 +1,4 @@
-"""Training an encoder, and the decoder with it where it is to be learnt, until the validation ELBO has stopped rising."""
+"""Training an encoder, and the decoder with it where that is learnt, until the validation ELBO has stopped rising."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Trainer(Protocol):
         """Train on for so many epochs at this learning rate."""
 
     def elbo(self, observations: np.ndarray, eps: np.ndarray) -> np.ndarray:
-        """Each draw's contribution to each observation's ELBO, shape (draws, n), at ``eps`` (draws, n, strata, latent)."""
+        """Each draw's contribution to each observation's ELBO, (draws, n), at ``eps``, (draws, n, strata, latent)."""
 
     def weights(self) -> dict[str, Weights]:
         """The networks' weights, float64: ``encoder``, and ``decoder`` where it is learnt."""

@@ -34,7 +34,7 @@ NARROW = 0.05
 
 @dataclass(frozen=True)
 class Members:
-    """One member of a family for each observation: its row, and its ELBO and its data fit with errors, shape (n,), in nats."""
+    """One member of a family for each observation: its row, its ELBO and its data fit with errors, (n,), in nats."""
 
     rows: np.ndarray
     elbo: np.ndarray
@@ -109,7 +109,7 @@ def search(factory: Callable[..., Library], model: str, family: str, told: Amort
 
 
 def guesses(library: Library, family: str, told: Amortised) -> list[np.ndarray]:
-    """Rows of Gaussians: one with the posterior's moments, one about its likeliest point, as draws from the prior say."""
+    """Rows of Gaussians: with the posterior's moments, and about its likeliest point, as draws from the prior say."""
     gaussian, prior = member(family).gaussian, member(family).start(told.latent)
     rng, n = np.random.default_rng(0), len(told.test)
     chunk = int(np.clip(NUMBERS // told.test.size, 1, 64))

@@ -1,7 +1,7 @@
 """One member of the family for one z, from a row of parameters: what an encoder gives for an image.
 
-Step t has the parameters ``slope_t`` (latent, latent), ``inward_t`` (latent, units), ``biases_t`` (units,), ``mean_t`` and
-``stretch_t`` (units, latent), ``shift_t`` and ``level_t`` (latent,); masks make its network autoregressive.
+Step t has the parameters ``slope_t`` (latent, latent), ``inward_t`` (latent, units), ``biases_t`` (units,), ``mean_t``
+and ``stretch_t`` (units, latent), ``shift_t`` and ``level_t`` (latent,); masks make its network autoregressive.
 """
 
 from __future__ import annotations

@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.contract import Amortised, Evidences, Model, count, option
+from models.contract import Amortised, Evidences, Model, Reference, count, option
 from models.vae.decoder import Decoder
 from models.vae.exact import exact
 from models.vae.images import Images, load
@@ -35,12 +36,12 @@ LEAST = {"latent": 1, "hidden": 0, "epochs": 1, "batch": 1, "split": 0, "images"
 class Autoencoder:
     """The images, the networks' sizes, and the decoder where one is given.
 
-    ``network`` is the decoder: that of the file, or the one that was learnt (`MODEL.learnt`); None before that. ``shown``
-    are the test images, shape (images,), whose posteriors are compared one by one.
+    ``network`` is the decoder: that of the file, or the one that was learnt (`MODEL.learnt`); None before that.
+    ``shown`` are the test images, shape (images,), whose posteriors are compared one by one.
 
     Raises:
-        ValueError: images that cannot be used (`models.vae.images.load`), a decoder file that is none or is one for other
-            images (`models.vae.decoder.Decoder.load`), or a size that is not a whole number in its range.
+        ValueError: images that cannot be used (`models.vae.images.load`), a decoder file that is none or is one for
+            other images (`models.vae.decoder.Decoder.load`), or a size that is not a whole number in its range.
     """
 
     data: str = option("digits", "digits, or a file of images as MNIST's: idx, idx.gz or npz", str)
@@ -151,12 +152,22 @@ def learnt(data: Autoencoder, weights: Mapping[str, np.ndarray]) -> Autoencoder:
     return replace(data, network=Decoder(weights))
 
 
+def save(data: Autoencoder, path: Path) -> None:
+    """Write the decoder to a file that ``--decoder`` reads."""
+    data.network.save(path)
+
+
 def held_out(data: Autoencoder) -> Evidences | None:
     """The log evidence of every test image, by quadrature or in closed form; None where it is not known."""
     found = exact(data, data.set.test)
     if found is None:
         return None
     return Evidences(found.log_evidences, np.full(len(data.set.test), 0.0), found.method)
+
+
+def reference(data: Autoencoder) -> Reference | None:
+    """NUTS, beyond the dimensions in which quadrature is possible."""
+    return Reference("NUTS on every shown image's z")
 
 
 MODEL = Model(
@@ -167,7 +178,16 @@ MODEL = Model(
     exact=exact,
     best=lambda data, family: None,
     claims=lambda data: [],
+    reference=reference,
     amortised=amortised,
     learnt=learnt,
+    save=save,
     held_out=held_out,
+    cases=(
+        Autoencoder(hidden=0),
+        Autoencoder(pixels="grey", hidden=0),
+        Autoencoder(pixels="grey", images=3),
+        Autoencoder(latent=1),
+        Autoencoder(latent=4, images=2),
+    ),
 )

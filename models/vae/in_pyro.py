@@ -7,22 +7,27 @@ from torch import nn
 from torch.nn.functional import softplus
 
 
+class Linear(nn.Linear):
+    """nn.Linear with weights, shape (inputs, outputs), and biases that are given."""
+
+    def __init__(self, weights, biases):
+        super().__init__(*weights.shape, dtype=weights.dtype)
+        self.weight, self.bias = nn.Parameter(weights.T), nn.Parameter(biases)
+
+    def reset_parameters(self):
+        """No random weights."""
+
+
 class Network(nn.Module):
     """One layer of softplus units and a linear one; without hidden units, the linear one alone."""
 
     def __init__(self, output_weights, output_biases, hidden_weights=None, hidden_biases=None):
         super().__init__()
-        self.hidden = None if hidden_weights is None else linear(hidden_weights, hidden_biases)
-        self.output = linear(output_weights, output_biases)
+        self.hidden = None if hidden_weights is None else Linear(hidden_weights, hidden_biases)
+        self.output = Linear(output_weights, output_biases)
 
     def forward(self, x):
         return self.output(x if self.hidden is None else softplus(self.hidden(x)))
-
-
-def linear(weights, biases):
-    layer = nn.Linear(*weights.shape, dtype=weights.dtype)
-    layer.weight, layer.bias = nn.Parameter(weights.T.contiguous()), nn.Parameter(biases)
-    return layer
 
 
 class Decoder(Network):
