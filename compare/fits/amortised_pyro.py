@@ -78,7 +78,7 @@ class Library:
     def best(self, rows, decoder, images, rates, strata, draws, seed):
         generator = torch.Generator().manual_seed(seed)
         with precision(torch.float32):
-            decoder, images = self.twin.Decoder(**tensors(decoder)).eval().requires_grad_(False), tensor(images)
+            decoder, images = self.twin.Decoder(**tensors(decoder)).eval(), tensor(images)
             rows = tensor(rows).requires_grad_()
             optimiser = torch.optim.Adam([rows], lr=1.0, fused=True)
             for rate in rates:
@@ -104,7 +104,7 @@ class Trainer:
         self.library, self.strata, self.batch, self.learns = library, strata, batch, fixed is None
         with precision(torch.float32):
             self.images = tensor(images)
-            self.encoder = library.twin.Encoder(**tensors(weights["encoder"]))
+            self.encoder = library.twin.Encoder(**tensors(weights["encoder"])).requires_grad_()
             self.decoder = library.twin.Decoder(**tensors(weights["decoder"] if self.learns else fixed))
         self.decoder.train(self.learns).requires_grad_(self.learns)
         parameters = [*self.encoder.parameters(), *(self.decoder.parameters() if self.learns else ())]

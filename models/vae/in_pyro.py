@@ -8,11 +8,11 @@ from torch.nn.functional import softplus
 
 
 class Linear(nn.Linear):
-    """nn.Linear with weights, shape (inputs, outputs), and biases that are given."""
+    """nn.Linear with weights, shape (inputs, outputs), and biases that are given; to be trained, ask for gradients."""
 
     def __init__(self, weights, biases):
         super().__init__(*weights.shape, dtype=weights.dtype)
-        self.weight, self.bias = nn.Parameter(weights.T), nn.Parameter(biases)
+        self.weight, self.bias = (nn.Parameter(one, requires_grad=False) for one in (weights.T, biases))
 
     def reset_parameters(self):
         """No random weights."""
@@ -35,7 +35,7 @@ class Decoder(Network):
 
     def __init__(self, log_noise=None, **weights):
         super().__init__(**weights)
-        self.log_noise = None if log_noise is None else nn.Parameter(log_noise)
+        self.log_noise = None if log_noise is None else nn.Parameter(log_noise, requires_grad=False)
 
     @property
     def latent(self):
@@ -70,4 +70,4 @@ def guide(images, encoder, member):
 def model(images, noise=None, **weights):
     """The same with the decoder's weights, and the noise's sd, as arrays."""
     log_noise = None if noise is None else torch.log(noise)
-    return vae(images, Decoder(log_noise=log_noise, **weights).eval().requires_grad_(False))
+    return vae(images, Decoder(log_noise=log_noise, **weights).eval())
