@@ -103,6 +103,11 @@ class Decoder:
         noise = float(self.weights["noise"])
         return -0.5 * distance / noise**2 - seen.sum(axis=1)[:, None] * (math.log(noise) + 0.5 * math.log(2 * math.pi))
 
+    def ceilings(self, images: np.ndarray) -> np.ndarray:
+        """What no log likelihood of images, shape (n, pixels), exceeds, in nats, shape (n,)."""
+        seen = np.sum(~np.isnan(images), axis=1)
+        return -seen * (math.log(self.weights["noise"]) + 0.5 * math.log(2 * math.pi)) if self.grey else 0.0 * seen
+
     def at(self, images: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """log p(image | z) of images, shape (n, pixels), each at its own z, shape (..., n, latent), and its slope in z.
 
