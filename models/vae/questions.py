@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from scipy import special
 
 from models.contract import Predictions
 from models.vae.decoder import Decoder, softplus
-from models.vae.exact import Posteriors, posteriors
+from models.vae.exact import Posteriors, QuadraturePosteriors, posteriors
 
 if TYPE_CHECKING:
     from models.vae.images import Images
@@ -64,15 +65,16 @@ class Question:
         """The pixels asked for, shape (n, targets)."""
         return self.clean[:, self.places]
 
-    def answer(self, logits: np.ndarray) -> np.ndarray:
-        """The logits of the target given z and what was observed, shape (..., n, targets), from f(z), (..., n, pixels)."""
+    def answer(self, logits: np.ndarray, images: slice = slice(None)) -> np.ndarray:
+        """The logits of the target given z and what was observed, shape (..., n, targets), from f(z), (..., n, pixels);
+        of all images or of some."""
         if self.flip:
-            logits = logits + (2 * self.observed - 1) * log_odds(self.flip)
+            logits = logits + (2 * self.observed[images] - 1) * log_odds(self.flip)
         return logits[..., self.places]
 
     def channel(self, decoder: Decoder) -> Decoder:
         """The decoder of what was observed."""
-        return Noisy(decoder.weights, self.flip) if self.flip else decoder
+        return noisy(decoder, self.flip) if self.flip else decoder
 
 
 def log_odds(flip: float) -> float:
@@ -89,21 +91,11 @@ class Noisy(Decoder):
         """Logits of the noisy pixels, shape (..., pixels)."""
         return flipped(super().__call__(z), self.flip)
 
-    def at(self, images: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """log p(noisy image | z), shape (..., n), and its gradient in z, shape (..., n, latent)."""
-        clean = super().__call__(z)
-        logits = flipped(clean, self.flip)
-        known = np.nan_to_num(images)
-        seen = ~np.isnan(images)
-        value = np.sum(np.where(seen, known * logits - softplus(logits), 0.0), axis=-1)
-        # d logit(p') / d f = (1 - 2 e) p (1 - p) / (p' (1 - p')), with p' the noisy pixel's probability.
-        steepness = (1 - 2 * self.flip) * special.expit(clean) * special.expit(-clean)
-        steepness /= special.expit(logits) * special.expit(-logits)
-        pull = np.where(seen, (known - special.expit(logits)) * steepness, 0.0)
-        slope = pull @ self.weights["output_weights"].T
-        if self.hidden:
-            slope = (slope * special.expit(self.activations(z))) @ self.weights["hidden_weights"].T
-        return value, slope
+
+@lru_cache(maxsize=4)
+def noisy(decoder: Decoder, flip: float) -> Noisy:
+    """The decoder seen through the channel; once for each, so that its posteriors are found once."""
+    return Noisy(decoder.weights, flip)
 
 
 def flipped(logits: np.ndarray, flip: float) -> np.ndarray:
@@ -238,10 +230,10 @@ def exactly(question: Question, decoder: Decoder) -> Predictions:
     return Predictions(question.target, density[None], mean(question, decoder, given)[None])
 
 
-def mean(question: Question, decoder: Decoder, given: Posteriors) -> np.ndarray:
-    """The posterior mean of the target, shape (n, targets), on the nodes of the quadrature."""
-    found, step = 0.0, max(1, CHUNK // decoder.pixels)
-    for begin in range(0, len(given.points), step):
-        piece = slice(begin, begin + step)
-        found = found + averaged(question, given.weights[:, piece], decoder(given.points[piece]))
-    return np.clip(found, 0.0, 1.0)
+def mean(question: Question, decoder: Decoder, given: QuadraturePosteriors) -> np.ndarray:
+    """The posterior mean of the target, shape (n, targets), a sum over the points of the quadrature."""
+    found = np.empty(question.target.shape)
+    for image, mass in enumerate(given.masses):
+        answer = question.answer(decoder(mass.points)[:, None], slice(image, image + 1))
+        found[image] = mass.probabilities @ special.expit(answer[:, 0])
+    return found

@@ -20,8 +20,7 @@ import numpy as np
 from models.contract import Latents, Predictions, Scores
 from models.vae import questions
 from models.vae.compression import compressors, exact_bits, fit_bits
-from models.vae.decoder import Decoder
-from models.vae.exact import Posteriors, posteriors
+from models.vae.exact import posteriors
 from models.vae.generation import generation
 from models.vae.guesses import guesses
 from models.vae.images import Images
@@ -35,7 +34,6 @@ __all__ = [
     "describe",
     "exact_draws",
     "exact_predictions",
-    "of_test",
     "predict",
     "queries",
     "question",
@@ -103,7 +101,7 @@ def exact_predictions(data: Any) -> Predictions | Scores | None:
     if not known(data):
         return None
     if data.task == "compress":
-        return exact_bits(data, of_test(data.network, data.set).log_evidences)
+        return exact_bits(data, posteriors(data.network, data.set.test).log_evidences)
     about = question(data)
     return None if about is None else questions.exactly(about, data.network)
 
@@ -135,9 +133,3 @@ def scores(data: Any, tree: Any) -> Scores:
 def known(data: Any) -> bool:
     """Whether quadrature gives the posterior: a binary decoder of one or two latent dimensions."""
     return data.network is not None and data.network.latent <= 2 and not data.network.grey
-
-
-@lru_cache(maxsize=2)
-def of_test(network: Decoder, images: Images) -> Posteriors:
-    """The exact posteriors of the test images."""
-    return posteriors(network, images.test)
