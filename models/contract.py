@@ -25,6 +25,7 @@ __all__ = [
     "Picture",
     "Predictions",
     "Reference",
+    "Scores",
     "UnknownName",
     "count",
     "element",
@@ -34,6 +35,9 @@ __all__ = [
 
 Latents = Mapping[str, np.ndarray]
 """Values of the latent sites by name, each of shape (count, *shape of the site)."""
+
+Scores = Mapping[str, Mapping[str, "float | None"]]
+"""Scores by name, each ``{"value", "mcse", "sampling"}`` as `compare.predictions` has them."""
 
 
 class UnknownName(ValueError):
@@ -167,6 +171,10 @@ class Predictions:
 
     ``log_density`` is log p(y | z) of each, shape (count, points), in nats; ``mean`` is E[y | z], of two classes the
     probability of 1. ``below`` is P(y' <= y | z) for y' from the predictive distribution; None for classes.
+
+    A point may be an image: ``observed`` then has shape (points, pixels), ``log_density`` is that of all its pixels
+    jointly, and ``mean`` has shape (parts, points, pixels), each part the average over as many consecutive draws, so
+    that the pixels of all draws need not be kept.
     """
 
     observed: np.ndarray
@@ -289,7 +297,9 @@ class Model:
     name, shape (count, *shape). They may be among the reported elements, and then the chains are judged by them.
     ``pointwise(data, latents)`` gives log p(x_i | z) of each observed site, shape (count, observations);
     ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
-    models, by name. ``defaults`` are those options of the fits in which this model differs from the others, such as
+    models, by name, or finished `Scores`; ``scores(data, tree)`` gives what else a fit is scored by, from its whole
+    tree. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
+    group ``queries``. ``defaults`` are those options of the fits in which this model differs from the others, such as
     the tolerance within which a guide counts as converged; the user may say otherwise.
 
     A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they
@@ -309,7 +319,8 @@ class Model:
     derive: Callable[[Any, Latents], dict[str, np.ndarray]] = nothing_more
     pointwise: Callable[[Any, Latents], dict[str, np.ndarray]] = nothing_more
     predict: Callable[[Any, Latents], Predictions | None] = nothing
-    baselines: Callable[[Any], dict[str, Predictions]] = nothing_more
+    baselines: Callable[[Any], dict[str, Predictions | Scores]] = nothing_more
+    scores: Callable[[Any, Any], Scores] = nothing_more
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
     amortised: Callable[[Any], Amortised | None] = nothing
     learnt: Callable[[Any, Mapping[str, np.ndarray]], Any] = nothing
