@@ -104,21 +104,19 @@ def measure(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Any]:
     summary["diagnostics"] = diagnostics(fit, reported)
     summary["optimisation"] = optimisation(fit)
     summary["ledger"] = ledger(fit, exact, best)
-    summary["predictions"] = predictions(fit, exact)
+    summary["predictions"] = predictions(fit)
     return summary
 
 
-def predictions(fit: Fit, exact: Truth | None = None) -> dict[str, Any] | None:
+def predictions(fit: Fit) -> dict[str, Any] | None:
     """The scores of a fit on what the data hold out; None where they hold out nothing, or ask what it does not say.
 
-    The exact posterior may know its ``predictions()`` without draws.
+    The exact posterior may answer without draws.
     """
     model, data = named.load(fit.job.model), fit.job.data
     asked = data.queries() if hasattr(data, "queries") else None
-    found = None
-    if fit.job.method == "exact" and hasattr(exact, "predictions"):
-        found = exact.predictions()
-    elif asked is None or "queries" in fit.tree:
+    found = model.exact_predictions(data) if fit.job.method == "exact" else None
+    if found is None and (asked is None or "queries" in fit.tree):
         draws = fit.tree["posterior" if asked is None else "queries"].dataset
         latents = {
             str(site): draws[site].values.reshape(-1, *draws[site].shape[draws[site].dims.index("draw") + 1 :])

@@ -50,7 +50,7 @@ def plan(
         for family in families:
             reason = None if encoders else too_large(family, dimension)
             jobs.append(job(f"{library}-{family}", "amortised" if encoders else "svi", library, family, reason))
-        if nuts:
+        if nuts and model.sampled(data):
             jobs.append(job(f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
     return jobs
 
@@ -73,6 +73,7 @@ def trainings(
     if told is None or told.decoder is not None:
         return []
     pairs = [(library, family) for library in dict.fromkeys(libraries) for family in families]
+    pairs = pairs if told.every else pairs[:1]
     return [
         Job(
             f"{library}-{family}",

@@ -192,7 +192,8 @@ class Amortised:
     ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``.
     An encoder starts from ``encoder(rng, row)``, at which it gives nearly this row for every observation. ``epochs`` are
     the most passes over the training set, in batches of ``batch``.
-    ``queries`` are other observations, shape (n, size), of which the encoder's posterior is wanted.
+    ``queries`` are other observations, shape (n, size), of which the encoder's posterior is wanted. ``every``: whether
+    each guide learns a network of its own, to see which is best; else the first alone does.
     """
 
     train: np.ndarray
@@ -206,6 +207,7 @@ class Amortised:
     start: Callable[[np.random.Generator], dict[str, np.ndarray]]
     encoder: Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]
     queries: np.ndarray | None = None
+    every: bool = True
 
 
 @dataclass(frozen=True)
@@ -298,11 +300,11 @@ class Model:
     ``pointwise(data, latents)`` gives log p(x_i | z) of each observed site, shape (count, observations);
     ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
     models, by name, or finished `Scores`; ``scores(data, tree)`` gives what else a fit is scored by, from its whole
-    tree. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
+    tree, and ``exact_predictions(data)`` the exact posterior's own answer, without draws. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
     group ``queries``. ``defaults`` are those options of the fits in which this model differs from the others, such as
     the tolerance within which a guide counts as converged; the user may say otherwise.
 
-    A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they
+    ``sampled(data)`` says whether NUTS belongs to the comparison. A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they
     are trained on, ``learnt(data, weights)`` are the data with a network of the model's own that was learnt along, and
     ``save(data, path)`` writes it to a file. ``held_out(data)`` gives the `Evidences` of the test observations,
     ``rivals(data)`` their log densities under simpler models by name, shape (n,).
@@ -321,6 +323,8 @@ class Model:
     predict: Callable[[Any, Latents], Predictions | None] = nothing
     baselines: Callable[[Any], dict[str, Predictions | Scores]] = nothing_more
     scores: Callable[[Any, Any], Scores] = nothing_more
+    exact_predictions: Callable[[Any], Predictions | Scores | None] = nothing
+    sampled: Callable[[Any], bool] = always
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
     amortised: Callable[[Any], Amortised | None] = nothing
     learnt: Callable[[Any, Mapping[str, np.ndarray]], Any] = nothing

@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from models.contract import Amortised, Evidences, Model, Reference, count, option
+from models.vae import tasks
 from models.vae.claims import claims
 from models.vae.decoder import Decoder
 from models.vae.exact import exact
 from models.vae.images import Images, load
 from models.vae.network import initial
+from models.vae.pictures import PICTURES
 
 __all__ = ["MODEL", "Autoencoder"]
 
@@ -33,7 +35,7 @@ MOST = {"latent": 50, "hidden": 2000, "epochs": 100_000, "batch": 100_000}
 LEAST = {"latent": 1, "hidden": 0, "epochs": 1, "batch": 1, "split": 0, "images": 1}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Autoencoder:
     """The images, the networks' sizes, and the decoder where one is given.
 
@@ -54,6 +56,7 @@ class Autoencoder:
     decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
     split: int = option(0, "seed of the split into training, validation and test images", count)
     images: int = option(10, "test images whose posteriors are compared one by one", count)
+    task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(tasks.TASKS)}", str)
     network: Decoder | None = field(default=None, metadata=None)
 
     def __post_init__(self) -> None:
@@ -81,6 +84,7 @@ class Autoencoder:
             values |= {"latent": network.latent, "hidden": network.hidden}
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        tasks.check(self)
 
     def fitting(self, decoder: Decoder, images: Images) -> Decoder:
         """The decoder, if it is one for these images."""
@@ -106,11 +110,22 @@ class Autoencoder:
     def observed(self) -> dict[str, np.ndarray]:
         return {"pixels": self.set.test[self.shown]}
 
+    def queries(self) -> np.ndarray | None:
+        """The observations that the task asks about, as an encoder sees them, shape (n, pixels); None if it asks none."""
+        return tasks.queries(self)
+
     def describe(self) -> dict[str, Any]:
         sizes = {"pixels": self.pixels, "latent": self.latent, "hidden": self.hidden, "split": self.split}
         trained = {} if self.decoder else {"epochs": self.epochs, "batch": self.batch}
         where = {"decoder": self.decoder or "trained here"}
-        return {"data": self.data, **sizes, **trained, **where, "shown": len(self.shown), **self.set.about}
+        return {
+            "data": self.data,
+            **sizes,
+            **trained,
+            **where,
+            "shown": len(self.shown),
+            **self.set.about,
+        } | tasks.describe(self)
 
 
 def amortised(data: Autoencoder) -> Amortised:
@@ -142,6 +157,8 @@ def amortised(data: Autoencoder) -> Amortised:
         decoder=weights,
         start=decoder,
         encoder=encoder,
+        queries=data.queries(),
+        every=data.task == "compare",
     )
 
 
@@ -166,6 +183,11 @@ def held_out(data: Autoencoder) -> Evidences | None:
     return Evidences(found.log_evidences, np.full(len(data.set.test), 0.0), found.method)
 
 
+def sampled(data: Autoencoder) -> bool:
+    """NUTS belongs to the comparison of posteriors, not to a task."""
+    return data.task == "compare"
+
+
 def best(data: Autoencoder, family: str) -> None:
     """Not known beforehand: the fits seek it, image by image."""
     return None
@@ -185,6 +207,12 @@ MODEL = Model(
     best=best,
     claims=claims,
     reference=reference,
+    predict=tasks.predict,
+    baselines=tasks.baselines,
+    scores=tasks.scores,
+    exact_predictions=tasks.exact_predictions,
+    sampled=sampled,
+    pictures=PICTURES,
     amortised=amortised,
     learnt=learnt,
     save=save,

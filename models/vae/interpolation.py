@@ -71,8 +71,16 @@ def paths(data: Any) -> list[Path]:
         of_mixed = evidence[STEPS:].reshape(MIXED, STEPS)
         found.append(
             Path(
-                first, second, z, probabilities, images, normal(z), aggregate - np.log(len(test)), evidence[:STEPS],
-                of_mixed.mean(axis=0), of_mixed.std(axis=0, ddof=1) / np.sqrt(MIXED),
+                first,
+                second,
+                z,
+                probabilities,
+                images,
+                normal(z),
+                aggregate - np.log(len(test)),
+                evidence[:STEPS],
+                of_mixed.mean(axis=0),
+                of_mixed.std(axis=0, ddof=1) / np.sqrt(MIXED),
             )  # fmt: skip
         )
     return found

@@ -33,7 +33,19 @@ from models.vae.exact import Posteriors, QuadraturePosteriors, posteriors
 if TYPE_CHECKING:
     from models.vae.images import Images
 
-__all__ = ["FLIP", "Noisy", "Question", "ask", "differing", "draws", "exactly", "lower_half", "mixture", "posterior", "predictions"]
+__all__ = [
+    "FLIP",
+    "Noisy",
+    "Question",
+    "ask",
+    "differing",
+    "draws",
+    "exactly",
+    "lower_half",
+    "mixture",
+    "posterior",
+    "predictions",
+]
 
 FLIP = 0.1
 """The probability e with which denoising's noise flips a pixel."""

@@ -66,7 +66,9 @@ def check(data: Any) -> None:
     if data.task == "inpaint" and data.set.shape[0] < 2:
         raise ValueError("the task inpaint hides the lower half, and the images have one row: give higher images")
     if data.task == "interpolate" and data.latent > 2:
-        raise ValueError(f"the task interpolate needs the exact posterior, known up to latent 2: latent is {data.latent}")
+        raise ValueError(
+            f"the task interpolate needs the exact posterior, known up to latent 2: latent is {data.latent}"
+        )
 
 
 def describe(data: Any) -> dict[str, Any]:
