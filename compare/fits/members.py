@@ -13,7 +13,7 @@ from models.contract import Amortised
 
 __all__ = ["Members", "best", "dimension", "weighed"]
 
-ASCENT = 0.05 * 0.5 * (1 + np.cos(np.pi * np.arange(200) / 200))
+ASCENT = 0.02 * 0.5 * (1 + np.cos(np.pi * np.arange(500) / 500))
 """Learning rates of Adam's steps."""
 
 FEW = 8
