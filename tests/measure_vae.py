@@ -16,6 +16,7 @@ import models
 from compare import run, workers
 from compare.fits.options import Options
 
+LATENTS = (2, 3, 4, 6, 10)
 GAPS = ("log_evidence", "elbo", "family_gap", "amortisation_gap")
 
 
@@ -24,13 +25,20 @@ def spread(values: list[float], digits: int = 3) -> str:
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def compared(libraries: list[str], **options: object) -> dict:
+def compared(libraries: list[str], families: list[str] | None = None, **options: object) -> dict:
     """The test set's part of the summary of one comparison, split and seed alike."""
     model = models.load("vae")
     data = model.data(**options)
     with workers.workers(libraries) as helpers:
         made = run.compare(
-            model, data, libraries, nuts=False, options=Options(budget=300.0), seed=data.split, helpers=helpers
+            model,
+            data,
+            libraries,
+            families,
+            nuts=False,
+            options=Options(budget=300.0),
+            seed=data.split,
+            helpers=helpers,
         )
     return made.summary["held_out"]
 
@@ -43,7 +51,8 @@ def guides(libraries: list[str], splits: int) -> None:
         for name, ledger in held_out["guides"].items():
             for term in GAPS:
                 ledgers[name][term].append(ledger[term]["value"])
-        for name, one in {**held_out["networks"], **{n: {"evidence": e} for n, e in held_out["rivals"].items()}}.items():
+        rivals = {name.partition(",")[0]: {"evidence": one} for name, one in held_out["rivals"].items()}
+        for name, one in {**held_out["networks"], **rivals}.items():
             evidences[name]["evidence"].append(one["evidence"]["value"])
             evidences[name]["bits"].append(one["evidence"]["bits"])
             if one.get("elbo"):
@@ -58,6 +67,23 @@ def guides(libraries: list[str], splits: int) -> None:
         print(f"| {name} | {spread(terms['evidence'])} | {spread(terms['bits'], 4)} | {elbo} |")
 
 
+def latents(libraries: list[str], splits: int) -> None:
+    """Held-out evidence against the number of latent dimensions, each decoder learnt with one guide."""
+    found = defaultdict(list)
+    for split in range(splits):
+        for latent in LATENTS:
+            held_out = compared(libraries, families=["flow"], split=split, latent=latent)
+            for name, one in held_out["networks"].items():
+                found[f"{latent}, {name}"].append(one["evidence"]["value"])
+        for name, one in held_out["rivals"].items():
+            found[name.partition(",")[0]].append(one["value"])
+        print(f"split {split} done", file=sys.stderr, flush=True)
+    print("| latent dimensions | log evidence |\n| --- | --- |")
+    for name, values in found.items():
+        print(f"| {name} | {spread(values)} |")
+
+
 if __name__ == "__main__":
     chosen = sys.argv[2].split(",") if len(sys.argv) > 2 else ["numpyro", "pyro"]
-    guides(chosen, int(sys.argv[3]) if len(sys.argv) > 3 else 5)
+    measure = {"guides": guides, "latents": latents}[sys.argv[1]]
+    measure(chosen, int(sys.argv[3]) if len(sys.argv) > 3 else 5)
