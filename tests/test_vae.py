@@ -117,6 +117,7 @@ def direct(library: str, family: str, latent: int, rows: np.ndarray, z: np.ndarr
         return np.asarray(jax.vmap(lambda row, one: distribution(row, latent).log_prob(one))(rows, z))
     import torch
 
+    torch.set_default_dtype(torch.float64)  # the transform's inverse makes numbers of its own
     return distribution(torch.tensor(rows), latent).log_prob(torch.tensor(z)).numpy()
 
 
