@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.contract import Scores
 from models.vae.compression import compressors, exact_bits, fit_bits
 from models.vae.exact import posteriors
 from models.vae.generation import generate
 from models.vae.guesses import mean_image
-from models.vae.interpolation import MIXED, paths
-from models.vae.look import GREY, PALE, TRUTH, Fits, every, ink, put, tidy, tiled
+from models.vae.interpolation import DRAWN, paths
+from models.vae.look import GREY, PALE, TRUTH, Fits, Shown, every, ink, put, tidy, tiled
 from models.vae.questions import differing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["compressed", "generated", "interpolated"]
 
@@ -21,7 +26,7 @@ MODEL, MIX = "#0072B2", "#D55E00"
 SHOWN = 60
 """Generated images shown."""
 
-COLUMNS = 10
+COLUMNS = 6
 
 
 def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
@@ -32,24 +37,23 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     away = differing(made.images, data.set.train)
     near = np.argmin(away, axis=1)
     known = data.network.latent <= 2
-    figure = Figure(figsize=(14.6 if known else 10.4, 4.4), layout="constrained")
-    panels = figure.subplots(1, 4 if known else 3, width_ratios=[1, 1, 1, 1.25] if known else None)
-    share = np.mean(away.min(axis=1) == 0)
+    figure = Figure(figsize=(14.6 if known else 9.0, 5.6), layout="constrained")
+    panels = figure.subplots(1, 4 if known else 3, width_ratios=[1, 1, 1, 1.6] if known else None)
     for axes, images, title in (
         (panels[0], made.probabilities, "probabilities of the pixels"),
         (panels[1], made.images, "images drawn from them"),
-        (panels[2], data.set.train[near], "the training image nearest to each"),
+        (panels[2], data.set.train[near], "nearest training images"),
     ):
         ink(axes, tiled(images[:SHOWN], data.set.shape, COLUMNS))
         axes.set_title(title, loc="left", fontsize=11)
-    differ = f"{away.min(axis=1).mean():.1f} pixels differ on average; {share:.0%} are copies"
-    panels[2].set_xlabel(f"{differ} of a training image", fontsize=9)
+    least = away.min(axis=1)
+    panels[2].set_xlabel(f"{least.mean():.1f} pixels differ on average;\n{np.mean(least == 0):.1%} are copies", fontsize=9)
     if known:
         probable(panels[3], data, made.images)
     figure.savefig(path, dpi=140)
 
 
-def probable(axes: Any, data: Any, images: np.ndarray) -> None:
+def probable(axes: Axes, data: Any, images: np.ndarray) -> None:
     """The exact log evidence of generated images, test images and images of independent pixels, as shares below."""
     chance = np.random.default_rng((data.split, 4)).random(data.set.test.shape) < mean_image(data.set.train)
     kinds = (
@@ -88,14 +92,14 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
             put(axes, image, data.set.shape)
         for axes in (row[0], row[-1]):
             axes.spines[:].set(color=TRUTH, linewidth=1.4)
-    for axes, title in ((grid[0][0], "test image"), (grid[0][1], "t = 0"), (grid[0][-2], "t = 1"), (grid[0][-1], "test")):
+    for axes, title in ((grid[0][0], "test image"), (grid[0][1], "t = 0"), (grid[0][-2], "t = 1"), (grid[0][-1], "test image")):
         axes.set_title(title, fontsize=9)
     grid[0][1 + steps // 2].set_title("decoded along the straight line", fontsize=9)
     t = np.linspace(0, 1, steps)
     images, plane = bottom.subplots(1, 2)
     lines = (
-        (images, "log_evidence", MODEL, "-", "the most probable image at each point"),
-        (images, "log_mixed", MIX, "--", f"pixels of the two, mixed at random (mean of {MIXED})"),
+        (images, "log_decoded", MODEL, "-", f"images drawn at each point (mean of {DRAWN})"),
+        (images, "log_mixed", MIX, "--", f"pixels of the two, mixed at random (mean of {DRAWN})"),
         (plane, "log_aggregate", MODEL, "-", "the test images' average posterior"),
         (plane, "log_prior", GREY, "--", "the prior"),
     )
@@ -103,6 +107,8 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
         values = np.array([getattr(one, name) for one in found])
         axes.plot(t, values.T, color=colour, lw=0.8, ls=line, alpha=0.4)
         axes.plot(t, values.mean(axis=0), color=colour, lw=2.4, ls=line, label=label)
+    of_test = posteriors(data.network, data.set.test).log_evidences.mean()
+    images.axhline(of_test, color=TRUTH, lw=1.2, ls=":", label="test images, mean")
     for axes, title, label in (
         (images, "is what is decoded on the way an image?", "exact log p(image), nats"),
         (plane, "does the way lead through empty space?", "log density of z, nats"),
@@ -116,45 +122,74 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
 
 
 def compressed(fits: Fits, data: Any, exact: object, path: Path) -> None:
-    """Bits a pixel, fewest first: by the exact evidence, by bits back with every guide, and by compressors."""
+    """Bits a pixel: of the model and of compressors, and how much more than the exact evidence each guide needs."""
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
+
+    guides = [(one, fit_bits(data, one.tree)) for one in every(fits, "test_set")]
+    rows = [(name, GREY, scores["bits"]) for name, scores in compressors(data).items()]
+    rows += [(one.name, one.colour, scores["bits"]) for one, scores in guides]
+    known = data.network.latent <= 2
+    if known:
+        bits = exact_bits(data, posteriors(data.network, data.set.test).log_evidences)["bits"]
+        rows.append(("exact evidence", TRUTH, bits))
+    rows.sort(key=lambda row: row[2]["value"], reverse=True)
+    both = known and guides
+    figure = Figure(figsize=(14.4 if both else 8.4, 0.3 * len(rows) + 1.5), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, 2 if both else 1))
+    ranked(panels[0], rows)
+    tidy(panels[0], f"bits a pixel of {len(data.set.test)} test images, with 95% intervals")
+    if both:
+        excess(panels[1], guides, bits["value"])
+        tidy(panels[1], "what each guide adds to the exact evidence")
+    figure.savefig(path, dpi=140)
+
+
+def ranked(axes: Axes, rows: list[tuple[str, str, Mapping[str, float | None]]]) -> None:
+    """A dot a row, named, with its value."""
     from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-    rows = [(name, GREY, scores) for name, scores in compressors(data).items()]
-    rows += [(one.name, one.colour, fit_bits(data, one.tree)) for one in every(fits, "test_set")]
-    if data.network.latent <= 2:
-        rows.append(("exact evidence", TRUTH, exact_bits(data, posteriors(data.network, data.set.test).log_evidences)))
-    rows.sort(key=lambda row: row[2]["bits"]["value"], reverse=True)
-    figure = Figure(figsize=(9.6, 0.31 * len(rows) + 1.7), layout="constrained")
-    axes = figure.subplots()
-    for height, (_, colour, scores) in enumerate(rows):
-        bits = scores["bits"]
-        error = np.hypot(bits["mcse"], bits["sampling"] or 0.0)
-        axes.errorbar(bits["value"], height, xerr=1.96 * error, fmt="o", color=colour, ms=6, capsize=2, lw=1.4)
-        if "bits_best" in scores:
-            axes.plot(scores["bits_best"]["value"], height, "o", color=colour, ms=6, mfc="white", mew=1.4, zorder=1)
+    for height, (_, colour, bits) in enumerate(rows):
+        half = 1.96 * np.hypot(bits["mcse"], bits["sampling"] or 0.0)
+        axes.errorbar(bits["value"], height, xerr=half, fmt="o", color=colour, ms=5.5, capsize=2, lw=1.4)
         axes.annotate(
-            f"{bits['value']:.3f}", (bits["value"] + 1.96 * error, height), (9, 0), textcoords="offset points",
-            va="center", fontsize=9,
+            f"{bits['value']:.3f}", (bits["value"] + half, height), (8, 0), textcoords="offset points", va="center",
+            fontsize=9,
         )  # fmt: skip
+    values = [bits["value"] for _, _, bits in rows]
+    low, high = 0.85 * min(values), 1.6 * max(values)
     axes.axvline(1.0, color=PALE, lw=1.2, ls=":")
     axes.text(1.0, len(rows) - 0.4, " as it is: 1 bit", fontsize=9, color=GREY, va="bottom")
     axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes.set_xscale("log")
-    low, high = min(row[2]["bits"]["value"] for row in rows), max(row[2]["bits"]["value"] for row in rows)
-    axes.set(xlim=(0.85 * low, 1.5 * high), xlabel="bits a pixel (log scale)", ylim=(-0.6, len(rows) + 0.4))
-    axes.set_xticks([tick for tick in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 20) if 0.85 * low < tick < 1.5 * high])
+    axes.set(xlim=(low, high), xlabel="bits a pixel (log scale)", ylim=(-0.6, len(rows) + 0.4))
+    axes.set_xticks([tick for tick in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 20) if low < tick < high])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.grid(axis="x", color="#e6e6e6", lw=0.6)
     axes.set_axisbelow(True)
-    tidy(axes, f"bits a pixel of {len(data.set.test)} test images")
+
+
+def excess(axes: Axes, guides: list[tuple[Shown, Scores]], exact: float) -> None:
+    """Bits a pixel beyond the exact evidence of the same images: by the encoder, and by the best of its family."""
+    from matplotlib.lines import Line2D
+
+    guides = sorted(guides, key=lambda guide: guide[1]["bits"]["value"], reverse=True)
+    for height, (one, scores) in enumerate(guides):
+        for name, face in (("bits_best", "white"), ("bits", one.colour)):
+            if name in scores:
+                more, half = scores[name]["value"] - exact, 1.96 * scores[name]["mcse"]
+                axes.errorbar(more, height, xerr=half, fmt="o", color=one.colour, mfc=face, ms=6, capsize=2, lw=1.4)
+    axes.set_yticks(range(len(guides)), [one.name for one, _ in guides])
+    axes.set(xlabel="bits a pixel more than the exact evidence, of the same images", ylim=(-0.6, len(guides) - 0.4))
+    axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+    axes.axvline(0.0, color=TRUTH, lw=1.2)
+    axes.grid(axis="x", color="#e6e6e6", lw=0.6)
+    axes.set_axisbelow(True)
     axes.legend(
         handles=[
-            Line2D([], [], color=GREY, marker="o", ms=6, lw=1.4, label="mean and its 95% interval"),
+            Line2D([], [], color=GREY, marker="o", ms=6, ls="", label="the encoder"),
             Line2D([], [], color=GREY, marker="o", ms=6, mfc="white", ls="", label="the family's best for each image"),
         ],
-        loc="lower right", fontsize=9, frameon=False,
+        title="with 95% Monte Carlo intervals", title_fontsize=9, fontsize=9, frameon=False, loc="upper center",
+        bbox_to_anchor=(0.5, -0.09), ncols=2,
     )  # fmt: skip
-    figure.savefig(path, dpi=140)

@@ -63,12 +63,12 @@ def compressors(data: Any) -> dict[str, Scores]:
     sheet = test.reshape(-1, width)
     single = {
         "zlib, one by one": [len(zlib.compress(one, 9)) for one in each],
-        "zlib, one by one, knowing the training images": [with_dictionary(one, train) for one in each],
+        "zlib and training images, one by one": [with_dictionary(one, train) for one in each],
         "PNG, one by one": [png(image.reshape(height, width)) for image in test],
     }
     together = {
         "zlib, all together": len(zlib.compress(b"".join(each), 9)),
-        "zlib, all together, knowing the training images": with_dictionary(b"".join(each), train),
+        "zlib and training images, all together": with_dictionary(b"".join(each), train),
         "PNG, all together": png(sheet),
     }
     guess = special.logit(mean_image(data.set.train))

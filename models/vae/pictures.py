@@ -90,8 +90,9 @@ PICTURES = (
     Picture(
         "interpolated",
         "Between the exact posterior means of two test images of different classes, decoded along the straight line. "
-        "Below, thick lines are means over the pairs. Left, the exact log evidence of the most probable image on the "
-        "way, beside that of images that mix the pixels of the pair; right, the log density of z along the line.",
+        "Below, thick lines are means over the pairs. Left, the exact log evidence of images drawn from the decoder on "
+        "the way, beside that of images that mix the pixels of the pair; right, the log density of z along the line, "
+        "under the prior and under the average posterior of the test images, which shows the holes in the plane.",
         interpolated,
         partial(of, task="interpolate"),
     ),

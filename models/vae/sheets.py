@@ -36,7 +36,8 @@ def sheet(rows: list[Row], shape: tuple[int, int], note: str, path: Path) -> Non
     from matplotlib.figure import Figure
 
     count = len(rows[0].images)
-    figure = Figure(figsize=(1.9 + 1.02 * count, 1.3 * len(rows) + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.9 + 1.02 * count, 1.2 * len(rows) + 0.5), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.01, hspace=0.0)
     grid = figure.subplots(len(rows), count, squeeze=False)
     for axes_of, row in zip(grid, rows, strict=True):
         for axes, image, line in zip(axes_of, row.images, row.lines, strict=True):
