@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import special
 
 __all__ = ["Decoder", "softplus"]
 
@@ -31,6 +30,12 @@ def softplus(values: np.ndarray) -> np.ndarray:
     np.log1p(found, out=found)
     found += np.maximum(values, 0.0)
     return found
+
+
+def both(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The softplus of values and its derivative, the logistic function, from one exponential."""
+    falling = np.exp(-np.abs(values))
+    return np.maximum(values, 0.0) + np.log1p(falling), np.where(values > 0, 1.0, falling) / (1.0 + falling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +94,8 @@ class Decoder:
         """
         outputs = self(z)
         seen = ~np.isnan(images)
-        known = np.where(seen, images, 0.0)
         if not self.grey:
-            found = known @ outputs.T
+            found = np.nan_to_num(images) @ outputs.T
             whole = softplus(outputs)
             found -= whole.sum(axis=1) if seen.all() else seen @ whole.T
             return found
@@ -100,8 +104,7 @@ class Decoder:
         known, outputs = np.where(seen, images - middle, 0.0), outputs - middle
         distance = np.sum(known**2, axis=1)[:, None] - 2 * known @ outputs.T
         distance += np.sum(outputs**2, axis=1) if seen.all() else seen @ (outputs**2).T
-        noise = float(self.weights["noise"])
-        return -0.5 * distance / noise**2 - seen.sum(axis=1)[:, None] * (math.log(noise) + 0.5 * math.log(2 * math.pi))
+        return -0.5 * distance / self.weights["noise"] ** 2 + self.ceilings(images)[:, None]
 
     def ceilings(self, images: np.ndarray) -> np.ndarray:
         """What no log likelihood of images, shape (n, pixels), exceeds, in nats, shape (n,)."""
@@ -114,23 +117,20 @@ class Decoder:
         Returns:
             In nats, shape (..., n), and the gradient in z, shape (..., n, latent).
         """
-        outputs, seen = self(z), ~np.isnan(images)
-        known = np.where(seen, images, 0.0)
+        seen, known = ~np.isnan(images), np.nan_to_num(images)
+        units, turns = both(self.activations(z)) if self.hidden else (z, None)
+        outputs = units @ self.weights["output_weights"] + self.weights["output_biases"]
         if self.grey:
             noise = float(self.weights["noise"])
-            pull = np.where(seen, (known - outputs) / noise, 0.0)
-            constant = seen.sum(axis=1) * (math.log(noise) + 0.5 * math.log(2 * math.pi))
-            value = -0.5 * np.sum(pull**2, axis=-1) - constant
+            pull = seen * (known - outputs) / noise
+            value = -0.5 * np.sum(pull**2, axis=-1) + self.ceilings(images)
             pull /= noise
         else:
-            terms = known * outputs - softplus(outputs)
-            value = np.sum(terms if seen.all() else np.where(seen, terms, 0.0), axis=-1)
-            pull = known - special.expit(outputs)
-            pull = pull if seen.all() else np.where(seen, pull, 0.0)
+            heights, chances = both(outputs)
+            value = np.sum(seen * (known * outputs - heights), axis=-1)
+            pull = seen * (known - chances)
         slope = pull @ self.weights["output_weights"].T
-        if self.hidden:
-            slope = (slope * special.expit(self.activations(z))) @ self.weights["hidden_weights"].T
-        return value, slope
+        return value, slope if turns is None else (slope * turns) @ self.weights["hidden_weights"].T
 
     def slope(self, images: np.ndarray, z: np.ndarray) -> np.ndarray:
         """The gradient in z of log p(image | z), of each image at points of its own, shape (..., n, latent)."""

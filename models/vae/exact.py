@@ -62,7 +62,9 @@ def posteriors(decoder: Likelihood, images: np.ndarray) -> Posteriors:
         pixels = getattr(decoder, "pixels", "pixels")
         raise ValueError(f"the images have shape {images.shape}; this decoder's have shape (images, {pixels})")
     if decoder.latent > 2 and not linear.applies(decoder):
-        raise ValueError(f"the posterior of {decoder.latent} latent dimensions is not known; give a decoder with 1 or 2")
+        raise ValueError(
+            f"the posterior of {decoder.latent} latent dimensions is not known; give a decoder with 1 or 2"
+        )
     return solved(decoder, images.tobytes(), len(images))
 
 
@@ -76,8 +78,8 @@ def solved(decoder: Likelihood, content: bytes, count: int) -> Posteriors:
 class Posteriors:
     """p(z | image) of n images. Implements `models.contract.Exact`, with one site ``z`` of shape (n, latent).
 
-    ``log_evidences`` (n,) and their sum ``log_evidence`` are in nats, and ``tolerance`` is how far one of the former may
-    be off; ``means`` (n, latent) and ``covariances`` (n, latent, latent).
+    ``log_evidences`` (n,) and their sum ``log_evidence`` are in nats, and ``tolerance`` is how far one of the former
+    may be off; ``means`` (n, latent) and ``covariances`` (n, latent, latent).
     """
 
     method: str
@@ -136,9 +138,9 @@ class QuadraturePosteriors(Posteriors):
         width = max(images.shape[1], getattr(decoder, "hidden", 0))
 
         def log_joint(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
-            found, size = np.empty((len(rows), len(points))), max(1, 1_000_000 // width)
+            found, size = np.empty((len(points), len(rows))), max(1, 1_000_000 // width)
             for piece in (slice(begin, begin + size) for begin in range(0, len(points), size)):
-                found[:, piece] = decoder.log_likelihood(images[rows], points[piece]) + normal(points[piece])
+                found[piece] = (decoder.log_likelihood(images[rows], points[piece]) + normal(points[piece])).T
             return found
 
         self.masses = integrate(log_joint, decoder.latent, decoder.ceilings(images))

@@ -8,13 +8,14 @@ Journal of the Royal Statistical Society B 61).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from models.vae.decoder import Decoder
 
-__all__ = ["applies", "most_likely", "posteriors"]
+__all__ = ["Principal", "applies", "most_likely", "posteriors", "principal"]
 
 
 def applies(decoder: Any) -> bool:
@@ -41,23 +42,45 @@ def posteriors(decoder: Decoder, images: np.ndarray) -> tuple[np.ndarray, np.nda
     return log_evidences, means, np.linalg.inv(precisions)
 
 
-def most_likely(images: np.ndarray, latent: int) -> Decoder:
-    """The linear decoder under which images, shape (n, pixels), are most likely: their principal components.
+@dataclass(frozen=True)
+class Principal:
+    """The principal components of images: ``mean`` (pixels,), ``variances`` (pixels,), the largest first, and
+    ``directions`` (pixels, pixels), one a row."""
 
-    The noise's variance is the mean of the covariance's other eigenvalues (Tipping & Bishop 1999, section 3.2), and at
-    least 1e-6, so that a noise of 0 makes nothing infinite.
+    mean: np.ndarray
+    variances: np.ndarray
+    directions: np.ndarray
+
+    def decoder(self, latent: int) -> Decoder:
+        """The linear decoder of so many latent dimensions under which the images are most likely.
+
+        The noise's variance is the mean of the variances left over (Tipping & Bishop 1999, section 3.2), and at least
+        1e-6, so that nothing becomes infinite where there are none.
+
+        Raises:
+            ValueError: there are not more pixels than latent dimensions.
+        """
+        if not 0 < latent < len(self.mean):
+            raise ValueError(
+                f"{latent} latent dimensions for {len(self.mean)} pixels; give 1 or more, and fewer than these"
+            )
+        variance = max(float(self.variances[latent:].mean()), 1e-6)
+        lengths = np.sqrt(np.maximum(self.variances[:latent] - variance, 0.0))
+        weights = lengths[:, None] * self.directions[:latent]
+        return Decoder({"output_weights": weights, "output_biases": self.mean, "noise": np.array(math.sqrt(variance))})
+
+
+def principal(images: np.ndarray) -> Principal:
+    """Of images, shape (n, pixels)."""
+    mean = images.mean(axis=0)
+    variances, directions = np.linalg.eigh((images - mean).T @ (images - mean) / len(images))
+    return Principal(mean, np.maximum(variances[::-1], 0.0), directions.T[::-1])
+
+
+def most_likely(images: np.ndarray, latent: int) -> Decoder:
+    """The linear decoder with Gaussian pixels under which images, shape (n, pixels), are most likely.
 
     Raises:
         ValueError: there are not more pixels than latent dimensions.
     """
-    if not 0 < latent < images.shape[1]:
-        raise ValueError(f"{latent} latent dimensions for {images.shape[1]} pixels; give from 1 to one less than these")
-    mean = images.mean(axis=0)
-    _, singular, directions = np.linalg.svd(images - mean, full_matrices=False)
-    variances = np.zeros(images.shape[1])
-    variances[: len(singular)] = singular**2 / len(images)
-    variance = max(float(variances[latent:].mean()), 1e-6)
-    lengths = np.sqrt(np.maximum(variances[:latent] - variance, 0.0))
-    weights = np.zeros((latent, images.shape[1]))
-    weights[: len(directions)] = lengths[: len(directions), None] * directions[:latent]
-    return Decoder({"output_weights": weights, "output_biases": mean, "noise": np.array(math.sqrt(variance))})
+    return principal(images).decoder(latent)

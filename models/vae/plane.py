@@ -1,11 +1,11 @@
 """Integrals over one or two latent dimensions, of many images at once, by the trapezoid rule.
 
-Summed over a whole lattice the rule converges faster than any power of the step where the integrand is smooth (Trefethen
-& Weideman 2014, The exponentially convergent trapezoidal rule, SIAM Review 56). All images share one lattice, so that
-the network is evaluated once a point and the likelihood of all images is one matrix product. First the mass is located
-on a coarse lattice over a wide disc; then the step is halved again and again, and only points around which some image
-has mass are visited. Of every lattice the rule is also taken with twice the step, in the 2 or 4 ways that this can be
-done: when they all agree with the whole, an image is finished.
+Summed over a whole lattice the rule converges faster than any power of the step where the integrand is smooth
+(Trefethen & Weideman 2014, The exponentially convergent trapezoidal rule, SIAM Review 56). All images share a lattice,
+so that the network is evaluated once a point and the likelihood of all images is one matrix product. First the mass is
+located on a coarse lattice over a wide disc; then the step is halved again and again, and only points around which some
+image has mass are visited. Of every lattice the rule is also taken with twice the step, in the 2 or 4 ways that there
+are: when they all agree with the whole, an image is finished.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scipy import special
 __all__ = ["LogJoint", "Mass", "integrate"]
 
 LogJoint = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From positions of images, shape (rows,), and points, shape (points, dimension), to nats, shape (rows, points)."""
+"""From positions of images, shape (rows,), and points, shape (points, dimension), to nats, shape (points, rows)."""
 
 GOAL = 1e-9
 """In nats: an image is finished when twice the step changes its log evidence by less."""
@@ -31,7 +31,7 @@ DROP = 35.0
 """Points so many nats below the highest of an image are left out: each has less than 1e-15 of its mass."""
 
 BEYOND = 30.0
-"""The disc is so wide that what is beyond it is this many nats below the log evidence, whatever the likelihood there."""
+"""The disc is so wide that the mass beyond it is so many nats below the evidence, whatever the likelihood there."""
 
 NARROWEST, WIDEST = 8.0, 24.0
 """Radii of the first disc; it is widened beyond where there is mass at its edge."""
@@ -45,7 +45,7 @@ ENTRIES = 16_000_000
 
 @dataclass(frozen=True)
 class Mass:
-    """Where the mass of an image is: the points ``step * indices`` (points, dimension), in ascending order of the index.
+    """Where the mass of an image is: the points ``step * indices`` (points, dimension), in ascending order.
 
     ``log_joint`` (points,) and ``log_evidence`` are in nats. ``change`` is by how much twice the step changes the log
     evidence, and the points left out with it: that of the step itself is far smaller.
@@ -104,7 +104,7 @@ def positions(codes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def neighbours(dimension: int) -> np.ndarray:
-    """The steps to all neighbours, those across corners too, and to the point itself, shape (3**dimension, dimension)."""
+    """The steps to all neighbours, across corners too, and to the point itself, shape (3**dimension, dimension)."""
     return np.array(list(itertools.product((-1, 0, 1), repeat=dimension)))
 
 
@@ -118,8 +118,8 @@ def disc(radius: float, step: float, dimension: int) -> np.ndarray:
 def integrate(log_joint: LogJoint, dimension: int, ceilings: np.ndarray) -> list[Mass]:
     """The integral of each image's joint density over z.
 
-    ``ceilings`` (n,) are what no log likelihood of an image exceeds, in nats: where the prior's mass beyond a disc times
-    this is nothing, so is the mass there.
+    ``ceilings`` (n,) are what no log likelihood of an image exceeds, in nats: where the prior's mass beyond a disc
+    times this is nothing, so is the mass there.
     """
     masses: dict[int, Mass] = {}
     for rows in np.array_split(np.arange(len(ceilings)), len(ceilings) // 500 + 1):
@@ -152,68 +152,74 @@ def located(log_joint: LogJoint, rows: np.ndarray, dimension: int, ceilings: np.
     """A coarse lattice that covers all mass of these images."""
     radius = NARROWEST
     while True:
-        step = 0.125 * 2.0 ** max(0, math.ceil(math.log2(8 * radius / ACROSS)))
-        codes = disc(radius, step, dimension)
-        points = step * unpacked(codes, dimension)
-        values = log_joint(rows, points)
-        evidence = special.logsumexp(values, axis=1) + dimension * math.log(step)
+        step = 0.25 * 2.0 ** max(0, math.ceil(math.log2(4 * radius / ACROSS)))
+        lattice = Lattice(rows, dimension, step, disc(radius, step, dimension), np.full(len(rows), np.inf))
+        values = log_joint(rows, step * lattice.indices)
+        evidence = special.logsumexp(values, axis=0) + dimension * math.log(step)
         needed = math.sqrt(2 * max(0.0, float(np.max(ceilings - evidence)) + BEYOND))
-        edge = np.sum(points**2, axis=1) > (radius - 2 * step) ** 2
+        edge = np.sum((step * lattice.indices) ** 2, axis=1) > (radius - 2 * step) ** 2
         if radius < min(needed, WIDEST):
             radius = min(needed, WIDEST)
-        elif live(values, codes, dimension)[:, edge].any() and radius < needed:
+        elif radius < needed and live(values, lattice)[edge].any():
             radius *= 1.5
         else:
-            return Lattice(rows, dimension, step, codes, np.full(len(rows), np.inf))
+            return lattice
 
 
-def live(values: np.ndarray, codes: np.ndarray, dimension: int) -> np.ndarray:
-    """Whether there is mass around each point of each image, shape (rows, points).
+def live(values: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """Whether there is mass around each point of each image, both of shape (points, rows).
 
     Between the points the density may be higher than at them, by no more than it differs between neighbours.
     """
+    found = values > values.max(axis=0) - DROP
     rise = np.zeros_like(values)
-    for step in packed(np.eye(dimension, dtype=np.int64)):
-        place, found = positions(codes, codes + step)
-        here, there = np.flatnonzero(found), place[found]
-        difference = np.abs(values[:, there] - values[:, here])
-        rise[:, here] = np.maximum(rise[:, here], difference)
-        rise[:, there] = np.maximum(rise[:, there], difference)
-    return values + rise > values.max(axis=1, keepdims=True) - DROP
+    for step in packed(np.eye(lattice.dimension, dtype=np.int64)):
+        place, there = positions(lattice.codes, lattice.codes + step)
+        here, there = np.flatnonzero(there), place[there]
+        difference = np.abs(values[there] - values[here])
+        rise[here] = np.maximum(rise[here], difference)
+        rise[there] = np.maximum(rise[there], difference)
+    found |= values + rise > values.max(axis=0) - DROP
+    return found
 
 
 def refined(log_joint: LogJoint, lattice: Lattice, masses: dict[int, Mass]) -> list[Lattice]:
     """Put the images that this lattice finishes among the masses; with half the step, the lattices of the others."""
     indices, dimension = lattice.indices, lattice.dimension
     values = log_joint(lattice.rows, lattice.step * indices)
-    highest = values.max(axis=1, keepdims=True)
+    highest = values.max(axis=0)
     shares = np.exp(values - highest)
-    total = shares.sum(axis=1)
+    total = shares.sum(axis=0)
     parity = packed(indices & 1)
     with np.errstate(divide="ignore"):
-        doubled = np.log([2**dimension * shares[:, parity == one].sum(axis=1) for one in np.unique(parity)])
+        doubled = np.log([2**dimension * shares[parity == one].sum(axis=0) for one in np.unique(parity)])
     change = np.abs(doubled - np.log(total)).max(axis=0)
     # At first the changes fall faster and faster: where they do not any more, what is left is rounding.
     finished = (change < GOAL) | (change < 1e-4) & (change > 0.5 * lattice.before)
-    around = live(values, lattice.codes, dimension) & ~finished[:, None]
-    groups, finer = [np.flatnonzero(~finished)] if not finished.all() else [], []
+    others = np.flatnonzero(~finished)
+    groups, finer = [], []
+    if len(others):
+        around = live(values[:, others], lattice)
+        groups = [np.arange(len(others))]
     while groups:
         group = groups.pop()
-        children = np.unique(2 * lattice.codes[around[group].any(axis=0)] + packed(neighbours(dimension))[:, None])
+        parents = lattice.codes[around[:, group].any(axis=1)]
+        children = np.unique(2 * parents + packed(neighbours(dimension))[:, None])
+        rows = others[group]
         if len(group) * len(children) <= ENTRIES:
-            finer.append(Lattice(lattice.rows[group], dimension, lattice.step / 2, children, change[group]))
+            finer.append(Lattice(lattice.rows[rows], dimension, lattice.step / 2, children, change[rows]))
         elif len(group) > 1:
             groups += np.array_split(group, 2)
         else:
-            finished[group] = True
+            finished[rows] = True
     for row in np.flatnonzero(finished):
-        kept = values[row] > highest[row] - DROP
-        lost = -math.log(shares[row, kept].sum() / total[row])
+        kept = values[:, row] > highest[row] - DROP
+        lost = -math.log(shares[kept, row].sum() / total[row])
         masses[int(lattice.rows[row])] = Mass(
             step=lattice.step,
             indices=indices[kept],
-            log_joint=values[row, kept],
-            log_evidence=float(highest[row, 0] + math.log(total[row]) + dimension * math.log(lattice.step)),
+            log_joint=values[kept, row],
+            log_evidence=float(highest[row] + math.log(total[row]) + dimension * math.log(lattice.step)),
             change=float(change[row] + lost),
         )
     return finer
