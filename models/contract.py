@@ -140,6 +140,10 @@ class Exact(Protocol):
     def facts(self) -> dict[str, Any]:
         """What else is known and worth printing (mode, variance, intervals), in JSON's types."""
 
+    # Where the data ask for posteriors of other observations (``data.queries()``), it may also have
+    #   queries(rng, count) -> draws of those, each site of shape (count, ...), or None;
+    #   predictions() -> the `Predictions` or `Scores` that follow from them without draws, or None.
+
 
 def as_they_are(data: Any, latents: Latents, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Nothing was integrated out."""

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.contract import Scores
-from models.vae.compression import compressors, exact_bits, fit_bits
+from models.vae.compression import exact_bits, fit_bits, others
 from models.vae.exact import posteriors
-from models.vae.generation import generate
-from models.vae.guesses import mean_image
+from models.vae.generation import generate, scattered
 from models.vae.interpolation import DRAWN, paths
 from models.vae.look import GREY, PALE, TRUTH, Fits, Shown, every, ink, put, tidy, tiled
 from models.vae.questions import differing
@@ -37,7 +36,7 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     away = differing(made.images, data.set.train)
     near = np.argmin(away, axis=1)
     known = data.network.latent <= 2
-    figure = Figure(figsize=(14.6 if known else 9.0, 5.6), layout="constrained")
+    figure = Figure(figsize=(14.6 if known else 9.0, 5.0), layout="constrained")
     panels = figure.subplots(1, 4 if known else 3, width_ratios=[1, 1, 1, 1.6] if known else None)
     for axes, images, title in (
         (panels[0], made.probabilities, "probabilities of the pixels"),
@@ -47,7 +46,9 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
         ink(axes, tiled(images[:SHOWN], data.set.shape, COLUMNS))
         axes.set_title(title, loc="left", fontsize=11)
     least = away.min(axis=1)
-    panels[2].set_xlabel(f"{least.mean():.1f} pixels differ on average;\n{np.mean(least == 0):.1%} are copies", fontsize=9)
+    panels[2].set_xlabel(
+        f"{least.mean():.1f} pixels differ on average;\n{np.mean(least == 0):.1%} are copies", fontsize=9
+    )
     if known:
         probable(panels[3], data, made.images)
     figure.savefig(path, dpi=140)
@@ -55,11 +56,10 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
 
 def probable(axes: Axes, data: Any, images: np.ndarray) -> None:
     """The exact log evidence of generated images, test images and images of independent pixels, as shares below."""
-    chance = np.random.default_rng((data.split, 4)).random(data.set.test.shape) < mean_image(data.set.train)
     kinds = (
         ("test images", data.set.test, TRUTH, "-"),
         ("generated images", images, MODEL, "-"),
-        ("independent pixels", chance.astype(np.float64), GREY, "--"),
+        ("independent pixels", scattered(data), GREY, "--"),
     )
     for name, some, colour, line in kinds:
         evidence = np.sort(posteriors(data.network, some).log_evidences)
@@ -71,10 +71,7 @@ def probable(axes: Axes, data: Any, images: np.ndarray) -> None:
     axes.grid(color="#e6e6e6", lw=0.6)
     axes.set_axisbelow(True)
     tidy(axes, "are they as probable as real ones?")
-    axes.legend(
-        title="mean ± standard error", title_fontsize=9, fontsize=9, frameon=False, loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
-    )  # fmt: skip
+    axes.legend(title="mean ± standard error", title_fontsize=9, fontsize=9, frameon=False, loc="upper left")
 
 
 def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
@@ -92,9 +89,10 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
             put(axes, image, data.set.shape)
         for axes in (row[0], row[-1]):
             axes.spines[:].set(color=TRUTH, linewidth=1.4)
-    for axes, title in ((grid[0][0], "test image"), (grid[0][1], "t = 0"), (grid[0][-2], "t = 1"), (grid[0][-1], "test image")):
-        axes.set_title(title, fontsize=9)
-    grid[0][1 + steps // 2].set_title("decoded along the straight line", fontsize=9)
+    middle = 1 + steps // 2
+    titles = {0: "test image", 1: "t = 0", middle: "decoded along the straight line", -2: "t = 1", -1: "test image"}
+    for column, title in titles.items():
+        grid[0][column].set_title(title, fontsize=9)
     t = np.linspace(0, 1, steps)
     images, plane = bottom.subplots(1, 2)
     lines = (
@@ -126,7 +124,7 @@ def compressed(fits: Fits, data: Any, exact: object, path: Path) -> None:
     from matplotlib.figure import Figure
 
     guides = [(one, fit_bits(data, one.tree)) for one in every(fits, "test_set")]
-    rows = [(name, GREY, scores["bits"]) for name, scores in compressors(data).items()]
+    rows = [(name, GREY, scores["bits"]) for name, scores in others(data).items()]
     rows += [(one.name, one.colour, scores["bits"]) for one, scores in guides]
     known = data.network.latent <= 2
     if known:

@@ -2,8 +2,8 @@
 
 A model that gives an image the probability p(x) can code it in -log2 p(x) bits, and with an approximate posterior q in
 -ELBO / log 2 by bits back (Hinton & van Camp 1993; Townsend, Bird & Barber 2019). Both are what arithmetic coding
-achieves over many images, without the few bits that are lost once; sender and receiver share the decoder, whose own size
-is not counted. Nor is that of the compressors' programs.
+achieves over many images, without the few bits that are lost once; sender and receiver share the decoder, whose own
+size is not counted. Nor is that of the compressors' programs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ import zlib
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from models.contract import Scores
-from models.vae.guesses import mean_image
-from models.vae.questions import log_bernoulli
+from models.vae.baselines import baselines
 
-__all__ = ["bits", "compressors", "exact_bits", "fit_bits"]
+__all__ = ["bits", "exact_bits", "fit_bits", "others"]
 
 WINDOW = 32_768
 """Bytes that zlib can look back."""
@@ -50,8 +48,8 @@ def fit_bits(data: Any, tree: Any) -> Scores:
     }
 
 
-def compressors(data: Any) -> dict[str, Scores]:
-    """The test images by general-purpose compressors, by name: one by one, or all of them in one file.
+def others(data: Any) -> dict[str, Scores]:
+    """The test images by simpler models and by general-purpose compressors, one by one or all of them in one file.
 
     One by one a file's fixed costs weigh, together they do not. zlib packs eight pixels a byte (level 9); with the
     training images as its dictionary it knows, as the model does, what such images look like. PNG has one bit a pixel.
@@ -71,8 +69,7 @@ def compressors(data: Any) -> dict[str, Scores]:
         "zlib and training images, all together": with_dictionary(b"".join(each), train),
         "PNG, all together": png(sheet),
     }
-    guess = special.logit(mean_image(data.set.train))
-    found = {"independent pixels": {"bits": bits(log_bernoulli(data.set.test, guess), test.shape[1])}}
+    found = {name: {"bits": bits(densities, test.shape[1])} for name, densities in baselines(data.set).items()}
     for name, sizes in single.items():
         found[name] = {"bits": bits(-8 * math.log(2) * np.array(sizes), test.shape[1])}
     for name, size in together.items():

@@ -45,7 +45,7 @@ class Path(NamedTuple):
 
 
 def pairs(data: Any) -> list[tuple[int, int]]:
-    """Test images by number: the first of one class with the first of the next; without labels, by twos as they come."""
+    """Test images by number: the first of a class with the first of the next; without labels, by twos as they come."""
     labels = data.set.test_labels
     count = len(data.set.test)
     firsts = np.arange(count) if labels is None else np.unique(labels, return_index=True)[1]

@@ -52,16 +52,16 @@ PICTURES = (
     ),
     Picture(
         "latent",
-        "Left, the exact posterior mean of every test image, by its class; right, the images decoded at the same places. "
-        "Both measure the plane in quantiles of the prior: if the posteriors averaged to the prior, they would fill the "
-        "square evenly, and each decoded image is equally probable to be drawn.",
+        "Left, the exact posterior mean of every test image, by its class; right, the images decoded at the same "
+        "places. Both measure the plane in quantiles of the prior: if the posteriors averaged to the prior, they would "
+        "fill the square evenly, and each decoded image is equally probable to be drawn.",
         latent,
         flat,
     ),
     Picture(
         "reconstructions",
-        "Test images, and below them the mean image over the exact posterior and over what each encoder says, one fit a "
-        "family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
+        "Test images, and below them the mean image over the exact posterior and over what each encoder says, one fit "
+        "a family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
         reconstructions,
         compared,
     ),
@@ -82,8 +82,8 @@ PICTURES = (
     ),
     Picture(
         "generated",
-        "Images from the prior, decoded, and the training image nearest to each; on the right the exact log evidence of "
-        "generated images beside that of real ones. A model of the data would give both the same distribution.",
+        "Images from the prior, decoded, and the training image nearest to each; on the right the exact log evidence "
+        "of generated images beside that of real ones. A model of the data would give both the same distribution.",
         generated,
         partial(of, task="generate"),
     ),

@@ -21,7 +21,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
@@ -33,7 +33,20 @@ from models.vae.exact import Posteriors, QuadraturePosteriors, posteriors
 if TYPE_CHECKING:
     from models.vae.images import Images
 
-__all__ = ["FLIP", "Noisy", "Question", "ask", "differing", "draws", "exactly", "lower_half", "mixture", "posterior", "predictions"]
+__all__ = [
+    "FLIP",
+    "Noisy",
+    "Question",
+    "ask",
+    "differing",
+    "draws",
+    "exactly",
+    "log_bernoulli",
+    "lower_half",
+    "mixture",
+    "posterior",
+    "predictions",
+]
 
 FLIP = 0.1
 """The probability e with which denoising's noise flips a pixel."""
@@ -192,7 +205,7 @@ def averaged(question: Question, weights: np.ndarray, logits: np.ndarray) -> np.
 
 
 def log_likelihood(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """log p(image | component) in nats, shape (n, k), of images (n, pixels) at logits (k, pixels); nan is unobserved."""
+    """log p(image | component) in nats, (n, k), of images (n, pixels), nan unobserved, at logits (k, pixels)."""
     seen = ~np.isnan(images)
     return np.where(seen, images, 0.0) @ logits.T - seen @ softplus(logits).T
 
