@@ -13,7 +13,7 @@ from models.vae.compression import exact_bits, fit_bits, others
 from models.vae.exact import posteriors
 from models.vae.generation import generate, scattered
 from models.vae.interpolation import DRAWN, paths
-from models.vae.look import GREY, PALE, TRUTH, Fits, Shown, every, ink, put, tidy, tiled
+from models.vae.look import GREY, PALE, TRUTH, Fits, Shown, board, every, ink, tidy, tiled
 from models.vae.questions import differing
 
 if TYPE_CHECKING:
@@ -80,19 +80,17 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
 
     found = paths(data)
     steps = len(found[0].z)
-    figure = Figure(figsize=(1.05 * (steps + 2), 1.12 * len(found) + 4.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.12 * len(found), 4.2])
-    grid = top.subplots(len(found), steps + 2, squeeze=False)
-    for row, one in zip(grid, found, strict=True):
-        images = [data.set.test[one.first], *one.probabilities, data.set.test[one.second]]
-        for axes, image in zip(row, images, strict=True):
-            put(axes, image, data.set.shape)
-        for axes in (row[0], row[-1]):
-            axes.spines[:].set(color=TRUTH, linewidth=1.4)
-    middle = 1 + steps // 2
-    titles = {0: "test image", 1: "t = 0", middle: "decoded along the straight line", -2: "t = 1", -1: "test image"}
-    for column, title in titles.items():
-        grid[0][column].set_title(title, fontsize=9)
+    tall = data.set.shape[0] / data.set.shape[1]
+    above = len(found) * (tall + 0.08) + 0.35
+    figure = Figure(figsize=(1.08 * (steps + 2), above + 4.2), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[above, 4.2])
+    rows = [[data.set.test[one.first], *one.probabilities, data.set.test[one.second]] for one in found]
+    sheet = top.subplots()
+    board(sheet, rows, data.set.shape, tall + 0.08)
+    titles = {0: "test image", 1: "t = 0", 1 + steps // 2: "decoded along the straight line", steps: "t = 1"}
+    for column, title in {**titles, steps + 1: "test image"}.items():
+        sheet.text(1.08 * column + 0.5, tall + 0.06, title, fontsize=9, ha="center")
+    sheet.set_ylim(top=tall + 0.3)
     t = np.linspace(0, 1, steps)
     images, plane = bottom.subplots(1, 2)
     lines = (

@@ -43,7 +43,7 @@ __all__ = [
 TASKS = {
     "reconstruct": "the test images as their own posteriors give them back; asked for what was seen",
     "generate": "images from the prior, as many as there are test images",
-    "denoise": f"each pixel of the test images flipped with probability {questions.FLIP:g}; the clean ones are asked for",
+    "denoise": f"each pixel of the test images flipped with probability {questions.FLIP:g}; the clean ones asked for",
     "inpaint": "the lower half of the test images hidden and asked for; an encoder sees the training mean in its place",
     "interpolate": "straight lines between the posterior means of test images of different classes",
     "compress": "bits a pixel of the test images",
