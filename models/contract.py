@@ -140,10 +140,6 @@ class Exact(Protocol):
     def facts(self) -> dict[str, Any]:
         """What else is known and worth printing (mode, variance, intervals), in JSON's types."""
 
-    # Where the data ask for posteriors of other observations (``data.queries()``), it may also have
-    #   queries(rng, count) -> draws of those, each site of shape (count, ...), or None;
-    #   predictions() -> the `Predictions` or `Scores` that follow from them without draws, or None.
-
 
 def as_they_are(data: Any, latents: Latents, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Nothing was integrated out."""
@@ -266,8 +262,10 @@ class Model:
     ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
     models, by name, or finished `Scores`; ``scores(data, tree)`` gives what else a fit is scored by, from its whole
     tree. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
-    group ``queries``. ``defaults`` are those options of the fits in which this model differs from the others, such as
-    the tolerance within which a guide counts as converged; the user may say otherwise.
+    group ``queries``; ``exact_queries(data, rng, count)`` draws them from their exact posterior. What that says of
+    held-out observations without draws is ``exact_predictions(data)``. ``defaults`` are those options of the fits in
+    which this model differs from the others, such as the tolerance within which a guide counts as converged; the user
+    may say otherwise.
     """
 
     name: str
@@ -283,6 +281,8 @@ class Model:
     predict: Callable[[Any, Latents], Predictions | None] = nothing
     baselines: Callable[[Any], dict[str, Predictions | Scores]] = nothing_more
     scores: Callable[[Any, Any], Scores] = nothing_more
+    exact_queries: Callable[[Any, np.random.Generator, int], dict[str, np.ndarray] | None] = nothing
+    exact_predictions: Callable[[Any], Predictions | Scores | None] = nothing
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
     pictures: tuple[Picture, ...] = ()
     defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)

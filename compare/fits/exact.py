@@ -17,11 +17,9 @@ QUERIES = 256
 
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """Draw from the exact posterior; ``log_guide`` is the posterior's own density.
-
-    A posterior that has ``queries(rng, count)`` gives the tree's group ``queries`` what that gives, if anything.
-    """
-    exact = named.load(job.model).exact(job.data)
+    """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
+    model = named.load(job.model)
+    exact = model.exact(job.data)
     rng = np.random.default_rng(fit_seed(job))
     size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
     options = job.options or Options()
@@ -42,7 +40,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     )
     likelihood = pointwise(kept, job.model, job.data)
     tree = build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood)
-    asked = exact.queries(rng, QUERIES) if hasattr(exact, "queries") else None
+    asked = model.exact_queries(job.data, rng, QUERIES)
     if asked is not None:
         tree["queries"] = xr.DataTree(xr.Dataset({site: (("draw", "query", "latent"), z) for site, z in asked.items()}))
     return tree, 0

@@ -61,13 +61,13 @@ def others(data: Any) -> dict[str, Scores]:
     sheet = test.reshape(-1, width)
     single = {
         "zlib, one by one": [len(zlib.compress(one, 9)) for one in each],
-        "zlib and training images, one by one": [with_dictionary(one, train) for one in each],
-        "PNG, one by one": [png(image.reshape(height, width)) for image in test],
+        "zlib and training images, one by one": [len(with_dictionary(one, train)) for one in each],
+        "PNG, one by one": [len(png(image.reshape(height, width))) for image in test],
     }
     together = {
         "zlib, all together": len(zlib.compress(b"".join(each), 9)),
-        "zlib and training images, all together": with_dictionary(b"".join(each), train),
-        "PNG, all together": png(sheet),
+        "zlib and training images, all together": len(with_dictionary(b"".join(each), train)),
+        "PNG, all together": len(png(sheet)),
     }
     found = {name: {"bits": bits(densities, test.shape[1])} for name, densities in baselines(data.set).items()}
     for name, sizes in single.items():
@@ -77,16 +77,16 @@ def others(data: Any) -> dict[str, Scores]:
     return found
 
 
-def with_dictionary(content: bytes, dictionary: bytes) -> int:
-    """The bytes that zlib makes of the content, at level 9, if both sides have the dictionary."""
+def with_dictionary(content: bytes, dictionary: bytes) -> bytes:
+    """What zlib makes of the content, at level 9, if both sides have the dictionary."""
     compressor = zlib.compressobj(level=9, zdict=dictionary)
-    return len(compressor.compress(content) + compressor.flush())
+    return compressor.compress(content) + compressor.flush()
 
 
-def png(image: np.ndarray) -> int:
-    """The bytes of a picture, shape (height, width), as a PNG of one bit a pixel, as small as Pillow makes it."""
+def png(image: np.ndarray) -> bytes:
+    """A picture, shape (height, width), as a PNG of one bit a pixel, as small as Pillow makes it."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(image).convert("1").save(file, "png", optimize=True)
-    return file.getbuffer().nbytes
+    return file.getvalue()
