@@ -108,7 +108,7 @@ def test_half_the_step_and_a_wider_plane_change_nothing(name):
             joint = posterior.decoder.log_likelihood(posterior.images[[image]], points)[0]
             return special.logsumexp(joint + stats.norm.logpdf(points).sum(axis=1)) + latent * math.log(step)
 
-        half = np.unique((2 * mass.indices[:, None] + offsets).reshape(-1, latent), axis=0)
+        half = plane.unpacked(np.unique(2 * mass.codes[:, None] + plane.packed(offsets)), latent)
         assert log_integral(half * mass.step / 2, mass.step / 2) == pytest.approx(mass.log_evidence, abs=1e-8)
         beyond = ((far < mass.points.min(axis=0)) | (far > mass.points.max(axis=0))).any(axis=1)
         assert log_integral(far[beyond], 0.25) < mass.log_evidence - 20  # 2e-9 of it
