@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,15 +163,13 @@ class Decoder:
         """
         right = "give a .npz that a decoder was saved to"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                if not isinstance(file, np.lib.npyio.NpzFile):
-                    raise ValueError(f"{path} is one array, not the weights of a decoder; {right}")
-                weights = {name: file[name] for name in file.files}
+            with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as arrays:
+                weights = {name: arrays[name] for name in arrays.files}
         except FileNotFoundError:
             raise ValueError(f"there is no file {path}; {right}") from None
         except OSError as error:
             raise ValueError(f"{path} cannot be read ({error.strerror or error}); {right}") from None
-        except (ValueError, EOFError, zipfile.BadZipFile, KeyError):
+        except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
             raise ValueError(f"{path} is not the weights of a decoder; {right}") from None
         try:
             return cls(weights)

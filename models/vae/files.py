@@ -128,7 +128,7 @@ def found_beside(path: Path, name: str) -> Path | None:
 def npz(content: bytes, path: str) -> tuple[Part, Part | None]:
     """The images of a .npz: x_train with y_train, x_test and y_test, or images with labels."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as file:
             names = [name for name in ("x_train", "x_test", "images") if name in file.files]
             if not {"x_train", "images"} & set(names):
                 has = f"the arrays {', '.join(file.files)}" if file.files else "no arrays"
@@ -176,7 +176,8 @@ def labelled(labels: np.ndarray | None, images: int, name: str, of: str) -> np.n
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iufb" or not np.all(labels == np.round(labels)):
+    whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
+    if labels.ndim != 1 or not whole or not np.all(np.abs(labels) < 2**53):
         raise ValueError(f"{name} are not labels; give one whole number an image")
     if len(labels) != images:
         raise ValueError(f"{name} has {len(labels)} labels and {of} {images} images; give one label an image")
