@@ -122,7 +122,7 @@ class Autoencoder:
         return {"pixels": self.set.test[self.shown]}
 
     def queries(self) -> np.ndarray | None:
-        """The observations that the task asks about, as an encoder sees them, shape (n, pixels); None if it asks none."""
+        """What the task asks about, as an encoder sees it, shape (n, pixels); None if it asks nothing."""
         return tasks.queries(self)
 
     def describe(self) -> dict[str, Any]:
@@ -228,6 +228,7 @@ MODEL = Model(
     baselines=tasks.baselines,
     scores=tasks.scores,
     exact_predictions=tasks.exact_predictions,
+    exact_queries=tasks.exact_draws,
     sampled=sampled,
     pictures=PICTURES,
     amortised=amortised,
