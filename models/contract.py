@@ -191,8 +191,9 @@ class Amortised:
     (latent,) of its own; ``shown`` are the positions of those test observations that the comparison's posterior is of.
     ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``.
     An encoder starts from ``encoder(rng, row)``, where it gives nearly this row for every observation. ``epochs`` are
-    the most passes over the training set, in batches of ``batch``. ``queries`` are other observations, shape (n, size), of which the encoder's posterior is wanted. ``every``: whether
-    each guide learns a network of its own, to see which is best; else the first alone does.
+    the most passes over the training set, in batches of ``batch``. ``queries`` are other observations, shape (n, size),
+    of which the encoder's posterior is wanted. ``every``: whether each guide learns a network of its own, to see which
+    is best; else the first alone does.
     """
 
     train: np.ndarray
