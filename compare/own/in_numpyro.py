@@ -1,6 +1,7 @@
 """What a user's NumPyro model consists of, and the form in which the fits take it."""
 
 from functools import lru_cache, partial
+from importlib import import_module
 from types import ModuleType
 
 import jax
@@ -87,10 +88,23 @@ def refuse(name, fn):
             break
         base = base.base_dist
     if fn.support.is_discrete:
+        refuse_discrete(name, fn, type(base).__name__)
+
+
+def refuse_discrete(name, fn, kind):
+    """Raise ValueError for a discrete latent site that has no finite list of values."""
+    if not fn.has_enumerate_support:
         raise ValueError(
-            f"site {name!r} is discrete ({type(base).__name__}): guides and NUTS need continuous latents; sum it out "
-            "in the model, for a mixture with MixtureSameFamily"
+            f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
+            "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
         )
+    try:
+        fn.enumerate_support(expand=False)
+    except Exception as error:
+        raise ValueError(
+            f"site {name!r} is discrete ({kind}) and its values cannot be listed ({line(error)}); sample its elements "
+            "one by one, in numpyro.plate instead of to_event"
+        ) from error
 
 
 def look(own, values):
@@ -108,9 +122,14 @@ def look(own, values):
                 model = handlers.seed(partial(own.function, **static), jax.random.key(seed))
                 traces.append(handlers.trace(model).get_trace(**data))
         model = partial(twin(own).model, **static)
-        latents = {name: site for name, site in traces[0].items() if is_latent(site)}
+        discrete = [name for name, site in traces[0].items() if is_discrete(site)]
+        latents = {name: site for name, site in traces[0].items() if is_latent(site) and name not in discrete}
+        if discrete:
+            inspector.notes |= enumeration().check(partial(plain, own, **static), data, traces, discrete)
         for trace in traces:
-            joints.append(log_density(model, (), data, {name: trace[name]["value"] for name in latents})[0])
+            held = {name: trace[name]["value"] for name in latents}
+            joint, last = log_density(model, (), data, held)
+            joints.append(joint)
     except ValueError as error:
         if str(error).startswith(("site ", "sites ")):
             raise
@@ -120,7 +139,7 @@ def look(own, values):
     complain_of_missing(values, joints)
     fixed_supports(traces, latents)
     compiles(model, data)
-    derived = {name: site for name, site in traces[0].items() if site["type"] == "deterministic"}
+    derived = {name: site for name, site in last.items() if site["type"] == "deterministic"}
     varying = {
         name: np.any([np.asarray(t[name]["value"]) != np.asarray(traces[0][name]["value"]) for t in traces[1:]], axis=0)
         for name in (*latents, *derived)
@@ -143,6 +162,22 @@ def split(values):
 
 def is_latent(site):
     return site["type"] == "sample" and not site["is_observed"]
+
+
+def is_discrete(site):
+    return is_latent(site) and site["fn"].support.is_discrete
+
+
+def enumeration():
+    """The file that sums discrete latents out.
+
+    Raises:
+        ValueError: what it needs is not installed.
+    """
+    try:
+        return import_module("compare.own.enumeration_numpyro")
+    except ImportError as error:
+        raise ValueError("discrete latents are summed out by funsor, which is not installed: pip install funsor") from error
 
 
 def numeric(value):
@@ -188,15 +223,28 @@ def compiles(model, data):
 
 @lru_cache(maxsize=64)
 def twin(own):
-    """The model as a module of its own, like the catalogue's."""
-    module = ModuleType(f"own.{own.name}")
+    """The model as a module of its own, like the catalogue's; its discrete latents are summed out."""
+    module, known = ModuleType(f"own.{own.name}"), {}
 
     def model(**data):
-        with Whole():
-            return own.function(**data)
+        form = tuple((name, np.shape(value) if hasattr(value, "dtype") else value) for name, value in data.items())
+        if form not in known:
+            with handlers.block():
+                trace = handlers.trace(handlers.seed(partial(plain, own), 0)).get_trace(**data)
+            known[form] = any(map(is_discrete, trace.values()))
+        if known[form]:
+            enumeration().marginal(partial(plain, own), data)
+        else:
+            plain(own, **data)
 
     model.__module__, module.model = module.__name__, model
     return module
+
+
+def plain(own, **data):
+    """The model as its user wrote it, but whole."""
+    with Whole():
+        return own.function(**data)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,150 @@
+"""Discrete latents of a user's NumPyro model, summed out by the library's own enumeration (`numpyro.contrib.funsor`)."""
+
+from collections import OrderedDict
+
+import funsor
+import numpyro
+import numpyro.distributions as dist
+from jax import numpy as jnp
+from numpyro import handlers, infer
+from numpyro.contrib.funsor import config_enumerate, enum, log_density, plate_to_enum_plate
+from numpyro.contrib.funsor import trace as packed_trace
+from numpyro.primitives import Messenger
+
+from compare.own.enumeration import cannot_be_summed, complain_of_batch, complain_of_coupling, note
+
+__all__ = ["check", "marginal"]
+
+
+class Continuous(Messenger):
+    """Let outer handlers see the continuous latents and the plates only; a discrete latent takes its first value."""
+
+    def __init__(self, fn=None):
+        self.latents, self.derived, self.nesting = {}, {}, 0
+        super().__init__(fn)
+
+    def process_message(self, message):
+        if message["type"] not in ("sample", "deterministic"):
+            return
+        if message["type"] == "sample" and not message["is_observed"]:
+            if not message["fn"].support.is_discrete:
+                return
+            if message["value"] is None:
+                first = message["fn"].enumerate_support(expand=False)[0]
+                message["value"] = jnp.broadcast_to(first, message["fn"].shape(message["kwargs"]["sample_shape"]))
+        message["stop"] = True
+
+    def postprocess_message(self, message):
+        if message["type"] == "sample":
+            self.nesting = max([self.nesting, *(-frame.dim for frame in message["cond_indep_stack"])])
+            if not message["is_observed"] and not message["fn"].support.is_discrete:
+                self.latents[message["name"]] = message
+        elif message["type"] == "deterministic":
+            self.derived[message["name"]] = message["value"]
+
+
+def is_observed(site):
+    return site["type"] == "sample" and site["is_observed"]
+
+
+def summed(function, data, latents, nesting):
+    """log p(x, z) of the continuous latents z, the discrete ones summed out, and the trace with all their values."""
+    with handlers.block():
+        return log_density(enum(config_enumerate(function), -1 - nesting), (), data, latents)
+
+
+def marginal(function, data):
+    """Run the model with its discrete latents summed out: its continuous latents, and the rest as factors.
+
+    What turns the product of the continuous latents' densities, at the discrete ones' first values, into their prior
+    is a factor of the prior (`compare.fits.objective_numpyro.Density` counts it there). Deterministic sites that
+    depend on discrete ones are left out.
+    """
+    seen = Continuous()
+    with seen:
+        function(**data)
+    values = {name: site["value"] for name, site in seen.latents.items()}
+    joint, trace = summed(function, data, values, seen.nesting)
+    alone = sum(weighed(site) for site in seen.latents.values())
+    prior = 0.0
+    if any(len(trace[name]["fn"].batch_shape) > seen.nesting for name in seen.latents):
+        prior = summed(handlers.block(function, hide_fn=is_observed), data, values, seen.nesting)[0] - alone
+        numpyro.sample("_prior", dist.Unit(prior), obs=jnp.zeros((0,)), infer={"of_prior": True})
+    numpyro.factor("_likelihood", joint - alone - prior)
+    for name, value in seen.derived.items():
+        if jnp.shape(value) == jnp.shape(trace[name]["value"]):
+            numpyro.deterministic(name, value)
+
+
+def weighed(site):
+    """The log density of a site, with the scale that handlers give it."""
+    scale = 1.0 if site["scale"] is None else site["scale"]
+    return jnp.sum(scale * site["fn"].log_prob(site["value"]))
+
+
+def check(function, data, traces, discrete):
+    """What the reader should know of discrete latents that can be summed out, by name.
+
+    At drawn values of all latents the enumerated log joint must be the plain one: the model does with all values of a
+    discrete latent at once what it does with each.
+
+    Raises:
+        ValueError: they cannot; one line says why, and what to do.
+    """
+    sites = {name: site for name, site in traces[0].items() if site["type"] == "sample"}
+    nesting = 0
+    for name, site in sites.items():
+        plates = {frame.dim for frame in site["cond_indep_stack"]}
+        nesting = max([nesting, *(-dim for dim in plates)])
+        complain_of_batch(name, site["fn"].batch_shape, plates, "numpyro")
+    try:
+        for trace in traces:
+            latents = {name: site["value"] for name, site in trace.items() if is_latent(site)}
+            complain_of_coupling(discrete, held(function, data, trace, nesting), plain_density(function, data, latents))
+    except ValueError as error:
+        if str(error).startswith("site"):
+            raise
+        raise cannot_be_summed(discrete, error) from error
+    except Exception as error:
+        raise cannot_be_summed(discrete, error) from error
+    return {name: note(name, len(sites[name]["fn"].enumerate_support(expand=False))) for name in discrete}
+
+
+def plain_density(function, data, latents):
+    """log p(x, z) of all latents, discrete ones too."""
+    with handlers.block():
+        return infer.util.log_density(function, (), data, latents)[0]
+
+
+def held(function, data, drawn, nesting):
+    """The enumerated log joint at the values of a drawn trace, discrete ones too: the plain log joint, if the model
+    does with all values of a discrete latent at once what it does with each.
+
+    None where a scan enumerates in a way of its own.
+    """
+    values = {name: site["value"] for name, site in drawn.items() if is_latent(site)}
+    continuous = {name: value for name, value in values.items() if not drawn[name]["fn"].support.is_discrete}
+    model = handlers.substitute(enum(config_enumerate(function), -1 - nesting), continuous)
+    with handlers.block(), plate_to_enum_plate():
+        trace = packed_trace(model).get_trace(**data)
+    chosen, factors = {}, []
+    for name, site in trace.items():
+        if site["type"] != "sample":
+            continue
+        names = site["infer"]["dim_to_name"]
+        if any(one.startswith(("_time", "_PREV_")) for one in names.values()):
+            return None
+        found = site["fn"].log_prob(site["value"]) * (1.0 if site["scale"] is None else site["scale"])
+        found = found if names else jnp.squeeze(found)
+        factors.append(funsor.to_funsor(found, output=funsor.Real, dim_to_name=names))
+        if name in values and name not in continuous:
+            support = site["fn"].enumerate_support(expand=False).reshape(-1)
+            place = jnp.argmax(support == values[name][..., None], axis=-1)
+            plates = OrderedDict((frame.dim, frame.name) for frame in site["cond_indep_stack"])
+            chosen[name] = funsor.to_funsor(place, output=funsor.Bint[len(support)], dim_to_name=plates)
+    factors = [factor(**{name: place for name, place in chosen.items() if name in factor.inputs}) for factor in factors]
+    return sum(factor.reduce(funsor.ops.add).data for factor in factors)
+
+
+def is_latent(site):
+    return site["type"] == "sample" and not site["is_observed"]
