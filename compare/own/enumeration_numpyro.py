@@ -20,14 +20,17 @@ class Continuous(Messenger):
     """Let outer handlers see the continuous latents and the plates only; a discrete latent takes its first value."""
 
     def __init__(self, fn=None):
-        self.latents, self.derived, self.nesting = {}, {}, 0
+        self.latents, self.derived, self.nesting, self.let_through = {}, {}, 0, None
         super().__init__(fn)
 
     def process_message(self, message):
+        if self.let_through is not None:  # outer handlers of a latent add sites of their own, such as its Jacobian
+            return
         if message["type"] not in ("sample", "deterministic"):
             return
         if message["type"] == "sample" and not message["is_observed"]:
             if not message["fn"].support.is_discrete:
+                self.let_through = self.latents[message["name"]] = message  # which outer handlers may make observed
                 return
             if message["value"] is None:
                 first = message["fn"].enumerate_support(expand=False)[0]
@@ -35,10 +38,11 @@ class Continuous(Messenger):
         message["stop"] = True
 
     def postprocess_message(self, message):
+        if self.let_through is not None and message is not self.let_through:
+            return
+        self.let_through = None
         if message["type"] == "sample":
             self.nesting = max([self.nesting, *(-frame.dim for frame in message["cond_indep_stack"])])
-            if not message["is_observed"] and not message["fn"].support.is_discrete:
-                self.latents[message["name"]] = message
         elif message["type"] == "deterministic":
             self.derived[message["name"]] = message["value"]
 

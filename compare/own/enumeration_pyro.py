@@ -33,6 +33,7 @@ class Continuous(Messenger):
             return
         if not message["is_observed"]:
             if not message["fn"].has_enumerate_support:
+                self.latents[message["name"]] = message  # outer handlers may make it an observed one
                 return
             first = message["fn"].enumerate_support(expand=False)[0]
             message["value"], message["done"] = first.expand(message["fn"].shape()), True
@@ -45,8 +46,6 @@ class Continuous(Messenger):
         self.nesting = max([self.nesting, *(-frame.dim for frame in frames)])
         if message["infer"].get("_deterministic"):
             self.derived[message["name"]] = message["value"]
-        elif not message["is_observed"] and not message["fn"].has_enumerate_support:
-            self.latents[message["name"]] = message
 
 
 class Enumerated(EnumMessenger):
