@@ -75,7 +75,9 @@ def terms(model, latents, data):
     for name, site in trace.nodes.items():
         if site["type"] == "sample" and "log_prob" in site:
             total = site["log_prob"].sum()
-            prior, likelihood = (prior + total, likelihood) if of_prior(name, site, latents) else (prior, likelihood + total)
+            prior, likelihood = (
+                (prior + total, likelihood) if of_prior(name, site, latents) else (prior, likelihood + total)
+            )
     return prior, likelihood
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
@@ -11,12 +11,23 @@ __all__ = ["cannot_be_summed", "complain_of_batch", "complain_of_coupling", "not
 INSTEAD = "or sum it out in the model, for a mixture with MixtureSameFamily"
 
 
-def note(name: str, count: int) -> str:
-    """What the reader should know of a discrete latent that is summed out."""
-    return (
-        f"site {name!r} is discrete: its {count} values are summed out by the library's enumeration, so that it appears "
-        "in no posterior; infer_discrete draws it afterwards"
-    )
+def note(counts: Mapping[str, int]) -> str:
+    """What the reader should know of discrete latents that are summed out: their numbers of values by name."""
+    names = list(counts)
+    most = max(counts.values())
+    whose = "its" if len(names) == 1 else "their"
+    values = f"{whose} {most} values" if min(counts.values()) == most else f"{whose} values, at most {most},"
+    said = f"{named(names)} discrete: {values} are summed out by the library's enumeration"
+    return f"{said} and appear in no posterior; infer_discrete draws them afterwards"
+
+
+def named(names: Sequence[str]) -> str:
+    """The sites as the subject of a sentence, the verb included."""
+    if len(names) == 1:
+        return f"site {names[0]!r} is"
+    if len(names) <= 3:
+        return f"sites {', '.join(map(repr, names))} are"
+    return f"sites {names[0]!r} to {names[-1]!r} ({len(names)} of them) are"
 
 
 def complain_of_batch(name: str, batch: Sequence[int], plates: Container[int], library: str) -> None:
@@ -27,21 +38,21 @@ def complain_of_batch(name: str, batch: Sequence[int], plates: Container[int], l
     """
     if any(size > 1 and dim not in plates for dim, size in zip(range(-len(batch), 0), batch, strict=True)):
         raise ValueError(
-            f"site {name!r} has the batch shape {tuple(batch)} outside of a plate: to sum out discrete latents the library "
-            f"must know what is independent; put it in {library}.plate, or add .to_event({len(batch)}) if it is continuous"
+            f"site {name!r} has the batch shape {tuple(batch)} outside of a plate: to sum out discrete latents the "
+            f"library must know what is independent; put it in {library}.plate, or add .to_event({len(batch)}) if it is "
+            "continuous"
         )
 
 
-def complain_of_coupling(names: Sequence[str], found: float | None, expected: float) -> None:
+def complain_of_coupling(names: Sequence[str], found: float, expected: float) -> None:
     """Refuse a model that does with all values of a discrete latent at once not what it does with each.
 
-    ``found`` is the log joint at some values, picked from the enumerated one (None: not to be had), ``expected`` the
-    plain one, both in nats.
+    ``found`` is the log joint at some values, picked from the enumerated one, ``expected`` the plain one, both in nats.
 
     Raises:
         ValueError: they differ.
     """
-    if found is None or np.allclose(found, expected, rtol=1e-9, atol=1e-9, equal_nan=True):
+    if np.allclose(found, expected, rtol=1e-9, atol=1e-9, equal_nan=True):
         return
     raise cannot_be_summed(names, f"its log joint is then {float(found):.6g} where it should be {float(expected):.6g}")
 
@@ -49,8 +60,7 @@ def complain_of_coupling(names: Sequence[str], found: float | None, expected: fl
 def cannot_be_summed(names: Sequence[str], error: object) -> ValueError:
     """The line about discrete latents that the library cannot sum out."""
     said = str(error) if isinstance(error, str) else f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    which = f"site {names[0]!r} is" if len(names) == 1 else f"sites {', '.join(map(repr, names))} are"
     return ValueError(
-        f"{which} discrete and cannot be summed out by running the model on all values at once ({said}); index with it or "
-        f"use where instead of branching, let no element of a plate depend on another's, {INSTEAD}"
+        f"{named(names)} discrete and cannot be summed out by running the model on all values at once ({said}); index "
+        f"or use where instead of branching, let no element of a plate depend on another's, {INSTEAD}"
     )

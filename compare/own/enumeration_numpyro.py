@@ -1,4 +1,4 @@
-"""Discrete latents of a user's NumPyro model, summed out by the library's own enumeration (`numpyro.contrib.funsor`)."""
+"""Discrete latents of a user's NumPyro model, summed out by the library's enumeration (`numpyro.contrib.funsor`)."""
 
 from collections import OrderedDict
 
@@ -6,6 +6,7 @@ import funsor
 import numpyro
 import numpyro.distributions as dist
 from jax import numpy as jnp
+from jax import random
 from numpyro import handlers, infer
 from numpyro.contrib.funsor import config_enumerate, enum, log_density, plate_to_enum_plate
 from numpyro.contrib.funsor import trace as packed_trace
@@ -26,6 +27,8 @@ class Continuous(Messenger):
     def process_message(self, message):
         if self.let_through is not None:  # outer handlers of a latent add sites of their own, such as its Jacobian
             return
+        if message["type"] == "control_flow" and message["kwargs"].get("rng_key") is None:
+            message["kwargs"]["rng_key"] = random.key(0)  # for its discrete latents, whose values are not used
         if message["type"] not in ("sample", "deterministic"):
             return
         if message["type"] == "sample" and not message["is_observed"]:
@@ -45,6 +48,18 @@ class Continuous(Messenger):
             self.nesting = max([self.nesting, *(-frame.dim for frame in message["cond_indep_stack"])])
         elif message["type"] == "deterministic":
             self.derived[message["name"]] = message["value"]
+
+
+class Derived(Messenger):
+    """Keep the deterministic sites, which the library's packed trace leaves out."""
+
+    def __init__(self, fn=None):
+        self.values = {}
+        super().__init__(fn)
+
+    def postprocess_message(self, message):
+        if message["type"] == "deterministic":
+            self.values[message["name"]] = message["value"]
 
 
 def is_observed(site):
@@ -68,7 +83,8 @@ def marginal(function, data):
     with seen:
         function(**data)
     values = {name: site["value"] for name, site in seen.latents.items()}
-    joint, trace = summed(function, data, values, seen.nesting)
+    derived = Derived(function)
+    joint, trace = summed(derived, data, values, seen.nesting)
     alone = sum(weighed(site) for site in seen.latents.values())
     prior = 0.0
     if any(len(trace[name]["fn"].batch_shape) > seen.nesting for name in seen.latents):
@@ -76,7 +92,7 @@ def marginal(function, data):
         numpyro.sample("_prior", dist.Unit(prior), obs=jnp.zeros((0,)), infer={"of_prior": True})
     numpyro.factor("_likelihood", joint - alone - prior)
     for name, value in seen.derived.items():
-        if jnp.shape(value) == jnp.shape(trace[name]["value"]):
+        if jnp.shape(value) == jnp.shape(derived.values[name]):
             numpyro.deterministic(name, value)
 
 
@@ -86,11 +102,11 @@ def weighed(site):
     return jnp.sum(scale * site["fn"].log_prob(site["value"]))
 
 
-def check(function, data, traces, discrete):
-    """What the reader should know of discrete latents that can be summed out, by name.
+def check(function, data, traces, discrete, scans):
+    """What the reader should know of discrete latents that can be summed out.
 
     At drawn values of all latents the enumerated log joint must be the plain one: the model does with all values of a
-    discrete latent at once what it does with each.
+    discrete latent at once what it does with each. Where there are scans neither that nor the plates are checked.
 
     Raises:
         ValueError: they cannot; one line says why, and what to do.
@@ -100,9 +116,12 @@ def check(function, data, traces, discrete):
     for name, site in sites.items():
         plates = {frame.dim for frame in site["cond_indep_stack"]}
         nesting = max([nesting, *(-dim for dim in plates)])
-        complain_of_batch(name, site["fn"].batch_shape, plates, "numpyro")
+        if scans:
+            continue
+        batch = jnp.shape(site["value"])[: jnp.ndim(site["value"]) - site["fn"].event_dim]
+        complain_of_batch(name, jnp.broadcast_shapes(batch, site["fn"].batch_shape), plates, "numpyro")
     try:
-        for trace in traces:
+        for trace in () if scans else traces:
             latents = {name: site["value"] for name, site in trace.items() if is_latent(site)}
             complain_of_coupling(discrete, held(function, data, trace, nesting), plain_density(function, data, latents))
     except ValueError as error:
@@ -111,7 +130,7 @@ def check(function, data, traces, discrete):
         raise cannot_be_summed(discrete, error) from error
     except Exception as error:
         raise cannot_be_summed(discrete, error) from error
-    return {name: note(name, len(sites[name]["fn"].enumerate_support(expand=False))) for name in discrete}
+    return note({name: len(sites[name]["fn"].enumerate_support(expand=False)) for name in discrete})
 
 
 def plain_density(function, data, latents):
@@ -123,8 +142,6 @@ def plain_density(function, data, latents):
 def held(function, data, drawn, nesting):
     """The enumerated log joint at the values of a drawn trace, discrete ones too: the plain log joint, if the model
     does with all values of a discrete latent at once what it does with each.
-
-    None where a scan enumerates in a way of its own.
     """
     values = {name: site["value"] for name, site in drawn.items() if is_latent(site)}
     continuous = {name: value for name, value in values.items() if not drawn[name]["fn"].support.is_discrete}
@@ -136,8 +153,6 @@ def held(function, data, drawn, nesting):
         if site["type"] != "sample":
             continue
         names = site["infer"]["dim_to_name"]
-        if any(one.startswith(("_time", "_PREV_")) for one in names.values()):
-            return None
         found = site["fn"].log_prob(site["value"]) * (1.0 if site["scale"] is None else site["scale"])
         found = found if names else jnp.squeeze(found)
         factors.append(funsor.to_funsor(found, output=funsor.Real, dim_to_name=names))

@@ -93,7 +93,7 @@ def is_observed(site):
 
 def enumerated(function, data, latents, nesting):
     """The trace of the model at continuous latents, with all values of its discrete ones."""
-    model = Enumerated(-1 - nesting)(config_enumerate(Held(latents)(function)))
+    model = Held(latents)(Enumerated(-1 - nesting)(config_enumerate(function)))
     with poutine.block():
         return poutine.trace(model).get_trace(**data)
 
@@ -134,7 +134,7 @@ def weighed(site):
 
 
 def check(function, data, traces, discrete):
-    """What the reader should know of discrete latents that can be summed out, by name.
+    """What the reader should know of discrete latents that can be summed out.
 
     At drawn values of all latents the enumerated log joint must be the plain one: the model does with all values of a
     discrete latent at once what it does with each.
@@ -146,7 +146,8 @@ def check(function, data, traces, discrete):
     for name, site in sites.items():
         plates = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
         nesting = max([nesting, *(-dim for dim in plates)])
-        complain_of_batch(name, site["fn"].batch_shape, plates, "pyro")
+        batch = site["value"].shape[: site["value"].ndim - site["fn"].event_dim]
+        complain_of_batch(name, torch.broadcast_shapes(batch, site["fn"].batch_shape), plates, "pyro")
     try:
         for trace in traces:
             latents = {name: site["value"] for name, site in trace.items() if not site["is_observed"]}
@@ -159,7 +160,7 @@ def check(function, data, traces, discrete):
         raise cannot_be_summed(discrete, error) from error
     except Exception as error:
         raise cannot_be_summed(discrete, error) from error
-    return {name: note(name, len(sites[name]["fn"].enumerate_support(expand=False))) for name in discrete}
+    return note({name: len(sites[name]["fn"].enumerate_support(expand=False)) for name in discrete})
 
 
 def held(function, data, drawn, nesting):

@@ -14,7 +14,7 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from compare.fits.objective_numpyro import ONCE, density, split_arguments, unvalidated
-from compare.own import Sites, complain_of_missing
+from compare.own import Sites, complain_of_missing, complain_of_nothing, observes
 
 __all__ = ["derive", "log_joint", "look", "twin"]
 
@@ -49,11 +49,11 @@ class Inspector(Messenger):
     """Refuse what the fits cannot handle, site by site, and note what they change."""
 
     def __init__(self, fn=None):
-        self.notes, self.names = {}, {}
+        self.notes, self.names, self.empty, self.scans = {}, {}, set(), False
         super().__init__(fn)
 
     def process_message(self, message):
-        name = message["name"]
+        name, self.scans = message.get("name"), self.scans or message["type"] == "control_flow"
         if message["type"] == "plate" and message["value"] is None:
             size, part = message["args"]
             self.notes[name] = (
@@ -70,6 +70,7 @@ class Inspector(Messenger):
             if message["type"] == "sample" and not message["is_observed"]:
                 refuse(name, message["fn"])
                 if is_empty(message):
+                    self.empty.add(name)
                     self.notes[name] = f"site {name!r} is empty (shape {shape_of(message)}): there is nothing to infer"
 
 
@@ -88,12 +89,13 @@ def refuse(name, fn):
             break
         base = base.base_dist
     if fn.support.is_discrete:
-        refuse_discrete(name, fn, type(base).__name__)
+        refuse_discrete(name, fn, base)
 
 
-def refuse_discrete(name, fn, kind):
+def refuse_discrete(name, fn, base):
     """Raise ValueError for a discrete latent site that has no finite list of values."""
-    if not fn.has_enumerate_support:
+    kind = type(base).__name__
+    if not (fn.has_enumerate_support or base.has_enumerate_support):
         raise ValueError(
             f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
             "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
@@ -125,7 +127,9 @@ def look(own, values):
         discrete = [name for name, site in traces[0].items() if is_discrete(site)]
         latents = {name: site for name, site in traces[0].items() if is_latent(site) and name not in discrete}
         if discrete:
-            inspector.notes |= enumeration().check(partial(plain, own, **static), data, traces, discrete)
+            inspector.notes[tuple(discrete)] = enumeration().check(
+                partial(plain, own, **static), data, traces, discrete, inspector.scans
+            )
         for trace in traces:
             held = {name: trace[name]["value"] for name in latents}
             joint, last = log_density(model, (), data, held)
@@ -137,6 +141,7 @@ def look(own, values):
     except Exception as error:
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
     complain_of_missing(values, joints)
+    complain_of_nothing(latents, discrete, joints)
     fixed_supports(traces, latents)
     compiles(model, data)
     derived = {name: site for name, site in last.items() if site["type"] == "deterministic"}
@@ -151,7 +156,9 @@ def look(own, values):
         if site["type"] == "sample" and site["is_observed"] and np.size(site["value"])
     }
     shapes = {name: np.shape(site["value"]) for name, site in latents.items()}
-    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()))
+    seen = [site for site in traces[0].values() if site["type"] == "sample" and site["is_observed"]]
+    notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
+    return Sites(shapes, derived, varying, observed, notes)
 
 
 def split(values):
@@ -177,7 +184,9 @@ def enumeration():
     try:
         return import_module("compare.own.enumeration_numpyro")
     except ImportError as error:
-        raise ValueError("discrete latents are summed out by funsor, which is not installed: pip install funsor") from error
+        raise ValueError(
+            "discrete latents are summed out by funsor, which is not installed: pip install funsor"
+        ) from error
 
 
 def numeric(value):

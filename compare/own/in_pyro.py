@@ -15,7 +15,7 @@ from torch.distributions import biject_to
 
 from compare.fits.base_pyro import Held
 from compare.fits.objective_pyro import density, split_arguments
-from compare.own import Sites, complain_of_missing, enumeration_pyro
+from compare.own import Sites, complain_of_missing, complain_of_nothing, enumeration_pyro, observes
 
 __all__ = ["derive", "log_joint", "look", "twin"]
 
@@ -65,7 +65,7 @@ class Inspector(Messenger):
 
     def __init__(self):
         super().__init__()
-        self.notes, self.names = {}, {}
+        self.notes, self.names, self.empty = {}, {}, set()
 
     def _pyro_param(self, message):
         name = message["name"]
@@ -83,6 +83,7 @@ class Inspector(Messenger):
         if not message["is_observed"]:
             refuse(name, message["fn"])
             if is_empty(message):
+                self.empty.add(name)
                 shape = tuple(message["fn"].shape())
                 self.notes[name] = f"site {name!r} is empty (shape {shape}): there is nothing to infer"
 
@@ -102,12 +103,13 @@ def refuse(name, fn):
             break
         base = base.base_dist
     if fn.has_enumerate_support or fn.support.is_discrete:
-        refuse_discrete(name, fn, type(base).__name__)
+        refuse_discrete(name, fn, base)
 
 
-def refuse_discrete(name, fn, kind):
+def refuse_discrete(name, fn, base):
     """Raise ValueError for a discrete latent site that has no finite list of values."""
-    if not fn.has_enumerate_support:
+    kind = type(base).__name__
+    if not (fn.has_enumerate_support or base.has_enumerate_support):
         raise ValueError(
             f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
             "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
@@ -141,7 +143,9 @@ def look(own, values):
             latents = {name: site for name, site in latents.items() if name not in discrete}
             model = partial(twin(own).model, **dict(static))
             if discrete:
-                inspector.notes |= enumeration_pyro.check(partial(plain, own, **dict(static)), data, traces, discrete)
+                inspector.notes[tuple(discrete)] = enumeration_pyro.check(
+                    partial(plain, own, **dict(static)), data, traces, discrete
+                )
             for trace in traces:
                 with Held({name: trace[name]["value"] for name in latents}):
                     last = poutine.trace(model).get_trace(**data)
@@ -153,6 +157,7 @@ def look(own, values):
     except Exception as error:
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
     complain_of_missing(values, joints)
+    complain_of_nothing(latents, discrete, joints)
     fixed_supports(traces, latents)
     derived = {name: site for name, site in sites(last).items() if site["infer"].get("_deterministic")}
     varying = {
@@ -162,12 +167,14 @@ def look(own, values):
     observed = {
         name: site["value"].numpy()
         for name, site in traces[0].items()
-        if site["is_observed"] and name not in derived and isinstance(site["value"], torch.Tensor)
+        if site["is_observed"] and not site["infer"].get("_deterministic") and isinstance(site["value"], torch.Tensor)
         and site["value"].numel()
     }  # fmt: skip
     shapes = {name: tuple(site["value"].shape) for name, site in latents.items()}
     derived = {name: tuple(site["value"].shape) for name, site in derived.items() if site["value"].numel()}
-    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()))
+    seen = [s for s in traces[0].values() if s["is_observed"] and not s["infer"].get("_deterministic")]
+    notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
+    return Sites(shapes, derived, varying, observed, notes)
 
 
 def sites(trace):

@@ -1,4 +1,4 @@
-"""A mixture of two normals, its components in order so that they cannot change names: marginal, and with assignments."""
+"""A mixture of two normals, marginal and with assignments; in order, so that labels cannot switch."""
 
 import jax.numpy as jnp
 import numpy as np
