@@ -57,8 +57,8 @@ def errors_apart(library: str, name: str, function: str, warmup: int, draws: int
 @pytest.mark.parametrize(("name", "function"), EXAMPLES)
 def test_the_reference_agrees_with_a_long_run_of_the_library(library, name, function):
     """Within 4 standard errors, of both runs together, in every mean and sd."""
-    warmup, draws = (1000, 10_000) if library == "numpyro" else (500, 3000)
-    apart = errors_apart(library, name, function, warmup, draws, reference_ess=2000.0, reference_budget=600.0)
+    warmup, draws = (1000, 10_000) if library == "numpyro" else (300, 1500)
+    apart = errors_apart(library, name, function, warmup, draws, reference_ess=1000.0, reference_budget=600.0)
     worst = max(apart, key=apart.get)
     print(f"\n{library} {name} {function}: {len(apart)} numbers, at worst {apart[worst]:.1f} standard errors: {worst}")
     assert apart[worst] < 4, (worst, apart[worst])

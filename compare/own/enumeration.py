@@ -39,15 +39,15 @@ def complain_of_batch(name: str, batch: Sequence[int], plates: Container[int], l
     if any(size > 1 and dim not in plates for dim, size in zip(range(-len(batch), 0), batch, strict=True)):
         raise ValueError(
             f"site {name!r} has the batch shape {tuple(batch)} outside of a plate: to sum out discrete latents the "
-            f"library must know what is independent; put it in {library}.plate, or add .to_event({len(batch)}) if it is "
-            "continuous"
+            f"library must know what is independent; put it in {library}.plate, or, if continuous, add "
+            f".to_event({len(batch)})"
         )
 
 
 def complain_of_coupling(names: Sequence[str], found: float, expected: float) -> None:
     """Refuse a model that does with all values of a discrete latent at once not what it does with each.
 
-    ``found`` is the log joint at some values, picked from the enumerated one, ``expected`` the plain one, both in nats.
+    ``found`` is the log joint at some values as picked from the enumerated one, ``expected`` the plain one, in nats.
 
     Raises:
         ValueError: they differ.
