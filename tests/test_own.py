@@ -238,7 +238,7 @@ def test_a_pandas_frame():
     [
         ("improper", "site 'mean' has an improper prior"),
         ("discrete", r"site 'values' has the batch shape \(30,\) outside of a plate"),
-        ("coupled", "site 'which' is discrete and cannot be summed out .* its log joint is then"),
+        ("coupled", "site 'which' is discrete and cannot be summed out .*its log joint is then"),
         ("branching", "site 'which' is discrete and cannot be summed out"),
         ("unbounded", "site 'number' is discrete .* no finite list of values"),
         ("together", "site 'which' is discrete .* its values cannot be listed"),
