@@ -1,17 +1,19 @@
 """Discrete latents of a user's NumPyro model, summed out by the library's enumeration (`numpyro.contrib.funsor`)."""
 
 from collections import OrderedDict
+from functools import partial
 
 import funsor
 import numpyro
 import numpyro.distributions as dist
+from jax import jit, random
 from jax import numpy as jnp
-from jax import random
 from numpyro import handlers, infer
 from numpyro.contrib.funsor import config_enumerate, enum, log_density, plate_to_enum_plate
 from numpyro.contrib.funsor import trace as packed_trace
 from numpyro.primitives import Messenger
 
+from compare.fits.objective_numpyro import ONCE, unvalidated
 from compare.own.enumeration import cannot_be_summed, complain_of_batch, complain_of_coupling, note
 
 __all__ = ["check", "marginal"]
@@ -120,10 +122,16 @@ def check(function, data, traces, discrete, scans):
             continue
         batch = jnp.shape(site["value"])[: jnp.ndim(site["value"]) - site["fn"].event_dim]
         complain_of_batch(name, jnp.broadcast_shapes(batch, site["fn"].batch_shape), plates, "numpyro")
+
+    @partial(jit, compiler_options=ONCE)  # op by op it would take seconds
+    @unvalidated
+    def both(data, latents):
+        return held(function, data, latents, discrete, nesting), plain_density(function, data, latents)
+
     try:
         for trace in () if scans else traces:
             latents = {name: site["value"] for name, site in trace.items() if is_latent(site)}
-            complain_of_coupling(discrete, held(function, data, trace, nesting), plain_density(function, data, latents))
+            complain_of_coupling(discrete, *both(data, latents))
     except ValueError as error:
         if str(error).startswith("site"):
             raise
@@ -139,12 +147,11 @@ def plain_density(function, data, latents):
         return infer.util.log_density(function, (), data, latents)[0]
 
 
-def held(function, data, drawn, nesting):
-    """The enumerated log joint at the values of a drawn trace, discrete ones too: the plain log joint, if the model
-    does with all values of a discrete latent at once what it does with each.
+def held(function, data, values, discrete, nesting):
+    """The enumerated log joint at values of all latents: the plain log joint, if the model does with all values of a
+    discrete latent at once what it does with each.
     """
-    values = {name: site["value"] for name, site in drawn.items() if is_latent(site)}
-    continuous = {name: value for name, value in values.items() if not drawn[name]["fn"].support.is_discrete}
+    continuous = {name: value for name, value in values.items() if name not in discrete}
     model = handlers.substitute(enum(config_enumerate(function), -1 - nesting), continuous)
     with handlers.block(), plate_to_enum_plate():
         trace = packed_trace(model).get_trace(**data)
@@ -156,7 +163,7 @@ def held(function, data, drawn, nesting):
         found = site["fn"].log_prob(site["value"]) * (1.0 if site["scale"] is None else site["scale"])
         found = found if names else jnp.squeeze(found)
         factors.append(funsor.to_funsor(found, output=funsor.Real, dim_to_name=names))
-        if name in values and name not in continuous:
+        if name in discrete:
             support = site["fn"].enumerate_support(expand=False).reshape(-1)
             place = jnp.argmax(support == values[name][..., None], axis=-1)
             plates = OrderedDict((frame.dim, frame.name) for frame in site["cond_indep_stack"])
