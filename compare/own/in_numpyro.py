@@ -117,7 +117,7 @@ def look(own, values):
     """
     data, static = split(values)
     inspector = Inspector()
-    traces, joints = [], []
+    traces = []
     try:
         for seed in range(SEEDS):
             with Whole(), inspector:
@@ -130,10 +130,16 @@ def look(own, values):
             inspector.notes[tuple(discrete)] = enumeration().check(
                 partial(plain, own, **static), data, traces, discrete, inspector.scans
             )
-        for trace in traces:
-            held = {name: trace[name]["value"] for name in latents}
-            joint, last = log_density(model, (), data, held)
-            joints.append(joint)
+        derived = {}
+
+        def joint(data, latents):
+            total, trace = log_density(model, (), data, latents)
+            derived.update({name: traces[0][name] for name in trace if trace[name]["type"] == "deterministic"})
+            return total
+
+        if discrete:  # with all values of these at once it would take seconds op by op
+            joint = jax.jit(unvalidated(joint), compiler_options=ONCE)
+        joints = [joint(data, {name: trace[name]["value"] for name in latents}) for trace in traces]
     except ValueError as error:
         if str(error).startswith(("site ", "sites ")):
             raise
@@ -144,7 +150,6 @@ def look(own, values):
     complain_of_nothing(latents, discrete, joints)
     fixed_supports(traces, latents)
     compiles(model, data)
-    derived = {name: site for name, site in last.items() if site["type"] == "deterministic"}
     varying = {
         name: np.any([np.asarray(t[name]["value"]) != np.asarray(traces[0][name]["value"]) for t in traces[1:]], axis=0)
         for name in (*latents, *derived)
