@@ -132,7 +132,7 @@ def look(own, values):
         if site["type"] == "sample" and site["is_observed"] and np.size(site["value"])
     }
     shapes = {name: np.shape(site["value"]) for name, site in latents.items()}
-    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()))
+    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()), tuple(map(float, joints)))
 
 
 def split(values):

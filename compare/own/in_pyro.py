@@ -146,7 +146,7 @@ def look(own, values):
     }  # fmt: skip
     shapes = {name: tuple(site["value"].shape) for name, site in latents.items()}
     derived = {name: tuple(site["value"].shape) for name, site in derived.items() if site["value"].numel()}
-    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()))
+    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()), tuple(map(float, joints)))
 
 
 def sites(trace):

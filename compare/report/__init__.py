@@ -15,11 +15,14 @@ from typing import IO, TYPE_CHECKING
 from compare.report import files
 from compare.report.elements import finished, optimised, sampled
 from compare.report.files import save_draws, save_text, whole
+from compare.whole import leftovers
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from compare.run import Comparison
 
-__all__ = ["PLOTS", "prepare", "show", "write"]
+__all__ = ["PLOTS", "absent", "prepare", "show", "text", "write"]
 
 Drawn = list[tuple[Path, str]]
 
@@ -135,7 +138,24 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
         drawn = collect()
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
     html = save_text(page(comparison, drawn), folder / "report.html")
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
     return [summary, draws, *(path for path, _ in drawn), html]
+
+
+def absent(comparison: Comparison, paths: Sequence[Path]) -> list[str]:
+    """The pictures that comparisons of this model may have and this one has not."""
+    names = [f"{name}.png" for name in (*PLOTS, *(one.name for one in comparison.model.pictures))]
+    return [name for name in names if name not in [path.name for path in paths]]
+
+
+def text(comparison: Comparison, console: Console, paths: Sequence[Path]) -> str:
+    """What `show` prints, as this console would have it."""
+    from compare.report.table import show as print_table
+
+    with console.capture() as captured:
+        print_table(comparison, console, list(paths))
+    return captured.get()
 
 
 def show(
