@@ -249,7 +249,7 @@ def writable(folder: Path) -> None:
 def compare_model(arguments: Sequence[str]) -> int:
     """Compare one model and show what was found, or what was kept of the same comparison."""
     model, data, given = parse(arguments)
-    from compare.console import console_for
+    from compare.console import console_for, name_files
     from compare.fits.options import Options
     from compare.kept.keys import sources_of
     from compare.kept.reports import Report
@@ -260,6 +260,8 @@ def compare_model(arguments: Sequence[str]) -> int:
     libraries = split(given.libraries, "--libraries")
     families = split(given.guides, "--guides") if given.guides is not None else None
     asked = (libraries, families, not given.no_nuts, options, given.seed)
+    if given.scheduler is not None and not given.scheduler.strip():
+        raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
     if given.workers and given.scheduler:
         raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
     folder, console, as_json = given.out, console_for(sys.stdout), given.format == "json"
@@ -268,9 +270,10 @@ def compare_model(arguments: Sequence[str]) -> int:
     store = Store(fresh=given.fresh)
     finished = Report.of(store, model.name, data, [*asked, command], sources_of(model.name))
     restored = finished.restore(folder)
-    text = finished.text(folder, console) if restored and not as_json else None
-    if restored and (as_json or text):
+    text = restored and (restored.summary if as_json else finished.text(console))
+    if text:
         made = kept = restored.fits
+        paths = restored.paths
     else:
         from compare.plan import plan
 
@@ -278,6 +281,7 @@ def compare_model(arguments: Sequence[str]) -> int:
         needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
         from compare import progress, report, run
         from compare.kept.fits import Kept
+        from compare.report.files import as_json as as_text
         from compare.workers import workers
 
         with progress.show() as tell, workers(needed, given.workers, given.scheduler) as helpers:
@@ -288,18 +292,19 @@ def compare_model(arguments: Sequence[str]) -> int:
             if paths is None:
                 tell("writing the report")
                 paths = report.write(comparison, folder, helpers.draughtsman)
-        text = None if as_json else report.text(comparison, console, paths)
+        text = as_text(comparison.summary) if as_json else report.text(comparison, console)
         fits = comparison.fits.values()
         made, kept = sum(fit.status == "done" for fit in fits), sum(fit.kept for fit in fits)
         if all(fit.status != "failed" for fit in fits):
             if not restored:
                 finished.keep(paths, report.absent(comparison, paths), made)
-            if text:
-                finished.keep_text(text, folder, console)
-    if as_json:
-        text = (folder / "summary.json").read_text(encoding="utf-8")
-    elif kept:
-        text += f"{kept} of {made} fits were kept from an earlier run; --fresh makes them anew\n"
+            if not as_json:
+                finished.keep_text(text, console)
+    if not as_json:
+        with console.capture() as named:
+            name_files(paths, console)
+        text += named.get()
+        text += f"{kept} of {made} fits were kept from an earlier run; --fresh makes them anew\n" if kept else ""
     sys.stdout.write(text)
     sys.stdout.flush()
     return 0

@@ -24,7 +24,7 @@ from compare.kept.keys import own_sources
 
 __all__ = ["TIMEOUT", "Cluster", "cluster"]
 
-TIMEOUT = 10.0
+TIMEOUT = 5.0
 """Seconds within which a scheduler must answer."""
 
 ONE_AT_A_TIME = threading.Lock()

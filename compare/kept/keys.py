@@ -89,14 +89,16 @@ def canonical(value: Any) -> Any:
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, np.ndarray | np.generic):
         return array(np.asarray(value))
+    if hasattr(value, "subtree"):  # an xarray tree
+        return {"tree": {node.path: canonical(node.to_dataset()) for node in value.subtree}}
+    if hasattr(value, "to_dict") and hasattr(value, "dims"):  # an xarray dataset or array
+        return {"xarray": canonical(value.to_dict(data="array"))}
     if isinstance(value, Mapping):
         return {"mapping": [[canonical(key), canonical(item)] for key, item in value.items()]}
     if isinstance(value, set | frozenset):
         return {"set": sorted((canonical(item) for item in value), key=json.dumps)}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
-    if hasattr(value, "to_dict") and hasattr(value, "subtree"):  # an xarray tree
-        return {node.path: canonical(node.to_dataset().to_dict(data="array")) for node in value.subtree}
     if isinstance(value, type | ModuleType) or callable(value) or not hasattr(value, "__dict__"):
         raise Unkeepable(f"{type(value).__name__} has no content to be told by")
     return {"type": f"{type(value).__module__}.{type(value).__qualname__}", "holds": canonical(attributes(value))}

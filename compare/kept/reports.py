@@ -23,10 +23,11 @@ ABOUT = "about.json"
 
 
 class Restored(NamedTuple):
-    """The files of a report that was kept, the page last, and how many fits it is made of."""
+    """The files of a report that was kept, the page last, how many fits it is made of, and its summary as JSON."""
 
     paths: list[Path]
     fits: int
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Report:
         for path in [*(folder / name for name in about["absent"]), *leftovers(folder)]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        return Restored([folder / name for name in found], about["fits"])
+        return Restored([folder / name for name in found], about["fits"], found["summary.json"].decode())
 
     def keep(self, paths: Sequence[Path], absent: Iterable[str], fits: int) -> None:
         """Keep the files of a report on so many fits. ``absent`` are files that it would have had, had they applied."""
@@ -72,20 +73,20 @@ class Report:
                 return
             self.store.write(KIND, self.key, files)
 
-    def text_key(self, folder: Path, console: Console) -> str:
-        """The key of what is printed, which depends on the terminal and names the folder."""
+    def text_key(self, console: Console) -> str:
+        """The key of what is printed, which depends on the terminal."""
         shape = [console.width, console.color_system, console.encoding, console.legacy_windows]
-        return digest({"report": self.key, "folder": str(folder), "shape": shape})
+        return digest({"report": self.key, "shape": shape})
 
-    def text(self, folder: Path, console: Console) -> str | None:
+    def text(self, console: Console) -> str | None:
         """What was printed; None where it has not been printed on such a console."""
-        found = self.store.read(TEXTS, self.text_key(folder, console)) if self.key else None
+        found = self.store.read(TEXTS, self.text_key(console)) if self.key else None
         return found["text"].decode() if found else None
 
-    def keep_text(self, text: str, folder: Path, console: Console) -> None:
+    def keep_text(self, text: str, console: Console) -> None:
         """Keep what was printed."""
         if self.key:
-            self.store.write(TEXTS, self.text_key(folder, console), {"text": text.encode()})
+            self.store.write(TEXTS, self.text_key(console), {"text": text.encode()})
 
 
 def same(path: Path, content: bytes) -> bool:

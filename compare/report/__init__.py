@@ -149,12 +149,12 @@ def absent(comparison: Comparison, paths: Sequence[Path]) -> list[str]:
     return [name for name in names if name not in [path.name for path in paths]]
 
 
-def text(comparison: Comparison, console: Console, paths: Sequence[Path]) -> str:
-    """What `show` prints, as this console would have it."""
+def text(comparison: Comparison, console: Console) -> str:
+    """What `show` prints, as this console would have it, but for the files."""
     from compare.report.table import show as print_table
 
     with console.capture() as captured:
-        print_table(comparison, console, list(paths))
+        print_table(comparison, console)
     return captured.get()
 
 

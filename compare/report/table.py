@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from compare.console import console_for
+from compare.console import console_for, name_files
 from compare.report import rows
 from compare.report.numbers import printable
 from compare.report.rows import LEDGER, Column, Row, Rows
@@ -152,9 +152,4 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -
             say(console, Text.assemble(mark, f": {claim}; true: {truth}"), 2)
     for note in comparison.summary.get("notes") or []:
         say(console, f"note: {printable(note)}", 2)
-    if files:
-        folders = list(dict.fromkeys(Path(file).parent for file in files))
-        console.print()
-        for folder in folders:
-            names = ", ".join(Path(file).name for file in files if Path(file).parent == folder)
-            console.print(Text(f"{folder}: {names}"), soft_wrap=True)
+    name_files(files, console)
