@@ -131,12 +131,12 @@ def make(
             have(found)
     todo = [job for job in jobs if job.name not in fits]
     save = kept.save if kept else lambda fit: None
-    elsewhere = [job for job in todo if job.reason is None and job.library in helpers.libraries]
-    made = spread(elsewhere, helpers, save)
+    elsewhere = {job.name: job for job in todo if job.reason is None and job.library in helpers.libraries}
+    made = spread(list(elsewhere.values()), helpers, save)
     if helpers.draughtsman and todo:  # whoever draws imports what drawing needs while the last fits are made
         helpers.draughtsman.submit(report.prepare)
     for job in todo:
-        if job not in elsewhere:
+        if job.name not in elsewhere:
             fit = run(job)
             save(fit)
             have(fit)

@@ -1,10 +1,11 @@
-"""A run that is killed at ten random moments, and goes on each time where it was.
+"""Runs that are killed at random moments, and go on each time where they were.
 
-    python tests/measure_killed.py [kills] [seed] -- MODEL [options]
+    python tests/measure_killed.py KILLS SEED -- MODEL [options]
 
-The run is killed with SIGKILL after a time drawn between 0 and what an undisturbed run took, and started again, with
-one folder for what is kept. Then it is left to finish. Its summary must be the undisturbed run's but for the seconds,
-no fit that was kept may be made again, and nothing half-written may be left.
+A run is killed with SIGKILL after a time drawn between 0 and what an undisturbed run took, and started again, with one
+folder for what is kept, until one ends before its time has come; then all begins anew, until there were so many kills.
+The summary at the end of each such round must be the undisturbed run's but for the seconds; no fit that was kept may be
+made again; nothing half-written may be left; and once more the page must be the same.
 """
 
 from __future__ import annotations
@@ -51,39 +52,39 @@ def entries(cache: Path) -> dict[str, int]:
 
 
 def main() -> None:
-    given, _, arguments = " ".join(sys.argv[1:]).partition("-- ")
-    kills, seed = ([*map(int, given.split()), 10, 0][:2]) if len(given.split()) != 1 else (int(given), 0)
-    rng, command = random.Random(seed), arguments.split()
+    split = sys.argv.index("--")
+    kills, seed = map(int, sys.argv[1:split])
+    rng, command = random.Random(seed), sys.argv[split + 1 :]
     with tempfile.TemporaryDirectory() as scratch:
-        alone, cache, out = Path(scratch) / "alone", Path(scratch) / "cache", Path(scratch) / "out"
+        alone = Path(scratch) / "alone"
         status, whole, _ = run(command, Path(scratch) / "undisturbed", alone)
         assert status == 0
         print(f"undisturbed: {whole:.1f} s, {len(entries(alone))} fits")
-        before: dict[str, int] = {}
-        for number in range(kills):
-            limit = rng.uniform(0, whole)
-            status, seconds, _ = run(command, out, cache, limit)
-            now = entries(cache)
-            again = [name for name in before if now.get(name) != before[name]]
-            done = "killed" if status == -signal.SIGKILL else f"ended with {status}"
-            print(f"{number + 1}: {done} after {seconds:.1f} s; {len(now)} fits kept, {len(again)} of them made again")
-            assert not again and status in (0, -signal.SIGKILL)
-            before = now
-        status, seconds, said = run(command, out, cache)
-        print(f"left to finish: {seconds:.1f} s; {said.splitlines()[-1] if 'kept' in said else 'nothing was kept'}")
-        found, expected = (
-            json.loads((place / "summary.json").read_text()) for place in (out, Path(scratch) / "undisturbed")
-        )
-        pages = (out / "report.html").read_bytes()
-        status, seconds, _ = run(command, out, cache)
-        print(
-            f"once more: {seconds:.1f} s; the page is {'the same' if pages == (out / 'report.html').read_bytes() else 'another'}"
-        )
-        left = [str(path) for path in (*out.glob(".*"), *cache.glob("*/.*"))]
-        print(
-            f"the summary but for seconds is {'the same' if without_seconds(found) == without_seconds(expected) else 'another'}"
-        )
-        print(f"half-written files in the report's folder and the cache: {left or 'none'}")
+        expected = without_seconds(json.loads((Path(scratch) / "undisturbed" / "summary.json").read_text()))
+        killed = turn = 0
+        while killed < kills:
+            turn += 1
+            cache, out = Path(scratch) / f"cache-{turn}", Path(scratch) / f"out-{turn}"
+            before: dict[str, int] = {}
+            status = -signal.SIGKILL
+            while status:
+                limit = rng.uniform(0, whole) if killed < kills else None
+                status, seconds, said = run(command, out, cache, limit)
+                assert status in (0, -signal.SIGKILL)
+                now = entries(cache)
+                again = [name for name in before if now.get(name) != before[name]]
+                killed += status != 0
+                done = f"kill {killed}" if status else "ended by itself"
+                print(f"round {turn}: {done} after {seconds:.1f} s; {len(now)} fits kept, {len(again)} made again")
+                assert not again
+                before = now
+            assert without_seconds(json.loads((out / "summary.json").read_text())) == expected
+            page = (out / "report.html").read_bytes()
+            status, seconds, _ = run(command, out, cache)
+            assert status == 0 and (out / "report.html").read_bytes() == page
+            assert not [*out.glob(".*"), *cache.glob("*/.*")]
+            print(f"round {turn}: {said.splitlines()[-1] if 'kept' in said else 'nothing was kept'}")
+            print(f"round {turn}: the same summary; once more, in {seconds:.1f} s, the same page; nothing half-written")
 
 
 if __name__ == "__main__":

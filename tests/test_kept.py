@@ -29,7 +29,7 @@ from compare.fits import Fit, Job, run
 from compare.fits.options import Options
 from compare.kept import keys, store
 from compare.kept.fits import Kept
-from compare.kept.keys import Unkeepable, canonical, digest, fit_document
+from compare.kept.keys import Unkeepable, canonical, digest, fit_document, sources_of_fit
 from compare.kept.store import Store
 from compare.plan import plan
 from compare.whole import leftovers, whole
@@ -41,7 +41,7 @@ JOB = Job("numpyro-mean_field", "coin", Coin(), "svi", "numpyro", "mean_field", 
 
 
 def key(job: Job) -> str:
-    return digest(fit_document(job))
+    return digest(fit_document(job, sources_of_fit(job.model, job.library, job.guide)))
 
 
 class Ran:

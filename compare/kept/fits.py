@@ -10,7 +10,7 @@ from pathlib import Path
 import xarray as xr
 
 from compare.fits import Fit, Job
-from compare.kept.keys import Unkeepable, digest, fit_document, sources_of
+from compare.kept.keys import Unkeepable, digest, fit_document, sources_of_fit
 from compare.kept.store import Store
 
 __all__ = ["Kept"]
@@ -26,11 +26,15 @@ class Kept:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.read: dict[tuple[str, str | None, str | None], dict[str, str]] = {}
 
     def key(self, job: Job) -> str | None:
         """The job's key; None where it depends on something whose content cannot be told."""
+        of = (job.model, job.library, job.guide)
+        if of not in self.read:  # once a run: what this process has loaded does not change
+            self.read[of] = sources_of_fit(*of)
         try:
-            return digest(fit_document(job, sources_of(job.model)))
+            return digest(fit_document(job, self.read[of]))
         except (Unkeepable, RecursionError):
             return None
 

@@ -190,6 +190,12 @@ def sources_of(model: str) -> dict[str, str] | None:
     return own_sources(own.find(model).function) if own.knows(model) else None
 
 
+def sources_of_fit(model: str, library: str | None, guide: str | None) -> dict[str, str]:
+    """All sources that decide the numbers of a fit, ours and a user's."""
+    mine = sources_of(model)
+    return sources(model, library, guide, mine is None) | (mine or {})
+
+
 @cache
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """The versions of those that are installed."""
@@ -213,8 +219,8 @@ def surroundings(packages: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def fit_document(job: Any, own: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What a fit depends on. ``own`` are the sources of a user's model, None for one of the catalogue.
+def fit_document(job: Any, read: Mapping[str, str]) -> dict[str, Any]:
+    """What a fit depends on; ``read`` are the sources, as `sources_of_fit` has them.
 
     Raises:
         Unkeepable: the job holds something whose content cannot be told.
@@ -225,7 +231,7 @@ def fit_document(job: Any, own: Mapping[str, str] | None = None) -> dict[str, An
         "kind": "fit",
         "job": {name: canonical(value) for name, value in fields.items()},
         "data": content(data),
-        "sources": sources(job.model, job.library, job.guide, own is None) | dict(own or {}),
+        "sources": dict(read),
         **surroundings(COMMON + PACKAGES.get(job.library, ())),
     }
 
