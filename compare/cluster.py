@@ -114,7 +114,8 @@ def cluster(address: str) -> Iterator[Cluster]:
         from dask.distributed import Client
     except ImportError:
         raise ValueError("--scheduler needs the extra cluster: pip install 'posterior-zoo[cluster]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # what goes wrong is said by the fits that it befalls
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Future, as_completed
 
 from compare.fits import Fit, Job, run_each
 from compare.workers import Workers
@@ -88,4 +88,6 @@ def again(job: Job, helpers: Workers) -> Fit:
 
 def because(error: Exception) -> str:
     """Why a fit did not come back, in one line."""
+    if isinstance(error, CancelledError):
+        return "it did not come back: the scheduler is gone"
     return f"it did not come back: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
