@@ -77,7 +77,7 @@ def parser(name: str) -> Parser:
     model = models.load(name)
     build = Parser(prog=f"python -m compare {name}", description=model.title, allow_abbrev=False)
     data = build.add_argument_group("the data")
-    for field in dataclasses.fields(model.data):
+    for field in options_of(model):
         choices = field.metadata["choices"] or None
         shown = f" (default {field.default})"
         data.add_argument(
@@ -92,6 +92,11 @@ def parser(name: str) -> Parser:
     which.add_argument("--libraries", default="numpyro,pyro", help="numpyro,pyro (default: both)")
     add_general(build, which, model.guides, model.defaults, name)
     return build
+
+
+def options_of(model: Any) -> list[dataclasses.Field]:
+    """The fields of a model's data that are options of the command line."""
+    return [field for field in dataclasses.fields(model.data) if "help" in field.metadata]
 
 
 def parser_of_own(reference: str) -> Parser:
@@ -194,7 +199,7 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
     options = given_options(parser(name), arguments[1:])
     model = models.load(name)
     given = {}
-    for field in dataclasses.fields(model.data):
+    for field in options_of(model):
         text = getattr(options, f"data.{field.name}")
         if text is not None:
             try:
@@ -293,11 +298,11 @@ def compare_model(arguments: Sequence[str]) -> int:
                 tell("writing the report")
                 paths = report.write(comparison, folder, helpers.draughtsman)
         text = as_text(comparison.summary) if as_json else report.text(comparison, console)
-        fits = comparison.fits.values()
+        fits = [*comparison.trainings.values(), *comparison.fits.values()]
         made, kept = sum(fit.status == "done" for fit in fits), sum(fit.kept for fit in fits)
         if all(fit.status != "failed" for fit in fits):
             if not restored:
-                finished.keep(paths, report.absent(comparison, paths), made)
+                finished.keep(paths, report.possible(model), made)
             if not as_json:
                 finished.keep_text(text, console)
     if not as_json:

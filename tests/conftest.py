@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
+import numpy as np
 import pytest
 
+import models
 from compare.kept.store import VARIABLE
 
 LIBRARIES = ("numpyro", "pyro")
@@ -27,6 +29,15 @@ def kept_apart(tmp_path_factory, monkeypatch) -> None:
 @pytest.fixture(params=LIBRARIES)
 def library(request) -> str:
     return request.param
+
+
+def ready(name: str):
+    """The data sets that a model is tried on, each with a network, an untrained one where none is given."""
+    model = models.load(name)
+    for data in (model.data(), *model.cases):
+        told = model.amortised(data)
+        learns = told is not None and told.decoder is None
+        yield model.learnt(data, told.start(np.random.default_rng(0))) if learns else data
 
 
 def side(library: str):

@@ -123,13 +123,18 @@ def attributes(value: Any) -> dict[str, Any]:
 
 
 def content(data: Any) -> Any:
-    """A model's data: what they hold and what they say to the fits.
+    """A model's data: what they hold, and what they say to the fits, as far as they can yet say it.
 
     Raises:
         Unkeepable: they hold something that has no content of its own.
     """
-    said = ("arguments", "shapes", "reported", "observed")
-    return canonical({"data": data} | {name: getattr(data, name)() for name in said})
+    said: dict[str, Any] = {}
+    for name in ("arguments", "shapes", "reported", "observed"):
+        try:
+            said[name] = getattr(data, name)()
+        except Exception:  # such as the arguments of a model whose network is still to be learnt
+            said[name] = None
+    return canonical({"data": data} | said)
 
 
 def hashes(paths: Iterable[Path], root: Path) -> dict[str, str]:

@@ -57,15 +57,16 @@ class Report:
             if not same(folder / name, content):
                 with whole(folder / name) as temporary:
                     temporary.write_bytes(content)
-        for path in [*(folder / name for name in about["absent"]), *leftovers(folder)]:
+        others = [path for pattern in about["possible"] for path in folder.glob(pattern) if path.name not in found]
+        for path in [*others, *leftovers(folder)]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         return Restored([folder / name for name in found], about["fits"], found["summary.json"].decode())
 
-    def keep(self, paths: Sequence[Path], absent: Iterable[str], fits: int) -> None:
-        """Keep the files of a report on so many fits. ``absent`` are files that it would have had, had they applied."""
+    def keep(self, paths: Sequence[Path], possible: Iterable[str], fits: int) -> None:
+        """Keep the files of a report on so many fits. ``possible`` are patterns of those that another may have left."""
         if self.key:
-            about = json.dumps({"absent": sorted(absent), "fits": fits}).encode()
+            about = json.dumps({"possible": list(possible), "fits": fits}).encode()
             try:
                 files = {ABOUT: about, **{path.name: path.read_bytes() for path in paths}}
             except OSError as error:

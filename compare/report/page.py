@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from compare.report import rows
+from compare.report import held_out, rows
 from compare.report.numbers import ABSENT, counted, measured, plain
 from compare.report.rows import COLUMNS, LEDGER, Rows
 
@@ -134,6 +134,8 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "held_against": comparison.called,
         "elements": rows.estimates(comparison),
         "predictions": rows.predictions(comparison),
+        "test_set": held_out.guides(comparison),
+        "networks": held_out.networks(comparison),
         "correlations": rows.correlations(comparison),
         "ledger": rows.ledgers(comparison),
         "terms": LEDGER,

@@ -246,7 +246,8 @@ SCORES: tuple[tuple[str, str, str], ...] = (
     (
         "log_density",
         "log density",
-        "Mean log predictive density of the held-out points, in nats a point. Higher is better.",
+        "Mean log predictive density of the held-out points, in nats a point (of images: all pixels asked for, "
+        "jointly). Higher is better.",
     ),
     ("rmse", "RMSE", "Root mean square error of the predictive mean, in units of the target as it was fitted."),
     ("coverage_50", "in 50%", "Share of held-out points inside the central 50% predictive interval."),
@@ -264,7 +265,8 @@ SCORES: tuple[tuple[str, str, str], ...] = (
 def predictions(comparison: Comparison) -> Rows | None:
     """A row a fit and a baseline with its scores on held-out data; None where nothing is held out."""
     scores = {name: one.get("predictions") for name, one in comparison.summary["fits"].items()}
-    scores |= {f"{name} (baseline)": one for name, one in (comparison.summary.get("baselines") or {}).items()}
+    suffix = " (baseline)" if any(scores.values()) else ""  # without fits there is nothing to be a baseline of
+    scores |= {f"{name}{suffix}": one for name, one in (comparison.summary.get("baselines") or {}).items()}
     known = {name: one for name, one in scores.items() if one}
     if not known:
         return None
