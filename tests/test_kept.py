@@ -31,7 +31,7 @@ from compare.kept import keys, store
 from compare.kept.fits import Kept
 from compare.kept.keys import Unkeepable, canonical, digest, fit_document, sources_of_fit
 from compare.kept.store import Store
-from compare.plan import plan
+from compare.plan import plan, trainings
 from compare.whole import leftovers, whole
 from models.coin import Coin
 
@@ -75,7 +75,12 @@ def test_different_values_have_different_content():
 
 
 def test_the_same_content_is_the_same():
-    for value, other in [(Coin(), Coin(heads=6)), (np.arange(3.0), np.array([0.0, 1, 2])), ((1, 2), [1, 2])]:
+    for value, other in [
+        (Coin(), Coin(heads=6)),
+        (np.arange(3.0), np.array([0.0, 1, 2])),
+        ((1, 2), [1, 2]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    ]:
         assert canonical(value) == canonical(other)
 
 
@@ -170,8 +175,9 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
     """Walked through the imports: what is loaded and not in the key could change without being noticed."""
     source = everything()
     model = models.load(name)
+    data = model.data()
     unseen = {"models.__init__", "guides.__init__", "compare.__init__", "models", "guides", "compare"}
-    for job in plan(model, model.data()):
+    for job in [*trainings(model, data), *plan(model, data)]:
         starts = [f"models.{name}.__init__", f"compare.fits.{job.method}{'_' + job.library if job.library else ''}"]
         starts += [f"models.{name}.in_{job.library}"] if job.library else []
         starts += [f"guides.{job.guide}.__init__", f"guides.{job.guide}.in_{job.library}"] if job.guide else []
@@ -181,6 +187,32 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
         files = {one if one in source else f"{one}.__init__" for one in loaded} - unseen
         files = {f"{one.replace('.', '/')}.py" for one in files if not one.startswith("compare.own")}  # not of the zoo
         assert files - set(keys.sources(name, job.library, job.guide)) == set(), job.name
+
+
+@pytest.mark.parametrize("name", models.CATALOGUE)
+def test_every_fit_of_the_zoo_can_be_kept(name, tmp_path):
+    """Of a model whose network is learnt first, those that then stand on it too."""
+    model = models.load(name)
+    data, kept = model.data(), Kept(Store(tmp_path))
+    planned = trainings(model, data)
+    told = model.amortised(data)
+    if told is not None:
+        data = model.learnt(data, told.start(np.random.default_rng(0)))
+    planned += plan(model, data)
+    found = [kept.key(job) for job in planned]
+    assert None not in found and len(set(found)) == len(found)
+
+
+class Called:
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self) -> float:
+        return self.weight
+
+
+def test_an_object_that_can_be_called_has_the_content_that_it_holds():
+    assert canonical(Called(1.0)) == canonical(Called(1.0)) != canonical(Called(2.0))
 
 
 # The store

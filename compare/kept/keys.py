@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -94,12 +94,13 @@ def canonical(value: Any) -> Any:
     if hasattr(value, "to_dict") and hasattr(value, "dims"):  # an xarray dataset or array
         return {"xarray": canonical(value.to_dict(data="array"))}
     if isinstance(value, Mapping):
-        return {"mapping": [[canonical(key), canonical(item)] for key, item in value.items()]}
+        return {"mapping": sorted(([canonical(key), canonical(item)] for key, item in value.items()), key=json.dumps)}
     if isinstance(value, set | frozenset):
         return {"set": sorted((canonical(item) for item in value), key=json.dumps)}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
-    if isinstance(value, type | ModuleType) or callable(value) or not hasattr(value, "__dict__"):
+    code = callable(value) and not isinstance(type(value).__call__, FunctionType)
+    if isinstance(value, type | ModuleType) or code or not hasattr(value, "__dict__"):
         raise Unkeepable(f"{type(value).__name__} has no content to be told by")
     return {"type": f"{type(value).__module__}.{type(value).__qualname__}", "holds": canonical(attributes(value))}
 
