@@ -117,6 +117,7 @@ def parser_of_own(reference: str) -> Parser:
 def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Mapping[str, float], name: str) -> None:
     """Add the options that every comparison has, those of the fits to the group ``which``."""
     from compare.fits.options import Options
+    from compare.kept.store import folder
 
     which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(families)})")
     which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
@@ -136,7 +137,14 @@ def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Ma
     ):
         shown = f"{meaning} (default {getattr(default, option):g})"
         which.add_argument(flag(option), type=kind, default=getattr(default, option), help=shown)
-    which.add_argument("--cluster", default=None, help="address of a Dask scheduler to run the fits on")
+    where = build.add_argument_group("where, and what is kept")
+    where.add_argument("--workers", type=counted, default=None, help="processes (default: one a library)")
+    where.add_argument(
+        "--scheduler", default=None, help="address of a Dask scheduler, on whose workers the fits are made"
+    )
+    where.add_argument(
+        "--fresh", action="store_true", help=f"make everything anew; what was made is kept in {folder()}"
+    )
     output = build.add_argument_group("the output")
     output.add_argument("--out", default=None, help=f"folder for the files (default out/{name})")
     output.add_argument(
@@ -244,31 +252,66 @@ def writable(folder: Path) -> None:
 
 
 def compare_model(arguments: Sequence[str]) -> int:
-    """Compare one model and show what was found."""
+    """Compare one model and show what was found, or what was kept of the same comparison."""
     model, data, given = parse(arguments)
+    from compare.console import console_for, name_files
     from compare.fits.options import Options
-    from compare.plan import plan
+    from compare.kept.keys import sources_of
+    from compare.kept.reports import Report
+    from compare.kept.store import Store
 
     names = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
     libraries = split(given.libraries, "--libraries")
     families = split(given.guides, "--guides") if given.guides is not None else None
-    jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
-    needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
-    folder = given.out
+    asked = (libraries, families, not given.no_nuts, options, given.seed)
+    if given.scheduler is not None and not given.scheduler.strip():
+        raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    if given.workers and given.scheduler:
+        raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
+    folder, console, as_json = given.out, console_for(sys.stdout), given.format == "json"
     writable(folder)
-    from compare import progress, report, run
-    from compare.workers import workers
+    command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None
+    store = Store(fresh=given.fresh)
+    finished = Report.of(store, model.name, data, [*asked, command], sources_of(model.name))
+    restored = finished.restore(folder)
+    text = restored and (restored.summary if as_json else finished.text(console))
+    if text:
+        made = kept = restored.fits
+        paths = restored.paths
+    else:
+        from compare.plan import plan
 
-    with progress.show() as tell, workers(needed, given.cluster) as helpers:
-        comparison = run.compare(
-            model, data, libraries, families, not given.no_nuts, options, given.seed, helpers, tell
-        )
-        if is_reference(arguments[0]):
-            comparison.command = shlex.join(["python", "-m", "compare", *arguments])
-        tell("writing the report")
-        paths = report.write(comparison, folder, helpers.draughtsman)
-    report.show(comparison, folder, paths, as_json=given.format == "json")
+        jobs = plan(model, data, *asked)
+        needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
+        from compare import progress, report, run
+        from compare.kept.fits import Kept
+        from compare.report.files import as_json as as_text
+        from compare.workers import workers
+
+        with progress.show() as tell, workers(needed, given.workers, given.scheduler) as helpers:
+            comparison = run.compare(model, data, *asked, helpers, tell, Kept(store))
+            if command:
+                comparison.command = command
+            paths = restored.paths if restored else None
+            if paths is None:
+                tell("writing the report")
+                paths = report.write(comparison, folder, helpers.draughtsman)
+        text = as_text(comparison.summary) if as_json else report.text(comparison, console)
+        fits = [*comparison.trainings.values(), *comparison.fits.values()]
+        made, kept = sum(fit.status == "done" for fit in fits), sum(fit.kept for fit in fits)
+        if all(fit.status != "failed" for fit in fits):
+            if not restored:
+                finished.keep(paths, report.possible(model), made)
+            if not as_json:
+                finished.keep_text(text, console)
+    if not as_json:
+        with console.capture() as named:
+            name_files(paths, console)
+        text += named.get()
+        text += f"{kept} of {made} fits were kept from an earlier run; --fresh makes them anew\n" if kept else ""
+    sys.stdout.write(text)
+    sys.stdout.flush()
     return 0
 
 

@@ -65,6 +65,7 @@ class Sites:
 
     ``latents`` and ``derived`` (the deterministic sites) map names to shapes, ``varying`` the same names to flags of
     that shape: whether the element differs between draws from the prior. ``notes`` are what the reader should know.
+    ``log_joints`` are log p(x, z) at a few draws from the prior: they tell a model from another of the same source.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -72,6 +73,7 @@ class Sites:
     varying: dict[str, np.ndarray]
     observed: dict[str, np.ndarray]
     notes: tuple[str, ...] = ()
+    log_joints: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

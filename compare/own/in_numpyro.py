@@ -163,7 +163,7 @@ def look(own, values):
     shapes = {name: np.shape(site["value"]) for name, site in latents.items()}
     seen = [site for site in traces[0].values() if site["type"] == "sample" and site["is_observed"]]
     notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
-    return Sites(shapes, derived, varying, observed, notes)
+    return Sites(shapes, derived, varying, observed, notes, tuple(map(float, joints)))
 
 
 def split(values):

@@ -174,7 +174,7 @@ def look(own, values):
     derived = {name: tuple(site["value"].shape) for name, site in derived.items() if site["value"].numel()}
     seen = [s for s in traces[0].values() if s["is_observed"] and not s["infer"].get("_deterministic")]
     notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
-    return Sites(shapes, derived, varying, observed, notes)
+    return Sites(shapes, derived, varying, observed, notes, tuple(map(float, joints)))
 
 
 def sites(trace):
