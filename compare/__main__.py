@@ -89,7 +89,7 @@ def parser(name: str) -> Parser:
             help=field.metadata["help"].replace("%", "%%") + shown,
         )
     which = build.add_argument_group("the fits")
-    which.add_argument("--libraries", default="numpyro,pyro", help="numpyro,pyro (default: both)")
+    which.add_argument("--libraries", default=None, help="numpyro,pyro (default: both)")
     add_general(build, which, model.guides, model.defaults, name)
     return build
 
@@ -136,6 +136,12 @@ def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Ma
     output.add_argument("--out", default=None, help=f"folder for the files (default out/{name})")
     output.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: the summary on standard output"
+    )
+    output.add_argument(
+        "--show",
+        action="store_true",
+        help="fit nothing; print the model, the guide and the few lines of the library that reproduce the fit, one "
+        "program that runs without the zoo for each of --libraries and --guides (default: the first of each)",
     )
 
 
@@ -242,13 +248,18 @@ def compare_model(arguments: Sequence[str]) -> int:
     """Compare one model and show what was found."""
     model, data, given = parse(arguments)
     from compare.fits.options import Options
-    from compare.plan import plan
+    from compare.plan import LIBRARIES, plan
 
     names = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
-    libraries = split(given.libraries, "--libraries")
+    libraries = split(given.libraries, "--libraries") if given.libraries is not None else list(LIBRARIES)
     families = split(given.guides, "--guides") if given.guides is not None else None
     jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
+    if given.show:
+        from compare.show import programs
+
+        print(programs(model, data, given.libraries and libraries, families, options, given.seed), end="")
+        return 0
     needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
     folder = given.out
     writable(folder)
