@@ -10,13 +10,18 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import models
 from compare.own.source import is_reference
 from models.contract import UnknownName, nearest
+
+if TYPE_CHECKING:
+    from compare.fits.options import Options
+    from compare.run import Comparison
+    from models.contract import Model
 
 __all__ = ["main"]
 
@@ -35,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not arguments:
             return catalogue()
+        if arguments[0] == "all":
+            from compare.zoo import main as zoo
+
+            return zoo(arguments[1:])
         if arguments[0] == "bench":
             from compare.bench import main as bench
 
@@ -181,14 +190,14 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
     if name.startswith("-") and name not in ("-h", "--help"):
         raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
     if name in ("-h", "--help"):
-        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | bench [MODEL ...]\n\nmodels:")
+        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | all | bench [MODEL ...]\n\nmodels:")
         catalogue()
         print("\npython -m compare MODEL --help lists a model's options.")
         raise SystemExit(0)
     if is_reference(name):
         return parse_own(arguments)
     if name not in models.CATALOGUE:
-        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'bench'])}")
+        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'all', 'bench'])}")
     options = given_options(parser(name), arguments[1:])
     model = models.load(name)
     given = {}
@@ -244,8 +253,21 @@ def writable(folder: Path) -> None:
         raise ValueError(f"--out {folder}: cannot be written ({error.strerror}); name a folder that can") from None
 
 
-def compare_model(arguments: Sequence[str]) -> int:
-    """Compare one model and show what was found."""
+class Wish(NamedTuple):
+    """What a command line asks for. ``needed`` are the libraries that the fits, or the reference, take."""
+
+    model: Model
+    data: Any
+    given: argparse.Namespace
+    options: Options
+    libraries: list[str]
+    families: list[str] | None
+    needed: list[str]
+    command: str | None
+
+
+def wish(arguments: Sequence[str]) -> Wish:
+    """What one model's command line asks for, checked: nothing of it will be refused later."""
     model, data, given = parse(arguments)
     from compare.fits.options import Options
     from compare.plan import LIBRARIES, plan
@@ -255,26 +277,51 @@ def compare_model(arguments: Sequence[str]) -> int:
     libraries = split(given.libraries, "--libraries") if given.libraries is not None else list(LIBRARIES)
     families = split(given.guides, "--guides") if given.guides is not None else None
     jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
+    needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
+    command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None
+    return Wish(model, data, given, options, libraries, families, needed, command)
+
+
+def made(wanted: Wish, tell: Callable[[str], None]) -> tuple[Comparison, list[Path]]:
+    """The comparison, and the files that it was written to; ``tell`` hears how it goes."""
+    from compare import report, run
+    from compare.workers import workers
+
+    given = wanted.given
+    with workers(wanted.needed, given.cluster) as helpers:
+        comparison = run.compare(
+            wanted.model,
+            wanted.data,
+            wanted.libraries,
+            wanted.families,
+            not given.no_nuts,
+            wanted.options,
+            given.seed,
+            helpers,
+            tell,
+        )
+        if wanted.command:
+            comparison.command = wanted.command
+        tell("writing the report")
+        return comparison, report.write(comparison, given.out, helpers.draughtsman)
+
+
+def compare_model(arguments: Sequence[str]) -> int:
+    """Compare one model and show what was found; with ``--show``, print what would be fitted."""
+    wanted = wish(arguments)
+    given = wanted.given
     if given.show:
         from compare.show import programs
 
-        print(programs(model, data, given.libraries and libraries, families, options, given.seed), end="")
+        chosen = wanted.libraries if given.libraries else None
+        print(programs(wanted.model, wanted.data, chosen, wanted.families, wanted.options, given.seed), end="")
         return 0
-    needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
-    folder = given.out
-    writable(folder)
-    from compare import progress, report, run
-    from compare.workers import workers
+    writable(given.out)
+    from compare import progress, report
 
-    with progress.show() as tell, workers(needed, given.cluster) as helpers:
-        comparison = run.compare(
-            model, data, libraries, families, not given.no_nuts, options, given.seed, helpers, tell
-        )
-        if is_reference(arguments[0]):
-            comparison.command = shlex.join(["python", "-m", "compare", *arguments])
-        tell("writing the report")
-        paths = report.write(comparison, folder, helpers.draughtsman)
-    report.show(comparison, folder, paths, as_json=given.format == "json")
+    with progress.show() as tell:
+        comparison, paths = made(wanted, tell)
+    report.show(comparison, given.out, paths, as_json=given.format == "json")
     return 0
 
 

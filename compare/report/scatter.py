@@ -1,0 +1,130 @@
+"""Seconds against the distance to the truth: who is worth its time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compare.report.ledger import term_value
+from compare.report.numbers import measured
+
+__all__ = ["HEIGHT", "WIDTH", "Point", "Scatter", "scatter"]
+
+WIDTH, HEIGHT = 400, 300
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 44
+FLOOR = 1e-6
+"""Nats below which no distance is drawn: Monte Carlo does not tell smaller ones from zero."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One fit: where it is drawn, and whether its distance is only an upper limit."""
+
+    fit: str
+    library: str
+    guide: str
+    x: float
+    y: float
+    limit: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """One model's picture: points, the line of those that none beats, ticks, and the seconds of NUTS."""
+
+    points: list[Point]
+    frontier: str
+    best: list[str]
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    nuts: list[tuple[float, str, str]]
+    measure: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def distances(summary: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The evidence gap of each guide, or how far its ELBO is below the highest, with twice its error; in nats."""
+    fits = {
+        name: fit
+        for name, fit in summary["fits"].items()
+        if fit["method"] in ("svi", "coordinate_ascent") and term_value(fit["ledger"]["elbo"]) is not None
+    }
+    elbos = {name: term_value(fit["ledger"]["elbo"]) for name, fit in fits.items()}
+    found = {}
+    for name, fit in fits.items():
+        gap = fit["ledger"]["evidence_gap"]
+        value = term_value(gap) if gap else max(elbos.values()) - elbos[name]
+        found[name] = (value, 2 * ((gap or fit["ledger"]["elbo"])["mcse"] or 0.0))
+    return found
+
+
+def decades(values: Sequence[float]) -> tuple[int, int]:
+    """The powers of ten that hold the values."""
+    return math.floor(math.log10(min(values)) + 1e-9), math.ceil(math.log10(max(values)) - 1e-9)
+
+
+def scatter(
+    name: str, summary: Mapping[str, Any], every: Sequence[Mapping[str, Any]], family: Callable[[Mapping[str, Any]], str]
+) -> Scatter | None:
+    """The picture of one model; its axes are the same for all models ``every``. None where there is nothing to draw."""
+    mine = distances(summary)
+    if not mine:
+        return None
+    seconds = [max(fit["seconds"], 1e-3) for one in every for fit in one["fits"].values() if fit["seconds"]]
+    upper = [max(value + error, FLOOR) for one in every for value, error in distances(one).values()]
+    x_low, x_high = decades(seconds)
+    y_low, y_high = decades([*upper, FLOOR])
+
+    def across(value: float) -> float:
+        part = (math.log10(max(value, 1e-3)) - x_low) / max(x_high - x_low, 1)
+        return round(LEFT + 8 + part * (WIDTH - LEFT - RIGHT - 16), 1)
+
+    def down(value: float) -> float:
+        part = (math.log10(max(value, FLOOR)) - y_low) / max(y_high - y_low, 1)
+        return round(HEIGHT - BOTTOM - 8 - part * (HEIGHT - TOP - BOTTOM - 16), 1)
+
+    points, reach = [], {}
+    measure = "evidence gap" if summary["log_evidence"]["value"] is not None else "below the highest ELBO"
+    for fit_name, (value, error) in mine.items():
+        fit = summary["fits"][fit_name]
+        limit = value <= max(error, FLOOR)
+        drawn = max(value + error, FLOOR) if limit else value
+        reach[fit_name] = (max(fit["seconds"], 1e-3), drawn)
+        shown = f"at most {drawn:.1g} nats" if limit else f"{measured(value, error / 2)} nats"
+        words = f"{name}, {fit_name}: {fit['seconds']:.1f} s, {measure} {shown}, {fit['verdict']['word']}"
+        point = Point(fit_name, fit["library"] or "", family(fit), across(fit["seconds"]), down(drawn), limit, words)
+        points.append(point)
+    best = [
+        one
+        for one, (time, gap) in sorted(reach.items(), key=lambda item: item[1])
+        if not any(t <= time and g <= gap and (t, g) != (time, gap) for t, g in reach.values())
+    ]
+    corners = [(across(reach[one][0]), down(reach[one][1])) for one in best]
+    path = "".join(f"{'L' if i else 'M'}{x} {y if not i else corners[i - 1][1]}L{x} {y}" for i, (x, y) in enumerate(corners))
+    nuts = [
+        (across(fit["seconds"]), f"{name}, {one}: {fit['seconds']:.1f} s, {fit['verdict']['word']}", fit["library"])
+        for one, fit in summary["fits"].items()
+        if fit["method"] == "nuts" and fit["seconds"]
+    ]
+    return Scatter(
+        points,
+        path,
+        best,
+        [(across(10.0**power), f"{10.0**power:g}") for power in range(x_low, x_high + 1)],
+        [(down(10.0**power), power_text(power)) for power in range(y_low, y_high + 1)],
+        nuts,
+        measure,
+    )
+
+
+def power_text(power: int) -> str:
+    """A power of ten as short as it can be."""
+    return f"{10.0**power:g}" if -3 < power < 4 else f"1e{power}"
