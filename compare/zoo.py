@@ -70,7 +70,9 @@ def parse(arguments: Sequence[str]) -> Plan:
     build = parser()
     given = vars(given_options(build, arguments))
     if given.get("show"):
-        raise ValueError(f"--show prints one model: name it, as in python -m compare {next(iter(models.CATALOGUE))} --show")
+        raise ValueError(
+            f"--show prints one model: name it, as in python -m compare {next(iter(models.CATALOGUE))} --show"
+        )
     names = split(given["models"], "--models") if "models" in given else list(models.CATALOGUE)
     for name in names:
         if name not in models.CATALOGUE:

@@ -45,6 +45,12 @@ class Tosses:
     def describe(self) -> dict[str, Any]:
         return asdict(self)
 
+    def arguments(self) -> dict[str, Any]:
+        return {"heads": np.float64(self.heads), "tosses": np.float64(self.tosses)}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"theta": ()}
+
 
 class Truth:
     method = "closed form"

@@ -134,6 +134,7 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
         draws = save_draws(finished(comparison), folder / "draws.nc", about)
         drawn = collect()
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
+    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     html = save_text(page(comparison, drawn), folder / "report.html")
     return [summary, draws, *(path for path, _ in drawn), html]
 

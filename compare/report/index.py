@@ -14,7 +14,7 @@ import models
 from compare.report import rows, scatter, stack
 from compare.report.files import save_text
 from compare.report.ledger import common_digits, rounded
-from compare.report.numbers import ABSENT, counted, entry, measured, plain, printable
+from compare.report.numbers import ABSENT, counted, entry, measured, printable
 from compare.report.rows import LEDGER, worst
 from compare.report.template import render
 
@@ -105,20 +105,24 @@ def libraries(entries: Sequence[Entry]) -> list[str]:
     return [library for library in LIBRARIES if library in used]
 
 
-def figure(fit: Mapping[str, Any], digits: int) -> str:
+def figure(one: Entry, name: str) -> str:
     """One telling number of a fit, with its error."""
-    ledger, diagnostics = fit["ledger"], fit["diagnostics"]
+    fit, terms = one.fits[name], printed(one)[1][name]
+    ledger, diagnostics, digits = fit["ledger"], fit["diagnostics"], min(printed(one)[0], 4)
     if fit["status"] != "done" or fit["method"] == "exact":
         return ""
     if ledger["evidence_gap"]:
-        return f"gap {entry(ledger['evidence_gap']['value'], ledger['evidence_gap'], min(digits, 4))}"
+        return f"gap {entry(terms['evidence_gap'], ledger['evidence_gap'], digits)}"
     if ledger["elbo"]:
-        return f"ELBO {entry(ledger['elbo']['value'], ledger['elbo'], 2)}"
+        return f"ELBO {entry(terms['elbo'], ledger['elbo'], min(digits, 2))}"
     return f"R-hat {diagnostics['r_hat']:.3f}" if diagnostics["r_hat"] else ""
 
 
-def digits_of(one: Entry) -> int:
-    return common_digits([fit["ledger"] for fit in one.fits.values()], one.summary["log_evidence"]["value"])
+def printed(one: Entry) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The decimals that all of a model's ledgers share, and each ledger as it is printed everywhere."""
+    evidence = one.summary["log_evidence"]["value"]
+    digits = common_digits([fit["ledger"] for fit in one.fits.values()], evidence)
+    return digits, {name: rounded(fit["ledger"], evidence, digits, strict=False) for name, fit in one.fits.items()}
 
 
 def cell(one: Entry, name: str) -> dict[str, str] | None:
@@ -128,7 +132,7 @@ def cell(one: Entry, name: str) -> dict[str, str] | None:
     fit = one.fits[name]
     return {
         "word": fit["verdict"]["word"],
-        "figure": figure(fit, digits_of(one)),
+        "figure": figure(one, name),
         "sentence": printable(fit["verdict"]["sentence"]),
         "link": f"{one.name}/report.html#fit-{name}",
         "name": f"{one.name}, {name}",
@@ -156,10 +160,9 @@ def matrix(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def table(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     """A row a fit: each cell as text, and as what it is sorted by."""
     for one in entries:
-        digits = digits_of(one) if one.summary else 4
-        evidence = one.summary["log_evidence"]["value"] if one.summary else None
+        digits, ledgers = printed(one) if one.summary else (4, {})
         for name, fit in one.fits.items():
-            terms = rounded(fit["ledger"], evidence, digits, strict=False)
+            terms = ledgers[name]
             variables = fit["variables"] or {}
             far = variables[worst(variables)] if variables else {}
             ratios = [v["sd_ratio"] for v in variables.values() if v.get("sd_ratio") is not None]
@@ -183,8 +186,14 @@ def table(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
                         None if far.get("mean_error") is None else abs(far["mean_error"]),
                         "",
                     ),
-                    (rows.span(variables), min(ratios) if ratios else None, ""),
-                    (plain(fit["seconds"], 1), fit["seconds"], ""),
+                    (
+                        rows.span(variables)
+                        if len(ratios) > 1
+                        else measured(far.get("sd_ratio"), far.get("mcse_sd_ratio")),
+                        min(ratios) if ratios else None,
+                        "",
+                    ),
+                    (ABSENT if fit["seconds"] is None else f"{fit['seconds']:.1f}", fit["seconds"], ""),
                     (counted(fit["gradients"]), fit["gradients"], ""),
                 ],
             }
@@ -209,15 +218,14 @@ def value_of(term: Mapping[str, Any] | None) -> float | None:
 
 def ledger_table(one: Entry) -> dict[str, Any] | None:
     """The ledgers in numbers: terms down, fits across."""
-    evidence, digits = one.summary["log_evidence"], digits_of(one)
+    evidence, (digits, ledgers) = one.summary["log_evidence"], printed(one)
     columns = {name: fit for name, fit in one.fits.items() if fit["ledger"]["elbo"]}
     if not columns:
         return None
-    printed = {name: rounded(fit["ledger"], evidence["value"], digits, strict=False) for name, fit in columns.items()}
     body = []
     for key, header, meaning in LEDGER:
         source = {name: evidence if key == "log_evidence" else fit["ledger"].get(key) for name, fit in columns.items()}
-        cells = [entry(printed[name].get(key), source[name], digits) for name in columns]
+        cells = [entry(ledgers[name].get(key), source[name], digits) for name in columns]
         if any(text != ABSENT for text in cells):
             body.append((header.strip(), header.startswith(" "), meaning, cells))
     heads = [(name, fit["library"] or "", family(fit)) for name, fit in columns.items()]
@@ -253,7 +261,11 @@ def model_of(one: Entry, every: Sequence[Entry]) -> dict[str, Any]:
         "ledger": ledger_table(one),
         "scatter": scatter.scatter(one.name, one.summary, [other.summary for other in every if other.summary], family),
         "claims": [
-            (bool(c["agrees"]), printable(c["claim"]), f"{c['truth']:.6g}" if isinstance(c["truth"], float) else c["truth"])
+            (
+                bool(c["agrees"]),
+                printable(c["claim"]),
+                f"{c['truth']:.6g}" if isinstance(c["truth"], float) else c["truth"],
+            )
             for c in one.summary["text"]
         ],
         "notes": [printable(note) for note in one.summary["notes"]],

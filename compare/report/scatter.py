@@ -72,7 +72,10 @@ def decades(values: Sequence[float]) -> tuple[int, int]:
 
 
 def scatter(
-    name: str, summary: Mapping[str, Any], every: Sequence[Mapping[str, Any]], family: Callable[[Mapping[str, Any]], str]
+    name: str,
+    summary: Mapping[str, Any],
+    every: Sequence[Mapping[str, Any]],
+    family: Callable[[Mapping[str, Any]], str],
 ) -> Scatter | None:
     """The picture of one model; its axes are the same for all models ``every``. None where there is nothing to draw."""
     mine = distances(summary)
@@ -108,7 +111,9 @@ def scatter(
         if not any(t <= time and g <= gap and (t, g) != (time, gap) for t, g in reach.values())
     ]
     corners = [(across(reach[one][0]), down(reach[one][1])) for one in best]
-    path = "".join(f"{'L' if i else 'M'}{x} {y if not i else corners[i - 1][1]}L{x} {y}" for i, (x, y) in enumerate(corners))
+    path = "".join(
+        f"{'L' if i else 'M'}{x} {y if not i else corners[i - 1][1]}L{x} {y}" for i, (x, y) in enumerate(corners)
+    )
     nuts = [
         (across(fit["seconds"]), f"{name}, {one}: {fit['seconds']:.1f} s, {fit['verdict']['word']}", fit["library"])
         for one, fit in summary["fits"].items()

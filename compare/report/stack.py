@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compare.report.ledger import common_digits, term_value
+from compare.report.ledger import common_digits, rounded, term_value
 from compare.report.numbers import entry
 
 __all__ = ["TERMS", "Bar", "Panel", "Segment", "Stack", "stack", "ticks"]
@@ -26,11 +26,15 @@ GAPS = ("family_gap", "amortisation_gap", "optimisation_gap")
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a bar: its term, and where it begins and ends, in nats."""
+    """A piece of a bar: its term, and where it begins and ends, in nats; ``back`` for a gap estimated below zero."""
 
     term: str
     begin: float
     end: float
+
+    @property
+    def back(self) -> bool:
+        return self.term in GAPS and self.end < self.begin
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,15 @@ class Stack:
     account: Panel
     gap: Panel | None
     log_evidence: float | None
-    largest: str
+    evidence: str
 
 
 def stack(summary: Mapping[str, Any], family: Callable[[Mapping[str, Any]], str]) -> Stack | None:
     """The ledgers of one model's fits; None where no fit has one. ``family`` names a fit's family."""
     evidence = summary["log_evidence"]["value"]
-    ledgers = {name: fit["ledger"] for name, fit in summary["fits"].items() if term_value(fit["ledger"]["elbo"]) is not None}
+    ledgers = {
+        name: fit["ledger"] for name, fit in summary["fits"].items() if term_value(fit["ledger"]["elbo"]) is not None
+    }
     ledgers = {name: one for name, one in ledgers.items() if term_value(one["data_fit"]) is not None}
     if not ledgers:
         return None
@@ -95,7 +101,7 @@ def stack(summary: Mapping[str, Any], family: Callable[[Mapping[str, Any]], str]
         panel([*ends, 0.0, *([evidence] if evidence is not None else [])]),
         panel([*wide, 0.0]) if max(wide, default=0.0) > 1e-9 else None,
         evidence,
-        "evidence gap" if evidence is not None else "below the highest ELBO",
+        "" if evidence is None else f"{evidence:.{digits}f}",
     )
 
 
@@ -121,15 +127,15 @@ def bar(
         pieces.append(Segment(term, at, at + size))
         at += size
     error = 2 * ((ledger["evidence_gap"] or ledger["elbo"])["mcse"] or 0.0)
-    titles = dict(TERMS)
-    words = [f"data fit {entry(data_fit, ledger['data_fit'], digits)}"]
-    words.append(f"complexity {entry(values['complexity'], ledger['complexity'], digits)}")
-    words.append(f"ELBO {entry(elbo, ledger['elbo'], digits)}")
+    shown = rounded(ledger, evidence, digits, strict=False)
+    terms = ["data_fit", "complexity", "elbo"] + ([term for term, _ in parts] if evidence is not None else [])
+    titles = dict(TERMS) | {"elbo": "ELBO"}
+    words = [f"{titles[term]} {entry(shown[term], ledger[term], digits)}" for term in terms]
     if evidence is not None:
-        source = {"evidence_gap": ledger["evidence_gap"]} | {term: ledger[term] for term in GAPS}
-        words += [f"{titles[term]} {entry(size, source[term], digits)}" for term, size in parts]
         words.append(f"log evidence {evidence:.{digits}f}")
-    shown = entry(gap, ledger["evidence_gap"] if evidence is not None else ledger["elbo"], digits)
+        shown_gap = entry(shown["evidence_gap"], ledger["evidence_gap"], digits)
+    else:
+        shown_gap = entry(gap, ledger["elbo"], digits)
     return Bar(
         name,
         fit["library"] or "",
@@ -138,8 +144,8 @@ def bar(
         [Segment(one.term, elbo + one.begin, elbo + one.end) for one in pieces] if evidence is not None else [],
         pieces,
         (gap - error, gap + error) if error > 1e-9 else None,
-        entry(elbo, ledger["elbo"], digits),
-        shown,
+        entry(shown["elbo"], ledger["elbo"], digits),
+        shown_gap,
         f"{name}: {', '.join(words)}",
         fit["method"] == "exact",
     )
