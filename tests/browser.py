@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,26 +112,19 @@ def browse(profile: Path) -> Iterator[Page]:
     """A page in a browser of its own, with its profile in a folder."""
     inside, to = os.pipe()
     back, outside = os.pipe()
-
-    def pipes() -> None:  # Chromium reads its commands from 3 and answers on 4
-        first, second = os.dup(inside), os.dup(outside)
-        os.dup2(first, 3)
-        os.dup2(second, 4)
-
+    # Chromium reads its commands from 3 and answers on 4; high numbers in between, lest one be overwritten.
+    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (inside, outside)]
+    silence = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    pipes = [(os.POSIX_SPAWN_DUP2, one, number) for one, number in zip(high, (3, 4), strict=True)]
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
-    process = subprocess.Popen(
-        [executable(), *options, "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe"],
-        preexec_fn=pipes,
-        close_fds=False,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(inside)
-    os.close(outside)
+    line = [executable(), *options, "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
+    process = os.posix_spawn(line[0], line, os.environ, file_actions=[*silence, *pipes])
+    for one in (inside, outside, *high):
+        os.close(one)
     try:
         yield Page(to, back)
     finally:
-        process.kill()
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
         os.close(to)
         os.close(back)

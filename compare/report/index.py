@@ -82,9 +82,14 @@ def counts(entries: Sequence[Entry]) -> dict[str, int]:
     return {word: passed.count(word) for word in WORDS if word in passed}
 
 
+def side(fit: Mapping[str, Any], name: str) -> str:
+    """The library that a fit is named for; empty for the truth, whoever made it, and what is made without one."""
+    return fit["library"] if fit["library"] and name.startswith(f"{fit['library']}-") else ""
+
+
 def kind(fit: Mapping[str, Any], name: str) -> str:
     """A fit's name without its library."""
-    return name.removeprefix(f"{fit['library']}-") if fit["library"] else name
+    return name.removeprefix(f"{side(fit, name)}-") if side(fit, name) else name
 
 
 def family(fit: Mapping[str, Any]) -> str:
@@ -101,7 +106,7 @@ def kinds(entries: Sequence[Entry]) -> list[str]:
 
 def libraries(entries: Sequence[Entry]) -> list[str]:
     """The libraries that any fit was made in, by the two names' order."""
-    used = {fit["library"] for one in entries for fit in one.fits.values()}
+    used = {side(fit, name) for one in entries for name, fit in one.fits.items()}
     return [library for library in LIBRARIES if library in used]
 
 
@@ -136,7 +141,7 @@ def cell(one: Entry, name: str) -> dict[str, str] | None:
         "sentence": printable(fit["verdict"]["sentence"]),
         "link": f"{one.name}/report.html#fit-{name}",
         "name": f"{one.name}, {name}",
-        "library": fit["library"] or "",
+        "library": side(fit, name),
         "guide": family(fit),
     }
 
@@ -148,7 +153,7 @@ def matrix(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         parts = []
         for one in entries:
             whole = cell(one, one_kind)
-            if one.summary is None or (whole and not whole["library"]):
+            if one.summary is None or whole:
                 parts.append([(None, whole)])
             else:
                 parts.append([(library, cell(one, f"{library}-{one_kind}")) for library in libraries(entries)])
@@ -167,7 +172,7 @@ def table(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
             far = variables[worst(variables)] if variables else {}
             ratios = [v["sd_ratio"] for v in variables.values() if v.get("sd_ratio") is not None]
             yield {
-                "library": fit["library"] or "",
+                "library": side(fit, name),
                 "guide": family(fit),
                 "word": fit["verdict"]["word"],
                 "truth": family(fit) in TRUTH,
@@ -228,8 +233,7 @@ def ledger_table(one: Entry) -> dict[str, Any] | None:
         cells = [entry(ledgers[name].get(key), source[name], digits) for name in columns]
         if any(text != ABSENT for text in cells):
             body.append((header.strip(), header.startswith(" "), meaning, cells))
-    heads = [(name, fit["library"] or "", family(fit)) for name, fit in columns.items()]
-    return {"columns": heads, "rows": body}
+    return {"columns": list(columns), "rows": body}
 
 
 def embedded(path: Path | None) -> str | None:

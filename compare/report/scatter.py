@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compare.report.ledger import term_value
+from compare.report.distance import distances, measure
 from compare.report.numbers import measured
 
 __all__ = ["HEIGHT", "WIDTH", "Point", "Scatter", "scatter"]
@@ -50,20 +50,10 @@ class Scatter:
     bottom: int = HEIGHT - BOTTOM
 
 
-def distances(summary: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """The evidence gap of each guide, or how far its ELBO is below the highest, with twice its error; in nats."""
-    fits = {
-        name: fit
-        for name, fit in summary["fits"].items()
-        if fit["method"] in ("svi", "coordinate_ascent") and term_value(fit["ledger"]["elbo"]) is not None
-    }
-    elbos = {name: term_value(fit["ledger"]["elbo"]) for name, fit in fits.items()}
-    found = {}
-    for name, fit in fits.items():
-        gap = fit["ledger"]["evidence_gap"]
-        value = term_value(gap) if gap else max(elbos.values()) - elbos[name]
-        found[name] = (value, 2 * ((gap or fit["ledger"]["elbo"])["mcse"] or 0.0))
-    return found
+def of_guides(summary: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The distances of what was optimised."""
+    methods = ("svi", "coordinate_ascent")
+    return {name: one for name, one in distances(summary).items() if summary["fits"][name]["method"] in methods}
 
 
 def decades(values: Sequence[float]) -> tuple[int, int]:
@@ -78,11 +68,11 @@ def scatter(
     family: Callable[[Mapping[str, Any]], str],
 ) -> Scatter | None:
     """The picture of one model; its axes are the same for all models ``every``. None where there is nothing to draw."""
-    mine = distances(summary)
+    mine = of_guides(summary)
     if not mine:
         return None
     seconds = [max(fit["seconds"], 1e-3) for one in every for fit in one["fits"].values() if fit["seconds"]]
-    upper = [max(value + error, FLOOR) for one in every for value, error in distances(one).values()]
+    upper = [max(value + 2 * error, FLOOR) for one in every for value, error in of_guides(one).values()]
     x_low, x_high = decades(seconds)
     y_low, y_high = decades([*upper, FLOOR])
 
@@ -95,14 +85,13 @@ def scatter(
         return round(HEIGHT - BOTTOM - 8 - part * (HEIGHT - TOP - BOTTOM - 16), 1)
 
     points, reach = [], {}
-    measure = "evidence gap" if summary["log_evidence"]["value"] is not None else "below the highest ELBO"
     for fit_name, (value, error) in mine.items():
         fit = summary["fits"][fit_name]
-        limit = value <= max(error, FLOOR)
-        drawn = max(value + error, FLOOR) if limit else value
+        limit = value <= max(2 * error, FLOOR)
+        drawn = max(value + 2 * error, FLOOR) if limit else value
         reach[fit_name] = (max(fit["seconds"], 1e-3), drawn)
-        shown = f"at most {drawn:.1g} nats" if limit else f"{measured(value, error / 2)} nats"
-        words = f"{name}, {fit_name}: {fit['seconds']:.1f} s, {measure} {shown}, {fit['verdict']['word']}"
+        shown = f"at most {drawn:.1g} nats" if limit else f"{measured(value, error)} nats"
+        words = f"{name}, {fit_name}: {fit['seconds']:.1f} s, {measure(summary)} {shown}, {fit['verdict']['word']}"
         point = Point(fit_name, fit["library"] or "", family(fit), across(fit["seconds"]), down(drawn), limit, words)
         points.append(point)
     best = [
@@ -126,7 +115,7 @@ def scatter(
         [(across(10.0**power), f"{10.0**power:g}") for power in range(x_low, x_high + 1)],
         [(down(10.0**power), power_text(power)) for power in range(y_low, y_high + 1)],
         nuts,
-        measure,
+        measure(summary),
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compare.report.distance import distances
 from compare.report.ledger import common_digits, rounded, term_value
-from compare.report.numbers import entry
+from compare.report.numbers import entry, measured
 
 __all__ = ["TERMS", "Bar", "Panel", "Segment", "Stack", "stack", "ticks"]
 
@@ -39,7 +40,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """One fit: two lanes of the account, the gap by itself with two errors either side, and all of it in words."""
+    """One fit: the account's lanes, the gap by itself with two errors either side, and all of it in words."""
 
     fit: str
     library: str
@@ -91,8 +92,8 @@ def stack(summary: Mapping[str, Any], family: Callable[[Mapping[str, Any]], str]
     if not ledgers:
         return None
     digits = common_digits(list(ledgers.values()), evidence)
-    highest = max(term_value(one["elbo"]) for one in ledgers.values())
-    bars = [bar(name, summary["fits"][name], evidence, highest, digits, family) for name in ledgers]
+    known = distances(summary)
+    bars = [bar(name, summary["fits"][name], evidence, known[name], digits, family) for name in ledgers]
     ends = [end for one in bars for part in (*one.account, *one.gaps) for end in (part.begin, part.end)]
     wide = [end for one in bars for part in one.gap for end in (part.begin, part.end)]
     wide += [end for one in bars for end in one.whisker or ()]
@@ -109,14 +110,14 @@ def bar(
     name: str,
     fit: Mapping[str, Any],
     evidence: float | None,
-    highest: float,
+    distance: tuple[float, float],
     digits: int,
     family: Callable[[Mapping[str, Any]], str],
 ) -> Bar:
     ledger = fit["ledger"]
     values = {term: term_value(ledger[term]) for term in ledger}
     elbo, data_fit = values["elbo"], values["data_fit"]
-    gap = values["evidence_gap"] if evidence is not None else highest - elbo
+    gap, error = distance
     parts = [(term, values[term]) for term in GAPS if values[term] is not None]
     if evidence is None:
         parts = [("below", gap)]
@@ -126,7 +127,6 @@ def bar(
     for term, size in parts:
         pieces.append(Segment(term, at, at + size))
         at += size
-    error = 2 * ((ledger["evidence_gap"] or ledger["elbo"])["mcse"] or 0.0)
     shown = rounded(ledger, evidence, digits, strict=False)
     terms = ["data_fit", "complexity", "elbo"] + ([term for term, _ in parts] if evidence is not None else [])
     titles = dict(TERMS) | {"elbo": "ELBO"}
@@ -135,7 +135,7 @@ def bar(
         words.append(f"log evidence {evidence:.{digits}f}")
         shown_gap = entry(shown["evidence_gap"], ledger["evidence_gap"], digits)
     else:
-        shown_gap = entry(gap, ledger["elbo"], digits)
+        shown_gap = measured(gap, error)
     return Bar(
         name,
         fit["library"] or "",
@@ -143,7 +143,7 @@ def bar(
         [Segment("data_fit", 0.0, data_fit), Segment("complexity", data_fit, elbo)],
         [Segment(one.term, elbo + one.begin, elbo + one.end) for one in pieces] if evidence is not None else [],
         pieces,
-        (gap - error, gap + error) if error > 1e-9 else None,
+        (gap - 2 * error, gap + 2 * error) if error > 1e-9 else None,
         entry(shown["elbo"], ledger["elbo"], digits),
         shown_gap,
         f"{name}: {', '.join(words)}",
