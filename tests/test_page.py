@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_the_stacks_add_up_to_the_log_evidence(name: str, out: Path) -> None:
     for bar in drawn.bars:
         lane = [*bar.account, *bar.gaps]
         assert lane[0].begin == 0 and lane[1].end == pytest.approx(summary["fits"][bar.fit]["ledger"]["elbo"]["value"])
-        assert all(one.end == pytest.approx(other.begin, abs=1e-12) for one, other in zip(lane, lane[1:], strict=False))
+        assert all(one.end == pytest.approx(other.begin, abs=1e-12) for one, other in pairwise(lane))
         assert lane[-1].end == pytest.approx(summary["log_evidence"]["value"], abs=1e-9)
         assert bar.gap[-1].end == pytest.approx(summary["fits"][bar.fit]["ledger"]["evidence_gap"]["value"], abs=1e-12)
         for panel, part in ((drawn.account, lane), (drawn.gap, bar.gap)):
@@ -271,9 +272,10 @@ def test_the_pages_open_in_a_browser(width: int, scheme: str, out: Path, chromiu
 SHADES = """(() => {
   const hex = (text) => {
     const found = text.match(/[\\d.]+/g).map(Number);
-    return found.length > 3 && found[3] === 0 ? null : '#' + found.slice(0, 3).map((n) => Math.round(n).toString(16).padStart(2, '0')).join('');
+    const digits = found.slice(0, 3).map((n) => Math.round(n).toString(16).padStart(2, '0'));
+    return found.length > 3 && found[3] === 0 ? null : '#' + digits.join('');
   };
-  const ground = (one) => one ? hex(getComputedStyle(one).backgroundColor) ?? ground(one.parentElement) : '#ffffff';
+  const ground = (one) => !one ? '#ffffff' : hex(getComputedStyle(one).backgroundColor) ?? ground(one.parentElement);
   const found = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const text = walk.currentNode.textContent.trim(), parent = walk.currentNode.parentElement;
@@ -331,7 +333,10 @@ def test_numbers_show_on_focus_and_go_on_escape(out: Path, chromium: Page) -> No
 
 def test_a_library_or_a_guide_can_be_chosen(out: Path, chromium: Page) -> None:
     chromium.open(out / "index.html")
-    shown = "[...document.querySelectorAll('#table tbody tr')].filter(one => !one.hidden).map(one => one.cells[1].textContent)"
+    shown = (
+        "[...document.querySelectorAll('#table tbody tr')].filter(one => !one.hidden)"
+        ".map(one => one.cells[1].textContent)"
+    )
     everything = chromium.run(shown)
     choose = "choose.elements.{}.value = '{}'; choose.dispatchEvent(new Event('change'))"
     chromium.run(choose.format("library", "pyro"))
