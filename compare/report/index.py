@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import guides
 import models
@@ -139,7 +140,7 @@ def cell(one: Entry, name: str) -> dict[str, str] | None:
         "word": fit["verdict"]["word"],
         "figure": figure(one, name),
         "sentence": printable(fit["verdict"]["sentence"]),
-        "link": f"{one.name}/report.html#fit-{name}",
+        "link": f"{quote(one.name)}/report.html#fit-{name}",
         "name": f"{one.name}, {name}",
         "library": side(fit, name),
         "guide": family(fit),
@@ -251,7 +252,7 @@ def evidence_text(one: Entry) -> str:
 
 def model_of(one: Entry, every: Sequence[Entry]) -> dict[str, Any]:
     """What the page says of one model."""
-    known = {"name": one.name, "title": one.title, "failure": one.failure, "link": f"{one.name}/report.html"}
+    known = {"name": one.name, "title": one.title, "failure": one.failure, "link": f"{quote(one.name)}/report.html"}
     known |= {"stack": None, "scatter": None, "claims": []}
     if one.summary is None:
         return known

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from compare.report.distance import distances, measure
-from compare.report.numbers import measured
+from compare.report.ledger import common_digits, rounded
+from compare.report.numbers import entry, measured
 
 __all__ = ["HEIGHT", "WIDTH", "Point", "Scatter", "scatter"]
 
@@ -50,6 +51,15 @@ class Scatter:
     bottom: int = HEIGHT - BOTTOM
 
 
+def gaps_as_printed(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The evidence gaps as the ledger has them, where it is known."""
+    evidence = summary["log_evidence"]["value"]
+    ledgers = {name: fit["ledger"] for name, fit in summary["fits"].items() if fit["ledger"]["evidence_gap"]}
+    digits = common_digits([fit["ledger"] for fit in summary["fits"].values()], evidence)
+    terms = {name: rounded(one, evidence, digits, strict=False) for name, one in ledgers.items()}
+    return {name: entry(terms[name]["evidence_gap"], one["evidence_gap"], digits) for name, one in ledgers.items()}
+
+
 def of_guides(summary: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """The distances of what was optimised."""
     methods = ("svi", "coordinate_ascent")
@@ -84,13 +94,13 @@ def scatter(
         part = (math.log10(max(value, FLOOR)) - y_low) / max(y_high - y_low, 1)
         return round(HEIGHT - BOTTOM - 8 - part * (HEIGHT - TOP - BOTTOM - 16), 1)
 
-    points, reach = [], {}
+    points, reach, printed = [], {}, gaps_as_printed(summary)
     for fit_name, (value, error) in mine.items():
         fit = summary["fits"][fit_name]
         limit = value <= max(2 * error, FLOOR)
         drawn = max(value + 2 * error, FLOOR) if limit else value
         reach[fit_name] = (max(fit["seconds"], 1e-3), drawn)
-        shown = f"at most {drawn:.1g} nats" if limit else f"{measured(value, error)} nats"
+        shown = f"at most {drawn:.1g} nats" if limit else f"{printed.get(fit_name) or measured(value, error)} nats"
         words = f"{name}, {fit_name}: {fit['seconds']:.1f} s, {measure(summary)} {shown}, {fit['verdict']['word']}"
         point = Point(fit_name, fit["library"] or "", family(fit), across(fit["seconds"]), down(drawn), limit, words)
         points.append(point)
