@@ -25,6 +25,7 @@ from compare.fits.options import Options
 from compare.fits.tree import build, split
 from compare.measures import LEDGER
 from compare.report import files, ledger, numbers, rows, table
+from compare.report.code import code
 from compare.report.page import page
 from compare.run import Comparison
 from compare.truth import Sampled
@@ -357,3 +358,13 @@ def test_scores_on_held_out_data_have_both_errors() -> None:
     assert "-1.05±0.01 (0.1)" in row and "0.040±0.002" in row
     assert any("a line (baseline)" in line and "-1.250 (0.12)" in line for line in part.splitlines())
     assert "Held-out predictions" not in text_of(a_comparison())
+
+
+def test_the_page_shows_the_code_in_both_libraries_or_the_models_file() -> None:
+    comparison = a_comparison()
+    html = page(comparison)
+    assert html.count('aria-label="The program in ') == 2 and "AutoDiagonalNormal" in html
+    comparison.fits = {name: fit for name, fit in comparison.fits.items() if not fit.job.guide}
+    found = code(comparison)
+    assert found["guide"] is None and found["reason"] == "no guide was fitted by SVI"
+    assert [title for title, _ in found["programs"]] == ["NumPyro"] and "prior predictive" in found["programs"][0][1]

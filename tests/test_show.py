@@ -16,7 +16,7 @@ import pytest
 import models
 from compare.__main__ import main
 from compare.fits.options import Options
-from compare.show import program
+from compare.show import program, programs
 from models.contract import Best
 
 LIBRARIES = ("numpyro", "pyro")
@@ -67,7 +67,7 @@ def test_every_program_is_clean_and_knows_nothing_of_the_zoo(tmp_path: Path) -> 
         for library in LIBRARIES:
             for family in model.guides:
                 try:
-                    text = program(model, model.data(), library, family)
+                    text = programs(model, model.data(), [library], [family])
                 except ValueError as error:  # no plain program: said in one line, and rare
                     assert "\n" not in str(error)
                     continue

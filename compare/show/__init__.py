@@ -22,15 +22,19 @@ from compare import own
 from compare.fits.options import Options
 from compare.own.source import is_reference
 from compare.own.source import path_of as file_of
+from compare.plan import LIBRARIES, plan
 from compare.show.literals import MOST, dictionary, literal, size, wide
 from compare.show.source import Program, definition, path_of
 from models.contract import Model
 
-__all__ = ["TITLES", "program", "programs"]
+__all__ = ["TITLES", "WAY", "program", "programs", "twin"]
 
 TITLES = {"numpyro": "NumPyro", "pyro": "Pyro"}
 
 PRECISION = {"numpyro": "numpyro.enable_x64()", "pyro": "torch.set_default_dtype(torch.float64)"}
+
+WAY = "svi"
+"""The method that a program can stand for."""
 
 SEARCH = {
     "numpyro": {"steps": 4000, "learning_rate": 0.05, "decay": 0.001, "particles": 16},
@@ -52,8 +56,14 @@ def programs(
     Raises:
         ValueError: one of them cannot be written; one line says why.
     """
-    chosen = [(library, family) for library in libraries or ["numpyro"] for family in families or model.guides[:1]]
-    return "\n\n".join(program(model, data, library, family, options, seed) for library, family in chosen)
+    jobs = plan(model, data, libraries or list(LIBRARIES)[:1], families or model.guides[:1], False, options, seed)
+    texts = []
+    for job in jobs:
+        if job.guide and job.method != WAY:
+            raise ValueError(f"{job.name} of {model.name} is fitted by {job.method}, which is no matter of a few lines")
+        if job.guide:
+            texts.append(program(model, data, job.library, job.guide, options, seed))
+    return "\n\n".join(texts)
 
 
 def program(model: Model, data: Any, library: str, family: str, options: Options | None = None, seed: int = 0) -> str:
@@ -84,6 +94,15 @@ def program(model: Model, data: Any, library: str, family: str, options: Options
     precision = [PRECISION[library]] if wide(arguments) else []
     about = f"# {model.name} in {TITLES[library]}, fitted with the guide {family}"
     return built.text(about, built.head(), *precision, after=tail)
+
+
+def twin(model: Model, library: str) -> str:
+    """The file in which the model stands, as it is.
+
+    Raises:
+        ValueError: it stands in no file, or not in that library.
+    """
+    return place(model.name, library)[0].read_text(encoding="utf-8")
 
 
 def place(model: str, library: str) -> tuple[Path, str]:
