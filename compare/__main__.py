@@ -86,7 +86,7 @@ def parser(name: str) -> Parser:
     model = models.load(name)
     build = Parser(prog=f"python -m compare {name}", description=model.title, allow_abbrev=False)
     data = build.add_argument_group("the data")
-    for field in dataclasses.fields(model.data):
+    for field in options_of(model):
         choices = field.metadata["choices"] or None
         shown = f" (default {field.default})"
         data.add_argument(
@@ -101,6 +101,11 @@ def parser(name: str) -> Parser:
     which.add_argument("--libraries", default=None, help="numpyro,pyro (default: both)")
     add_general(build, which, model.guides, model.defaults, name)
     return build
+
+
+def options_of(model: Any) -> list[dataclasses.Field]:
+    """The fields of a model's data that are options of the command line."""
+    return [field for field in dataclasses.fields(model.data) if "help" in field.metadata]
 
 
 def parser_of_own(reference: str) -> Parser:
@@ -201,7 +206,7 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
     options = given_options(parser(name), arguments[1:])
     model = models.load(name)
     given = {}
-    for field in dataclasses.fields(model.data):
+    for field in options_of(model):
         text = getattr(options, f"data.{field.name}")
         if text is not None:
             try:

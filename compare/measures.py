@@ -109,11 +109,18 @@ def measure(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Any]:
 
 
 def predictions(fit: Fit) -> dict[str, Any] | None:
-    """The scores of a fit's draws on what the data hold out; None where they hold out nothing."""
-    posterior = fit.tree["posterior"].dataset
-    latents = {str(site): posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in posterior}
-    found = named.load(fit.job.model).predict(fit.job.data, latents)
-    return None if found is None else score(found)
+    """The scores of a fit on what the data hold out; None where they hold out nothing, or ask what it does not say."""
+    model, data = named.load(fit.job.model), fit.job.data
+    asked = data.queries() if hasattr(data, "queries") else None
+    found = model.exact_predictions(data) if fit.job.method == "exact" else None
+    group = "posterior" if asked is None else "queries"
+    if found is None and group in fit.tree:
+        draws = fit.tree[group].dataset
+        apart = draws[next(iter(draws))].dims.index("draw") + 1  # dimensions that are draws: there may be no chains
+        latents = {str(site): draws[site].values.reshape(-1, *draws[site].shape[apart:]) for site in draws}
+        found = model.predict(data, latents)
+    scores = {} if found is None else score(found)
+    return (scores | score(model.scores(data, fit.tree))) or None
 
 
 def digits(value: float, count: int) -> float:
@@ -243,7 +250,7 @@ def optimisation(fit: Fit) -> dict[str, Any] | None:
         "gap": {"value": digits(gap, 6), "mcse": digits(said["gap_mcse"], 6)} if np.isfinite(gap) else None,
         "tolerance": float(said["tolerance"]),
         "converged": bool(said["converged"]),
-        "steps": int(said.get("sweeps", fit.tree["optimisation"].sizes["step"] - 1)),
+        "steps": int(said.get("sweeps", said.get("epochs", fit.tree["optimisation"].sizes["step"] - 1))),
         "reason": str(said["reason"]) or None,
     }
 
@@ -274,7 +281,11 @@ def ledger(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Number
     entries["evidence_gap"] = number(exact.log_evidence - elbo["value"], elbo["mcse"])
     if fit.job.method == "exact":
         return entries | {"family_gap": number(0), "optimisation_gap": number(0)}
-    if best is not None:
+    if "best_elbo" in (said := fit.tree["optimisation"].attrs):  # without the encoder
+        highest, error = float(said["best_elbo"]), float(said["best_elbo_mcse"])
+        entries["family_gap"] = number(exact.log_evidence - highest, error)
+        entries["amortisation_gap"] = number(highest - elbo["value"], np.hypot(error, elbo["mcse"]))
+    elif best is not None:
         entries["family_gap"] = number(exact.log_evidence - best.elbo)
         entries["optimisation_gap"] = number(best.elbo - elbo["value"], elbo["mcse"])
     return entries

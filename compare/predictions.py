@@ -11,16 +11,20 @@
 Each is ``{"value", "mcse", "sampling"}``: ``mcse`` is the error that the finite number of draws makes (a jackknife over
 blocks of draws, so that correlated draws are not taken for independent ones), ``sampling`` the standard error that the
 finite number of held-out points makes; None for the calibration error, which is biased upwards where bins hold few.
+
+A point may be an image: its log density is that of its pixels jointly, the other scores are means over its pixels.
+Images that are not all zeros and ones are scored by log density and RMSE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import special
 
-from models.contract import Predictions
+from models.contract import Predictions, Scores
 
 __all__ = ["BLOCKS", "score"]
 
@@ -32,10 +36,12 @@ BINS = 10
 Score = dict[str, float | None]
 
 
-def score(predictions: Predictions) -> dict[str, Score]:
-    """The scores by name."""
+def score(predictions: Predictions | Scores) -> dict[str, Score]:
+    """The scores by name; scores that are finished stay as they are."""
+    if not isinstance(predictions, Predictions):
+        return {name: dict(one) for name, one in predictions.items()}
     found = {"log_density": scored(predictions, log_density)}
-    if predictions.below is None:
+    if predictions.below is None and np.isin(predictions.observed, (0, 1)).all():
         found["accuracy"] = scored(predictions, correct)
         found["calibration_error"] = scored(predictions, calibration_error) | {"sampling": None}
         return found
@@ -44,29 +50,39 @@ def score(predictions: Predictions) -> dict[str, Score]:
     slope = 1 / (2 * root) if root else 0.0
     sampling = None if squares["sampling"] is None else slope * squares["sampling"]
     found["rmse"] = {"value": root, "mcse": slope * squares["mcse"], "sampling": sampling}
-    for mass in (50, 95):
+    for mass in (50, 95) if predictions.below is not None else ():
         found[f"coverage_{mass}"] = scored(predictions, inside(mass / 100))
     return found
 
 
 def scored(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) -> Score:
-    """The mean over points of what ``each`` gives for them, shape (points,), with both errors."""
+    """The mean over points of what ``each`` gives for them, shape (points,) or (points, pixels), with both errors."""
     points = each(predictions)
-    blocks = np.array_split(np.arange(len(predictions.log_density)), min(BLOCKS, len(predictions.log_density)))
+    points = points.reshape(len(points), -1).mean(axis=1)
+    blocks = min(BLOCKS, len(predictions.log_density), len(predictions.mean))
     mcse = 0.0
-    if len(blocks) > 1:
-        without = [
-            each(taken(predictions, np.concatenate(blocks[:b] + blocks[b + 1 :]))).mean() for b in range(len(blocks))
-        ]
-        mcse = float(np.sqrt((len(blocks) - 1) * np.var(without)))
+    if blocks > 1:
+        left = [each(without(predictions, block, blocks)).mean() for block in range(blocks)]
+        mcse = float(np.sqrt((blocks - 1) * np.var(left)))
     sampling = float(points.std(ddof=1) / np.sqrt(len(points))) if len(points) > 1 else None
     return {"value": float(points.mean()), "mcse": mcse, "sampling": sampling}
 
 
-def taken(predictions: Predictions, draws: np.ndarray) -> Predictions:
-    """The predictions of some draws only."""
-    below = None if predictions.below is None else predictions.below[draws]
-    return Predictions(predictions.observed, predictions.log_density[draws], predictions.mean[draws], below)
+def without(predictions: Predictions, block: int, blocks: int) -> Predictions:
+    """The predictions of all draws but those of one block."""
+
+    def left(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None:
+            return None
+        parts = np.array_split(values, blocks)
+        return np.concatenate(parts[:block] + parts[block + 1 :])
+
+    return replace(
+        predictions,
+        log_density=left(predictions.log_density),
+        mean=left(predictions.mean),
+        below=left(predictions.below),
+    )
 
 
 def log_density(predictions: Predictions) -> np.ndarray:
@@ -88,9 +104,9 @@ def inside(mass: float) -> Callable[[Predictions], np.ndarray]:
 
 
 def calibration_error(predictions: Predictions) -> np.ndarray:
-    """Each point's bin's distance between prediction and frequency."""
+    """Each point's (of images each pixel's) bin's distance between prediction and frequency."""
     probability = predictions.mean.mean(axis=0)
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    counts = np.maximum(np.bincount(bins, minlength=BINS), 1)
-    distance = np.abs(np.bincount(bins, probability - predictions.observed, minlength=BINS)) / counts
-    return distance[bins]
+    counts = np.maximum(np.bincount(bins.ravel(), minlength=BINS), 1)
+    missed = (probability - predictions.observed).ravel()
+    return (np.abs(np.bincount(bins.ravel(), missed, minlength=BINS)) / counts)[bins]

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from compare import report
+from compare import report, test_set
 from compare.fits import Fit, Job, run
 from compare.fits.options import Options
 from compare.measures import measure
-from compare.plan import plan
+from compare.plan import plan, trainings
 from compare.predictions import score
+from compare.test_set import weights
 from compare.truth import Truth, truth
 from compare.verdict import judge
 from compare.workers import Workers
@@ -31,6 +32,8 @@ class Comparison:
     """A model, its data, the truth, and every fit measured against it.
 
     ``truth`` is the exact posterior, or the reference where none is known; None where that could not be made.
+    ``trainings`` learnt the model's own network, where it has one that was not given; the first that ended well gave
+    it.
     """
 
     model: Model
@@ -40,6 +43,7 @@ class Comparison:
     best: dict[str, Best | None]
     fits: dict[str, Fit]
     options: Options
+    trainings: dict[str, Fit] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,16 +71,21 @@ def compare(
     """Make every fit of the plan and measure it. A fit that fails is in the result as failed.
 
     ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process.
+
+    Raises:
+        RuntimeError: the model's own network was to be learnt, and no training ended well.
     """
-    options = options or Options(**model.defaults)
+    options, helpers = options or Options(**model.defaults), helpers or Workers()
     start = time.perf_counter()
+    learning = make(trainings(model, data, libraries, families, options, seed), helpers, progress)
+    data = with_network(model, data, learning)
     jobs = plan(model, data, libraries, families, nuts, options, seed)
-    fits = make(jobs, helpers or Workers(), progress)
+    fits = make(jobs, helpers, progress)
     known = truth(model, data, fits)
     updates = model.coordinate_ascent(data)
     family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
     best = {family: model.best(data, family) for family in sorted({name for name in family_of.values() if name})}
-    comparison = Comparison(model, data, seed, known, best, fits, options)
+    comparison = Comparison(model, data, seed, known, best, fits, options, learning)
     family_gaps = {name: known.log_evidence - one.elbo for name, one in best.items() if one is not None}
     summaries = {name: measured_or_failed(fits, name, known, best.get(family_of[name])) for name in fits}
     for measured in summaries.values():
@@ -92,12 +101,24 @@ def compare(
         "text": [
             {"claim": claim.claim, "truth": claim.truth, "agrees": bool(claim.agrees)} for claim in model.claims(data)
         ],
+        "held_out": test_set.summary(model, data, fits, learning),
         "baselines": {name: score(one) for name, one in model.baselines(data).items()},
         "facts": known.facts() if known else {},
         "notes": notes(data, jobs),
         "seconds": time.perf_counter() - start,
     }
     return comparison
+
+
+def with_network(model: Model, data: Any, learning: dict[str, Fit]) -> Any:
+    """The data with the network of the first training that ended well; as they are where none was to be learnt."""
+    if not learning:
+        return data
+    done = next((fit for fit in learning.values() if fit.tree is not None), None)
+    if done is None:
+        name, fit = next(iter(learning.items()))
+        raise RuntimeError(f"the network of {model.name} could not be learnt: {name}: {fit.reason}")
+    return model.learnt(data, weights(done))
 
 
 def evidence(known: Truth | None) -> dict[str, Any]:

@@ -7,21 +7,25 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 __all__ = [
+    "Amortised",
     "Best",
     "Claim",
     "CoordinateAscent",
     "Data",
+    "Evidences",
     "Exact",
     "Latents",
     "Model",
     "Picture",
     "Predictions",
     "Reference",
+    "Scores",
     "UnknownName",
     "count",
     "element",
@@ -31,6 +35,9 @@ __all__ = [
 
 Latents = Mapping[str, np.ndarray]
 """Values of the latent sites by name, each of shape (count, *shape of the site)."""
+
+Scores = Mapping[str, Mapping[str, "float | None"]]
+"""Scores by name, each ``{"value", "mcse", "sampling"}`` as `compare.predictions` has them."""
 
 
 class UnknownName(ValueError):
@@ -164,12 +171,52 @@ class Predictions:
 
     ``log_density`` is log p(y | z) of each, shape (count, points), in nats; ``mean`` is E[y | z], of two classes the
     probability of 1. ``below`` is P(y' <= y | z) for y' from the predictive distribution; None for classes.
+
+    A point may be an image: ``observed`` then has shape (points, pixels), ``log_density`` is that of all its pixels
+    jointly, and ``mean`` has shape (parts, points, pixels), each part the average over as many consecutive draws, so
+    that the pixels of all draws need not be kept.
     """
 
     observed: np.ndarray
     log_density: np.ndarray
     mean: np.ndarray
     below: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Amortised:
+    """What a guide with an encoder is trained and judged on.
+
+    ``train``, ``validation`` and ``test`` are independent observations, shape (n, size), each with a latent z of shape
+    (latent,) of its own; ``shown`` are the positions of those test observations that the comparison's posterior is of.
+    ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``.
+    An encoder starts from ``encoder(rng, row)``, where it gives nearly this row for every observation. ``epochs`` are
+    the most passes over the training set, in batches of ``batch``. ``queries`` are other observations, shape (n, size),
+    of which the encoder's posterior is wanted. ``every``: whether each guide learns a network of its own, to see which
+    is best; else the first alone does.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    shown: np.ndarray
+    latent: int
+    epochs: int
+    batch: int
+    decoder: Mapping[str, np.ndarray] | None
+    start: Callable[[np.random.Generator], dict[str, np.ndarray]]
+    encoder: Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]
+    queries: np.ndarray | None = None
+    every: bool = True
+
+
+@dataclass(frozen=True)
+class Evidences:
+    """The log evidence of each test observation, shape (n,), in nats, with its standard error and how it is known."""
+
+    values: np.ndarray
+    mcse: np.ndarray
+    method: str
 
 
 @dataclass(frozen=True)
@@ -252,8 +299,18 @@ class Model:
     name, shape (count, *shape). They may be among the reported elements, and then the chains are judged by them.
     ``pointwise(data, latents)`` gives log p(x_i | z) of each observed site, shape (count, observations);
     ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
-    models, by name. ``defaults`` are those options of the fits in which this model differs from the others, such as
-    the tolerance within which a guide counts as converged; the user may say otherwise.
+    models, by name, or finished `Scores`; ``scores(data, tree)`` gives what else a fit is scored by, from its whole
+    tree. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
+    group ``queries``; ``exact_queries(data, rng, count)`` draws them from their exact posterior. What that says of
+    held-out observations without draws is ``exact_predictions(data)``. ``defaults`` are those options of the fits in
+    which this model differs from the others, such as the tolerance within which a guide counts as converged; the user
+    may say otherwise.
+
+    ``sampled(data)`` says whether NUTS belongs to the comparison. A model whose latents belong to one observation each
+    has guides with encoders: ``amortised(data)`` says what they are trained on, ``learnt(data, weights)`` are the data
+    with a network of the model's own that was learnt along, and ``save(data, path)`` writes it to a file.
+    ``held_out(data)`` gives the `Evidences` of the test observations, ``rivals(data)`` their log densities under
+    simpler models by name, shape (n,).
     """
 
     name: str
@@ -267,8 +324,17 @@ class Model:
     derive: Callable[[Any, Latents], dict[str, np.ndarray]] = nothing_more
     pointwise: Callable[[Any, Latents], dict[str, np.ndarray]] = nothing_more
     predict: Callable[[Any, Latents], Predictions | None] = nothing
-    baselines: Callable[[Any], dict[str, Predictions]] = nothing_more
+    baselines: Callable[[Any], dict[str, Predictions | Scores]] = nothing_more
+    scores: Callable[[Any, Any], Scores] = nothing_more
+    exact_queries: Callable[[Any, np.random.Generator, int], dict[str, np.ndarray] | None] = nothing
+    exact_predictions: Callable[[Any], Predictions | Scores | None] = nothing
+    sampled: Callable[[Any], bool] = always
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
+    amortised: Callable[[Any], Amortised | None] = nothing
+    learnt: Callable[[Any, Mapping[str, np.ndarray]], Any] = nothing
+    save: Callable[[Any, Path], Any] = nothing
+    held_out: Callable[[Any], Evidences | None] = nothing
+    rivals: Callable[[Any], dict[str, np.ndarray]] = nothing_more
     pictures: tuple[Picture, ...] = ()
     defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cases: tuple[Any, ...] = ()

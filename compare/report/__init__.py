@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 from compare.report import files
 from compare.report.elements import finished, optimised, sampled
 from compare.report.files import save_draws, save_text, whole
+from compare.test_set import weights
 
 if TYPE_CHECKING:
     from compare.run import Comparison
@@ -119,6 +120,20 @@ def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) 
         yield collect
 
 
+def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
+    """Save each network that was learnt, as ``network-FIT.npz``; those of an earlier run are removed."""
+    model, saved = comparison.model, []
+    for name, fit in comparison.trainings.items():
+        if fit.tree is not None:
+            path = folder / f"network-{name}.npz"
+            model.save(model.learnt(comparison.data, weights(fit)), path)
+            saved.append(path)
+    for path in folder.glob("network-*.npz"):
+        if path not in saved:
+            path.unlink()
+    return saved
+
+
 def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | None = None) -> list[Path]:
     """Write the summary, the draws, the plots and the page to a folder, each file whole or not at all.
 
@@ -133,10 +148,11 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
         about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
         draws = save_draws(finished(comparison), folder / "draws.nc", about)
         drawn = collect()
+    networks = save_networks(comparison, folder)
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
     (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     html = save_text(page(comparison, drawn), folder / "report.html")
-    return [summary, draws, *(path for path, _ in drawn), html]
+    return [summary, draws, *networks, *(path for path, _ in drawn), html]
 
 
 def show(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare.report import rows
+from compare.report import held_out, rows
 from compare.report.code import code
 from compare.report.numbers import ABSENT, counted, measured, plain
 from compare.report.rows import COLUMNS, LEDGER, Rows
@@ -130,6 +130,8 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "held_against": comparison.called,
         "elements": rows.estimates(comparison),
         "predictions": rows.predictions(comparison),
+        "test_set": held_out.guides(comparison),
+        "networks": held_out.networks(comparison),
         "correlations": rows.correlations(comparison),
         "ledger": rows.ledgers(comparison),
         "terms": LEDGER,

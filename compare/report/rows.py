@@ -246,7 +246,8 @@ SCORES: tuple[tuple[str, str, str], ...] = (
     (
         "log_density",
         "log density",
-        "Mean log predictive density of the held-out points, in nats a point. Higher is better.",
+        "Mean log predictive density of the held-out points, in nats a point (of images: all pixels asked for, "
+        "jointly). Higher is better.",
     ),
     ("rmse", "RMSE", "Root mean square error of the predictive mean, in units of the target as it was fitted."),
     ("coverage_50", "in 50%", "Share of held-out points inside the central 50% predictive interval."),
@@ -258,13 +259,34 @@ SCORES: tuple[tuple[str, str, str], ...] = (
         "Mean distance between predicted probability and observed share, in ten bins; above 0 even for perfect "
         "probabilities where bins hold few points.",
     ),
+    ("log_evidence", "log evidence", "Mean exact log p(x) of the images, in nats an image."),
+    ("lit", "lit pixels", "Share of the pixels that are lit."),
+    ("distance", "to nearest", "Pixels in which an image differs from the nearest training image, on average."),
+    ("log_prior", "log prior", "Mean log density of the points under the prior, in nats."),
+    (
+        "log_aggregate",
+        "log aggregate",
+        "Mean log density of the points under the average of the test images' exact posteriors, in nats.",
+    ),
+    (
+        "bits",
+        "bits a pixel",
+        "What a code of the test images needs: -log2 p(x) by the exact evidence, -ELBO / log 2 by bits back with a "
+        "guide, the file of a compressor. Lower is better.",
+    ),
+    (
+        "bits_best",
+        "best member",
+        "Bits a pixel by bits back with the best member of the guide's family for each image, without an encoder.",
+    ),
 )
 
 
 def predictions(comparison: Comparison) -> Rows | None:
     """A row a fit and a baseline with its scores on held-out data; None where nothing is held out."""
     scores = {name: one.get("predictions") for name, one in comparison.summary["fits"].items()}
-    scores |= {f"{name} (baseline)": one for name, one in (comparison.summary.get("baselines") or {}).items()}
+    suffix = " (baseline)" if any(scores.values()) else ""  # without fits there is nothing to be a baseline of
+    scores |= {f"{name}{suffix}": one for name, one in (comparison.summary.get("baselines") or {}).items()}
     known = {name: one for name, one in scores.items() if one}
     if not known:
         return None

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from compare.report import rows
+from compare.report import held_out, rows
 from compare.report.numbers import printable
 from compare.report.rows import LEDGER, Column, Row, Rows
 
@@ -152,6 +152,12 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -
         if comparison.summary["log_evidence"]["value"] is not None:
             parts = "family gap + amortisation gap + optimisation gap"
             say(console, f"log evidence - ELBO = evidence gap = {parts}", 2, "dim")
+    for title, content in (
+        ("The test set: what each guide costs", held_out.guides(comparison)),
+        ("The networks by held-out evidence", held_out.networks(comparison)),
+    ):
+        if content is not None:
+            section(console, title, content)
     console.print()
     say(console, "Verdicts", style="bold")
     for name, word, sentence in rows.verdicts(comparison):

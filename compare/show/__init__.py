@@ -60,7 +60,9 @@ def programs(
     texts = []
     for job in jobs:
         if job.guide and job.method != WAY:
-            raise ValueError(f"{job.name} of {model.name} is fitted by {job.method}, which is no matter of a few lines")
+            raise ValueError(
+                f"{job.name} of {model.name} is not fitted by SVI alone ({job.method}): it is no matter of a few lines"
+            )
         if job.guide:
             texts.append(program(model, data, job.library, job.guide, options, seed))
     return "\n\n".join(texts)

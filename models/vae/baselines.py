@@ -1,0 +1,137 @@
+"""The held-out log evidence of simple models of images, in the unit and on the split of the autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import special, stats
+
+from models.vae import linear
+from models.vae.images import Images
+
+__all__ = ["Mixture", "baselines", "fit"]
+
+COMPONENTS = (10, 20, 40, 80, 160, 320)
+"""Numbers of components tried, in this order, until one is worse on the validation images than the one before."""
+
+DIMENSIONS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 80, 120, 160, 240, 320)
+"""Numbers of principal components tried, as far as there are pixels."""
+
+RESTARTS = 3
+"""Starts of the EM algorithm for each number of components; one where there are more pixels than `MANY`."""
+
+MANY = 5_000_000
+
+SMOOTHING = 0.1
+"""So many images of each kind, all on and all off, and as many in all, are added to each component."""
+
+STEPS = 200
+"""Most steps of the EM algorithm."""
+
+CONVERGED = 1e-3
+"""It is stopped when a step gains less, in nats an image."""
+
+
+@lru_cache(maxsize=4)
+def baselines(images: Images) -> dict[str, np.ndarray]:
+    """log p(image) in nats of every test image, shape (n,), by the name of the model; fitted to the training images.
+
+    Of binary pixels: independent ones, each on with the mean of its posterior under Beta(1, 1), and a mixture of such
+    models. Of grey pixels: independent Gaussians, whose variances are smoothed by one image with the mean variance of
+    all pixels, and probabilistic principal component analysis. The numbers of components, which are part of the names,
+    are those with the greatest likelihood of the validation images.
+    """
+    if np.isin(images.train, (0.0, 1.0)).all():
+        chosen = best_mixture(images)
+        return {
+            "independent pixels": independent(images.train).log_density(images.test),
+            f"Bernoulli mixture, {len(chosen.weights)} components": chosen.log_density(images.test),
+        }
+    variances = images.train.var(axis=0)
+    count = len(images.train)
+    sds = np.sqrt((count * variances + variances.mean()) / (count + 1))
+    components, evidences = best_subspace(images)
+    return {
+        "independent Gaussian pixels": stats.norm.logpdf(images.test, images.train.mean(axis=0), sds).sum(axis=1),
+        f"probabilistic PCA, {components} components": evidences,
+    }
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of models with independent pixels: ``weights`` (components,), ``means`` (components, pixels)."""
+
+    weights: np.ndarray
+    means: np.ndarray
+
+    def log_joint(self, images: np.ndarray) -> np.ndarray:
+        """log p(image, component) in nats, shape (n, components), of images, shape (n, pixels)."""
+        on, off = np.log(self.means), np.log1p(-self.means)
+        return images @ (on - off).T + off.sum(axis=1) + np.log(self.weights)
+
+    def log_density(self, images: np.ndarray) -> np.ndarray:
+        """log p(image) in nats, shape (n,)."""
+        return special.logsumexp(self.log_joint(images), axis=1)
+
+
+def independent(images: np.ndarray) -> Mixture:
+    """Independent pixels, each on with the mean of its posterior under Beta(1, 1)."""
+    return Mixture(np.ones(1), (images.sum(axis=0, keepdims=True) + 1) / (len(images) + 2))
+
+
+def fit(
+    images: np.ndarray, components: int, rng: np.random.Generator, smoothing: float = SMOOTHING
+) -> tuple[Mixture, list[float]]:
+    """A mixture by the EM algorithm (Dempster, Laird & Rubin 1977), from as many images drawn at random.
+
+    Maximised is the log likelihood plus ``smoothing`` times the sum over components of the logs of the weight and of
+    the probabilities that each pixel is on and that it is off: a Dirichlet and Beta priors.
+
+    Returns:
+        The mixture, and what is maximised, in nats, before every step: it never falls.
+    """
+    centres = images[rng.choice(len(images), components, replace=components > len(images))]
+    mixture = Mixture(np.full(components, 1 / components), 0.5 * centres + 0.5 * independent(images).means)
+    track: list[float] = []
+    while True:
+        shares = mixture.log_joint(images)
+        highest = shares.max(axis=1, keepdims=True)
+        np.exp(np.subtract(shares, highest, out=shares), out=shares)
+        total = shares.sum(axis=1, keepdims=True)
+        penalty = np.log(mixture.means).sum() + np.log1p(-mixture.means).sum() + np.log(mixture.weights).sum()
+        track.append(float((highest + np.log(total)).sum() + smoothing * penalty))
+        if len(track) > STEPS or (len(track) > 1 and track[-1] - track[-2] < CONVERGED * len(images)):
+            return mixture, track
+        shares /= total
+        counts = shares.sum(axis=0)
+        means = (shares.T @ images + smoothing) / (counts[:, None] + 2 * smoothing)
+        mixture = Mixture((counts + smoothing) / (len(images) + components * smoothing), means)
+
+
+@lru_cache(maxsize=2)
+def best_mixture(images: Images) -> Mixture:
+    """Of mixtures of growing size, and several starts of each, the one that makes the validation images most likely."""
+    best, highest = None, -np.inf
+    for components in COMPONENTS:
+        if best is not None and components > len(images.train):
+            break
+        found = [
+            fit(images.train, components, np.random.default_rng([components, start]))[0]
+            for start in range(1 if images.train.size > MANY else RESTARTS)
+        ]
+        scores = [float(one.log_density(images.validation).mean()) for one in found]
+        if max(scores) < highest:
+            break
+        best, highest = found[int(np.argmax(scores))], max(scores)
+    return best
+
+
+def best_subspace(images: Images) -> tuple[int, np.ndarray]:
+    """The number of principal components, and the test images' log evidences, with the best validation images."""
+    found = linear.principal(images.train)
+    decoders = [found.decoder(components) for components in DIMENSIONS if components < images.train.shape[1]]
+    scores = [linear.posteriors(decoder, images.validation)[0].mean() for decoder in decoders]
+    best = decoders[int(np.argmax(scores))]
+    return best.latent, linear.posteriors(best, images.test)[0]

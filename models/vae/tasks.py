@@ -1,0 +1,135 @@
+"""What autoencoders are for, each a task: what it asks of the posterior, and how the answer is scored.
+
+- reconstruct, denoise and inpaint are questions to the posterior (`models.vae.questions`): the answer is a joint
+  probability of the pixels asked for, averaged over q(z | observed), and is scored by its logarithm in nats an image,
+  and pixel by pixel. An encoder answers by draws of its q; the exact posterior by quadrature; `models.vae.guesses` are
+  the baselines.
+- generate, interpolate and compress have numbers of their own: `models.vae.generation`, `models.vae.interpolation`,
+  `models.vae.compression`.
+
+All are about binary pixels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from models.contract import Latents, Predictions, Scores
+from models.vae import questions
+from models.vae.compression import exact_bits, fit_bits, others
+from models.vae.exact import posteriors
+from models.vae.generation import generation
+from models.vae.guesses import guesses
+from models.vae.images import Images
+from models.vae.interpolation import interpolation
+from models.vae.questions import Question, ask
+
+__all__ = [
+    "TASKS",
+    "baselines",
+    "check",
+    "describe",
+    "exact_draws",
+    "exact_predictions",
+    "predict",
+    "queries",
+    "question",
+    "scores",
+]
+
+TASKS = {
+    "reconstruct": "the test images as their own posteriors give them back; asked for what was seen",
+    "generate": "images from the prior, as many as there are test images",
+    "denoise": f"each pixel of the test images flipped with probability {questions.FLIP:g}; the clean ones asked for",
+    "inpaint": "the lower half of the test images hidden and asked for; an encoder sees the training mean in its place",
+    "interpolate": "straight lines between the posterior means of test images of different classes",
+    "compress": "bits a pixel of the test images",
+}
+"""The tasks, and what each does."""
+
+
+def check(data: Any) -> None:
+    """Make sure that the task can be done; ``compare`` always can.
+
+    Raises:
+        ValueError: there is no such task, or these data do not allow it.
+    """
+    if data.task == "compare":
+        return
+    if data.task not in TASKS:
+        raise ValueError(f"task is {data.task!r}: give compare, {', '.join(TASKS)}")
+    if data.pixels != "binary":
+        raise ValueError(f"the task {data.task} is one of binary pixels, and pixels is {data.pixels}: give binary")
+    if data.task == "inpaint" and data.set.shape[0] < 2:
+        raise ValueError("the task inpaint hides the lower half, and the images have one row: give higher images")
+    if data.task == "interpolate" and data.latent > 2:
+        raise ValueError(f"the task interpolate needs exact posteriors, and latent is {data.latent}: give 1 or 2")
+
+
+def describe(data: Any) -> dict[str, Any]:
+    """What the task does, in JSON's types; nothing for a plain comparison."""
+    return {"task": data.task, "what it does": TASKS[data.task]} if data.task in TASKS else {}
+
+
+@lru_cache(maxsize=4)
+def asked(task: str, images: Images, split: int) -> Question | None:
+    return ask(task, images.test, images, (split, 0))
+
+
+def question(data: Any) -> Question | None:
+    """What the task asks about the test images; None where it asks nothing of the posterior."""
+    return asked(data.task, data.set, data.split)
+
+
+def queries(data: Any) -> np.ndarray | None:
+    """The observations whose posterior the task asks for, as an encoder sees them, (n, pixels) in [0, 1], or None."""
+    about = question(data)
+    return None if about is None else about.seen
+
+
+def predict(data: Any, latents: Latents) -> Predictions | None:
+    """What draws of ``z`` from the queries' posteriors, shape (count, n, latent), say of the pixels asked for."""
+    about = question(data)
+    return None if about is None or data.network is None else questions.draws(about, data.network, latents["z"])
+
+
+def exact_predictions(data: Any) -> Predictions | Scores | None:
+    """The exact posterior's own answer, without draws; None where the task asks nothing of it, or it is not known."""
+    if not known(data):
+        return None
+    if data.task == "compress":
+        return exact_bits(data, posteriors(data.network, data.set.test).log_evidences)
+    about = question(data)
+    return None if about is None else questions.exactly(about, data.network)
+
+
+def exact_draws(data: Any, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
+    """Draws from the exact posterior given what the task observes: ``z`` (count, n, latent), or None."""
+    about = question(data)
+    return None if about is None or not known(data) else questions.posterior(about, data.network).draw(rng, count)
+
+
+def baselines(data: Any) -> dict[str, Predictions | Scores]:
+    """What the task's answers are held against, by name."""
+    if question(data) is not None:
+        return dict(guesses(data))
+    if data.task == "compress":
+        return dict(others(data))
+    if data.network is None:
+        return {}
+    if data.task == "generate":
+        return dict(generation(data))
+    return dict(interpolation(data)) if data.task == "interpolate" else {}
+
+
+def scores(data: Any, tree: Any) -> Scores:
+    """What else a fit is scored by: in compression, bits a pixel."""
+    return fit_bits(data, tree) if data.task == "compress" else {}
+
+
+def known(data: Any) -> bool:
+    """Whether quadrature gives the posterior: a binary decoder of one or two latent dimensions."""
+    return data.network is not None and data.network.latent <= 2 and not data.network.grey
