@@ -157,7 +157,7 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), held_aga
             "calibration_error": {"value": 0.04, "mcse": 0.002, "sampling": None},
         }
         best = {}
-    return Comparison(model, Tosses(), 0, truth, best, fits, Options(), summary)
+    return Comparison(model, Tosses(), 0, truth, best, fits, Options(), summary=summary)
 
 
 def text_of(comparison: Any, width: int = 140) -> str:

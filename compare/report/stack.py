@@ -121,7 +121,7 @@ def bar(
     parts = [(term, values[term]) for term in GAPS if values[term] is not None]
     if evidence is None:
         parts = [("below", gap)]
-    elif values["family_gap"] is None or values["optimisation_gap"] is None:
+    elif values["family_gap"] is None or abs(sum(size for _, size in parts) - gap) > 1e-6 * max(1.0, abs(gap)):
         parts = [("evidence_gap", gap)]
     pieces, at = [], 0.0
     for term, size in parts:
