@@ -8,11 +8,11 @@
 - for two classes ``accuracy``, and ``calibration_error``: the mean distance between the predicted probability and
   the share of ones, in ten bins of equal width weighted by their points (Naeini, Cooper & Hauskrecht 2015).
 
-Each is ``{"value", "mcse", "sampling"}``: ``mcse`` is the error that the finite number of draws makes (a jackknife over
-blocks of draws, so that correlated draws are not taken for independent ones; of the log density the jackknife's
-estimate of the bias is part of it: the logarithm of an average over draws is too low, by much where few draws explain a
-point), ``sampling`` the standard error that the
-finite number of held-out points makes; None for the calibration error, which is biased upwards where bins hold few.
+Each is ``{"value", "mcse", "sampling"}``. ``mcse`` is the error that the finite number of draws makes: a jackknife over
+blocks of draws, so that correlated draws are not taken for independent ones. Of the log density the jackknife's
+estimate of the bias is part of it: the logarithm of an average over draws is too low, by much where few of them explain
+a point, and where hardly any does this estimate is, too. ``sampling`` is the standard error that the finite number of
+held-out points makes; None for the calibration error, which is biased upwards where bins hold few.
 
 A point may be an image: its log density is that of its pixels jointly, the other scores are means over its pixels.
 Images that are not all zeros and ones are scored by log density and RMSE.
