@@ -10,15 +10,24 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import models
 from compare.own.source import is_reference
 from models.contract import UnknownName, nearest
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compare.fits.options import Options
+    from models.contract import Model
+
 __all__ = ["main"]
+
+LIBRARIES = ("numpyro", "pyro")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not arguments:
             return catalogue()
+        if arguments[0] == "all":
+            from compare.zoo import main as zoo
+
+            return zoo(arguments[1:])
         if arguments[0] == "bench":
             from compare.bench import main as bench
 
@@ -77,7 +90,7 @@ def parser(name: str) -> Parser:
     model = models.load(name)
     build = Parser(prog=f"python -m compare {name}", description=model.title, allow_abbrev=False)
     data = build.add_argument_group("the data")
-    for field in dataclasses.fields(model.data):
+    for field in options_of(model):
         choices = field.metadata["choices"] or None
         shown = f" (default {field.default})"
         data.add_argument(
@@ -89,9 +102,14 @@ def parser(name: str) -> Parser:
             help=field.metadata["help"].replace("%", "%%") + shown,
         )
     which = build.add_argument_group("the fits")
-    which.add_argument("--libraries", default="numpyro,pyro", help="numpyro,pyro (default: both)")
+    which.add_argument("--libraries", default=None, help="numpyro,pyro (default: both)")
     add_general(build, which, model.guides, model.defaults, name)
     return build
+
+
+def options_of(model: Any) -> list[dataclasses.Field]:
+    """The fields of a model's data that are options of the command line."""
+    return [field for field in dataclasses.fields(model.data) if "help" in field.metadata]
 
 
 def parser_of_own(reference: str) -> Parser:
@@ -112,6 +130,7 @@ def parser_of_own(reference: str) -> Parser:
 def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Mapping[str, float], name: str) -> None:
     """Add the options that every comparison has, those of the fits to the group ``which``."""
     from compare.fits.options import Options
+    from compare.kept.store import folder
 
     which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(families)})")
     which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
@@ -131,11 +150,24 @@ def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Ma
     ):
         shown = f"{meaning} (default {getattr(default, option):g})"
         which.add_argument(flag(option), type=kind, default=getattr(default, option), help=shown)
-    which.add_argument("--cluster", default=None, help="address of a Dask scheduler to run the fits on")
+    where = build.add_argument_group("where, and what is kept")
+    where.add_argument("--workers", type=counted, default=None, help="processes (default: one a library)")
+    where.add_argument(
+        "--scheduler", default=None, help="address of a Dask scheduler, on whose workers the fits are made"
+    )
+    where.add_argument(
+        "--fresh", action="store_true", help=f"make everything anew; what was made is kept in {folder()}"
+    )
     output = build.add_argument_group("the output")
     output.add_argument("--out", default=None, help=f"folder for the files (default out/{name})")
     output.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: the summary on standard output"
+    )
+    output.add_argument(
+        "--show",
+        action="store_true",
+        help="fit nothing; print the model, the guide and the few lines of the library that reproduce the fit, one "
+        "program that runs without the zoo for each of --libraries and --guides (default: the first of each)",
     )
 
 
@@ -175,18 +207,18 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
     if name.startswith("-") and name not in ("-h", "--help"):
         raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
     if name in ("-h", "--help"):
-        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | bench [MODEL ...]\n\nmodels:")
+        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | all | bench [MODEL ...]\n\nmodels:")
         catalogue()
         print("\npython -m compare MODEL --help lists a model's options.")
         raise SystemExit(0)
     if is_reference(name):
         return parse_own(arguments)
     if name not in models.CATALOGUE:
-        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'bench'])}")
+        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'all', 'bench'])}")
     options = given_options(parser(name), arguments[1:])
     model = models.load(name)
     given = {}
-    for field in dataclasses.fields(model.data):
+    for field in options_of(model):
         text = getattr(options, f"data.{field.name}")
         if text is not None:
             try:
@@ -238,32 +270,116 @@ def writable(folder: Path) -> None:
         raise ValueError(f"--out {folder}: cannot be written ({error.strerror}); name a folder that can") from None
 
 
-def compare_model(arguments: Sequence[str]) -> int:
-    """Compare one model and show what was found."""
+class Wish(NamedTuple):
+    """What a command line asks for; ``asked`` are what `compare.run.compare` takes after the model and the data."""
+
+    model: Model
+    data: Any
+    given: argparse.Namespace
+    asked: tuple[list[str], list[str] | None, bool, Options, int]
+    command: str | None
+    own: dict[str, str] | None
+
+
+class Made(NamedTuple):
+    """Where a comparison was written, what is to be printed of it, and how many of its fits were kept, of how many."""
+
+    paths: list[Path]
+    text: str
+    kept: int
+    fits: int
+
+
+def wish(arguments: Sequence[str]) -> Wish:
+    """What one model's command line asks for, checked.
+
+    Raises:
+        ValueError: a bad option or bad data.
+    """
     model, data, given = parse(arguments)
     from compare.fits.options import Options
-    from compare.plan import plan
+    from compare.kept.keys import sources_of
 
     names = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
-    libraries = split(given.libraries, "--libraries")
+    libraries = split(given.libraries, "--libraries") if given.libraries is not None else list(LIBRARIES)
     families = split(given.guides, "--guides") if given.guides is not None else None
-    jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
-    needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
-    folder = given.out
-    writable(folder)
+    if given.scheduler is not None and not given.scheduler.strip():
+        raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    if given.workers and given.scheduler:
+        raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
+    command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None
+    asked = (libraries, families, not given.no_nuts, options, given.seed)
+    return Wish(model, data, given, asked, command, sources_of(model.name))
+
+
+def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = None) -> Made:
+    """Make the comparison and write it, or restore what was kept of the same one; ``tell`` hears how it goes."""
+    from compare.kept.reports import Report
+    from compare.kept.store import Store
+
+    model, data, given, folder = wanted.model, wanted.data, wanted.given, wanted.given.out
+    as_json = given.format == "json"
+    store = Store(fresh=given.fresh)
+    finished = Report.of(store, model.name, data, [*wanted.asked, wanted.command], wanted.own)
+    restored = finished.restore(folder)
+    text = restored and (restored.summary if as_json else finished.text(console))
+    if text:
+        return Made(restored.paths, text, restored.fits, restored.fits)
     from compare import progress, report, run
+    from compare.kept.fits import Kept
+    from compare.plan import plan
+    from compare.report.files import as_json as as_text
     from compare.workers import workers
 
-    with progress.show() as tell, workers(needed, given.cluster) as helpers:
-        comparison = run.compare(
-            model, data, libraries, families, not given.no_nuts, options, given.seed, helpers, tell
-        )
-        if is_reference(arguments[0]):
-            comparison.command = shlex.join(["python", "-m", "compare", *arguments])
-        tell("writing the report")
-        paths = report.write(comparison, folder, helpers.draughtsman)
-    report.show(comparison, folder, paths, as_json=given.format == "json")
+    jobs = plan(model, data, *wanted.asked)
+    libraries = [*wanted.asked[0], *(job.library for job in jobs if job.library and job.reason is None)]
+    with ExitStack() as stack:
+        tell = tell or stack.enter_context(progress.show())
+        helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), given.workers, given.scheduler))
+        comparison = run.compare(model, data, *wanted.asked, helpers, tell, Kept(store))
+        if wanted.command:
+            comparison.command = wanted.command
+        paths = restored.paths if restored else None
+        if paths is None:
+            tell("writing the report")
+            paths = report.write(comparison, folder, helpers.draughtsman)
+    text = as_text(comparison.summary) if as_json else report.text(comparison, console)
+    fits = [*comparison.trainings.values(), *comparison.fits.values()]
+    done = sum(fit.status == "done" for fit in fits)
+    if all(fit.status != "failed" for fit in fits):
+        if not restored:
+            finished.keep(paths, report.possible(model), done)
+        if not as_json:
+            finished.keep_text(text, console)
+    return Made(paths, text, sum(fit.kept for fit in fits), done)
+
+
+def compare_model(arguments: Sequence[str]) -> int:
+    """Compare one model and show what was found, or was kept; with ``--show``, print what would be fitted."""
+    wanted = wish(arguments)
+    given = wanted.given
+    if given.show:
+        from compare.show import programs
+
+        libraries, families, _, options, seed = wanted.asked
+        chosen = libraries if given.libraries else None
+        print(programs(wanted.model, wanted.data, chosen, families, options, seed), end="")
+        return 0
+    writable(given.out)
+    from compare.console import console_for, name_files
+
+    console = console_for(sys.stdout)
+    found = made(wanted, console)
+    text = found.text
+    if given.format != "json":
+        with console.capture() as named:
+            name_files(found.paths, console)
+        text += named.get()
+        if found.kept:
+            text += f"{found.kept} of {found.fits} fits were kept from an earlier run; --fresh makes them anew\n"
+    sys.stdout.write(text)
+    sys.stdout.flush()
     return 0
 
 

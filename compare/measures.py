@@ -250,7 +250,7 @@ def optimisation(fit: Fit) -> dict[str, Any] | None:
         "gap": {"value": digits(gap, 6), "mcse": digits(said["gap_mcse"], 6)} if np.isfinite(gap) else None,
         "tolerance": float(said["tolerance"]),
         "converged": bool(said["converged"]),
-        "steps": int(said.get("sweeps", fit.tree["optimisation"].sizes["step"] - 1)),
+        "steps": int(said.get("sweeps", said.get("epochs", fit.tree["optimisation"].sizes["step"] - 1))),
         "reason": str(said["reason"]) or None,
     }
 
@@ -281,7 +281,11 @@ def ledger(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Number
     entries["evidence_gap"] = number(exact.log_evidence - elbo["value"], elbo["mcse"])
     if fit.job.method == "exact":
         return entries | {"family_gap": number(0), "optimisation_gap": number(0)}
-    if best is not None:
+    if "best_elbo" in (said := fit.tree["optimisation"].attrs):  # without the encoder
+        highest, error = float(said["best_elbo"]), float(said["best_elbo_mcse"])
+        entries["family_gap"] = number(exact.log_evidence - highest, error)
+        entries["amortisation_gap"] = number(highest - elbo["value"], np.hypot(error, elbo["mcse"]))
+    elif best is not None:
         entries["family_gap"] = number(exact.log_evidence - best.elbo)
         entries["optimisation_gap"] = number(best.elbo - elbo["value"], elbo["mcse"])
     return entries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import guides
@@ -14,7 +15,7 @@ from compare.fits.options import Options
 from compare.fits.tree import CHAINS
 from models.contract import Model, UnknownName, nearest
 
-__all__ = ["LIBRARIES", "plan"]
+__all__ = ["LIBRARIES", "plan", "trainings"]
 
 LIBRARIES = {"numpyro": "numpyro", "pyro": "pyro"}
 """The libraries by name, and the module that shows each is installed."""
@@ -35,31 +36,83 @@ def plan(
         UnknownName: a library or family that does not exist, or a family that this model has none of.
     """
     options = options or Options()
+    families = known(model, data, libraries, families)
+    dimension = sum(math.prod(shape) for shape in data.shapes().values())
+    encoders = model.amortised(data) is not None
+
+    def job(name: str, method: str, library: str | None = None, family: str | None = None, reason: str | None = None):
+        reason = reason or not_installed(library)
+        return Job(name, model.name, data, method, library, family, seed, options, reason)
+
+    reference = None if model.exact(data) else model.reference(data)
+    jobs = [job("exact", "exact")]
+    if reference:
+        patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
+        jobs = [job("reference", "reference", reference.library, reason=too_long(dimension, patient))]
+    jobs += [job(name, "coordinate_ascent") for name in model.coordinate_ascent(data)]
+    for library in dict.fromkeys(libraries):
+        for family in families:
+            reason = None if encoders else too_large(family, dimension)
+            jobs.append(job(f"{library}-{family}", "amortised" if encoders else "svi", library, family, reason))
+        if nuts and model.sampled(data):
+            jobs.append(job(f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
+    return jobs
+
+
+def trainings(
+    model: Model,
+    data: Any,
+    libraries: Sequence[str] = tuple(LIBRARIES),
+    families: Sequence[str] | None = None,
+    options: Options | None = None,
+    seed: int = 0,
+) -> list[Job]:
+    """The jobs that learn the model's own network, each along with another guide's encoder; none where it is known.
+
+    Raises:
+        UnknownName: as `plan`.
+    """
+    families = known(model, data, libraries, families)
+    told = model.amortised(data)
+    if told is None or told.decoder is not None:
+        return []
+    pairs = [(library, family) for library in dict.fromkeys(libraries) for family in families]
+    pairs = pairs if told.every else pairs[:1]
+    return [
+        Job(
+            f"{library}-{family}",
+            model.name,
+            data,
+            "training",
+            library,
+            family,
+            seed,
+            options or Options(),
+            not_installed(library),
+        )
+        for library, family in pairs
+    ]
+
+
+def known(model: Model, data: Any, libraries: Sequence[str], families: Sequence[str] | None) -> list[str]:
+    """The families asked for, or the model's, if they and the libraries exist."""
     families = list(dict.fromkeys(model.guides if families is None else families))
+    encoders = model.amortised(data) is not None
     for library in libraries:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
     for family in families:
-        guides.load(family)
-        if family == "conjugate" and family not in model.guides:
+        particular = encoders or getattr(guides.load(family), "PARTICULAR", False)
+        if particular and family not in model.guides:
             raise UnknownName(f"{model.name} has no {family} guide; choose from {', '.join(model.guides)}")
-    dimension = sum(math.prod(shape) for shape in data.shapes().values())
+    return families
 
-    def job(name: str, method: str, library: str | None = None, family: str | None = None, reason: str | None = None):
-        if reason is None and library and not importlib.util.find_spec(LIBRARIES[library]):
-            reason = f"{library} is not installed"
-        return Job(name, model.name, data, method, library, family, seed, options, reason)
 
-    reference = None if model.exact(data) else model.reference(data)
-    jobs = [job("reference", "reference", reference.library) if reference else job("exact", "exact")]
-    jobs += [job(name, "coordinate_ascent") for name in model.coordinate_ascent(data)]
-    for library in dict.fromkeys(libraries):
-        jobs += [
-            job(f"{library}-{family}", "svi", library, family, too_large(family, dimension)) for family in families
-        ]
-        if nuts:
-            jobs.append(job(f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
-    return jobs
+def not_installed(library: str | None) -> str | None:
+    """Why nothing can be made with this library, or None."""
+    if library and not importlib.util.find_spec(LIBRARIES[library]):
+        return f"{library} is not installed"
+    return None
 
 
 def too_large(family: str, dimension: int) -> str | None:

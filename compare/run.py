@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from compare import report
+from compare import report, test_set
 from compare.fits import Fit, Job, run
 from compare.fits.options import Options
+from compare.kept.fits import Kept
 from compare.measures import measure
-from compare.plan import plan
+from compare.plan import plan, trainings
 from compare.predictions import score
+from compare.spread import spread
+from compare.test_set import weights
 from compare.truth import Truth, truth
 from compare.verdict import judge
 from compare.workers import Workers
@@ -31,6 +33,8 @@ class Comparison:
     """A model, its data, the truth, and every fit measured against it.
 
     ``truth`` is the exact posterior, or the reference where none is known; None where that could not be made.
+    ``trainings`` learnt the model's own network, where it has one that was not given; the first that ended well gave
+    it.
     """
 
     model: Model
@@ -40,6 +44,7 @@ class Comparison:
     best: dict[str, Best | None]
     fits: dict[str, Fit]
     options: Options
+    trainings: dict[str, Fit] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,20 +68,27 @@ def compare(
     seed: int = 0,
     helpers: Workers | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    kept: Kept | None = None,
 ) -> Comparison:
     """Make every fit of the plan and measure it. A fit that fails is in the result as failed.
 
-    ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process.
+    ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process. Fits that are
+    in ``kept`` are not made again, and those that are made are put there as soon as they are.
+
+    Raises:
+        RuntimeError: the model's own network was to be learnt, and no training ended well.
     """
-    options = options or Options(**model.defaults)
+    options, helpers = options or Options(**model.defaults), helpers or Workers()
     start = time.perf_counter()
+    learning = make(trainings(model, data, libraries, families, options, seed), helpers, progress, kept)
+    data = with_network(model, data, learning)
     jobs = plan(model, data, libraries, families, nuts, options, seed)
-    fits = make(jobs, helpers or Workers(), progress)
+    fits = make(jobs, helpers, progress, kept)
     known = truth(model, data, fits)
     updates = model.coordinate_ascent(data)
     family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
     best = {family: model.best(data, family) for family in sorted({name for name in family_of.values() if name})}
-    comparison = Comparison(model, data, seed, known, best, fits, options)
+    comparison = Comparison(model, data, seed, known, best, fits, options, learning)
     family_gaps = {name: known.log_evidence - one.elbo for name, one in best.items() if one is not None}
     summaries = {name: measured_or_failed(fits, name, known, best.get(family_of[name])) for name in fits}
     for measured in summaries.values():
@@ -92,12 +104,24 @@ def compare(
         "text": [
             {"claim": claim.claim, "truth": claim.truth, "agrees": bool(claim.agrees)} for claim in model.claims(data)
         ],
+        "held_out": test_set.summary(model, data, fits, learning),
         "baselines": {name: score(one) for name, one in model.baselines(data).items()},
         "facts": known.facts() if known else {},
         "notes": notes(data, jobs),
         "seconds": time.perf_counter() - start,
     }
     return comparison
+
+
+def with_network(model: Model, data: Any, learning: dict[str, Fit]) -> Any:
+    """The data with the network of the first training that ended well; as they are where none was to be learnt."""
+    if not learning:
+        return data
+    done = next((fit for fit in learning.values() if fit.tree is not None), None)
+    if done is None:
+        name, fit = next(iter(learning.items()))
+        raise RuntimeError(f"the network of {model.name} could not be learnt: {name}: {fit.reason}")
+    return model.learnt(data, weights(done))
 
 
 def evidence(known: Truth | None) -> dict[str, Any]:
@@ -109,26 +133,36 @@ def evidence(known: Truth | None) -> dict[str, Any]:
     return {"value": known.log_evidence, "mcse": 0.0, "method": known.method}
 
 
-def make(jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None]) -> dict[str, Fit]:
-    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here."""
+def make(
+    jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None], kept: Kept | None = None
+) -> dict[str, Fit]:
+    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here.
+
+    Fits that are in ``kept`` are not made; the others are put there as soon as they are.
+    """
     fits: dict[str, Fit] = {}
 
-    def keep(fit: Fit) -> None:
+    def have(fit: Fit) -> None:
         fits[fit.job.name] = fit
-        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {fit.status}")
+        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'kept' if fit.kept else fit.status}")
 
-    elsewhere = [job for job in jobs if job.reason is None and job.library in helpers.libraries]
-    futures = {helpers.libraries[job.library].submit(run, job): job for job in elsewhere}
-    if helpers.draughtsman:  # whoever draws imports what drawing needs while the last fits are made
+    for job in jobs if kept else ():
+        found = kept.load(job)
+        if found:
+            have(found)
+    todo = [job for job in jobs if job.name not in fits]
+    save = kept.save if kept else lambda fit: None
+    elsewhere = {job.name: job for job in todo if job.reason is None and job.library in helpers.libraries}
+    made = spread(list(elsewhere.values()), helpers, save)
+    if helpers.draughtsman and todo:  # whoever draws imports what drawing needs while the last fits are made
         helpers.draughtsman.submit(report.prepare)
-    for job in jobs:
-        if job not in elsewhere:
-            keep(run(job))
-    for future in as_completed(futures):
-        try:
-            keep(future.result())
-        except BrokenExecutor:
-            keep(Fit(futures[future], "failed", "its process ended unexpectedly"))
+    for job in todo:
+        if job.name not in elsewhere:
+            fit = run(job)
+            save(fit)
+            have(fit)
+    for fit in made:
+        have(fit)
     return {job.name: fits[job.name] for job in jobs}
 
 

@@ -153,6 +153,8 @@ def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str
     if not arrived and not (off and summary["method"] == "coordinate_ascent" and optimisation["converged"]):
         return said("not converged", arrival)
     rest = f"family gap {ledger['family_gap']['value']:.2g} nats" if ledger["family_gap"] else "family gap not known"
+    if ledger["amortisation_gap"]:
+        rest = f"{rest}, amortisation gap {ledger['amortisation_gap']['value']:.2g}"
     richer = advice(summary, family_gaps)
     if off:
         if not arrived:
@@ -161,14 +163,14 @@ def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str
                 "off",
                 f"{off}: the updates have settled, but {gap:.4f} nats below the best of the family; they are wrong.",
             )
-        return said("off", f"{off}, though {arrival}: the family cannot hold this posterior ({rest}). {richer}")
+        return said("off", f"{off}, though {arrival}: {blame(ledger)} ({rest}). {richer}")
     for word, name, sign in (("narrow", narrowest, -1), ("wide", widest, 1)):
         found = variables[name]
         if sign * (found["sd_ratio"] - 1) > SPREAD + ERRORS * found["mcse_sd_ratio"]:
             return said(
                 word,
                 f"the sd of {name} is {found['sd_ratio']:.3f} of the truth while the means are right (worst "
-                f"{shift['mean_error']:+.2f} sd); {arrival}, so it is the family ({rest}). {richer}",
+                f"{shift['mean_error']:+.2f} sd); {arrival}, so {blame(ledger)} ({rest}). {richer}",
             )
     holds = "the family holds the posterior" if tiny(ledger["family_gap"]) else rest
     low, high = variables[narrowest]["sd_ratio"], variables[widest]["sd_ratio"]
@@ -198,14 +200,26 @@ def arrive(summary: dict[str, Any], options: Options) -> tuple[bool, str]:
             else f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
         )
     gap = optimisation["gap"]
+    if optimisation["converged"] and gap is None:
+        return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation['steps']} epochs)"
     if optimisation["converged"]:
         return True, f"the optimiser arrived ({gap['value']:.1g} ± {gap['mcse']:.1g} nats short)"
     hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
     return False, f"{optimisation['reason']}{hint}."
 
 
+def blame(ledger: dict[str, Any]) -> str:
+    """Who is to blame for what an optimiser that arrived has left."""
+    encoder, family = ledger["amortisation_gap"], ledger["family_gap"]
+    if encoder and family and encoder["value"] > family["value"]:
+        return "most of it is the encoder's doing, the family holds better members"
+    return "the family cannot hold this posterior"
+
+
 def advice(summary: dict[str, Any], family_gaps: dict[str, float]) -> str:
     """Which families would come closer."""
+    if summary["ledger"]["amortisation_gap"]:
+        return "Fit each observation's q by itself from where the encoder puts it, or use NUTS."
     own = family_gaps.get(
         summary["guide"], summary["ledger"]["family_gap"] and summary["ledger"]["family_gap"]["value"]
     )

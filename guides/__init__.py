@@ -15,6 +15,8 @@ FAMILIES: dict[str, str] = {
     "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",
     "hypernetwork": "independent Gaussians whose means and scales a small network produces",
     "markov": "a Gaussian whose precision couples neighbours only",
+    "mixture": "a few independent Gaussians with weights; for encoders",
+    "flow": "an inverse autoregressive flow on independent Gaussians; for encoders",
     "conjugate": "the family the prior is conjugate to, written by hand beside the model",
 }
 

@@ -13,6 +13,7 @@ __all__ = ["CATALOGUE", "load"]
 CATALOGUE: dict[str, str] = {
     "coin": "is a coin fair? One Beta-distributed probability, conjugate, everything in closed form",
     "chain": "a Gaussian chain: what mean-field gets right and wrong, and coordinate ascent",
+    "vae": "a variational autoencoder: how far is the encoder from the posterior?",
     "bnn": "a Bayesian neural network: does it know what it does not know?",
 }
 

@@ -7,15 +7,18 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 __all__ = [
+    "Amortised",
     "Best",
     "Claim",
     "CoordinateAscent",
     "Data",
+    "Evidences",
     "Exact",
     "Latents",
     "Model",
@@ -181,6 +184,42 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Amortised:
+    """What a guide with an encoder is trained and judged on.
+
+    ``train``, ``validation`` and ``test`` are independent observations, shape (n, size), each with a latent z of shape
+    (latent,) of its own; ``shown`` are the positions of those test observations that the comparison's posterior is of.
+    ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``.
+    An encoder starts from ``encoder(rng, row)``, where it gives nearly this row for every observation. ``epochs`` are
+    the most passes over the training set, in batches of ``batch``. ``queries`` are other observations, shape (n, size),
+    of which the encoder's posterior is wanted. ``every``: whether each guide learns a network of its own, to see which
+    is best; else the first alone does.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    shown: np.ndarray
+    latent: int
+    epochs: int
+    batch: int
+    decoder: Mapping[str, np.ndarray] | None
+    start: Callable[[np.random.Generator], dict[str, np.ndarray]]
+    encoder: Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]
+    queries: np.ndarray | None = None
+    every: bool = True
+
+
+@dataclass(frozen=True)
+class Evidences:
+    """The log evidence of each test observation, shape (n,), in nats, with its standard error and how it is known."""
+
+    values: np.ndarray
+    mcse: np.ndarray
+    method: str
+
+
+@dataclass(frozen=True)
 class Best:
     """The best member q* of a family: its ELBO in nats, and how that is known."""
 
@@ -266,6 +305,12 @@ class Model:
     held-out observations without draws is ``exact_predictions(data)``. ``defaults`` are those options of the fits in
     which this model differs from the others, such as the tolerance within which a guide counts as converged; the user
     may say otherwise.
+
+    ``sampled(data)`` says whether NUTS belongs to the comparison. A model whose latents belong to one observation each
+    has guides with encoders: ``amortised(data)`` says what they are trained on, ``learnt(data, weights)`` are the data
+    with a network of the model's own that was learnt along, and ``save(data, path)`` writes it to a file.
+    ``held_out(data)`` gives the `Evidences` of the test observations, ``rivals(data)`` their log densities under
+    simpler models by name, shape (n,).
     """
 
     name: str
@@ -283,7 +328,13 @@ class Model:
     scores: Callable[[Any, Any], Scores] = nothing_more
     exact_queries: Callable[[Any, np.random.Generator, int], dict[str, np.ndarray] | None] = nothing
     exact_predictions: Callable[[Any], Predictions | Scores | None] = nothing
+    sampled: Callable[[Any], bool] = always
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates
+    amortised: Callable[[Any], Amortised | None] = nothing
+    learnt: Callable[[Any, Mapping[str, np.ndarray]], Any] = nothing
+    save: Callable[[Any, Path], Any] = nothing
+    held_out: Callable[[Any], Evidences | None] = nothing
+    rivals: Callable[[Any], dict[str, np.ndarray]] = nothing_more
     pictures: tuple[Picture, ...] = ()
     defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cases: tuple[Any, ...] = ()

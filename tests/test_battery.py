@@ -10,7 +10,7 @@ from importlib import import_module
 import jax
 import numpy as np
 import pytest
-from conftest import LIBRARIES, side
+from conftest import LIBRARIES, ready, side
 from numpyro import handlers
 
 import models
@@ -27,7 +27,7 @@ def dimension(data) -> int:
 EVERY = [
     pytest.param(name, data, id=f"{name}-{number}")
     for name in models.CATALOGUE
-    for number, data in enumerate((models.load(name).data(), *models.load(name).cases))
+    for number, data in enumerate(ready(name))
 ]
 CASES = [case for case in EVERY if models.load(case.values[0]).exact(case.values[1]) is not None]
 POINTWISE = [case for case in EVERY if models.load(case.values[0]).pointwise is not nothing_more]

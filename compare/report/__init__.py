@@ -15,11 +15,16 @@ from typing import IO, TYPE_CHECKING
 from compare.report import files
 from compare.report.elements import finished, optimised, sampled
 from compare.report.files import save_draws, save_text, whole
+from compare.test_set import weights
+from compare.whole import leftovers
 
 if TYPE_CHECKING:
-    from compare.run import Comparison
+    from rich.console import Console
 
-__all__ = ["PLOTS", "prepare", "show", "write"]
+    from compare.run import Comparison
+    from models.contract import Model
+
+__all__ = ["PLOTS", "possible", "prepare", "show", "text", "write"]
 
 Drawn = list[tuple[Path, str]]
 
@@ -119,6 +124,20 @@ def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) 
         yield collect
 
 
+def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
+    """Save each network that was learnt, as ``network-FIT.npz``; those of an earlier run are removed."""
+    model, saved = comparison.model, []
+    for name, fit in comparison.trainings.items():
+        if fit.tree is not None:
+            path = folder / f"network-{name}.npz"
+            model.save(model.learnt(comparison.data, weights(fit)), path)
+            saved.append(path)
+    for path in folder.glob("network-*.npz"):
+        if path not in saved:
+            path.unlink()
+    return saved
+
+
 def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | None = None) -> list[Path]:
     """Write the summary, the draws, the plots and the page to a folder, each file whole or not at all.
 
@@ -133,9 +152,27 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
         about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
         draws = save_draws(finished(comparison), folder / "draws.nc", about)
         drawn = collect()
+    networks = save_networks(comparison, folder)
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
+    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     html = save_text(page(comparison, drawn), folder / "report.html")
-    return [summary, draws, *(path for path, _ in drawn), html]
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
+    return [summary, draws, *networks, *(path for path, _ in drawn), html]
+
+
+def possible(model: Model) -> list[str]:
+    """The names, or patterns of names, of the files that some comparisons of this model have and others have not."""
+    return [*(f"{name}.png" for name in (*PLOTS, *(one.name for one in model.pictures))), "network-*.npz"]
+
+
+def text(comparison: Comparison, console: Console) -> str:
+    """What `show` prints, as this console would have it, but for the files."""
+    from compare.report.table import show as print_table
+
+    with console.capture() as captured:
+        print_table(comparison, console)
+    return captured.get()
 
 
 def show(

@@ -101,6 +101,7 @@ def rounded(
         share({"data_fit": 1, "complexity": -1}, units["elbo"])
     if None not in (units["log_evidence"], units["elbo"], units["evidence_gap"]):
         share({"evidence_gap": 1}, units["log_evidence"] - units["elbo"])
-    if None not in (units["evidence_gap"], units["family_gap"], units["optimisation_gap"]):
+    rest = any(units[term] is not None for term in ("amortisation_gap", "optimisation_gap"))
+    if rest and None not in (units["evidence_gap"], units["family_gap"]):
         share(dict.fromkeys(GAPS, 1), units["evidence_gap"])
     return {name: None if unit is None else Decimal(unit).scaleb(-digits) for name, unit in units.items()}

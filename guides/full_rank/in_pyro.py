@@ -1,6 +1,11 @@
 """Full rank in Pyro: the library's own AutoMultivariateNormal, whose factor is scale times a unit triangle."""
 
+import pyro.distributions as dist
+import torch
 from pyro.infer.autoguide import AutoMultivariateNormal
+
+from guides.full_rank.member import shapes
+from guides.layout import split
 
 
 def guide(twin):
@@ -16,3 +21,12 @@ def sites(parameters):
 def parameters(sites):
     """The family's parameters from the guide's param sites."""
     return {"location": sites["loc"], "scale_tril": sites["scale"][:, None] * sites["scale_tril"]}
+
+
+def member(row, latent):
+    """q(z) of an encoder's guide, from rows of parameters (`guides.full_rank.member`)."""
+    part = split(row, shapes(latent))
+    scale_tril = torch.diag_embed(torch.exp(part["log_scale"]))
+    rows, columns = torch.tril_indices(latent, latent, -1)
+    scale_tril[..., rows, columns] = part["below"]
+    return dist.MultivariateNormal(part["location"], scale_tril=scale_tril)

@@ -56,6 +56,15 @@ class Decoder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", checked(self.weights))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the weights are the same."""
+        if not isinstance(other, Decoder) or self.weights.keys() != other.weights.keys():
+            return False
+        return all(np.array_equal(value, other.weights[name]) for name, value in self.weights.items())
+
+    def __hash__(self) -> int:
+        return hash(tuple((name, self.weights[name].tobytes()) for name in sorted(self.weights)))
+
     @property
     def latent(self) -> int:
         """Dimensions of the latent space."""

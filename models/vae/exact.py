@@ -36,15 +36,15 @@ class Likelihood(Protocol):
         """What no log likelihood of each image exceeds, whatever z, (n,)."""
 
 
-def exact(data: Autoencoder) -> Posteriors | None:
-    """The posteriors of the images shown; None without a decoder, and where they are not known within `WORST` nats.
+def exact(data: Autoencoder, images: np.ndarray | None = None) -> Posteriors | None:
+    """The posteriors of images, those shown if not told otherwise; None where they are not known within `WORST` nats.
 
     Known are those of one or two latent dimensions, and of any number where decoder and pixels are linear and Gaussian.
     """
     decoder = data.network
     if decoder is None or (decoder.latent > 2 and not linear.applies(decoder)):
         return None
-    found = posteriors(decoder, data.set.test[data.shown])
+    found = posteriors(decoder, data.set.test[data.shown] if images is None else images)
     return found if found.tolerance <= WORST else None
 
 

@@ -1,0 +1,40 @@
+"""The flow in Pyro: the library's AffineAutoregressive, with networks whose weights are given."""
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.transforms import AffineAutoregressive, Permute
+from torch import nn
+
+from guides.flow.member import masks, steps
+
+
+class Network(nn.Module):
+    """An autoregressive network: z of the step before, shape (..., images, latent), to mean and log scale."""
+
+    def __init__(self, part, latent):
+        super().__init__()
+        slope, inward, outward = (torch.as_tensor(mask, dtype=part["shift"].dtype) for mask in masks(latent))
+        self.slope, self.inward = slope * part["slope"], inward * part["inward"]
+        self.mean, self.stretch = outward * part["mean"], outward * part["stretch"]
+        self.biases, self.shift, self.level = part["biases"], part["shift"], part["level"]
+        self.permutation = range(latent)
+
+    def forward(self, z):
+        units = torch.tanh(times(z, self.inward) + self.biases)
+        mean = times(z, self.slope) + times(units, self.mean) + self.shift
+        return mean, times(units, self.stretch) + self.level
+
+
+def times(vectors, matrices):
+    """Each row's vector, shape (..., images, m), times its matrix, shape (images, m, n)."""
+    return (vectors.unsqueeze(-2) @ matrices).squeeze(-2)
+
+
+def member(row, latent):
+    """q(z) of an encoder's guide, from rows of parameters (`guides.flow.member`)."""
+    location, log_scale, parts = steps(row, latent)
+    backwards, transforms = Permute(torch.arange(latent).flip(0)), []
+    for number, part in enumerate(parts):
+        step = AffineAutoregressive(Network(part, latent))
+        transforms += [backwards, step, backwards] if number % 2 else [step]
+    return dist.TransformedDistribution(dist.Normal(location, torch.exp(log_scale)).to_event(1), transforms)

@@ -1,0 +1,43 @@
+"""One member of the family for one z, from a row of parameters: what an encoder gives for an image.
+
+q(z) = N(z; location, L L'), L lower triangular: exp(log_scale) on its diagonal, ``below`` under it, row by row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from guides.layout import split
+
+__all__ = ["CONTAINS", "log_density", "shapes", "start"]
+
+
+def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
+    """The same Gaussian: nothing below the diagonal."""
+    return np.concatenate([row, np.zeros((*row.shape[:-1], latent * (latent - 1) // 2))], axis=-1)
+
+
+CONTAINS = {"mean_field": from_mean_field}
+"""Functions that turn a row of a smaller family's parameters into one of this family's, by that family's name."""
+
+
+def shapes(latent: int) -> dict[str, tuple[int, ...]]:
+    """The parameters in the order in which they stand in a row."""
+    return {"location": (latent,), "log_scale": (latent,), "below": (latent * (latent - 1) // 2,)}
+
+
+def start(latent: int) -> np.ndarray:
+    """The row of N(0, I), shape (size,)."""
+    return np.zeros(2 * latent + latent * (latent - 1) // 2)
+
+
+def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n members, shape (n, size)."""
+    latent = z.shape[-1]
+    part = split(parameters, shapes(latent))
+    factor = np.zeros((len(parameters), latent, latent))
+    factor[(slice(None), *np.tril_indices(latent, -1))] = part["below"]
+    factor[(slice(None), *np.diag_indices(latent))] = np.exp(part["log_scale"])
+    shift = (z - part["location"][:, None, :]).swapaxes(1, 2)
+    eps = np.linalg.solve(factor, shift)
+    return -0.5 * (eps**2 + np.log(2 * np.pi)).sum(1) - part["log_scale"].sum(-1)[:, None]
