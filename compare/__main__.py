@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -19,11 +20,14 @@ from compare.own.source import is_reference
 from models.contract import UnknownName, nearest
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from compare.fits.options import Options
-    from compare.run import Comparison
     from models.contract import Model
 
 __all__ = ["main"]
+
+LIBRARIES = ("numpyro", "pyro")
 
 
 class Parser(argparse.ArgumentParser):
@@ -126,6 +130,7 @@ def parser_of_own(reference: str) -> Parser:
 def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Mapping[str, float], name: str) -> None:
     """Add the options that every comparison has, those of the fits to the group ``which``."""
     from compare.fits.options import Options
+    from compare.kept.store import folder
 
     which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(families)})")
     which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
@@ -145,7 +150,14 @@ def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Ma
     ):
         shown = f"{meaning} (default {getattr(default, option):g})"
         which.add_argument(flag(option), type=kind, default=getattr(default, option), help=shown)
-    which.add_argument("--cluster", default=None, help="address of a Dask scheduler to run the fits on")
+    where = build.add_argument_group("where, and what is kept")
+    where.add_argument("--workers", type=counted, default=None, help="processes (default: one a library)")
+    where.add_argument(
+        "--scheduler", default=None, help="address of a Dask scheduler, on whose workers the fits are made"
+    )
+    where.add_argument(
+        "--fresh", action="store_true", help=f"make everything anew; what was made is kept in {folder()}"
+    )
     output = build.add_argument_group("the output")
     output.add_argument("--out", default=None, help=f"folder for the files (default out/{name})")
     output.add_argument(
@@ -259,74 +271,115 @@ def writable(folder: Path) -> None:
 
 
 class Wish(NamedTuple):
-    """What a command line asks for. ``needed`` are the libraries that the fits, or the reference, take."""
+    """What a command line asks for; ``asked`` are what `compare.run.compare` takes after the model and the data."""
 
     model: Model
     data: Any
     given: argparse.Namespace
-    options: Options
-    libraries: list[str]
-    families: list[str] | None
-    needed: list[str]
+    asked: tuple[list[str], list[str] | None, bool, Options, int]
     command: str | None
+    own: dict[str, str] | None
+
+
+class Made(NamedTuple):
+    """Where a comparison was written, what is to be printed of it, and how many of its fits were kept, of how many."""
+
+    paths: list[Path]
+    text: str
+    kept: int
+    fits: int
 
 
 def wish(arguments: Sequence[str]) -> Wish:
-    """What one model's command line asks for, checked: nothing of it will be refused later."""
+    """What one model's command line asks for, checked.
+
+    Raises:
+        ValueError: a bad option or bad data.
+    """
     model, data, given = parse(arguments)
     from compare.fits.options import Options
-    from compare.plan import LIBRARIES, plan
+    from compare.kept.keys import sources_of
 
     names = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
     libraries = split(given.libraries, "--libraries") if given.libraries is not None else list(LIBRARIES)
     families = split(given.guides, "--guides") if given.guides is not None else None
-    jobs = plan(model, data, libraries, families, not given.no_nuts, options, given.seed)
-    needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
+    if given.scheduler is not None and not given.scheduler.strip():
+        raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    if given.workers and given.scheduler:
+        raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
     command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None
-    return Wish(model, data, given, options, libraries, families, needed, command)
+    asked = (libraries, families, not given.no_nuts, options, given.seed)
+    return Wish(model, data, given, asked, command, sources_of(model.name))
 
 
-def made(wanted: Wish, tell: Callable[[str], None]) -> tuple[Comparison, list[Path]]:
-    """The comparison, and the files that it was written to; ``tell`` hears how it goes."""
-    from compare import report, run
+def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = None) -> Made:
+    """Make the comparison and write it, or restore what was kept of the same one; ``tell`` hears how it goes."""
+    from compare.kept.reports import Report
+    from compare.kept.store import Store
+
+    model, data, given, folder = wanted.model, wanted.data, wanted.given, wanted.given.out
+    as_json = given.format == "json"
+    store = Store(fresh=given.fresh)
+    finished = Report.of(store, model.name, data, [*wanted.asked, wanted.command], wanted.own)
+    restored = finished.restore(folder)
+    text = restored and (restored.summary if as_json else finished.text(console))
+    if text:
+        return Made(restored.paths, text, restored.fits, restored.fits)
+    from compare import progress, report, run
+    from compare.kept.fits import Kept
+    from compare.plan import plan
+    from compare.report.files import as_json as as_text
     from compare.workers import workers
 
-    given = wanted.given
-    with workers(wanted.needed, given.cluster) as helpers:
-        comparison = run.compare(
-            wanted.model,
-            wanted.data,
-            wanted.libraries,
-            wanted.families,
-            not given.no_nuts,
-            wanted.options,
-            given.seed,
-            helpers,
-            tell,
-        )
+    jobs = plan(model, data, *wanted.asked)
+    libraries = [*wanted.asked[0], *(job.library for job in jobs if job.library and job.reason is None)]
+    with ExitStack() as stack:
+        tell = tell or stack.enter_context(progress.show())
+        helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), given.workers, given.scheduler))
+        comparison = run.compare(model, data, *wanted.asked, helpers, tell, Kept(store))
         if wanted.command:
             comparison.command = wanted.command
-        tell("writing the report")
-        return comparison, report.write(comparison, given.out, helpers.draughtsman)
+        paths = restored.paths if restored else None
+        if paths is None:
+            tell("writing the report")
+            paths = report.write(comparison, folder, helpers.draughtsman)
+    text = as_text(comparison.summary) if as_json else report.text(comparison, console)
+    fits = [*comparison.trainings.values(), *comparison.fits.values()]
+    done = sum(fit.status == "done" for fit in fits)
+    if all(fit.status != "failed" for fit in fits):
+        if not restored:
+            finished.keep(paths, report.possible(model), done)
+        if not as_json:
+            finished.keep_text(text, console)
+    return Made(paths, text, sum(fit.kept for fit in fits), done)
 
 
 def compare_model(arguments: Sequence[str]) -> int:
-    """Compare one model and show what was found; with ``--show``, print what would be fitted."""
+    """Compare one model and show what was found, or was kept; with ``--show``, print what would be fitted."""
     wanted = wish(arguments)
     given = wanted.given
     if given.show:
         from compare.show import programs
 
-        chosen = wanted.libraries if given.libraries else None
-        print(programs(wanted.model, wanted.data, chosen, wanted.families, wanted.options, given.seed), end="")
+        libraries, families, _, options, seed = wanted.asked
+        chosen = libraries if given.libraries else None
+        print(programs(wanted.model, wanted.data, chosen, families, options, seed), end="")
         return 0
     writable(given.out)
-    from compare import progress, report
+    from compare.console import console_for, name_files
 
-    with progress.show() as tell:
-        comparison, paths = made(wanted, tell)
-    report.show(comparison, given.out, paths, as_json=given.format == "json")
+    console = console_for(sys.stdout)
+    found = made(wanted, console)
+    text = found.text
+    if given.format != "json":
+        with console.capture() as named:
+            name_files(found.paths, console)
+        text += named.get()
+        if found.kept:
+            text += f"{found.kept} of {found.fits} fits were kept from an earlier run; --fresh makes them anew\n"
+    sys.stdout.write(text)
+    sys.stdout.flush()
     return 0
 
 

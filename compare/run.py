@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,9 +12,11 @@ from typing import Any
 from compare import report, test_set
 from compare.fits import Fit, Job, run
 from compare.fits.options import Options
+from compare.kept.fits import Kept
 from compare.measures import measure
 from compare.plan import plan, trainings
 from compare.predictions import score
+from compare.spread import spread
 from compare.test_set import weights
 from compare.truth import Truth, truth
 from compare.verdict import judge
@@ -67,20 +68,22 @@ def compare(
     seed: int = 0,
     helpers: Workers | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    kept: Kept | None = None,
 ) -> Comparison:
     """Make every fit of the plan and measure it. A fit that fails is in the result as failed.
 
-    ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process.
+    ``helpers`` are those of `compare.workers.workers`; without them every fit is made in this process. Fits that are
+    in ``kept`` are not made again, and those that are made are put there as soon as they are.
 
     Raises:
         RuntimeError: the model's own network was to be learnt, and no training ended well.
     """
     options, helpers = options or Options(**model.defaults), helpers or Workers()
     start = time.perf_counter()
-    learning = make(trainings(model, data, libraries, families, options, seed), helpers, progress)
+    learning = make(trainings(model, data, libraries, families, options, seed), helpers, progress, kept)
     data = with_network(model, data, learning)
     jobs = plan(model, data, libraries, families, nuts, options, seed)
-    fits = make(jobs, helpers, progress)
+    fits = make(jobs, helpers, progress, kept)
     known = truth(model, data, fits)
     updates = model.coordinate_ascent(data)
     family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
@@ -130,26 +133,36 @@ def evidence(known: Truth | None) -> dict[str, Any]:
     return {"value": known.log_evidence, "mcse": 0.0, "method": known.method}
 
 
-def make(jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None]) -> dict[str, Fit]:
-    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here."""
+def make(
+    jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None], kept: Kept | None = None
+) -> dict[str, Fit]:
+    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here.
+
+    Fits that are in ``kept`` are not made; the others are put there as soon as they are.
+    """
     fits: dict[str, Fit] = {}
 
-    def keep(fit: Fit) -> None:
+    def have(fit: Fit) -> None:
         fits[fit.job.name] = fit
-        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {fit.status}")
+        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'kept' if fit.kept else fit.status}")
 
-    elsewhere = [job for job in jobs if job.reason is None and job.library in helpers.libraries]
-    futures = {helpers.libraries[job.library].submit(run, job): job for job in elsewhere}
-    if helpers.draughtsman:  # whoever draws imports what drawing needs while the last fits are made
+    for job in jobs if kept else ():
+        found = kept.load(job)
+        if found:
+            have(found)
+    todo = [job for job in jobs if job.name not in fits]
+    save = kept.save if kept else lambda fit: None
+    elsewhere = {job.name: job for job in todo if job.reason is None and job.library in helpers.libraries}
+    made = spread(list(elsewhere.values()), helpers, save)
+    if helpers.draughtsman and todo:  # whoever draws imports what drawing needs while the last fits are made
         helpers.draughtsman.submit(report.prepare)
-    for job in jobs:
-        if job not in elsewhere:
-            keep(run(job))
-    for future in as_completed(futures):
-        try:
-            keep(future.result())
-        except BrokenExecutor:
-            keep(Fit(futures[future], "failed", "its process ended unexpectedly"))
+    for job in todo:
+        if job.name not in elsewhere:
+            fit = run(job)
+            save(fit)
+            have(fit)
+    for fit in made:
+        have(fit)
     return {job.name: fits[job.name] for job in jobs}
 
 

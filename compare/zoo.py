@@ -127,13 +127,15 @@ def main(arguments: Sequence[str]) -> int:
 def compare_all(plan: Plan) -> None:
     """One model after another; one that cannot be compared is noted in its folder, and the others go on."""
     from compare import progress
+    from compare.console import console_for
     from compare.report.files import as_json, save_text
 
+    console = console_for(sys.stdout)
     with progress.show() as tell:
         for name, wanted in plan.wishes.items():
             note, start = Path(wanted.given.out) / "failure.json", time.perf_counter()
             try:
-                made(wanted, lambda line, name=name: tell(f"{name}: {line}"))
+                made(wanted, console, lambda line, name=name: tell(f"{name}: {line}"))
                 note.unlink(missing_ok=True)
             except Exception as error:
                 line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

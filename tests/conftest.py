@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import numpy as np
 import pytest
 
 import models
+from compare.kept.store import VARIABLE
 
 LIBRARIES = ("numpyro", "pyro")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kept_elsewhere(tmp_path_factory) -> None:
+    """Nothing that the tests make is kept where the user's is, nor found there."""
+    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("kept"))
+
+
+@pytest.fixture(autouse=True)
+def kept_apart(tmp_path_factory, monkeypatch) -> None:
+    """Nor is it found by another test."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path_factory.mktemp("kept")))
 
 
 @pytest.fixture(params=LIBRARIES)

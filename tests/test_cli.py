@@ -225,7 +225,7 @@ def first(tmp_path_factory) -> Run:
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory) -> Run:
-    return run_apart(tmp_path_factory.mktemp("out") / "again", "coin", *SMALL)
+    return run_apart(tmp_path_factory.mktemp("out") / "again", "coin", *SMALL, "--fresh")
 
 
 def test_json_is_the_summary_and_all_there_is(first):
@@ -406,7 +406,7 @@ def test_an_interrupt_ends_everything_and_leaves_nothing(options, processes, tmp
 
 def test_a_cluster_needs_its_extra(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "dask.distributed", None)
-    status = main(["coin", "--cluster", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out")])
+    status = main(["coin", "--scheduler", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out")])
     assert status == 2
     assert "posterior-zoo[cluster]" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -360,6 +360,16 @@ def test_scores_on_held_out_data_have_both_errors() -> None:
     assert "Held-out predictions" not in text_of(a_comparison())
 
 
+def test_without_predictions_of_fits_no_row_is_called_a_baseline() -> None:
+    comparison = a_comparison(held_against="reference")
+    for one in comparison.summary["fits"].values():
+        one["predictions"] = None
+    comparison.summary["baselines"] = {"PNG": {"bits": {"value": 10.0, "mcse": 0.0, "sampling": None}}}
+    part = text_of(comparison).split("Held-out predictions")[1]
+    assert any("PNG" in line and "10.000" in line for line in part.splitlines()) and "(baseline)" not in part
+    assert "bits a pixel" in part
+
+
 def test_the_page_shows_the_code_in_both_libraries_or_the_models_file() -> None:
     comparison = a_comparison()
     html = page(comparison)

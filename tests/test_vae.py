@@ -156,12 +156,13 @@ def test_the_elbo_is_the_one_of_quadrature(family, library):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_elbo_crosses_the_evidence_and_the_ledger_adds_up(family, library):
-    """Image by image within 4 standard errors; the encoder's is no better than the best member's."""
+    """Image by image within 4 standard errors; nor is the encoder's better than the best member's."""
     fit, known = fitted(library, family), MODEL.held_out(data())
     group = fit.tree["test_set"].dataset
     assert (group["elbo"] <= known.values + 4 * group["elbo_mcse"] + 1e-9).all()
     assert (group["best_elbo"] <= known.values + 4 * group["best_elbo_mcse"] + 1e-9).all()
-    assert (group["elbo"] <= group["best_elbo"] + 1e-9).all()
+    error = np.hypot(group["elbo_mcse"], group["best_elbo_mcse"])
+    assert (group["elbo"] <= group["best_elbo"] + 4 * error).all()
     terms = {name: one["value"] for name, one in ledger(fit, known).items()}
     assert terms["elbo"] == pytest.approx(terms["data_fit"] - terms["complexity"], abs=1e-9)
     assert terms["evidence_gap"] == pytest.approx(terms["family_gap"] + terms["amortisation_gap"], abs=1e-9)

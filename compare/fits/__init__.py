@@ -17,7 +17,9 @@ from typing import Any
 
 import xarray as xr
 
-__all__ = ["Fit", "Job", "fit_seed", "run", "run_many"]
+from compare.fits.threads import one_thread
+
+__all__ = ["Fit", "Job", "fit_seed", "run", "run_each", "run_many"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Fit:
     is a guide), ``observed_data``, and ``optimisation`` where something was optimised: ``elbo`` and ``elbo_mcse`` over
     dimension ``step``, and in its attributes where it ended: ``elbo``, ``elbo_mcse``, ``gap``, ``gap_mcse``,
     ``tolerance``, ``converged``, ``reason``. It is None unless ``status`` is ``done``. ``gradients`` counts gradient
-    evaluations of the log joint.
+    evaluations of the log joint. ``kept`` says that an earlier run made it.
     """
 
     job: Job
@@ -56,6 +58,7 @@ class Fit:
     seconds: float | None = None
     gradients: int | None = None
     tree: xr.DataTree | None = field(default=None, repr=False)
+    kept: bool = False
 
 
 def run(job: Job) -> Fit:
@@ -64,10 +67,17 @@ def run(job: Job) -> Fit:
         return Fit(job, "skipped", job.reason)
     start = time.perf_counter()
     try:
-        made = maker(job).fit(job)
+        fit = maker(job).fit
+        with one_thread():
+            made = fit(job)
     except Exception as error:
         made = error
     return ended(job, made, time.perf_counter() - start)
+
+
+def run_each(jobs: Sequence[Job]) -> list[Fit]:
+    """Make fits one by one: a task for someone else."""
+    return [run(job) for job in jobs]
 
 
 def run_many(jobs: Sequence[Job]) -> list[Fit]:
@@ -88,7 +98,9 @@ def run_many(jobs: Sequence[Job]) -> list[Fit]:
         group = [jobs[number] for number in numbers]
         start = time.perf_counter()
         try:
-            made = maker(group[0]).fit_many(group)
+            fit_many = maker(group[0]).fit_many
+            with one_thread():
+                made = fit_many(group)
         except Exception as error:
             made = [error] * len(group)
         seconds = (time.perf_counter() - start) / len(group)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -15,6 +16,7 @@ import torch
 import xarray as xr
 from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
+from pyro.util import get_rng_state, set_rng_state
 
 from compare import named
 from compare.fits import Job, fit_seed
@@ -107,14 +109,20 @@ def serve(parent: int, connection, *arguments) -> None:
             return
 
 
+def forkable() -> bool:
+    """Whether this process can be forked: one in which another library, or a scheduler, runs threads may deadlock."""
+    alone = threading.current_thread() is threading.main_thread() and not multiprocessing.current_process().daemon
+    return sys.platform == "linux" and "jax" not in sys.modules and alone
+
+
 class Chains:
     """The chains of one run, side by side where this process can be forked."""
 
     def __init__(self, arguments: list[tuple]) -> None:
-        # Forking a process in which another library runs threads of its own may deadlock.
-        self.forked = sys.platform == "linux" and "jax" not in sys.modules
+        self.forked = forkable()
         if not self.forked:
             self.generators = [chain(*one) for one in arguments]
+            self.states = [None] * len(arguments)
             return
         context = multiprocessing.get_context("fork")
         self.connections, self.processes = [], []
@@ -134,13 +142,21 @@ class Chains:
                 process.terminate()
                 process.join()
 
+    def turn(self, number: int):
+        """One chain's next block, with random numbers of its own, as if it had a process to itself."""
+        if self.states[number] is not None:
+            set_rng_state(self.states[number])
+        made = next(self.generators[number])
+        self.states[number] = get_rng_state()
+        return made
+
     def block(self):
         if self.forked:
             for connection in self.connections:
                 connection.send(True)
             blocks = [connection.recv() for connection in self.connections]
         else:
-            blocks = [next(generator) for generator in self.generators]
+            blocks = [self.turn(number) for number in range(len(self.generators))]
         for one in blocks:
             if isinstance(one, Exception):
                 raise one

@@ -64,6 +64,13 @@ CHUNK = 1024
 LARGEST = 2_000_000
 """Numbers that are evaluated in one go."""
 
+LENDER = "mean_field"
+"""The family whose log joint and start serve all families with coordinates: compiled once, and the same whichever
+families a process is asked for, so that a fit does not depend on what was made before it."""
+
+BY_SITE = Trace_ELBO(sum_sites=False)
+"""The library adds the sites in the order of a set, which is another in each process: the last digits would be too."""
+
 numpyro.enable_x64()
 
 
@@ -101,12 +108,9 @@ def split_arguments(arguments):
 def prepare(model, family, static):
     """The compiled objective of a model of the catalogue and a family, for these static arguments."""
     objective = Objective(named.twin(model, "numpyro"), guides.load(family, "numpyro"), static)
-    if hasattr(guides.load(family), "Coordinates"):  # the log joint and the mode are those of all: compile them once
-        objective.lender = _lenders.setdefault((model, static), objective)
+    if hasattr(guides.load(family), "Coordinates") and family != LENDER:
+        objective.lender = prepare(model, LENDER, static)
     return objective
-
-
-_lenders: dict = {}
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +143,9 @@ class Density:
         """log p(z) and log p(x | z) of one point."""
         joint, trace = log_density(self.model, (), data, latents)
         prior = 0.0
-        for site in (trace[name] for name in latents):
+        for site in trace.values():
+            if site["type"] != "sample" or not (site["name"] in latents or site["infer"].get("of_prior")):
+                continue
             scale = 1.0 if site["scale"] is None else site["scale"]
             prior = prior + jnp.sum(scale * site["fn"].log_prob(site["value"]))
         return prior, joint - prior
@@ -265,8 +271,8 @@ class Objective:
         fed = BaseDraws(handlers.substitute(handlers.seed(self.guide, 0), self.sites(path)), eps)
         fed(**data)
         held = handlers.substitute(self.guide, data=fed.values)
-        loss = self.svi.loss.loss(jax.random.key(0), self.sites(density), self.model, held, **data)
-        return loss, fed.latents
+        losses = BY_SITE.loss(jax.random.key(0), self.sites(density), self.model, held, **data)
+        return sum(losses[name] for name in sorted(losses)), fed.latents
 
     def _loss(self, path, density, draws, data):
         losses, latents = jax.vmap(lambda eps: self._particle(path, density, eps, data))(draws)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import ThreadpoolController
 
 import guides
 from compare.fits import Job, fit_seed
@@ -19,6 +17,7 @@ from compare.fits.gap import Gap
 from compare.fits.options import Options
 from compare.fits.protocol import Density, Objective
 from compare.fits.state import Outcome
+from compare.fits.threads import one_thread
 from compare.fits.tree import LONG, build, how_many, keep, pointwise, split
 from guides.contract import Parameters
 
@@ -46,14 +45,8 @@ def optimise_many(
 
     The budget is that of all together. A fit that cannot begin is in the list as failed.
     """
-    with blas().limit(limits=1, user_api="blas"):  # its threads would fight those of the library for the processors
+    with one_thread():
         return Fitter(objective, data, family, options, seeds).run()
-
-
-@lru_cache(maxsize=1)
-def blas() -> ThreadpoolController:
-    """NumPy's linear algebra, to be told how many threads to use."""
-    return ThreadpoolController()
 
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:

@@ -16,11 +16,15 @@ from compare.report import files
 from compare.report.elements import finished, optimised, sampled
 from compare.report.files import save_draws, save_text, whole
 from compare.test_set import weights
+from compare.whole import leftovers
 
 if TYPE_CHECKING:
-    from compare.run import Comparison
+    from rich.console import Console
 
-__all__ = ["PLOTS", "prepare", "show", "write"]
+    from compare.run import Comparison
+    from models.contract import Model
+
+__all__ = ["PLOTS", "possible", "prepare", "show", "text", "write"]
 
 Drawn = list[tuple[Path, str]]
 
@@ -152,7 +156,23 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
     (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     html = save_text(page(comparison, drawn), folder / "report.html")
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
     return [summary, draws, *networks, *(path for path, _ in drawn), html]
+
+
+def possible(model: Model) -> list[str]:
+    """The names, or patterns of names, of the files that some comparisons of this model have and others have not."""
+    return [*(f"{name}.png" for name in (*PLOTS, *(one.name for one in model.pictures))), "network-*.npz"]
+
+
+def text(comparison: Comparison, console: Console) -> str:
+    """What `show` prints, as this console would have it, but for the files."""
+    from compare.report.table import show as print_table
+
+    with console.capture() as captured:
+        print_table(comparison, console)
+    return captured.get()
 
 
 def show(

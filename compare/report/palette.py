@@ -26,6 +26,8 @@ KNOWN = {
     "coordinate_ascent": "#CC79A7",
     "conjugate": "#D55E00",
     "markov": "#56B4E9",
+    "mixture": "#CC79A7",
+    "flow": "#D55E00",
     "matrix_normal": "#882255",
     "hypernetwork": "#8B5A2B",
 }

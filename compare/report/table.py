@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from compare.console import console_for, name_files
 from compare.report import held_out, rows
 from compare.report.numbers import printable
 from compare.report.rows import LEDGER, Column, Row, Rows
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from compare.run import Comparison
 
 __all__ = ["console_for", "show"]
-
-PIPED = 140
-"""Columns of text where there is no terminal to ask."""
 
 STYLES = {
     "exact": "bold",
@@ -37,16 +34,6 @@ STYLES = {
     "failed": "bold red",
 }
 LEFT = ("fit", "variable", "verdict", "term")
-
-
-def console_for(file: IO[str] | None = None) -> Console:
-    """A console for ``file`` (standard output): the terminal's own width and colours, or plain text in a pipe."""
-    file = sys.stdout if file is None else file
-    if not getattr(file, "isatty", lambda: False)():
-        if hasattr(file, "reconfigure"):
-            file.reconfigure(errors="replace")
-        return Console(file=file, width=PIPED, no_color=True, force_terminal=False, highlight=False)
-    return Console(file=file, highlight=False)
 
 
 def build(columns: Sequence[Column], body: Sequence[Row]) -> Table:
@@ -171,9 +158,4 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -
             say(console, Text.assemble(mark, f": {claim}; true: {truth}"), 2)
     for note in comparison.summary.get("notes") or []:
         say(console, f"note: {printable(note)}", 2)
-    if files:
-        folders = list(dict.fromkeys(Path(file).parent for file in files))
-        console.print()
-        for folder in folders:
-            names = ", ".join(Path(file).name for file in files if Path(file).parent == folder)
-            console.print(Text(f"{folder}: {names}"), soft_wrap=True)
+    name_files(files, console)

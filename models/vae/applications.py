@@ -94,8 +94,8 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     t = np.linspace(0, 1, steps)
     images, plane = bottom.subplots(1, 2)
     lines = (
-        (images, "log_decoded", MODEL, "-", f"images drawn at each point (mean of {DRAWN})"),
-        (images, "log_mixed", MIX, "--", f"pixels of the two, mixed at random (mean of {DRAWN})"),
+        (images, "log_decoded", MODEL, "-", f"images drawn at each point (mean of {DRAWN}, ± 2 errors)"),
+        (images, "log_mixed", MIX, "--", "pixels of the two, mixed at random (the same)"),
         (plane, "log_aggregate", MODEL, "-", "the test images' average posterior"),
         (plane, "log_prior", GREY, "--", "the prior"),
     )
@@ -103,6 +103,10 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
         values = np.array([getattr(one, name) for one in found])
         axes.plot(t, values.T, color=colour, lw=0.8, ls=line, alpha=0.4)
         axes.plot(t, values.mean(axis=0), color=colour, lw=2.4, ls=line, label=label)
+    for kind, colour in enumerate((MODEL, MIX)):
+        middle = np.array([one.log_mixed if kind else one.log_decoded for one in found]).mean(axis=0)
+        error = np.sqrt(np.sum([one.errors[kind] ** 2 for one in found], axis=0)) / len(found)
+        images.fill_between(t, middle - 2 * error, middle + 2 * error, color=colour, alpha=0.2, lw=0)
     of_test = posteriors(data.network, data.set.test).log_evidences.mean()
     images.axhline(of_test, color=TRUTH, lw=1.2, ls=":", label="test images, mean")
     for axes, title, label in (

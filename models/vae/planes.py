@@ -94,9 +94,18 @@ def plane(fits: Fits, data: Any, exact: Posteriors, path: Path) -> None:
             Line2D([], [], color=GREY, lw=1.8, label="the encoder's q(z | x)"),
             Line2D([], [], color=GREY, lw=1.3, ls=DASHES, label="the family's best for this image"),
         ],
-        loc="outside lower center", ncols=5, fontsize=9, frameon=False,
+        loc="outside lower center", ncols=5, fontsize=9, frameon=False, title=certainty(families, data),
+        title_fontsize=9,
     )  # fmt: skip
     figure.savefig(path, dpi=140)
+
+
+def certainty(families: list[Shown], data: Any) -> str | None:
+    """How well the gaps are known."""
+    known = [one.tree["test_set"] for one in families if "test_set" in one.tree]
+    names = ("elbo_mcse", "best_elbo_mcse")
+    errors = [np.hypot(*(tree[name].values[data.shown] for name in names)).max() for tree in known]
+    return f"gaps in nats, of Monte Carlo standard errors up to {max(errors):.1g}" if errors else None
 
 
 class Window(NamedTuple):

@@ -163,7 +163,8 @@ def log_bernoulli(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
 def draws(question: Question, decoder: Decoder, z: np.ndarray) -> Predictions:
     """What draws of z, shape (count, n, latent), say; draws beyond a multiple of 16 are left out.
 
-    The predictive probability is the average over draws of p(target | z, y), jointly over an image's pixels.
+    The predictive probability is the average over draws of p(target | z, y), jointly over an image's pixels. Its
+    logarithm is biased: for each image it is too small by about half the square of its Monte Carlo error.
     """
     parts = min(PARTS, len(z))
     z = z[: len(z) // parts * parts]

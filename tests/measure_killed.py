@@ -1,0 +1,91 @@
+"""Runs that are killed at random moments, and go on each time where they were.
+
+    python tests/measure_killed.py KILLS SEED -- MODEL [options]
+
+A run is killed with SIGKILL after a time drawn between 0 and what an undisturbed run took, and started again, with one
+folder for what is kept, until one ends before its time has come; then all begins anew, until there were so many kills.
+The summary at the end of each such round must be the undisturbed run's but for the seconds; no fit that was kept may be
+made again; nothing half-written may be left; and once more the page must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+def without_seconds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_seconds(item) for key, item in value.items() if key != "seconds"}
+    return [without_seconds(item) for item in value] if isinstance(value, list) else value
+
+
+def run(arguments: list[str], place: Path, cache: Path, limit: float | None = None) -> tuple[int, float, str]:
+    """The exit status of the command, its seconds and what it printed; killed after ``limit`` seconds."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "compare", *arguments, "--out", str(place)],
+        env=os.environ | {"POSTERIOR_ZOO_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            out, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            out, _ = process.communicate()
+    return process.returncode, time.perf_counter() - start, out
+
+
+def entries(cache: Path) -> dict[str, int]:
+    """The fits that are kept, and when each was written."""
+    return {path.name: path.stat().st_ino for path in cache.glob("fits/[!.]*.zip")}
+
+
+def main() -> None:
+    split = sys.argv.index("--")
+    kills, seed = map(int, sys.argv[1:split])
+    rng, command = random.Random(seed), sys.argv[split + 1 :]
+    with tempfile.TemporaryDirectory() as scratch:
+        alone = Path(scratch) / "alone"
+        status, whole, _ = run(command, Path(scratch) / "undisturbed", alone)
+        assert status == 0
+        print(f"undisturbed: {whole:.1f} s, {len(entries(alone))} fits")
+        expected = without_seconds(json.loads((Path(scratch) / "undisturbed" / "summary.json").read_text()))
+        killed = turn = 0
+        while killed < kills:
+            turn += 1
+            cache, out = Path(scratch) / f"cache-{turn}", Path(scratch) / f"out-{turn}"
+            before: dict[str, int] = {}
+            status = -signal.SIGKILL
+            while status:
+                limit = rng.uniform(0, whole) if killed < kills else None
+                status, seconds, said = run(command, out, cache, limit)
+                assert status in (0, -signal.SIGKILL)
+                now = entries(cache)
+                again = [name for name in before if now.get(name) != before[name]]
+                killed += status != 0
+                done = f"kill {killed}" if status else "ended by itself"
+                print(f"round {turn}: {done} after {seconds:.1f} s; {len(now)} fits kept, {len(again)} made again")
+                assert not again
+                before = now
+            assert without_seconds(json.loads((out / "summary.json").read_text())) == expected
+            page = (out / "report.html").read_bytes()
+            status, seconds, _ = run(command, out, cache)
+            assert status == 0 and (out / "report.html").read_bytes() == page
+            assert not [*out.glob(".*"), *cache.glob("*/.*")]
+            print(f"round {turn}: {said.splitlines()[-1] if 'kept' in said else 'nothing was kept'}")
+            print(f"round {turn}: the same summary; once more, in {seconds:.1f} s, the same page; nothing half-written")
+
+
+if __name__ == "__main__":
+    main()
