@@ -153,8 +153,8 @@ class MinusELBO(torch.nn.Module):
 
 
 def compiled(loss, images, eps):
-    """The loss without Pyro's effect handlers, which take longer than the sums: as `pyro.infer.JitTrace_ELBO` has it."""
-    with warnings.catch_warnings():  # that shapes are taken for constants, which they are; and of other ways to compile
+    """The loss without Pyro's effect handlers, which take longer than the sums; as `pyro.infer.JitTrace_ELBO` does."""
+    with warnings.catch_warnings():  # of shapes that are taken for constants, which they are
         warnings.simplefilter("ignore")
         return torch.jit.trace(loss, (images, eps), check_trace=False)
 

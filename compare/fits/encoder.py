@@ -16,14 +16,12 @@ from models.contract import Amortised
 
 __all__ = ["RISE", "Learnt", "Library", "Trainer", "Weights", "learn", "member", "strata"]
 
-RATES = (3e-3, 1e-3, 3e-4)
-"""Adam's learning rates, one after the other: the next where the validation ELBO has stopped rising."""
+STAGES = ((3e-3, 0.7, 8), (1e-3, 0.9, 4), (3e-4, 1.0, 4))
+"""Adam's learning rates, one after the other; by which share of the epochs, and after how many looks without a rise of
+the validation ELBO, the next one follows or the training ends."""
 
 LOOK = 10
 """Epochs between two looks at the validation ELBO."""
-
-PATIENCE = 8
-"""Looks without a rise before the learning rate is lowered, or the training ends."""
 
 RISE = 0.01
 """Nats an observation that count as a rise."""
@@ -145,21 +143,21 @@ def learn(library: Library, told: Amortised, family: str, seed: int, budget: flo
         return value
 
     highest, kept = look(), trainer.weights()
-    for rate in RATES:
-        idle = 0
-        while idle < PATIENCE and reason is None:
-            if epoch >= told.epochs:
-                reason = f"the validation ELBO still rose after {epoch} epochs; allow more --epochs"
-            elif time.perf_counter() - began > budget:
+    for rate, share, patience in STAGES:
+        idle, last = 0, max(round(share * told.epochs), 1)
+        while idle < patience and epoch < last and reason is None:
+            if time.perf_counter() - began > budget:
                 reason = f"its budget of {budget:g} s ended after {epoch} epochs; give it a larger --budget"
-            else:
-                more, moment = min(LOOK, told.epochs - epoch), time.perf_counter()
-                trainer.epochs(more, rate)
-                spent, epoch = spent + time.perf_counter() - moment, epoch + more
-                value = look()
-                idle = 0 if value > highest + RISE else idle + 1
-                if value > highest:
-                    highest, kept = value, trainer.weights()
+                break
+            more, moment = min(LOOK, last - epoch), time.perf_counter()
+            trainer.epochs(more, rate)
+            spent, epoch = spent + time.perf_counter() - moment, epoch + more
+            value = look()
+            idle = 0 if value > highest + RISE else idle + 1
+            if value > highest:
+                highest, kept = value, trainer.weights()
+    if reason is None and idle == 0:
+        reason = f"the validation ELBO still rose after {epoch} epochs; allow more --epochs"
     an_epoch = len(told.train) // told.batch * told.batch
     gradients = [number * an_epoch * kinds for number in looks["epochs"]]
     speed = epoch * an_epoch / max(spent, 1e-9)

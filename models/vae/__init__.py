@@ -56,7 +56,7 @@ class Autoencoder:
     pixels: str = option("binary", "binary: 0 or 1, Bernoulli; grey: from 0 to 1, Gaussian", str, PIXELS)
     latent: int = option(2, "dimensions of z; the posterior is exact up to 2", count)
     hidden: int = option(128, "units of the encoder's and of the decoder's hidden layer; 0: linear", count)
-    epochs: int = option(1000, "most passes over the training images", count)
+    epochs: int = option(600, "most passes over the training images", count)
     batch: int = option(128, "images a step", count)
     decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
     split: int = option(0, "seed of the split into training, validation and test images", count)
