@@ -37,7 +37,7 @@ def compared(libraries: list[str], families: list[str] | None = None, **options:
     data = MODEL.data(**options)
     with workers.workers(libraries) as helpers:
         made = run.compare(
-            model,
+            MODEL,
             data,
             libraries,
             families,
