@@ -10,15 +10,24 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import models
 from compare.own.source import is_reference
 from models.contract import UnknownName, nearest
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compare.fits.options import Options
+    from models.contract import Model
+
 __all__ = ["main"]
+
+LIBRARIES = ("numpyro", "pyro")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not arguments:
             return catalogue()
+        if arguments[0] == "all":
+            from compare.zoo import main as zoo
+
+            return zoo(arguments[1:])
         if arguments[0] == "bench":
             from compare.bench import main as bench
 
@@ -89,7 +102,7 @@ def parser(name: str) -> Parser:
             help=field.metadata["help"].replace("%", "%%") + shown,
         )
     which = build.add_argument_group("the fits")
-    which.add_argument("--libraries", default="numpyro,pyro", help="numpyro,pyro (default: both)")
+    which.add_argument("--libraries", default=None, help="numpyro,pyro (default: both)")
     add_general(build, which, model.guides, model.defaults, name)
     return build
 
@@ -150,6 +163,12 @@ def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Ma
     output.add_argument(
         "--format", choices=("text", "json"), default="text", help="json: the summary on standard output"
     )
+    output.add_argument(
+        "--show",
+        action="store_true",
+        help="fit nothing; print the model, the guide and the few lines of the library that reproduce the fit, one "
+        "program that runs without the zoo for each of --libraries and --guides (default: the first of each)",
+    )
 
 
 def flag(name: str) -> str:
@@ -188,14 +207,14 @@ def parse(arguments: Sequence[str]) -> tuple[Any, Any, argparse.Namespace]:
     if name.startswith("-") and name not in ("-h", "--help"):
         raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
     if name in ("-h", "--help"):
-        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | bench [MODEL ...]\n\nmodels:")
+        print("usage: python -m compare [MODEL [options]] | MY_MODEL.py [options] | all | bench [MODEL ...]\n\nmodels:")
         catalogue()
         print("\npython -m compare MODEL --help lists a model's options.")
         raise SystemExit(0)
     if is_reference(name):
         return parse_own(arguments)
     if name not in models.CATALOGUE:
-        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'bench'])}")
+        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'all', 'bench'])}")
     options = given_options(parser(name), arguments[1:])
     model = models.load(name)
     given = {}
@@ -251,65 +270,114 @@ def writable(folder: Path) -> None:
         raise ValueError(f"--out {folder}: cannot be written ({error.strerror}); name a folder that can") from None
 
 
-def compare_model(arguments: Sequence[str]) -> int:
-    """Compare one model and show what was found, or what was kept of the same comparison."""
+class Wish(NamedTuple):
+    """What a command line asks for; ``asked`` are what `compare.run.compare` takes after the model and the data."""
+
+    model: Model
+    data: Any
+    given: argparse.Namespace
+    asked: tuple[list[str], list[str] | None, bool, Options, int]
+    command: str | None
+    own: dict[str, str] | None
+
+
+class Made(NamedTuple):
+    """Where a comparison was written, what is to be printed of it, and how many of its fits were kept, of how many."""
+
+    paths: list[Path]
+    text: str
+    kept: int
+    fits: int
+
+
+def wish(arguments: Sequence[str]) -> Wish:
+    """What one model's command line asks for, checked.
+
+    Raises:
+        ValueError: a bad option or bad data.
+    """
     model, data, given = parse(arguments)
-    from compare.console import console_for, name_files
     from compare.fits.options import Options
     from compare.kept.keys import sources_of
-    from compare.kept.reports import Report
-    from compare.kept.store import Store
 
     names = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
-    libraries = split(given.libraries, "--libraries")
+    libraries = split(given.libraries, "--libraries") if given.libraries is not None else list(LIBRARIES)
     families = split(given.guides, "--guides") if given.guides is not None else None
-    asked = (libraries, families, not given.no_nuts, options, given.seed)
     if given.scheduler is not None and not given.scheduler.strip():
         raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
     if given.workers and given.scheduler:
         raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
-    folder, console, as_json = given.out, console_for(sys.stdout), given.format == "json"
-    writable(folder)
     command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None
+    asked = (libraries, families, not given.no_nuts, options, given.seed)
+    return Wish(model, data, given, asked, command, sources_of(model.name))
+
+
+def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = None) -> Made:
+    """Make the comparison and write it, or restore what was kept of the same one; ``tell`` hears how it goes."""
+    from compare.kept.reports import Report
+    from compare.kept.store import Store
+
+    model, data, given, folder = wanted.model, wanted.data, wanted.given, wanted.given.out
+    as_json = given.format == "json"
     store = Store(fresh=given.fresh)
-    finished = Report.of(store, model.name, data, [*asked, command], sources_of(model.name))
+    finished = Report.of(store, model.name, data, [*wanted.asked, wanted.command], wanted.own)
     restored = finished.restore(folder)
     text = restored and (restored.summary if as_json else finished.text(console))
     if text:
-        made = kept = restored.fits
-        paths = restored.paths
-    else:
-        from compare.plan import plan
+        return Made(restored.paths, text, restored.fits, restored.fits)
+    from compare import progress, report, run
+    from compare.kept.fits import Kept
+    from compare.plan import plan
+    from compare.report.files import as_json as as_text
+    from compare.workers import workers
 
-        jobs = plan(model, data, *asked)
-        needed = list(dict.fromkeys([*libraries, *(job.library for job in jobs if job.library and job.reason is None)]))
-        from compare import progress, report, run
-        from compare.kept.fits import Kept
-        from compare.report.files import as_json as as_text
-        from compare.workers import workers
+    jobs = plan(model, data, *wanted.asked)
+    libraries = [*wanted.asked[0], *(job.library for job in jobs if job.library and job.reason is None)]
+    with ExitStack() as stack:
+        tell = tell or stack.enter_context(progress.show())
+        helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), given.workers, given.scheduler))
+        comparison = run.compare(model, data, *wanted.asked, helpers, tell, Kept(store))
+        if wanted.command:
+            comparison.command = wanted.command
+        paths = restored.paths if restored else None
+        if paths is None:
+            tell("writing the report")
+            paths = report.write(comparison, folder, helpers.draughtsman)
+    text = as_text(comparison.summary) if as_json else report.text(comparison, console)
+    fits = [*comparison.trainings.values(), *comparison.fits.values()]
+    done = sum(fit.status == "done" for fit in fits)
+    if all(fit.status != "failed" for fit in fits):
+        if not restored:
+            finished.keep(paths, report.possible(model), done)
+        if not as_json:
+            finished.keep_text(text, console)
+    return Made(paths, text, sum(fit.kept for fit in fits), done)
 
-        with progress.show() as tell, workers(needed, given.workers, given.scheduler) as helpers:
-            comparison = run.compare(model, data, *asked, helpers, tell, Kept(store))
-            if command:
-                comparison.command = command
-            paths = restored.paths if restored else None
-            if paths is None:
-                tell("writing the report")
-                paths = report.write(comparison, folder, helpers.draughtsman)
-        text = as_text(comparison.summary) if as_json else report.text(comparison, console)
-        fits = [*comparison.trainings.values(), *comparison.fits.values()]
-        made, kept = sum(fit.status == "done" for fit in fits), sum(fit.kept for fit in fits)
-        if all(fit.status != "failed" for fit in fits):
-            if not restored:
-                finished.keep(paths, report.possible(model), made)
-            if not as_json:
-                finished.keep_text(text, console)
-    if not as_json:
+
+def compare_model(arguments: Sequence[str]) -> int:
+    """Compare one model and show what was found, or was kept; with ``--show``, print what would be fitted."""
+    wanted = wish(arguments)
+    given = wanted.given
+    if given.show:
+        from compare.show import programs
+
+        libraries, families, _, options, seed = wanted.asked
+        chosen = libraries if given.libraries else None
+        print(programs(wanted.model, wanted.data, chosen, families, options, seed), end="")
+        return 0
+    writable(given.out)
+    from compare.console import console_for, name_files
+
+    console = console_for(sys.stdout)
+    found = made(wanted, console)
+    text = found.text
+    if given.format != "json":
         with console.capture() as named:
-            name_files(paths, console)
+            name_files(found.paths, console)
         text += named.get()
-        text += f"{kept} of {made} fits were kept from an earlier run; --fresh makes them anew\n" if kept else ""
+        if found.kept:
+            text += f"{found.kept} of {found.fits} fits were kept from an earlier run; --fresh makes them anew\n"
     sys.stdout.write(text)
     sys.stdout.flush()
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import guides
@@ -44,7 +45,10 @@ def plan(
         return Job(name, model.name, data, method, library, family, seed, options, reason)
 
     reference = None if model.exact(data) else model.reference(data)
-    jobs = [job("reference", "reference", reference.library) if reference else job("exact", "exact")]
+    jobs = [job("exact", "exact")]
+    if reference:
+        patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
+        jobs = [job("reference", "reference", reference.library, reason=too_long(dimension, patient))]
     jobs += [job(name, "coordinate_ascent") for name in model.coordinate_ascent(data)]
     for library in dict.fromkeys(libraries):
         for family in families:

@@ -190,10 +190,10 @@ class Amortised:
     ``train``, ``validation`` and ``test`` are independent observations, shape (n, size), each with a latent z of shape
     (latent,) of its own; ``shown`` are the positions of those test observations that the comparison's posterior is of.
     ``decoder`` are the weights of the model's network by name; None where they are to be learnt, from ``start(rng)``.
-    An encoder starts from ``encoder(rng, row)``, at which it gives nearly this row for every observation. ``epochs`` are
-    the most passes over the training set, in batches of ``batch``.
-    ``queries`` are other observations, shape (n, size), of which the encoder's posterior is wanted. ``every``: whether
-    each guide learns a network of its own, to see which is best; else the first alone does.
+    An encoder starts from ``encoder(rng, row)``, where it gives nearly this row for every observation. ``epochs`` are
+    the most passes over the training set, in batches of ``batch``. ``queries`` are other observations, shape (n, size),
+    of which the encoder's posterior is wanted. ``every``: whether each guide learns a network of its own, to see which
+    is best; else the first alone does.
     """
 
     train: np.ndarray
@@ -300,14 +300,17 @@ class Model:
     ``pointwise(data, latents)`` gives log p(x_i | z) of each observed site, shape (count, observations);
     ``predict(data, latents)`` the `Predictions` of held-out observations, and ``baselines(data)`` those of simpler
     models, by name, or finished `Scores`; ``scores(data, tree)`` gives what else a fit is scored by, from its whole
-    tree, and ``exact_predictions(data)`` the exact posterior's own answer, without draws. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
-    group ``queries``. ``defaults`` are those options of the fits in which this model differs from the others, such as
-    the tolerance within which a guide counts as converged; the user may say otherwise.
+    tree. Where ``data.queries()`` are observations of their own, ``predict`` is given the latents of those, the tree's
+    group ``queries``; ``exact_queries(data, rng, count)`` draws them from their exact posterior. What that says of
+    held-out observations without draws is ``exact_predictions(data)``. ``defaults`` are those options of the fits in
+    which this model differs from the others, such as the tolerance within which a guide counts as converged; the user
+    may say otherwise.
 
-    ``sampled(data)`` says whether NUTS belongs to the comparison. A model whose latents belong to one observation each has guides with encoders: ``amortised(data)`` says what they
-    are trained on, ``learnt(data, weights)`` are the data with a network of the model's own that was learnt along, and
-    ``save(data, path)`` writes it to a file. ``held_out(data)`` gives the `Evidences` of the test observations,
-    ``rivals(data)`` their log densities under simpler models by name, shape (n,).
+    ``sampled(data)`` says whether NUTS belongs to the comparison. A model whose latents belong to one observation each
+    has guides with encoders: ``amortised(data)`` says what they are trained on, ``learnt(data, weights)`` are the data
+    with a network of the model's own that was learnt along, and ``save(data, path)`` writes it to a file.
+    ``held_out(data)`` gives the `Evidences` of the test observations, ``rivals(data)`` their log densities under
+    simpler models by name, shape (n,).
     """
 
     name: str
@@ -323,6 +326,7 @@ class Model:
     predict: Callable[[Any, Latents], Predictions | None] = nothing
     baselines: Callable[[Any], dict[str, Predictions | Scores]] = nothing_more
     scores: Callable[[Any, Any], Scores] = nothing_more
+    exact_queries: Callable[[Any, np.random.Generator, int], dict[str, np.ndarray] | None] = nothing
     exact_predictions: Callable[[Any], Predictions | Scores | None] = nothing
     sampled: Callable[[Any], bool] = always
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] = no_updates

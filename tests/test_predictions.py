@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
+from compare import measures
+from compare.fits import Fit, Job
 from compare.predictions import score
 from models.contract import Predictions
 
@@ -75,3 +80,124 @@ def test_the_log_density_averages_densities_not_their_logarithms():
     """Two draws, one of which rules the observation out: log(1/2) of the other's, not minus infinity."""
     found = score(Predictions(np.array([1.0]), np.array([[0.0], [-np.inf]]), np.array([[1.0], [0.0]])))
     assert found["log_density"]["value"] == pytest.approx(np.log(0.5))
+
+
+# Images
+
+
+def images(draws: int = 160, points: int = 12, pixels: int = 5, seed: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Observed images and the pixels' probabilities of each draw, shape (draws, points, pixels)."""
+    rng = np.random.default_rng(seed)
+    probability = rng.beta(2, 2, (draws, points, pixels))
+    return (rng.random((points, pixels)) < rng.beta(2, 2, (points, pixels))).astype(float), probability
+
+
+def bernoulli(observed: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    return np.log(np.where(observed == 1, probability, 1 - probability)).sum(axis=-1)
+
+
+def test_an_image_is_one_point_of_the_log_density_and_many_of_the_accuracy():
+    observed, probability = images()
+    found = score(Predictions(observed, bernoulli(observed, probability), probability))
+    joint = np.log(np.exp(bernoulli(observed, probability)).mean(axis=0))  # the average of products over pixels
+    assert found["log_density"]["value"] == pytest.approx(joint.mean())
+    assert found["log_density"]["sampling"] == pytest.approx(joint.std(ddof=1) / np.sqrt(12))
+    right = (probability.mean(axis=0) > 0.5) == (observed == 1)
+    assert found["accuracy"]["value"] == pytest.approx(right.mean())
+    assert found["accuracy"]["sampling"] == pytest.approx(right.mean(axis=1).std(ddof=1) / np.sqrt(12))
+    assert set(found) == {"log_density", "accuracy", "calibration_error"}
+    one_pixel = score(Predictions(observed[:, 0], bernoulli(observed, probability), probability[:, :, 0]))
+    of_images = score(Predictions(observed[:, :1], bernoulli(observed, probability), probability[:, :, :1]))
+    assert one_pixel == of_images
+
+
+def test_pixels_averaged_over_parts_of_the_draws_score_as_all_of_them():
+    observed, probability = images()
+    density = bernoulli(observed, probability)
+    parts = probability.reshape(16, 10, *probability.shape[1:]).mean(axis=1)
+    whole, apart = score(Predictions(observed, density, probability)), score(Predictions(observed, density, parts))
+    for name, one in whole.items():
+        assert apart[name] == pytest.approx(one)
+    assert whole["calibration_error"]["mcse"] > 0
+
+
+def test_grey_images_are_scored_by_their_error():
+    observed, mean = images()
+    observed = 0.3 + 0.2 * observed
+    found = score(Predictions(observed, np.zeros((160, 12)), mean))
+    assert set(found) == {"log_density", "rmse"}
+    assert found["rmse"]["value"] == pytest.approx(np.sqrt(np.mean((mean.mean(axis=0) - observed) ** 2)))
+
+
+def test_finished_scores_stay_as_they_are():
+    assert score({"bits": {"value": 1.0, "mcse": 0.1, "sampling": None}})["bits"]["mcse"] == 0.1
+    assert score({}) == {}
+
+
+# Whose draws are scored
+
+
+class Asked:
+    """Data that ask for the posterior of another observation, or do not."""
+
+    def __init__(self, others: np.ndarray | None = None) -> None:
+        self.others = others
+
+    def queries(self) -> np.ndarray | None:
+        return self.others
+
+
+def a_fit(data: Asked, method: str, **groups: xr.Dataset) -> Fit:
+    return Fit(Job("a fit", "a model", data, method), "done", tree=xr.DataTree.from_dict(groups))
+
+
+@pytest.fixture
+def groups() -> dict[str, xr.Dataset]:
+    """Two chains of three draws of the posterior, all 1, and four of the queries' posteriors, all 2."""
+    return {
+        "posterior": xr.Dataset({"z": (("chain", "draw", "image", "latent"), np.ones((2, 3, 5, 2)))}),
+        "queries": xr.Dataset({"z": (("draw", "query", "latent"), np.full((4, 7, 2), 2.0))}),
+    }
+
+
+@pytest.fixture
+def given(monkeypatch) -> list[np.ndarray]:
+    """What the model is asked to predict from."""
+    kept: list[np.ndarray] = []
+
+    def predict(data: Asked, latents: dict[str, np.ndarray]) -> Predictions:
+        kept.append(latents["z"])
+        return Predictions(np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)))
+
+    one = {"value": 1.0, "mcse": 0.0, "sampling": None}
+    model = SimpleNamespace(
+        predict=predict,
+        scores=lambda data, tree: {"bits": one},
+        exact_predictions=lambda data: {"accuracy": one} if data.others else None,
+    )
+    monkeypatch.setattr(measures.named, "load", lambda name: model)
+    return kept
+
+
+def test_the_posteriors_draws_are_scored_where_nothing_else_is_asked(given, groups):
+    found = measures.predictions(a_fit(Asked(), "svi", **groups))
+    assert given[0].shape == (6, 5, 2) and np.all(given[0] == 1)
+    assert {"log_density", "bits"} <= set(found)
+    measures.predictions(a_fit(Asked(), "exact", **groups))
+    assert len(given) == 2
+
+
+def test_the_queries_draws_are_scored_where_they_are_what_is_asked(given, groups):
+    measures.predictions(a_fit(Asked([1]), "svi", **groups))
+    assert given[0].shape == (4, 7, 2) and np.all(given[0] == 2)
+
+
+def test_a_fit_that_does_not_say_what_is_asked_has_no_predictions(given, groups):
+    del groups["queries"]
+    found = measures.predictions(a_fit(Asked([1]), "nuts", **groups))
+    assert not given and set(found) == {"bits"}
+
+
+def test_the_exact_posterior_answers_without_draws(given, groups):
+    found = measures.predictions(a_fit(Asked([1]), "exact", **groups))
+    assert not given and set(found) == {"accuracy", "bits"}

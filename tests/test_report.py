@@ -25,6 +25,7 @@ from compare.fits.options import Options
 from compare.fits.tree import build, split
 from compare.measures import LEDGER
 from compare.report import files, ledger, numbers, rows, table
+from compare.report.code import code
 from compare.report.page import page
 from compare.run import Comparison
 from compare.truth import Sampled
@@ -44,6 +45,12 @@ class Tosses:
 
     def describe(self) -> dict[str, Any]:
         return asdict(self)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"heads": np.float64(self.heads), "tosses": np.float64(self.tosses)}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"theta": ()}
 
 
 class Truth:
@@ -150,7 +157,7 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), held_aga
             "calibration_error": {"value": 0.04, "mcse": 0.002, "sampling": None},
         }
         best = {}
-    return Comparison(model, Tosses(), 0, truth, best, fits, Options(), summary)
+    return Comparison(model, Tosses(), 0, truth, best, fits, Options(), summary=summary)
 
 
 def text_of(comparison: Any, width: int = 140) -> str:
@@ -351,3 +358,23 @@ def test_scores_on_held_out_data_have_both_errors() -> None:
     assert "-1.05±0.01 (0.1)" in row and "0.040±0.002" in row
     assert any("a line (baseline)" in line and "-1.250 (0.12)" in line for line in part.splitlines())
     assert "Held-out predictions" not in text_of(a_comparison())
+
+
+def test_without_predictions_of_fits_no_row_is_called_a_baseline() -> None:
+    comparison = a_comparison(held_against="reference")
+    for one in comparison.summary["fits"].values():
+        one["predictions"] = None
+    comparison.summary["baselines"] = {"PNG": {"bits": {"value": 10.0, "mcse": 0.0, "sampling": None}}}
+    part = text_of(comparison).split("Held-out predictions")[1]
+    assert any("PNG" in line and "10.000" in line for line in part.splitlines()) and "(baseline)" not in part
+    assert "bits a pixel" in part
+
+
+def test_the_page_shows_the_code_in_both_libraries_or_the_models_file() -> None:
+    comparison = a_comparison()
+    html = page(comparison)
+    assert html.count('aria-label="The program in ') == 2 and "AutoDiagonalNormal" in html
+    comparison.fits = {name: fit for name, fit in comparison.fits.items() if not fit.job.guide}
+    found = code(comparison)
+    assert found["guide"] is None and found["reason"] == "no guide was fitted by SVI"
+    assert [title for title, _ in found["programs"]] == ["NumPyro"] and "prior predictive" in found["programs"][0][1]

@@ -12,10 +12,14 @@ from compare.fits.tree import build, how_many, keep, pointwise, split
 
 __all__ = ["fit"]
 
+QUERIES = 256
+"""Draws of the posteriors of other observations, where the data ask for those."""
+
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
-    exact = named.load(job.model).exact(job.data)
+    model = named.load(job.model)
+    exact = model.exact(job.data)
     rng = np.random.default_rng(fit_seed(job))
     size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
     options = job.options or Options()
@@ -35,4 +39,8 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
     )
     likelihood = pointwise(kept, job.model, job.data)
-    return build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood), 0
+    tree = build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood)
+    asked = model.exact_queries(job.data, rng, QUERIES)
+    if asked is not None:
+        tree["queries"] = xr.DataTree(xr.Dataset({site: (("draw", "query", "latent"), z) for site, z in asked.items()}))
+    return tree, 0

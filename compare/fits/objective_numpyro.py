@@ -143,7 +143,9 @@ class Density:
         """log p(z) and log p(x | z) of one point."""
         joint, trace = log_density(self.model, (), data, latents)
         prior = 0.0
-        for site in (trace[name] for name in latents):
+        for site in trace.values():
+            if site["type"] != "sample" or not (site["name"] in latents or site["infer"].get("of_prior")):
+                continue
             scale = 1.0 if site["scale"] is None else site["scale"]
             prior = prior + jnp.sum(scale * site["fn"].log_prob(site["value"]))
         return prior, joint - prior

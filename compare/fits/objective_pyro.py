@@ -75,8 +75,15 @@ def terms(model, latents, data):
     for name, site in trace.nodes.items():
         if site["type"] == "sample" and "log_prob" in site:
             total = site["log_prob"].sum()
-            prior, likelihood = (prior + total, likelihood) if name in latents else (prior, likelihood + total)
+            prior, likelihood = (
+                (prior + total, likelihood) if of_prior(name, site, latents) else (prior, likelihood + total)
+            )
     return prior, likelihood
+
+
+def of_prior(name, site, latents):
+    """Whether a site is part of log p(z): a latent, or a factor that is marked so."""
+    return name in latents or site["infer"].get("of_prior", False)
 
 
 def plated(model, latents, data):
@@ -93,7 +100,7 @@ def plated(model, latents, data):
     prior, likelihood = torch.zeros(count), torch.zeros(count)
     for name, site in trace.nodes.items():
         if site["type"] == "sample" and "log_prob" in site:
-            target = prior if name in latents else likelihood
+            target = prior if of_prior(name, site, latents) else likelihood
             target += per_particle(site["log_prob"], count)
     return prior, likelihood
 

@@ -19,7 +19,20 @@ from compare.own.arguments import arguments
 from compare.own.source import is_reference, library_of, locate
 from models.contract import Exact, Latents, Model, Reference
 
-__all__ = ["GUIDES", "Given", "Own", "Sites", "complain_of_missing", "data_of", "find", "knows", "read", "register"]
+__all__ = [
+    "GUIDES",
+    "Given",
+    "Own",
+    "Sites",
+    "complain_of_missing",
+    "complain_of_nothing",
+    "data_of",
+    "find",
+    "knows",
+    "observes",
+    "read",
+    "register",
+]
 
 GUIDES = ("mean_field", "full_rank")
 """The families that are tried unless the user names others."""
@@ -226,6 +239,25 @@ def complain_of_missing(values: Mapping[str, Any], log_joints: Sequence[float]) 
     ]
     if missing and not np.isfinite(log_joints).any():
         raise ValueError(f"data: {missing[0]!r} has missing values (NaN), which the model cannot take; leave them out")
+
+
+def complain_of_nothing(latents: Mapping[str, Any], discrete: Sequence[str], log_joints: Sequence[float]) -> None:
+    """Refuse a model of which nothing is left to infer when its discrete latents are summed out.
+
+    Raises:
+        ValueError: it is such a model; the line says what the sum is, log p(x) in nats.
+    """
+    if discrete and not latents:
+        raise ValueError(
+            "all latents of the model are discrete: summed out exactly they leave nothing to approximate; log evidence "
+            f"{float(log_joints[0]):.10g} nats, and infer_discrete draws from the posterior"
+        )
+
+
+def observes(count: int, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """The notes, with one more where the model observes nothing, by the number of its observed sites and factors."""
+    more = "the model observes nothing on these data (no site has obs, no factor): its posterior is its prior"
+    return notes if count else (*notes, more)
 
 
 def check(own: Own, data: Given, exact: Exact) -> None:

@@ -1,6 +1,7 @@
 """What a user's NumPyro model consists of, and the form in which the fits take it."""
 
 from functools import lru_cache, partial
+from importlib import import_module
 from types import ModuleType
 
 import jax
@@ -13,7 +14,7 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from compare.fits.objective_numpyro import ONCE, density, split_arguments, unvalidated
-from compare.own import Sites, complain_of_missing
+from compare.own import Sites, complain_of_missing, complain_of_nothing, observes
 
 __all__ = ["derive", "log_joint", "look", "twin"]
 
@@ -48,11 +49,11 @@ class Inspector(Messenger):
     """Refuse what the fits cannot handle, site by site, and note what they change."""
 
     def __init__(self, fn=None):
-        self.notes, self.names = {}, {}
+        self.notes, self.names, self.empty, self.scans = {}, {}, set(), False
         super().__init__(fn)
 
     def process_message(self, message):
-        name = message["name"]
+        name, self.scans = message.get("name"), self.scans or message["type"] == "control_flow"
         if message["type"] == "plate" and message["value"] is None:
             size, part = message["args"]
             self.notes[name] = (
@@ -69,6 +70,7 @@ class Inspector(Messenger):
             if message["type"] == "sample" and not message["is_observed"]:
                 refuse(name, message["fn"])
                 if is_empty(message):
+                    self.empty.add(name)
                     self.notes[name] = f"site {name!r} is empty (shape {shape_of(message)}): there is nothing to infer"
 
 
@@ -87,10 +89,24 @@ def refuse(name, fn):
             break
         base = base.base_dist
     if fn.support.is_discrete:
+        refuse_discrete(name, fn, base)
+
+
+def refuse_discrete(name, fn, base):
+    """Raise ValueError for a discrete latent site that has no finite list of values."""
+    kind = type(base).__name__
+    if not (fn.has_enumerate_support or base.has_enumerate_support):
         raise ValueError(
-            f"site {name!r} is discrete ({type(base).__name__}): guides and NUTS need continuous latents; sum it out "
-            "in the model, for a mixture with MixtureSameFamily"
+            f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
+            "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
         )
+    try:
+        fn.enumerate_support(expand=False)
+    except Exception as error:
+        raise ValueError(
+            f"site {name!r} is discrete ({kind}) and its values cannot be listed ({line(error)}); sample its elements "
+            "one by one, in numpyro.plate instead of to_event"
+        ) from error
 
 
 def look(own, values):
@@ -101,16 +117,29 @@ def look(own, values):
     """
     data, static = split(values)
     inspector = Inspector()
-    traces, joints = [], []
+    traces = []
     try:
         for seed in range(SEEDS):
             with Whole(), inspector:
                 model = handlers.seed(partial(own.function, **static), jax.random.key(seed))
                 traces.append(handlers.trace(model).get_trace(**data))
         model = partial(twin(own).model, **static)
-        latents = {name: site for name, site in traces[0].items() if is_latent(site)}
-        for trace in traces:
-            joints.append(log_density(model, (), data, {name: trace[name]["value"] for name in latents})[0])
+        discrete = [name for name, site in traces[0].items() if is_discrete(site)]
+        latents = {name: site for name, site in traces[0].items() if is_latent(site) and name not in discrete}
+        if discrete:
+            inspector.notes[tuple(discrete)] = enumeration().check(
+                partial(plain, own, **static), data, traces, discrete, inspector.scans
+            )
+        derived = {}
+
+        def joint(data, latents):
+            total, trace = log_density(model, (), data, latents)
+            derived.update({name: traces[0][name] for name in trace if trace[name]["type"] == "deterministic"})
+            return total
+
+        if discrete:  # with all values of these at once it would take seconds op by op
+            joint = jax.jit(unvalidated(joint), compiler_options=ONCE)
+        joints = [joint(data, {name: trace[name]["value"] for name in latents}) for trace in traces]
     except ValueError as error:
         if str(error).startswith(("site ", "sites ")):
             raise
@@ -118,9 +147,9 @@ def look(own, values):
     except Exception as error:
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
     complain_of_missing(values, joints)
+    complain_of_nothing(latents, discrete, joints)
     fixed_supports(traces, latents)
     compiles(model, data)
-    derived = {name: site for name, site in traces[0].items() if site["type"] == "deterministic"}
     varying = {
         name: np.any([np.asarray(t[name]["value"]) != np.asarray(traces[0][name]["value"]) for t in traces[1:]], axis=0)
         for name in (*latents, *derived)
@@ -132,7 +161,9 @@ def look(own, values):
         if site["type"] == "sample" and site["is_observed"] and np.size(site["value"])
     }
     shapes = {name: np.shape(site["value"]) for name, site in latents.items()}
-    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()), tuple(map(float, joints)))
+    seen = [site for site in traces[0].values() if site["type"] == "sample" and site["is_observed"]]
+    notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
+    return Sites(shapes, derived, varying, observed, notes, tuple(map(float, joints)))
 
 
 def split(values):
@@ -143,6 +174,24 @@ def split(values):
 
 def is_latent(site):
     return site["type"] == "sample" and not site["is_observed"]
+
+
+def is_discrete(site):
+    return is_latent(site) and site["fn"].support.is_discrete
+
+
+def enumeration():
+    """The file that sums discrete latents out.
+
+    Raises:
+        ValueError: what it needs is not installed.
+    """
+    try:
+        return import_module("compare.own.enumeration_numpyro")
+    except ImportError as error:
+        raise ValueError(
+            "discrete latents are summed out by funsor, which is not installed: pip install funsor"
+        ) from error
 
 
 def numeric(value):
@@ -188,15 +237,28 @@ def compiles(model, data):
 
 @lru_cache(maxsize=64)
 def twin(own):
-    """The model as a module of its own, like the catalogue's."""
-    module = ModuleType(f"own.{own.name}")
+    """The model as a module of its own, like the catalogue's; its discrete latents are summed out."""
+    module, known = ModuleType(f"own.{own.name}"), {}
 
     def model(**data):
-        with Whole():
-            return own.function(**data)
+        form = tuple((name, np.shape(value) if hasattr(value, "dtype") else value) for name, value in data.items())
+        if form not in known:
+            with handlers.block():
+                trace = handlers.trace(handlers.seed(partial(plain, own), 0)).get_trace(**data)
+            known[form] = any(map(is_discrete, trace.values()))
+        if known[form]:
+            enumeration().marginal(partial(plain, own), data)
+        else:
+            plain(own, **data)
 
     model.__module__, module.model = module.__name__, model
     return module
+
+
+def plain(own, **data):
+    """The model as its user wrote it, but whole."""
+    with Whole():
+        return own.function(**data)
 
 
 @lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ from torch.distributions import biject_to
 
 from compare.fits.base_pyro import Held
 from compare.fits.objective_pyro import density, split_arguments
-from compare.own import Sites, complain_of_missing
+from compare.own import Sites, complain_of_missing, complain_of_nothing, enumeration_pyro, observes
 
 __all__ = ["derive", "log_joint", "look", "twin"]
 
@@ -65,7 +65,7 @@ class Inspector(Messenger):
 
     def __init__(self):
         super().__init__()
-        self.notes, self.names = {}, {}
+        self.notes, self.names, self.empty = {}, {}, set()
 
     def _pyro_param(self, message):
         name = message["name"]
@@ -83,6 +83,7 @@ class Inspector(Messenger):
         if not message["is_observed"]:
             refuse(name, message["fn"])
             if is_empty(message):
+                self.empty.add(name)
                 shape = tuple(message["fn"].shape())
                 self.notes[name] = f"site {name!r} is empty (shape {shape}): there is nothing to infer"
 
@@ -102,10 +103,24 @@ def refuse(name, fn):
             break
         base = base.base_dist
     if fn.has_enumerate_support or fn.support.is_discrete:
+        refuse_discrete(name, fn, base)
+
+
+def refuse_discrete(name, fn, base):
+    """Raise ValueError for a discrete latent site that has no finite list of values."""
+    kind = type(base).__name__
+    if not (fn.has_enumerate_support or base.has_enumerate_support):
         raise ValueError(
-            f"site {name!r} is discrete ({type(base).__name__}): guides and NUTS need continuous latents; sum it out "
-            "in the model, for a mixture with MixtureSameFamily"
+            f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
+            "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
         )
+    try:
+        fn.enumerate_support(expand=False)
+    except Exception as error:
+        raise ValueError(
+            f"site {name!r} is discrete ({kind}) and its values cannot be listed ({line(error)}); sample its elements "
+            "one by one, in pyro.plate instead of to_event"
+        ) from error
 
 
 def look(own, values):
@@ -123,7 +138,18 @@ def look(own, values):
                 with whole_plates(inspector.notes), poutine.trace() as tracer, Plain(), inspector:
                     own.function(**data, **dict(static))
                 traces.append(sites(tracer.trace))
-                joints.append(float(tracer.trace.log_prob_sum()))
+            latents = {name: site for name, site in traces[0].items() if not site["is_observed"]}
+            discrete = [name for name, site in latents.items() if site["fn"].has_enumerate_support]
+            latents = {name: site for name, site in latents.items() if name not in discrete}
+            model = partial(twin(own).model, **dict(static))
+            if discrete:
+                inspector.notes[tuple(discrete)] = enumeration_pyro.check(
+                    partial(plain, own, **dict(static)), data, traces, discrete
+                )
+            for trace in traces:
+                with Held({name: trace[name]["value"] for name in latents}):
+                    last = poutine.trace(model).get_trace(**data)
+                joints.append(float(last.log_prob_sum()))
     except ValueError as error:
         if str(error).startswith(("site ", "sites ")):
             raise
@@ -131,9 +157,9 @@ def look(own, values):
     except Exception as error:
         raise ValueError(f"the model could not be run on its data: {line(error)}") from error
     complain_of_missing(values, joints)
-    latents = {name: site for name, site in traces[0].items() if not site["is_observed"]}
+    complain_of_nothing(latents, discrete, joints)
     fixed_supports(traces, latents)
-    derived = {name: site for name, site in traces[0].items() if site["infer"].get("_deterministic")}
+    derived = {name: site for name, site in sites(last).items() if site["infer"].get("_deterministic")}
     varying = {
         name: np.any([(t[name]["value"] != traces[0][name]["value"]).numpy() for t in traces[1:]], axis=0)
         for name in (*latents, *derived)
@@ -141,12 +167,14 @@ def look(own, values):
     observed = {
         name: site["value"].numpy()
         for name, site in traces[0].items()
-        if site["is_observed"] and name not in derived and isinstance(site["value"], torch.Tensor)
+        if site["is_observed"] and not site["infer"].get("_deterministic") and isinstance(site["value"], torch.Tensor)
         and site["value"].numel()
     }  # fmt: skip
     shapes = {name: tuple(site["value"].shape) for name, site in latents.items()}
     derived = {name: tuple(site["value"].shape) for name, site in derived.items() if site["value"].numel()}
-    return Sites(shapes, derived, varying, observed, tuple(inspector.notes.values()), tuple(map(float, joints)))
+    seen = [s for s in traces[0].values() if s["is_observed"] and not s["infer"].get("_deterministic")]
+    notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
+    return Sites(shapes, derived, varying, observed, notes, tuple(map(float, joints)))
 
 
 def sites(trace):
@@ -182,15 +210,28 @@ def fixed_supports(traces, latents):
 
 @lru_cache(maxsize=64)
 def twin(own):
-    """The model as a module of its own, like the catalogue's."""
-    module = ModuleType(f"own.{own.name}")
+    """The model as a module of its own, like the catalogue's; its discrete latents are summed out."""
+    module, known = ModuleType(f"own.{own.name}"), {}
 
     def model(**data):
-        with whole_plates(), Plain():
-            return own.function(**data)
+        form = tuple((name, value.shape if hasattr(value, "shape") else value) for name, value in data.items())
+        if form not in known:
+            with torch.random.fork_rng(devices=[]), poutine.block():
+                found = sites(poutine.trace(partial(plain, own)).get_trace(**data))
+            known[form] = any(not site["is_observed"] and site["fn"].has_enumerate_support for site in found.values())
+        if known[form]:
+            enumeration_pyro.marginal(partial(plain, own), data)
+        else:
+            plain(own, **data)
 
     model.__module__, module.model = module.__name__, model
     return module
+
+
+def plain(own, **data):
+    """The model as its user wrote it, but whole."""
+    with whole_plates(), Plain():
+        return own.function(**data)
 
 
 @torch.no_grad()
@@ -198,6 +239,8 @@ def derive(own, data, latents):
     """The deterministic sites at latents of shapes (count, *site)."""
     tensors, static = split_arguments(data.arguments())
     model = partial(twin(own).model, **dict(static))
+
+    model(**tensors)  # outside of vmap: whether there are discrete latents is found out by drawing
 
     def one(latents):
         with Held(latents):

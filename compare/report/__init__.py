@@ -154,6 +154,7 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
         drawn = collect()
     networks = save_networks(comparison, folder)
     summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
+    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     html = save_text(page(comparison, drawn), folder / "report.html")
     for path in leftovers(folder):
         path.unlink(missing_ok=True)

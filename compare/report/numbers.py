@@ -79,7 +79,7 @@ def entry(number: Decimal | float | None, term: Mapping[str, Any] | None, digits
     if number is None:
         return ABSENT
     error = term.get("mcse") if isinstance(term, Mapping) else None
-    text = f"{number:.{digits}f}"
+    text = f"{number:z.{digits}f}"
     if missing(error) or error <= 1e-13 * max(1.0, abs(float(number))):  # what is left is floating point, not chance
         return text
     return f"{text} ±{error:.{digits}f}" if error >= 0.5 * 10.0**-digits else f"{text} ±{small(error)}"

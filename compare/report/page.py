@@ -6,16 +6,16 @@ import base64
 import dataclasses
 import shlex
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from compare.report import held_out, rows
+from compare.report.code import code
 from compare.report.numbers import ABSENT, counted, measured, plain
 from compare.report.rows import COLUMNS, LEDGER, Rows
+from compare.report.template import render
 
 if TYPE_CHECKING:
     from compare.fits import Fit
@@ -113,10 +113,6 @@ def halves(content: Rows) -> list[Rows]:
 
 def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> str:
     """The page as text. ``pictures`` are the PNGs to embed, with their captions."""
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string(files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8"))
     lines, rest = rows.facts(comparison)
     words: dict[str, int] = {}
     for _, word, _ in rows.verdicts(comparison):
@@ -147,6 +143,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "pictures": [(path.stem, embedded(path), caption) for path, caption in pictures],
         "columns": COLUMNS,
         "command": command(comparison),
+        "code": code(comparison),
         "left": ("fit", "variable", "verdict"),
     }
-    return template.render(context)
+    return render(TEMPLATE, **context)

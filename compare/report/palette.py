@@ -10,12 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-
 if TYPE_CHECKING:
     from compare.fits import Fit
 
-__all__ = ["EXACT", "GREY", "Look", "family", "looks", "style"]
+__all__ = ["EXACT", "GREY", "Look", "coloured", "family", "looks", "style"]
 
 EXACT = "#000000"
 GREY = "#777777"
@@ -28,6 +26,8 @@ KNOWN = {
     "coordinate_ascent": "#CC79A7",
     "conjugate": "#D55E00",
     "markov": "#56B4E9",
+    "mixture": "#CC79A7",
+    "flow": "#D55E00",
     "matrix_normal": "#882255",
     "hypernetwork": "#8B5A2B",
 }
@@ -70,11 +70,16 @@ def family(fit: Fit) -> str:
     return fit.job.guide or fit.job.method
 
 
+def coloured(families: Iterable[str]) -> dict[str, str]:
+    """The colour of each family, those that are not known here included."""
+    strange = sorted(set(families) - set(KNOWN))
+    return KNOWN | {name: SPARE[i % len(SPARE)] for i, name in enumerate(strange)}
+
+
 def looks(fits: Iterable[tuple[str, Fit]]) -> dict[str, Look]:
     """A look for each fit, the same in every plot and, for the families known here, in every report."""
     fits = list(fits)
-    strange = sorted({family(fit) for _, fit in fits} - set(KNOWN))
-    colours = KNOWN | {name: SPARE[i % len(SPARE)] for i, name in enumerate(strange)}
+    colours = coloured(family(fit) for _, fit in fits)
     found = {}
     for name, fit in fits:
         variant = name.removeprefix(f"{fit.job.library}-") != family(fit)
@@ -84,4 +89,6 @@ def looks(fits: Iterable[tuple[str, Fit]]) -> dict[str, Look]:
 
 def style() -> AbstractContextManager[None]:
     """Matplotlib's settings for a report, for the length of a ``with``."""
+    import matplotlib as mpl
+
     return mpl.rc_context(RC)

@@ -259,6 +259,26 @@ SCORES: tuple[tuple[str, str, str], ...] = (
         "Mean distance between predicted probability and observed share, in ten bins; above 0 even for perfect "
         "probabilities where bins hold few points.",
     ),
+    ("log_evidence", "log evidence", "Mean exact log p(x) of the images, in nats an image."),
+    ("lit", "lit pixels", "Share of the pixels that are lit."),
+    ("distance", "to nearest", "Pixels in which an image differs from the nearest training image, on average."),
+    ("log_prior", "log prior", "Mean log density of the points under the prior, in nats."),
+    (
+        "log_aggregate",
+        "log aggregate",
+        "Mean log density of the points under the average of the test images' exact posteriors, in nats.",
+    ),
+    (
+        "bits",
+        "bits a pixel",
+        "What a code of the test images needs: -log2 p(x) by the exact evidence, -ELBO / log 2 by bits back with a "
+        "guide, the file of a compressor. Lower is better.",
+    ),
+    (
+        "bits_best",
+        "best member",
+        "Bits a pixel by bits back with the best member of the guide's family for each image, without an encoder.",
+    ),
 )
 
 

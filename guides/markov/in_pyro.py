@@ -9,7 +9,7 @@ from pyro.infer.autoguide.initialization import init_to_median
 from pyro.nn.module import PyroParam
 from torch import nn
 
-from models import banded
+from models.banded import solve
 
 
 class Substitute(torch.autograd.Function):
@@ -22,7 +22,7 @@ class Substitute(torch.autograd.Function):
     @staticmethod
     def forward(diagonal, off_diagonal, y, transposed):
         arrays = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
-        return torch.from_numpy(banded.solve(*arrays, transposed=transposed)).to(y)
+        return torch.from_numpy(solve(*arrays, transposed=transposed)).to(y)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

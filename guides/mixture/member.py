@@ -20,7 +20,7 @@ STRATA = COMPONENTS
 
 
 def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
-    """Very nearly the same Gaussian (KL below 1e-5 nats): equal components so little apart that a gradient just sees it."""
+    """Very nearly the same Gaussian (KL below 1e-5 nats): equal components, just apart enough for a gradient."""
     location, log_scale = row[..., :latent], row[..., latent:]
     locations = [
         location + shift * np.exp(log_scale) for shift in APART * (np.arange(COMPONENTS) - (COMPONENTS - 1) / 2)

@@ -98,6 +98,12 @@ class Autoencoder:
                 f"decoder {self.decoder} gives {decoder.pixels} pixels, but the images have {images.test.shape[1]}; "
                 "give one that was trained on images of this size"
             )
+        for name in ("latent", "hidden"):
+            if getattr(self, name) not in (getattr(decoder, name), type(self).__dataclass_fields__[name].default):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but decoder {self.decoder} has {getattr(decoder, name)}; "
+                    f"leave --{name} out"
+                )
         if decoder.grey != (self.pixels == "grey"):
             found = "grey" if decoder.grey else "binary"
             raise ValueError(f"decoder {self.decoder} is for {found} pixels; give --pixels {found}")
@@ -116,7 +122,7 @@ class Autoencoder:
         return {"pixels": self.set.test[self.shown]}
 
     def queries(self) -> np.ndarray | None:
-        """The observations that the task asks about, as an encoder sees them, shape (n, pixels); None if it asks none."""
+        """What the task asks about, as an encoder sees it, shape (n, pixels); None if it asks nothing."""
         return tasks.queries(self)
 
     def describe(self) -> dict[str, Any]:
@@ -222,6 +228,7 @@ MODEL = Model(
     baselines=tasks.baselines,
     scores=tasks.scores,
     exact_predictions=tasks.exact_predictions,
+    exact_queries=tasks.exact_draws,
     sampled=sampled,
     pictures=PICTURES,
     amortised=amortised,

@@ -110,6 +110,7 @@ def fit(
         mixture = Mixture((counts + smoothing) / (len(images) + components * smoothing), means)
 
 
+@lru_cache(maxsize=2)
 def best_mixture(images: Images) -> Mixture:
     """Of mixtures of growing size, and several starts of each, the one that makes the validation images most likely."""
     best, highest = None, -np.inf

@@ -2,8 +2,8 @@
 
 A model that gives an image the probability p(x) can code it in -log2 p(x) bits, and with an approximate posterior q in
 -ELBO / log 2 by bits back (Hinton & van Camp 1993; Townsend, Bird & Barber 2019). Both are what arithmetic coding
-achieves over many images, without the few bits that are lost once; sender and receiver share the decoder, whose own size
-is not counted. Nor is that of the compressors' programs.
+achieves over many images, without the few bits that are lost once; sender and receiver share the decoder, whose own
+size is not counted. Nor is that of the compressors' programs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ import zlib
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from models.contract import Scores
-from models.vae.guesses import mean_image
-from models.vae.questions import log_bernoulli
+from models.vae.baselines import baselines
 
-__all__ = ["bits", "compressors", "exact_bits", "fit_bits"]
+__all__ = ["bits", "exact_bits", "fit_bits", "others"]
 
 WINDOW = 32_768
 """Bytes that zlib can look back."""
@@ -50,8 +48,8 @@ def fit_bits(data: Any, tree: Any) -> Scores:
     }
 
 
-def compressors(data: Any) -> dict[str, Scores]:
-    """The test images by general-purpose compressors, by name: one by one, or all of them in one file.
+def others(data: Any) -> dict[str, Scores]:
+    """The test images by simpler models and by general-purpose compressors, one by one or all of them in one file.
 
     One by one a file's fixed costs weigh, together they do not. zlib packs eight pixels a byte (level 9); with the
     training images as its dictionary it knows, as the model does, what such images look like. PNG has one bit a pixel.
@@ -63,16 +61,15 @@ def compressors(data: Any) -> dict[str, Scores]:
     sheet = test.reshape(-1, width)
     single = {
         "zlib, one by one": [len(zlib.compress(one, 9)) for one in each],
-        "zlib, one by one, knowing the training images": [with_dictionary(one, train) for one in each],
-        "PNG, one by one": [png(image.reshape(height, width)) for image in test],
+        "zlib and training images, one by one": [len(with_dictionary(one, train)) for one in each],
+        "PNG, one by one": [len(png(image.reshape(height, width))) for image in test],
     }
     together = {
         "zlib, all together": len(zlib.compress(b"".join(each), 9)),
-        "zlib, all together, knowing the training images": with_dictionary(b"".join(each), train),
-        "PNG, all together": png(sheet),
+        "zlib and training images, all together": len(with_dictionary(b"".join(each), train)),
+        "PNG, all together": len(png(sheet)),
     }
-    guess = special.logit(mean_image(data.set.train))
-    found = {"independent pixels": {"bits": bits(log_bernoulli(data.set.test, guess), test.shape[1])}}
+    found = {name: {"bits": bits(densities, test.shape[1])} for name, densities in baselines(data.set).items()}
     for name, sizes in single.items():
         found[name] = {"bits": bits(-8 * math.log(2) * np.array(sizes), test.shape[1])}
     for name, size in together.items():
@@ -80,16 +77,16 @@ def compressors(data: Any) -> dict[str, Scores]:
     return found
 
 
-def with_dictionary(content: bytes, dictionary: bytes) -> int:
-    """The bytes that zlib makes of the content, at level 9, if both sides have the dictionary."""
+def with_dictionary(content: bytes, dictionary: bytes) -> bytes:
+    """What zlib makes of the content, at level 9, if both sides have the dictionary."""
     compressor = zlib.compressobj(level=9, zdict=dictionary)
-    return len(compressor.compress(content) + compressor.flush())
+    return compressor.compress(content) + compressor.flush()
 
 
-def png(image: np.ndarray) -> int:
-    """The bytes of a picture, shape (height, width), as a PNG of one bit a pixel, as small as Pillow makes it."""
+def png(image: np.ndarray) -> bytes:
+    """A picture, shape (height, width), as a PNG of one bit a pixel, as small as Pillow makes it."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(image).convert("1").save(file, "png", optimize=True)
-    return file.getbuffer().nbytes
+    return file.getvalue()

@@ -37,7 +37,7 @@ class Likelihood(Protocol):
 
 
 def exact(data: Autoencoder, images: np.ndarray | None = None) -> Posteriors | None:
-    """The posteriors of images, those shown if not told otherwise; None without a decoder, and where they are not known within `WORST` nats.
+    """The posteriors of images, those shown if not told otherwise; None where they are not known within `WORST` nats.
 
     Known are those of one or two latent dimensions, and of any number where decoder and pixels are linear and Gaussian.
     """

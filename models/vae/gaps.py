@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.vae.exact import posteriors
-from models.vae.look import LIBRARIES, LINES, Fits, every, tidy
+from models.vae.look import Fits, every, tidy
 
 __all__ = ["Gap", "gap", "gaps"]
 
@@ -17,7 +17,7 @@ LEAST = 1e-3
 
 
 class Gap(NamedTuple):
-    """A gap in nats of every test image, (n,); its mean, the Monte Carlo error of that, and the one of so few images."""
+    """A gap in nats of every test image, (n,); its mean, and the errors of that: Monte Carlo, and of so few images."""
 
     values: np.ndarray
     mean: float

@@ -8,11 +8,11 @@ import numpy as np
 from scipy import special
 
 from models.contract import Scores
+from models.vae.baselines import independent
 from models.vae.exact import posteriors
-from models.vae.guesses import mean_image
 from models.vae.questions import differing
 
-__all__ = ["Generated", "average", "generate", "generation"]
+__all__ = ["Generated", "average", "generate", "generation", "scattered"]
 
 
 class Generated(NamedTuple):
@@ -31,18 +31,23 @@ def generate(data: Any) -> Generated:
     return Generated(z, probabilities, (rng.random(probabilities.shape) < probabilities).astype(np.float64))
 
 
+def scattered(data: Any) -> np.ndarray:
+    """As many images of independent pixels, each lit as often as in training, (n, pixels)."""
+    chance = np.random.default_rng((data.split, 4)).random(data.set.test.shape)
+    return (chance < independent(data.set.train).means).astype(np.float64)
+
+
 def generation(data: Any) -> dict[str, Scores]:
     """Of generated images, of test images and of images with independent pixels, by name:
 
-    ``log_evidence``, exact, in nats an image (where quadrature knows it); ``lit``, the share of lit pixels; ``distance``,
-    in how many pixels an image differs from the nearest training image. Images that are drawn have the Monte Carlo error
-    of their number.
+    ``log_evidence``, exact, in nats an image (where quadrature knows it); ``lit``, the share of lit pixels;
+    ``distance``, in how many pixels an image differs from the nearest training image. Images that are drawn have the
+    Monte Carlo error of their number.
     """
-    chance = np.random.default_rng((data.split, 4)).random(data.set.test.shape)
     kinds = {
         "generated images": (generate(data).images, True),
         "test images": (data.set.test, False),
-        "independent pixels": ((chance < mean_image(data.set.train)).astype(np.float64), True),
+        "independent pixels": (scattered(data), True),
     }
     found = {}
     for name, (images, drawn) in kinds.items():

@@ -3,13 +3,14 @@
 All are given the training images. What smoothing they need is chosen on the validation images, which are asked the same
 question: of `SMOOTHING` the share that gives the best mean log probability.
 
-- mean image: independent pixels, each lit as often as in training, (lit + 1) / (images + 2). It ignores what was
+- mean image: independent pixels, each lit as often as in training (`models.vae.baselines`). It ignores what was
   observed.
 - noisy image (denoise): the same, with each pixel's noisy value taken into account by Bayes' rule.
 - nearest neighbour: the training image that agrees with what was observed in the most pixels (the first of several),
   smoothed towards the mean image; in denoising its pixels are then held against the noisy ones by Bayes' rule.
 - training images: a mixture with one component a training image, smoothed as the nearest neighbour is (Parzen 1962).
   Its answer is exact: training images weighted by how well they explain what was observed.
+- Bernoulli mixture: that of `models.vae.baselines`, fitted to the training images by EM. Its answer is exact, too.
 - principal components (reconstruct): as many as the autoencoder has latents, clipped to [0, 1] and smoothed.
 """
 
@@ -23,9 +24,10 @@ from scipy import special
 
 from models.contract import Predictions
 from models.vae import questions
+from models.vae.baselines import best_mixture, independent
 from models.vae.questions import Question, ask, mixture, predictions
 
-__all__ = ["SMOOTHING", "guesses", "mean_image"]
+__all__ = ["SMOOTHING", "guesses"]
 
 SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
 """Shares of the mean image in a smoothed one, among which validation images choose."""
@@ -40,7 +42,7 @@ def guesses(data: Any) -> dict[str, Predictions]:
         ask(data.task, images, data.set, seed)
         for images, seed in ((data.set.test, (data.split, 0)), (data.set.validation, (data.split, 1)))
     )
-    train, middle = data.set.train, mean_image(data.set.train)
+    train, middle = data.set.train, independent(data.set.train).means[0]
 
     def best(answer: Callable[[Question, float], Predictions]) -> Predictions:
         shares = [float(answer(practice, share).log_density.mean()) for share in SMOOTHING]
@@ -65,17 +67,15 @@ def guesses(data: Any) -> dict[str, Predictions]:
         found["noisy image"] = predictions(question, flat)
     if data.task == "reconstruct":
         found["principal components"] = best(components)
+    fitted = best_mixture(data.set)
+    name = f"Bernoulli mixture, {len(fitted.weights)} components"
+    found[name] = mixture(question, np.log(fitted.weights), special.logit(fitted.means))
     return found | {"nearest neighbour": best(neighbour), "training images": best(all_of_them)}
 
 
 def unseen(question: Question) -> Question:
     """The question to those who do not look at what was observed."""
     return Question(question.clean, question.observed, question.seen, question.places)
-
-
-def mean_image(train: np.ndarray) -> np.ndarray:
-    """Each pixel's probability of being lit, shape (pixels,), by Laplace's rule of succession."""
-    return (train.sum(axis=0) + 1) / (len(train) + 2)
 
 
 def nearest(observed: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -19,34 +19,33 @@ STEPS = 9
 MOST = 5
 """Most pairs of images."""
 
-MIXED = 20
-"""Images that mix the pixels of a pair, drawn for each point of a path."""
+DRAWN = 20
+"""Images of either kind that are drawn at each point of a path."""
 
 
 class Path(NamedTuple):
     """A path between two test images, given by their numbers.
 
-    At each point t: ``z`` (steps, latent); ``probabilities`` of the decoded pixels and, thresholded at a half, the most
-    probable ``images`` (steps, pixels); in nats ``log_prior``, log N(z; 0, I), ``log_aggregate``, that of z under the
-    average of the test images' exact posteriors, and ``log_evidence``, exact, of the most probable image, each (steps,).
-    ``log_mixed`` (steps,) is the mean log evidence of images without the model: each pixel is that of the second image
-    with probability t, else that of the first; ``log_mixed_error`` its standard error.
+    At each point t: ``z`` (steps, latent) and the decoded pixels' ``probabilities`` (steps, pixels); in nats
+    ``log_prior``, log N(z; 0, I), and ``log_aggregate``, that of z under the average of the test images' exact
+    posteriors, each (steps,). ``log_decoded`` (steps,) is the mean exact log evidence of images drawn from those
+    probabilities; ``log_mixed`` (steps,) that of images without the model, of which each pixel is that of the second
+    image with probability t, else that of the first. The standard errors of both are ``errors`` (2, steps).
     """
 
     first: int
     second: int
     z: np.ndarray
     probabilities: np.ndarray
-    images: np.ndarray
     log_prior: np.ndarray
     log_aggregate: np.ndarray
-    log_evidence: np.ndarray
+    log_decoded: np.ndarray
     log_mixed: np.ndarray
-    log_mixed_error: np.ndarray
+    errors: np.ndarray
 
 
 def pairs(data: Any) -> list[tuple[int, int]]:
-    """Test images by number: the first of one class with the first of the next; without labels, by twos as they come."""
+    """Test images by number: the first of a class with the first of the next; without labels, by twos as they come."""
     labels = data.set.test_labels
     count = len(data.set.test)
     firsts = np.arange(count) if labels is None else np.unique(labels, return_index=True)[1]
@@ -63,41 +62,35 @@ def paths(data: Any) -> list[Path]:
     for first, second in pairs(data):
         z = (1 - t) * exact.means[first] + t * exact.means[second]
         probabilities = special.expit(decoder(z))
-        images = (probabilities > 0.5).astype(np.float64)
         aggregate = special.logsumexp(exact.log_density(np.broadcast_to(z, (len(test), *z.shape))), axis=0)
-        chosen = rng.random((MIXED, STEPS, test.shape[1])) < t
-        mixed = np.where(chosen, test[second], test[first])
-        evidence = posteriors(decoder, np.vstack([images, mixed.reshape(-1, test.shape[1])])).log_evidences
-        of_mixed = evidence[STEPS:].reshape(MIXED, STEPS)
-        found.append(
-            Path(
-                first,
-                second,
-                z,
-                probabilities,
-                images,
-                normal(z),
-                aggregate - np.log(len(test)),
-                evidence[:STEPS],
-                of_mixed.mean(axis=0),
-                of_mixed.std(axis=0, ddof=1) / np.sqrt(MIXED),
-            )  # fmt: skip
-        )
+        chance, turn = rng.random((2, DRAWN, STEPS, test.shape[1]))
+        drawn = np.stack([chance < probabilities, np.where(turn < t, test[second], test[first])]).astype(np.float64)
+        evidence = posteriors(decoder, drawn.reshape(-1, test.shape[1])).log_evidences.reshape(2, DRAWN, STEPS)
+        errors = evidence.std(axis=1, ddof=1) / np.sqrt(DRAWN)
+        density = (normal(z), aggregate - np.log(len(test)))
+        found.append(Path(first, second, z, probabilities, *density, *evidence.mean(axis=1), errors))
     return found
 
 
 def interpolation(data: Any) -> dict[str, Scores]:
     """Means over the paths at their ends and in their middles, in nats, beside images of mixed pixels."""
-    every, middle = paths(data), STEPS // 2
-    names = ("log_prior", "log_aggregate", "log_evidence")
+    every = paths(data)
+    ends, middle = [0, STEPS - 1], [STEPS // 2]
 
-    def at(places: list[int]) -> Scores:
-        return {name: average(np.array([getattr(path, name)[places].mean() for path in every])) for name in names}
+    def mean(name: str, places: list[int]) -> dict[str, float | None]:
+        found = average(np.array([getattr(path, name)[places].mean() for path in every]))
+        kinds = ("log_decoded", "log_mixed")
+        if name in kinds:
+            errors = np.array([path.errors[kinds.index(name), places] for path in every])
+            found["mcse"] = float(np.sqrt(np.sum(errors**2)) / errors.size)
+        return found
 
-    mixed = average(np.array([path.log_mixed[middle] for path in every]))
-    mixed["mcse"] = float(np.sqrt(np.sum([path.log_mixed_error[middle] ** 2 for path in every])) / len(every))
+    def along(places: list[int]) -> Scores:
+        of_z = {name: mean(name, places) for name in ("log_prior", "log_aggregate")}
+        return {**of_z, "log_evidence": mean("log_decoded", places)}
+
     return {
-        "ends of the lines": at([0, STEPS - 1]),
-        "middles of the lines": at([middle]),
-        "pixels mixed half and half": {"log_evidence": mixed},
+        "ends of the lines": along(ends),
+        "middles of the lines": along(middle),
+        "pixels mixed half and half": {"log_evidence": mean("log_mixed", middle)},
     }

@@ -33,13 +33,17 @@ def posteriors(decoder: Decoder, images: np.ndarray) -> tuple[np.ndarray, np.nda
     seen = ~np.isnan(images)
     residuals = np.where(seen, images - decoder.weights["output_biases"], 0.0) / noise
     scaled = output / noise
-    # Relative to the posterior's mean no large squares are subtracted from each other.
-    precisions = np.eye(decoder.latent) + np.einsum("ip,np,jp->nij", scaled, seen, scaled, optimize=True)
-    means = np.linalg.solve(precisions, (residuals @ scaled.T)[:, :, None])[:, :, 0]
+    if seen.all():  # then they have one precision
+        precisions = (np.eye(decoder.latent) + scaled @ scaled.T)[None]
+    else:
+        precisions = np.eye(decoder.latent) + np.einsum("ip,np,jp->nij", scaled, seen, scaled, optimize=True)
+    covariances = np.broadcast_to(np.linalg.inv(precisions), (len(images), decoder.latent, decoder.latent))
+    means = (covariances @ (residuals @ scaled.T)[:, :, None])[:, :, 0]
+    # What is left over the mean is squared, not the image itself: no large squares are subtracted from each other.
     left = np.where(seen, residuals - means @ scaled, 0.0)
     constant = seen.sum(axis=1) * (math.log(2 * math.pi) + 2 * math.log(noise)) + np.linalg.slogdet(precisions)[1]
     log_evidences = -0.5 * (np.sum(left**2, axis=1) + np.sum(means**2, axis=1) + constant)
-    return log_evidences, means, np.linalg.inv(precisions)
+    return log_evidences, means, covariances
 
 
 @dataclass(frozen=True)

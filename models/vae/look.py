@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["Fits", "Shown", "ink", "levels", "one_a_family", "put", "tidy", "tiled"]
+__all__ = ["Fits", "Shown", "board", "ink", "levels", "one_a_family", "put", "tidy", "tiled"]
 
 Fits = Mapping[str, "xr.DataTree"]
 
@@ -69,15 +69,31 @@ def tidy(axes: Axes, title: str) -> None:
 
 
 def put(axes: Axes, image: np.ndarray, shape: tuple[int, int]) -> None:
-    """Show one image of grey values or probabilities, shape (pixels,), black where it is 1; nan is shaded."""
-    from matplotlib import colormaps
+    """Show one image of grey values or probabilities, shape (pixels,), black where it is 1."""
+    board(axes, [[image]], shape, 1.0)
 
-    axes.imshow(
-        image.reshape(shape), cmap=colormaps["Greys"].with_extremes(bad="#cfe3f2"), vmin=0, vmax=1,
-        interpolation="nearest",
-    )  # fmt: skip
+
+def board(axes: Axes, rows: Sequence[Sequence[np.ndarray]], shape: tuple[int, int], pitch: float = 1.3) -> None:
+    """Rows of images of grey values or probabilities, each (pixels,), black where 1, shaded where nan.
+
+    All images are one unit wide; that in row i and column j has its lower left corner at (1.08 j, -i pitch).
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    greys, tall = colormaps["Greys"].with_extremes(bad="#cfe3f2"), shape[0] / shape[1]
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            left, bottom = 1.08 * j, -i * pitch
+            axes.imshow(
+                image.reshape(shape), cmap=greys, vmin=0, vmax=1, interpolation="nearest",
+                extent=(left, left + 1, bottom, bottom + tall),
+            )  # fmt: skip
+            axes.add_patch(Rectangle((left, bottom), 1, tall, fill=False, ec=PALE, lw=0.7))
+    width = max(len(row) for row in rows)
+    axes.set(xlim=(-0.02, 1.08 * width - 0.06), ylim=((1 - len(rows)) * pitch - 0.02, tall + 0.02), aspect="equal")
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=PALE, linewidth=0.6)
+    axes.spines[:].set_visible(False)
 
 
 def tiled(images: np.ndarray, shape: tuple[int, int], columns: int, gap: int = 1) -> np.ndarray:

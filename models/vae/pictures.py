@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from models.contract import Picture
+from models.vae.applications import compressed, generated, interpolated
 from models.vae.gaps import gaps
 from models.vae.planes import latent, plane
 from models.vae.sheets import answers, reconstructions
@@ -18,6 +20,7 @@ def trained(data: Any) -> bool:
 
 
 def compared(data: Any) -> bool:
+    """Whether the guides themselves are what is looked at."""
     return trained(data) and data.task == "compare"
 
 
@@ -27,13 +30,77 @@ def flat(data: Any) -> bool:
 
 
 def asks(data: Any) -> bool:
+    """Whether the task is a question to the posterior."""
     return trained(data) and data.task in ("reconstruct", "denoise", "inpaint")
 
 
+def of(data: Any, task: str) -> bool:
+    """Whether this is the task."""
+    return trained(data) and data.task == task
+
+
 PICTURES = (
-    Picture("plane", "", plane, flat),
-    Picture("latent", "", latent, flat),
-    Picture("reconstructions", "", reconstructions, compared),
-    Picture("gaps", "", gaps, compared),
-    Picture("answers", "", answers, asks),
+    Picture(
+        "plane",
+        "Posteriors of single images on the plane, one row an image, one column a family, NumPyro's fit where both "
+        "libraries made one. Grey is the exact posterior, dashed the best member of the family for this image, solid "
+        "what the encoder says; contours hold 50%, 80% and 95%. Above each panel what this costs in nats: the family "
+        "gap is the distance from grey to dashed, the amortisation gap from dashed to solid. The rows are those of the "
+        "images shown that mean field gets most wrong, by either gap, a middling one and the one it gets most right.",
+        plane,
+        flat,
+    ),
+    Picture(
+        "latent",
+        "Left, the exact posterior mean of every test image, by its class; right, the images decoded at the same "
+        "places. Both measure the plane in quantiles of the prior: if the posteriors averaged to the prior, they would "
+        "fill the square evenly, and each decoded image is equally probable to be drawn.",
+        latent,
+        flat,
+    ),
+    Picture(
+        "reconstructions",
+        "Test images, and below them the mean image over the exact posterior and over what each encoder says, one fit "
+        "a family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
+        reconstructions,
+        compared,
+    ),
+    Picture(
+        "gaps",
+        "The gaps of all test images, one line a fit: the share of images whose gap is smaller. A line further left is "
+        "better; NumPyro solid, Pyro dashed; the dots are means. Gaps below 0.001 nats, negative ones by Monte Carlo "
+        "error among them, are drawn at the left edge.",
+        gaps,
+        compared,
+    ),
+    Picture(
+        "answers",
+        "What the task asks and what each posterior answers; one fit a family. The exact posterior is that of the same "
+        "decoder: where an encoder's row is worse, the encoder is at fault.",
+        answers,
+        asks,
+    ),
+    Picture(
+        "generated",
+        "Images from the prior, decoded, and the training image nearest to each; on the right the exact log evidence "
+        "of generated images beside that of real ones. A model of the data would give both the same distribution.",
+        generated,
+        partial(of, task="generate"),
+    ),
+    Picture(
+        "interpolated",
+        "Between the exact posterior means of two test images of different classes, decoded along the straight line. "
+        "Below, thick lines are means over the pairs. Left, the exact log evidence of images drawn from the decoder on "
+        "the way, beside that of images that mix the pixels of the pair; right, the log density of z along the line, "
+        "under the prior and under the average posterior of the test images, which shows the holes in the plane.",
+        interpolated,
+        partial(of, task="interpolate"),
+    ),
+    Picture(
+        "compressed",
+        "Bits a pixel: -log2 p(x) of the test images by the exact evidence, bits back with each guide, and files of "
+        "general-purpose compressors, which alone count all their overhead. The decoder's own size is not counted.",
+        compressed,
+        partial(of, task="compress"),
+    ),
 )

@@ -36,8 +36,10 @@ BEYOND = 30.0
 NARROWEST, WIDEST = 8.0, 24.0
 """Radii of the first disc; it is widened beyond where there is mass at its edge."""
 
+FIRST = 0.25
+"""The step of the first lattice, unless that has more points on a radius than `ACROSS`: then twice that, and so on."""
+
 ACROSS = 96
-"""The first lattice has at most so many points on a radius."""
 
 ENTRIES = 16_000_000
 """Most log densities held at once, of 8 bytes; with more, the images are divided."""
@@ -152,7 +154,7 @@ def located(log_joint: LogJoint, rows: np.ndarray, dimension: int, ceilings: np.
     """A coarse lattice that covers all mass of these images."""
     radius = NARROWEST
     while True:
-        step = 0.25 * 2.0 ** max(0, math.ceil(math.log2(4 * radius / ACROSS)))
+        step = FIRST * 2.0 ** max(0, math.ceil(math.log2(radius / FIRST / ACROSS)))
         lattice = Lattice(rows, dimension, step, disc(radius, step, dimension), np.full(len(rows), np.inf))
         values = log_joint(rows, step * lattice.indices)
         evidence = special.logsumexp(values, axis=0) + dimension * math.log(step)
@@ -195,7 +197,7 @@ def refined(log_joint: LogJoint, lattice: Lattice, masses: dict[int, Mass]) -> l
         doubled = np.log([2**dimension * shares[parity == one].sum(axis=0) for one in np.unique(parity)])
     change = np.abs(doubled - np.log(total)).max(axis=0)
     # At first the changes fall faster and faster: where they do not any more, what is left is rounding.
-    finished = (change < GOAL) | (change < 1e-4) & (change > 0.5 * lattice.before)
+    finished = (change < GOAL) | (change < 1e-4) & (change >= 0.5 * lattice.before)
     others = np.flatnonzero(~finished)
     groups, finer = [], []
     if len(others):

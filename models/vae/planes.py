@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -11,13 +11,13 @@ from scipy import special
 from models.vae.exact import Posteriors, posteriors
 from models.vae.look import GREY, TRUTH, Fits, Shown, levels, one_a_family, put, tidy, tiled
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 __all__ = ["chosen", "latent", "plane"]
 
 MASSES = (0.5, 0.8, 0.95)
 """What the contours hold of a posterior."""
+
+SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
+DASHES = (0, (2, 1.2))
 
 SHEET = 15
 """Images decoded along each side of the sheet."""
@@ -64,56 +64,89 @@ def plane(fits: Fits, data: Any, exact: Posteriors, path: Path) -> None:
     from matplotlib.patches import Patch
 
     families, rows = one_a_family(fits, "window"), chosen(fits, data, exact)
-    figure = Figure(figsize=(2.5 + 2.55 * max(1, len(families)), 2.6 * max(1, len(rows)) + 0.6), layout="constrained")
-    grid = figure.subplots(
-        max(1, len(rows)), 1 + max(1, len(families)), squeeze=False, width_ratios=[0.62] + [1] * max(1, len(families))
-    )
+    height, columns = max(1, len(rows)), max(1, len(families))
+    figure = Figure(figsize=(2.5 + 2.55 * columns, 2.6 * height + 0.6), layout="constrained")
+    grid = figure.subplots(height, 1 + columns, squeeze=False, width_ratios=[0.62] + [1] * columns)
     for row, (place, why) in zip(grid, rows, strict=False):
         put(row[0], data.set.test[data.shown[place]], data.set.shape)
         row[0].set_title(why, loc="left", fontsize=9)
         row[0].set_xlabel(f"log p(x) = {exact.log_evidences[place]:.2f}", fontsize=9)
-        for axes, one in zip(row[1:], families, strict=True):
-            panel(axes, one, data, exact, place)
+        windows = [window(one, place) for one in families]
+        truth = seen(windows, exact, place)
+        for axes, one, mine in zip(row[1:], families, windows, strict=True):
+            axes.contourf(*truth[:2], truth[2].T, [*levels(truth[2], MASSES), np.inf], colors=SHADES[::-1])
+            for log_density, line in ((mine.best, DASHES), (mine.guide, "-")):
+                look = {"colors": one.colour, "linewidths": 1.8 if line == "-" else 1.3, "linestyles": [line]}
+                axes.contour(mine.first, mine.second, log_density.T, levels(log_density, MASSES), **look)
+            axes.set_title(cost(one, data, exact, place), loc="left", fontsize=9)
+            axes.set(xlim=truth[0][[0, -1]], ylim=truth[1][[0, -1]])
+            axes.tick_params(labelsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
     for axes, one in zip(grid[0][1:], families, strict=False):
         axes.set_title(f"{one.name}\n{axes.get_title(loc='left')}", loc="left", fontsize=9)
-    for axes in [*grid[:, 1:][-1]] if rows else []:
+    for axes in grid[-1][1:]:
         axes.set_xlabel("z[0]", fontsize=9)
-    for axes in grid[:, 1] if rows else []:
+    for axes in grid[:, 1]:
         axes.set_ylabel("z[1]", fontsize=9, labelpad=0)
     figure.legend(
         handles=[
-            *(Patch(color=shade, label=f"exact, {mass:.0%}") for mass, shade in zip(MASSES, shades(), strict=True)),
+            *(Patch(color=shade, label=f"exact, {mass:.0%}") for mass, shade in zip(MASSES, SHADES, strict=True)),
             Line2D([], [], color=GREY, lw=1.8, label="the encoder's q(z | x)"),
-            Line2D([], [], color=GREY, lw=1.3, ls=(0, (2, 1.2)), label="the family's best for this image"),
+            Line2D([], [], color=GREY, lw=1.3, ls=DASHES, label="the family's best for this image"),
         ],
-        loc="outside lower center", ncols=5, fontsize=9, frameon=False,
+        loc="outside lower center", ncols=5, fontsize=9, frameon=False, title=certainty(families, data),
+        title_fontsize=9,
     )  # fmt: skip
     figure.savefig(path, dpi=140)
 
 
-def shades() -> tuple[str, ...]:
-    return ("#8c8c8c", "#b8b8b8", "#dcdcdc")
+def certainty(families: list[Shown], data: Any) -> str | None:
+    """How well the gaps are known."""
+    known = [one.tree["test_set"] for one in families if "test_set" in one.tree]
+    names = ("elbo_mcse", "best_elbo_mcse")
+    errors = [np.hypot(*(tree[name].values[data.shown] for name in names)).max() for tree in known]
+    return f"gaps in nats, of Monte Carlo standard errors up to {max(errors):.1g}" if errors else None
 
 
-def panel(axes: Axes, one: Shown, data: Any, exact: Posteriors, place: int) -> None:
-    """The window of one image: the exact posterior filled, the guide's contours over it, and what they cost."""
-    window = {name: values.values[place] for name, values in one.tree["window"].data_vars.items()}
-    first, second = window["first"], window["second"]
+class Window(NamedTuple):
+    """A grid on the plane, (points,) each way, and on it the log densities of an encoder and of its family's best."""
+
+    first: np.ndarray
+    second: np.ndarray
+    guide: np.ndarray
+    best: np.ndarray
+
+
+def window(one: Shown, place: int) -> Window:
+    """A fit's window of one of the images shown."""
+    names = ("first", "second", "log_guide", "best_log_guide")
+    return Window(*(one.tree["window"][name].values[place] for name in names))
+
+
+def seen(windows: list[Window], exact: Posteriors, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a row shows: a grid that holds every contour, (points,) each way, and the exact log density on it."""
+    corners = []
+    for one in windows:
+        for log_density in (one.guide, one.best):
+            inside = log_density >= levels(log_density, (MASSES[-1],))[0]
+            for line, axis in ((one.first, 1), (one.second, 0)):
+                corners.append(line[inside.any(axis=axis)][[0, -1]])
+    ends, spread = np.array(corners).reshape(-1, 2, 2), np.sqrt(np.diagonal(exact.covariances[place]))
+    low = np.minimum(ends[:, :, 0].min(axis=0), exact.means[place] - 2.6 * spread)
+    high = np.maximum(ends[:, :, 1].max(axis=0), exact.means[place] + 2.6 * spread)
+    room = 0.06 * (high - low)
+    first, second = np.linspace(low - room, high + room, 121).T
     points = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 2)
-    every = np.broadcast_to(points, (len(data.shown), *points.shape))
-    truth = exact.log_density(every)[place].reshape(len(first), len(second))
-    axes.contourf(first, second, truth.T, [*levels(truth, MASSES), np.inf], colors=shades()[::-1])
-    for name, width, line in (("best_log_guide", 1.3, (0, (2, 1.2))), ("log_guide", 1.8, "-")):
-        if name in window:
-            values, look = window[name], {"colors": one.colour, "linewidths": width, "linestyles": [line]}
-            axes.contour(first, second, values.T, levels(values, MASSES), **look)
-    if "test_set" in one.tree:
-        best, elbo = (float(one.tree["test_set"][name].values[data.shown[place]]) for name in ("best_elbo", "elbo"))
-        family, amortisation = exact.log_evidences[place] - best, best - elbo
-        axes.set_title(f"family {family:z.2f} + amortisation {amortisation:z.2f}", loc="left", fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.set(xlim=(first[0], first[-1]), ylim=(second[0], second[-1]))
-    axes.spines[["top", "right"]].set_visible(False)
+    every = np.broadcast_to(points, (len(exact.means), *points.shape))
+    return first, second, exact.log_density(every)[place].reshape(len(first), len(second))
+
+
+def cost(one: Shown, data: Any, exact: Posteriors, place: int) -> str:
+    """A fit's gaps of one image, in nats."""
+    if "test_set" not in one.tree:
+        return ""
+    best, elbo = (float(one.tree["test_set"][name].values[data.shown[place]]) for name in ("best_elbo", "elbo"))
+    return f"family {exact.log_evidences[place] - best:z.2f} + amortisation {best - elbo:z.2f}"
 
 
 def latent(fits: Fits, data: Any, exact: object, path: Path) -> None:

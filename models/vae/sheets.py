@@ -11,7 +11,7 @@ from scipy import special
 from models.contract import Predictions
 from models.vae import questions, tasks
 from models.vae.guesses import guesses
-from models.vae.look import GREY, TRUTH, Fits, one_a_family, put
+from models.vae.look import GREY, TRUTH, Fits, board, one_a_family
 
 __all__ = ["answers", "reconstructions"]
 
@@ -35,17 +35,19 @@ def sheet(rows: list[Row], shape: tuple[int, int], note: str, path: Path) -> Non
     """Draw the rows, images of (height, width), with a note below."""
     from matplotlib.figure import Figure
 
-    count = len(rows[0].images)
-    figure = Figure(figsize=(1.9 + 1.02 * count, 1.3 * len(rows) + 0.5), layout="constrained")
-    grid = figure.subplots(len(rows), count, squeeze=False)
-    for axes_of, row in zip(grid, rows, strict=True):
-        for axes, image, line in zip(axes_of, row.images, row.lines, strict=True):
-            put(axes, image, shape)
-            axes.set_xlabel(line, fontsize=9, labelpad=2)
-        axes_of[0].set_ylabel(
-            row.name, rotation=0, ha="right", va="center", fontsize=10, color=row.colour, labelpad=8
-        )  # fmt: skip
-    figure.supxlabel(note, fontsize=9, color="#444444")
+    tall = shape[0] / shape[1]
+    pitch, count = tall + 0.3, len(rows[0].images)
+    names, wide, high, below = 1.75, 0.98 * count, 0.91 * pitch * len(rows), 0.5  # inches
+    size = (names + wide + 0.05, high + below)
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((names / size[0], below / size[1], wide / size[0], high / size[1]), anchor="NW")
+    board(axes, [row.images for row in rows], shape, pitch)
+    axes.set_ylim((1 - len(rows)) * pitch - 0.26, tall + 0.02)
+    for i, row in enumerate(rows):
+        axes.text(-0.12, 0.5 * tall - i * pitch, row.name, color=row.colour, fontsize=10, ha="right", va="center")
+        for j, line in enumerate(row.lines):
+            axes.text(1.08 * j + 0.5, -i * pitch - 0.04, line, fontsize=9, ha="center", va="top")
+    figure.text(0.5, 0.1 / size[1], note, fontsize=9, color="#444444", ha="center", wrap=True)
     figure.savefig(path, dpi=140)
 
 
@@ -59,16 +61,21 @@ def drawn(tree: Any, group: str = "posterior") -> np.ndarray:
 def reconstructions(fits: Fits, data: Any, exact: Any, path: Path) -> None:
     """The images shown, and the mean image over each posterior, with what it expects of their log likelihood."""
     images, kept = data.set.test[data.shown][:SHOWN], slice(SHOWN)
-    rows = [Row("test image", TRUTH, images, [""] * len(images))]
+    rows, error = [Row("test image", TRUTH, images, [""] * len(images))], 0.0
     posteriors = [(one.name, one.colour, drawn(one.tree)) for one in one_a_family(fits) if one.family != "nuts"]
     if exact is not None:
-        rows[0] = rows[0]._replace(lines=[f"log p(x) {value:.1f}" for value in exact.log_evidences[kept]])
+        rows[0] = rows[0]._replace(lines=[f"log p {value:.1f}" for value in exact.log_evidences[kept]])
         posteriors.insert(0, ("exact", TRUTH, exact.draw(np.random.default_rng(0), DRAWS)["z"]))
     for name, colour, z in posteriors:
         logits = data.network(z[:, kept])
-        likelihood = questions.log_bernoulli(images, logits).mean(axis=0)
-        rows.append(Row(name, colour, special.expit(logits).mean(axis=0), [f"{value:.1f}" for value in likelihood]))
-    note = f"Grey is probability, averaged over {DRAWS} draws. Below each image, E_q[log p(x | z)] in nats."
+        likelihood = questions.log_bernoulli(images, logits)
+        error = max(error, float(likelihood.std(axis=0).max() / np.sqrt(len(z))))
+        lines = [f"{value:.1f}" for value in likelihood.mean(axis=0)]
+        rows.append(Row(name, colour, special.expit(logits).mean(axis=0), lines))
+    note = (
+        f"Grey is probability, averaged over {DRAWS} draws. Below each image, E_q[log p(x | z)] in nats, "
+        f"of standard errors up to {error:.1g}."
+    )
     sheet(rows, data.set.shape, note, path)
 
 
@@ -81,7 +88,8 @@ def answers(fits: Fits, data: Any, exact: object, path: Path) -> None:
         images = question.observed[places].copy() if len(target) < question.clean.shape[1] else question.clean[places]
         images[:, target] = predictions.mean.mean(axis=0)[places]
         density = special.logsumexp(predictions.log_density, axis=0) - np.log(len(predictions.log_density))
-        label = f"{name}\n{density.mean():.2f} nats"
+        error = density.std(ddof=1) / np.sqrt(len(density))
+        label = "\n".join([*name.split(", "), f"{density.mean():.2f} ± {error:.2f} nats"])
         return Row(label, colour, images, [f"{value:.1f}" for value in density[places]])
 
     blank = [""] * len(places)
@@ -98,13 +106,13 @@ def answers(fits: Fits, data: Any, exact: object, path: Path) -> None:
     ]
     rows += [row(name, GREY, one) for name, one in guesses(data).items()]
     asked = {
-        "reconstruct": "the image",
+        "reconstruct": "the image again, given itself",
         "denoise": f"the clean image, given that each pixel was flipped with probability {question.flip:g}",
         "inpaint": "the hidden half (shaded), given the other",
     }[data.task]
     note = (
-        f"Grey is probability. Below each image, log p of {asked}, in nats; "
-        f"beside each name the mean over {len(question.clean)} test images."
+        f"Grey is probability. Below each image, log p of {asked}, in nats;\n"
+        f"beside each name the mean over {len(question.clean)} test images ± its standard error."
     )
     sheet(rows, data.set.shape, note, path)
 

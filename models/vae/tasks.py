@@ -19,7 +19,7 @@ import numpy as np
 
 from models.contract import Latents, Predictions, Scores
 from models.vae import questions
-from models.vae.compression import compressors, exact_bits, fit_bits
+from models.vae.compression import exact_bits, fit_bits, others
 from models.vae.exact import posteriors
 from models.vae.generation import generation
 from models.vae.guesses import guesses
@@ -43,7 +43,7 @@ __all__ = [
 TASKS = {
     "reconstruct": "the test images as their own posteriors give them back; asked for what was seen",
     "generate": "images from the prior, as many as there are test images",
-    "denoise": f"each pixel of the test images flipped with probability {questions.FLIP:g}, and the clean ones asked for",
+    "denoise": f"each pixel of the test images flipped with probability {questions.FLIP:g}; the clean ones asked for",
     "inpaint": "the lower half of the test images hidden and asked for; an encoder sees the training mean in its place",
     "interpolate": "straight lines between the posterior means of test images of different classes",
     "compress": "bits a pixel of the test images",
@@ -66,9 +66,7 @@ def check(data: Any) -> None:
     if data.task == "inpaint" and data.set.shape[0] < 2:
         raise ValueError("the task inpaint hides the lower half, and the images have one row: give higher images")
     if data.task == "interpolate" and data.latent > 2:
-        raise ValueError(
-            f"the task interpolate needs the exact posterior, known up to latent 2: latent is {data.latent}"
-        )
+        raise ValueError(f"the task interpolate needs exact posteriors, and latent is {data.latent}: give 1 or 2")
 
 
 def describe(data: Any) -> dict[str, Any]:
@@ -119,7 +117,7 @@ def baselines(data: Any) -> dict[str, Predictions | Scores]:
     if question(data) is not None:
         return dict(guesses(data))
     if data.task == "compress":
-        return dict(compressors(data))
+        return dict(others(data))
     if data.network is None:
         return {}
     if data.task == "generate":

@@ -87,3 +87,109 @@ def nothing(values):
 def branches(values):
     mean = pyro.sample("mean", dist.Normal(0, 10))
     pyro.sample("values", dist.Normal(mean, 2.0 if values[0] > 0 else 1.0), obs=values)
+
+
+def early(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    if len(values) > 5:
+        return
+    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def masked(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    with pyro.plate("points", len(values)), pyro.poutine.mask(mask=torch.arange(len(values)) < 10):
+        pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def factor(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    pyro.factor("likelihood", -0.5 * torch.sum((values - mean) ** 2))
+
+
+def reused(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10)) + pyro.sample("mean", dist.Normal(0, 10))
+    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def names(values):
+    mean = pyro.sample("der Mittelwert μ", dist.Normal(0, 10))
+    scale = pyro.sample("s" * 300, dist.HalfCauchy(1.0))
+    pyro.sample("Werte: 1, 2", dist.Normal(mean, scale), obs=values)
+
+
+def optional(values, spread=1.0, wide=False):
+    mean = pyro.sample("mean", dist.Normal(0, 100 if wide else 10))
+    pyro.sample("values", dist.Normal(mean, spread), obs=values)
+
+
+def many(values):
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    with pyro.plate("all", 100_000):
+        z = pyro.sample("z", dist.Normal(0, 1))
+    pyro.sample("values", dist.Normal(mean + z[:30], 1.0), obs=values)
+
+
+def circular(values):
+    angle = pyro.sample("angle", dist.VonMises(0.0, 1.0))
+    pyro.sample("values", dist.VonMises(angle, 2.0), obs=values)
+
+
+def loose(values):
+    means = pyro.sample("means", dist.Normal(torch.zeros(3), 10.0))
+    pyro.sample("values", dist.Normal(means.repeat_interleave(10), 1.0), obs=values)
+
+
+def switched(values):
+    which = pyro.sample("which", dist.Bernoulli(0.3))
+    scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(which, scale), obs=values)
+
+
+def slab(values):
+    kept = pyro.sample("kept", dist.Bernoulli(0.5))
+    mean = pyro.sample("mean", dist.Normal(0.0, torch.where(kept == 1, 2.0, 0.1)))
+    pyro.deterministic("double", 2 * mean)
+    pyro.deterministic("flag", 1.0 * kept)
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def hidden(values):
+    means = pyro.sample("means", dist.Normal(0, 3).expand([2]).to_event(1))
+    state = torch.zeros(())
+    for number in pyro.markov(range(len(values))):
+        state = pyro.sample(f"state{number}", dist.Bernoulli(torch.where(state == 1, 0.8, 0.3)))
+        pyro.sample(f"value{number}", dist.Normal(means[state.long()], 1.0), obs=values[number])
+
+
+def coupled(values):
+    level = pyro.sample("level", dist.Normal(0, 1))
+    with pyro.plate("two", 2):
+        which = pyro.sample("which", dist.Bernoulli(0.5))
+    pyro.sample("values", dist.Normal(level + which.sum(), 1.0).expand([30]).to_event(1), obs=values)
+
+
+def branching(values):
+    which = pyro.sample("which", dist.Bernoulli(0.5))
+    mean = pyro.sample("mean", dist.Normal(0, 10 if which == 1 else 1))
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def unbounded(values):
+    number = pyro.sample("number", dist.Poisson(3.0))
+    pyro.sample("values", dist.Normal(number, 1.0).expand([30]).to_event(1), obs=values)
+
+
+def together(values):
+    which = pyro.sample("which", dist.Bernoulli(0.5).expand([30]).to_event(1))
+    mean = pyro.sample("mean", dist.Normal(0, 10))
+    pyro.sample("values", dist.Normal(mean + which, 1.0).to_event(1), obs=values)
+
+
+def only(values):
+    which = pyro.sample("which", dist.Bernoulli(0.5))
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(which, 1.0), obs=values)
