@@ -8,9 +8,11 @@
 - for two classes ``accuracy``, and ``calibration_error``: the mean distance between the predicted probability and
   the share of ones, in ten bins of equal width weighted by their points (Naeini, Cooper & Hauskrecht 2015).
 
-Each is ``{"value", "mcse", "sampling"}``: ``mcse`` is the error that the finite number of draws makes (a jackknife over
-blocks of draws, so that correlated draws are not taken for independent ones), ``sampling`` the standard error that the
-finite number of held-out points makes; None for the calibration error, which is biased upwards where bins hold few.
+Each is ``{"value", "mcse", "sampling"}``. ``mcse`` is the error that the finite number of draws makes: a jackknife over
+blocks of draws, so that correlated draws are not taken for independent ones. Of the log density the jackknife's
+estimate of the bias is part of it: the logarithm of an average over draws is too low, by much where few of them explain
+a point, and where hardly any does this estimate is, too. ``sampling`` is the standard error that the finite number of
+held-out points makes; None for the calibration error, which is biased upwards where bins hold few.
 
 A point may be an image: its log density is that of its pixels jointly, the other scores are means over its pixels.
 Images that are not all zeros and ones are scored by log density and RMSE.
@@ -63,7 +65,8 @@ def scored(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) 
     mcse = 0.0
     if blocks > 1:
         left = [each(without(predictions, block, blocks)).mean() for block in range(blocks)]
-        mcse = float(np.sqrt((blocks - 1) * np.var(left)))
+        bias = (blocks - 1) * (np.mean(left) - points.mean()) if each is log_density else 0.0
+        mcse = float(np.hypot(np.sqrt((blocks - 1) * np.var(left)), bias))
     sampling = float(points.std(ddof=1) / np.sqrt(len(points))) if len(points) > 1 else None
     return {"value": float(points.mean()), "mcse": mcse, "sampling": sampling}
 

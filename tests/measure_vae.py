@@ -1,20 +1,27 @@
-"""Measure the README's tables of the autoencoder: python tests/measure_vae.py guides|latents [libraries] [splits].
+"""Measure the README's tables of the autoencoder: python tests/measure_vae.py guides|latents|speed [libraries] [splits].
 
 ``guides``: over splits (and seeds), what each guide costs on one decoder, and how good a decoder each guide learns.
 ``latents``: from which number of latent dimensions on an autoencoder beats the mixture of Bernoullis.
-Means over the splits with the standard deviation between them.
+``speed``: training images a second, beside the library's own SVI on the same networks, batches and images.
+
+Means over the splits with the standard deviation between them; of speeds the median of so many runs, in turn.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import defaultdict
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
-import models
 from compare import run, workers
+from compare.fits.encoder import member
 from compare.fits.options import Options
+from models.vae import MODEL
 
 LATENTS = (2, 3, 4, 6, 10)
 GAPS = ("log_evidence", "elbo", "family_gap", "amortisation_gap")
@@ -27,8 +34,7 @@ def spread(values: list[float], digits: int = 3) -> str:
 
 def compared(libraries: list[str], families: list[str] | None = None, **options: object) -> dict:
     """The test set's part of the summary of one comparison, split and seed alike."""
-    model = models.load("vae")
-    data = model.data(**options)
+    data = MODEL.data(**options)
     with workers.workers(libraries) as helpers:
         made = run.compare(
             model,
@@ -83,7 +89,115 @@ def latents(libraries: list[str], splits: int) -> None:
         print(f"| {name} | {spread(values)} |")
 
 
+def start(library: str) -> tuple[Any, Any, dict]:
+    """What the library computes for mean field, what is trained on, and the networks' weights before training."""
+    told = MODEL.amortised(MODEL.data())
+    rng = np.random.default_rng(0)
+    weights = {"encoder": told.encoder(rng, member("mean_field").start(told.latent)), "decoder": told.start(rng)}
+    return import_module(f"compare.fits.amortised_{library}").library("vae", "mean_field", told.latent), told, weights
+
+
+def ours(library: str) -> Callable[[int], None]:
+    """Train for so many epochs as the zoo does."""
+    made, told, weights = start(library)
+    trainer = made.trainer(weights, None, told.train, 1, told.batch, 0)
+    return lambda epochs: trainer.epochs(epochs, 1e-3)
+
+
+def usual_numpyro() -> Callable[[int], None]:
+    """The way of NumPyro's VAE example: SVI's update in a compiled loop over the batches of an epoch."""
+    import equinox as eqx
+    import jax
+    import jax.numpy as jnp
+    from numpyro import optim
+    from numpyro.contrib.module import eqx_module
+    from numpyro.infer import SVI, Trace_ELBO
+
+    made, told, weights = start("numpyro")
+    twin = made.twin
+    single = jax.tree.map(lambda one: jnp.asarray(one, jnp.float32), weights)
+    decoder, encoder = twin.Decoder(**single["decoder"]), twin.Encoder(**single["encoder"])
+    assert isinstance(decoder, eqx.Module)
+
+    svi = SVI(
+        lambda images: twin.vae(images, eqx_module("decoder", decoder)),
+        lambda images: twin.guide(images, eqx_module("encoder", encoder), made.member),
+        optim.Adam(1e-3),
+        Trace_ELBO(),
+    )
+    images = jnp.asarray(told.train, jnp.float32)
+    steps = len(images) // told.batch
+
+    @jax.jit
+    def epoch(state, key):
+        picks = jax.random.permutation(key, len(images))[: steps * told.batch].reshape(steps, told.batch)
+        return jax.lax.fori_loop(0, steps, lambda step, state: svi.update(state, images[picks[step]])[0], state)
+
+    state = svi.init(jax.random.key(0), images[: told.batch])
+
+    def run(epochs: int) -> None:
+        nonlocal state
+        for number in range(epochs):
+            state = epoch(state, jax.random.key(number))
+        jax.block_until_ready(state.optim_state)
+
+    return run
+
+
+def usual_pyro() -> Callable[[int], None]:
+    """The way of Pyro's VAE example: a step of SVI with Trace_ELBO for each batch of a DataLoader."""
+    import pyro
+    import torch
+    from pyro.infer import SVI, Trace_ELBO
+
+    made, told, weights = start("pyro")
+    torch.set_default_dtype(torch.float32)
+    pyro.clear_param_store()
+    tensors = {
+        name: {key: torch.tensor(value, dtype=torch.float32) for key, value in one.items()}
+        for name, one in weights.items()
+    }
+    decoder = made.twin.Decoder(**tensors["decoder"]).requires_grad_()
+    encoder = made.twin.Encoder(**tensors["encoder"]).requires_grad_()
+    svi = SVI(
+        lambda images: made.twin.vae(images, decoder),
+        lambda images: made.twin.guide(images, encoder, made.member),
+        pyro.optim.Adam({"lr": 1e-3}),
+        Trace_ELBO(),
+    )
+    images = torch.tensor(told.train, dtype=torch.float32)
+    loader = torch.utils.data.DataLoader(images, told.batch, shuffle=True, drop_last=True)
+
+    def run(epochs: int) -> None:
+        torch.set_default_dtype(torch.float32)
+        for _ in range(epochs):
+            for batch in loader:
+                svi.step(batch)
+
+    return run
+
+
+def speed(libraries: list[str], runs: int, epochs: int = 20) -> None:
+    """Both ways in turn, after a run that compiles."""
+    print("| library | ours, images a second | its example's way | ratio |\n| --- | --- | --- | --- |")
+    for library in libraries:
+        ways = [ours(library), {"numpyro": usual_numpyro, "pyro": usual_pyro}[library]()]
+        seconds: list[list[float]] = [[], []]
+        for number in range(runs + 1):
+            for way, found in zip(ways, seconds, strict=True):
+                began = time.perf_counter()
+                way(epochs)
+                if number:
+                    found.append(time.perf_counter() - began)
+        told = MODEL.amortised(MODEL.data())
+        images = epochs * (len(told.train) // told.batch) * told.batch
+        rates = [images / np.median(found) for found in seconds]
+        ratios = np.array(seconds[1]) / np.array(seconds[0])
+        low, high = ratios.min(), ratios.max()
+        print(f"| {library} | {rates[0]:,.0f} | {rates[1]:,.0f} | {np.median(ratios):.2f} ({low:.2f} to {high:.2f}) |")
+
+
 if __name__ == "__main__":
     chosen = sys.argv[2].split(",") if len(sys.argv) > 2 else ["numpyro", "pyro"]
-    measure = {"guides": guides, "latents": latents}[sys.argv[1]]
+    measure = {"guides": guides, "latents": latents, "speed": speed}[sys.argv[1]]
     measure(chosen, int(sys.argv[3]) if len(sys.argv) > 3 else 5)

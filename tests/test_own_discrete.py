@@ -96,7 +96,7 @@ def test_what_depends_on_a_discrete_latent_is_not_reported():
         assert given.notes[0].startswith("site 'kept' is discrete: its 2 values are summed out")
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_a_whole_fit_of_a_model_with_a_discrete_latent(library):
     """NUTS and the guide against quadrature: the moments of a scale, on its way through log space, and its ELBO."""
     module = written("awkward", library)

@@ -62,6 +62,28 @@ def test_the_jackknife_sees_correlated_draws():
     assert np.mean(errors) == pytest.approx(actual, rel=4 / np.sqrt(2 * repetitions) + 0.04)
 
 
+def test_the_error_of_a_log_density_knows_its_bias():
+    """With z ~ N(0, 1) and y ~ N(z, s^2) the log of an average over n draws is too low by V / 2n, where V is the
+    squared coefficient of variation of p(y | z): E p^2 = N(y; 0, 1 + s^2 / 2) / (2 s sqrt(pi)). Over many points, each
+    with draws of its own, the bias is what remains."""
+    rng, count, s, repetitions = np.random.default_rng(3), 320, 0.3, 40
+    observed = rng.uniform(-1.5, 1.5, 1000)
+    density = stats.norm.pdf(observed, 0, np.sqrt(1 + s**2))
+    square = stats.norm.pdf(observed, 0, np.sqrt(1 + s**2 / 2)) / (2 * s * np.sqrt(np.pi))
+    found = []
+    for _ in range(repetitions):
+        draws = rng.standard_normal((count, len(observed)))
+        log_density = -0.5 * ((observed - draws) / s) ** 2 - np.log(s * np.sqrt(2 * np.pi))
+        found.append(score(Predictions(observed, log_density, draws[:16]))["log_density"])
+    values, errors = (np.array([one[name] for one in found]) for name in ("value", "mcse"))
+    away = values - np.log(density).mean()
+    assert abs(away.mean() + np.mean(square / density**2 - 1) / (2 * count)) < 4 * values.std() / np.sqrt(repetitions)
+    squares = away**2
+    distance, spread = np.sqrt(squares.mean()), squares.std() / np.sqrt(repetitions)
+    assert abs(errors.mean() - distance) < 4 * spread / (2 * distance)
+    assert errors.mean() > 1.2 * values.std()  # what is no bias is less
+
+
 def test_classes_are_scored_by_accuracy_and_calibration():
     """By hand: four rows predicted 0.9, 0.9, 0.2, 0.2, of which 1, 0, 0, 0 are ones."""
     probability = np.array([[0.9, 0.9, 0.2, 0.2]])

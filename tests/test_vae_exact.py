@@ -310,6 +310,19 @@ def test_on_a_linear_decoder_quadrature_and_closed_form_agree(latent, noise):
     assert quadrature.correlations() == pytest.approx(closed.correlations(), abs=1e-6)
 
 
+@pytest.mark.parametrize("angle", [0.3, 0.7, 1.2])
+def test_a_ridge_far_narrower_than_the_first_lattice_is_found(angle):
+    """A thousandth of the step wide and as long as the prior: between its points it is thousands of nats higher."""
+    along, across = np.array([math.cos(angle), math.sin(angle)]), np.array([-math.sin(angle), math.cos(angle)])
+    rows = np.random.default_rng(0).normal(size=(2, 30))
+    output = np.outer(along, 0.002 * rows[0]) + np.outer(across, 0.5 * rows[1])
+    decoder = Decoder({"output_weights": output, "output_biases": np.zeros(30), "noise": np.array(0.01)})
+    images = np.concatenate([drawn(decoder, 4), decoder(0.125 * np.array([[1.0, 1.0], [1.0, 2.0], [5.0, 1.0]]))])
+    closed, quadrature = posteriors(decoder, images), QuadraturePosteriors(decoder, images)
+    np.testing.assert_allclose(quadrature.log_evidences, closed.log_evidences, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(quadrature.means, closed.means, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("latent", [1, 3, 12])
 def test_the_closed_form_is_that_of_a_multivariate_gaussian(latent):
     decoder = made(latent=latent, hidden=0, pixels=20, noise=0.4)

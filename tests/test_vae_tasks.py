@@ -359,6 +359,8 @@ def test_pairs_are_of_different_classes_and_come_without_labels_too():
     assert interpolation.pairs(data) == [(2, 0), (6, 3)]
     data.set.test_labels = None
     assert interpolation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
+    data.set.test_labels = np.full(7, 3)
+    assert interpolation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
 
 
 # Compression

@@ -32,6 +32,9 @@ __all__ = ["SMOOTHING", "guesses"]
 SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
 """Shares of the mean image in a smoothed one, among which validation images choose."""
 
+PRACTICE = 300
+"""Most validation images that choose, the first ones."""
+
 COMPONENTS = 10_000
 """Most training images that a mixture is made of, the first ones."""
 
@@ -40,7 +43,7 @@ def guesses(data: Any) -> dict[str, Predictions]:
     """The answers by name: arrays of shape (1, n, ...), log densities in nats an image."""
     question, practice = (
         ask(data.task, images, data.set, seed)
-        for images, seed in ((data.set.test, (data.split, 0)), (data.set.validation, (data.split, 1)))
+        for images, seed in ((data.set.test, (data.split, 0)), (data.set.validation[:PRACTICE], (data.split, 1)))
     )
     train, middle = data.set.train, independent(data.set.train).means[0]
 

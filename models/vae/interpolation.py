@@ -45,10 +45,11 @@ class Path(NamedTuple):
 
 
 def pairs(data: Any) -> list[tuple[int, int]]:
-    """Test images by number: the first of a class with the first of the next; without labels, by twos as they come."""
+    """Test images by number: the first of a class with the first of the next; without classes, by twos as they come."""
     labels = data.set.test_labels
     count = len(data.set.test)
     firsts = np.arange(count) if labels is None else np.unique(labels, return_index=True)[1]
+    firsts = firsts if len(firsts) > 1 else np.arange(count)
     return [(int(a), int(b)) for a, b in zip(firsts[0::2], firsts[1::2], strict=False)][:MOST]
 
 

@@ -41,6 +41,9 @@ FIRST = 0.25
 
 ACROSS = 96
 
+FINEST = 1e-7
+"""No lattice has half of a smaller step: what is not finished by then keeps its change, and is not called exact."""
+
 ENTRIES = 16_000_000
 """Most log densities held at once, of 8 bytes; with more, the images are divided."""
 
@@ -197,7 +200,7 @@ def refined(log_joint: LogJoint, lattice: Lattice, masses: dict[int, Mass]) -> l
         doubled = np.log([2**dimension * shares[parity == one].sum(axis=0) for one in np.unique(parity)])
     change = np.abs(doubled - np.log(total)).max(axis=0)
     # At first the changes fall faster and faster: where they do not any more, what is left is rounding.
-    finished = (change < GOAL) | (change < 1e-4) & (change >= 0.5 * lattice.before)
+    finished = (change < GOAL) | (change < 1e-4) & (change >= 0.5 * lattice.before) | (lattice.step < FINEST)
     others = np.flatnonzero(~finished)
     groups, finer = [], []
     if len(others):
