@@ -15,6 +15,7 @@ from typing import Any
 import guides
 import models
 from compare.__main__ import Parser, Wish, add_general, flag, given_options, made, split, wish, writable
+from compare.plan import plan as jobs_of
 from models.contract import UnknownName, nearest
 
 __all__ = ["main"]
@@ -95,6 +96,7 @@ def parse(arguments: Sequence[str]) -> Plan:
             continue
         mine = [] if chosen is None else ["--guides", ",".join(chosen)]
         wishes[name] = wish([name, *shared, *mine, "--out", str(folder / name)])
+        jobs_of(wishes[name].model, wishes[name].data, *wishes[name].asked)  # a wrong name is refused before any fit
     if not wishes:
         raise UnknownName(f"none of {', '.join(names)} has a guide {' or '.join(families or ())}")
     return Plan(wishes, tuple(left_out), folder, "page_only" in given, given.get("format") == "json")

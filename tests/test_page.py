@@ -198,7 +198,7 @@ def test_contrast_is_wcags() -> None:
 def test_one_that_fails_does_not_stop_the_others(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def made(wanted: Any, tell: Any) -> None:
+    def made(wanted: Any, console: Any, tell: Any) -> None:
         tell("fitting")
         if wanted.model.name == "coin":
             raise MemoryError("no\nroom")
@@ -242,11 +242,11 @@ def test_bad_input_is_refused_in_one_line(
 
 def test_each_model_keeps_its_own_defaults_and_guides(tmp_path: Path) -> None:
     plan = zoo.parse(["--guides", "markov,mean_field,conjugate", "--seed", "7", "--no-nuts", "--out", str(tmp_path)])
-    assert plan.wishes["coin"].families == ["mean_field", "conjugate"]
-    assert plan.wishes["chain"].families == ["markov", "mean_field"]
+    assert plan.wishes["coin"].asked[1] == ["mean_field", "conjugate"]
+    assert plan.wishes["chain"].asked[1] == ["markov", "mean_field"]
     for name, wanted in plan.wishes.items():
-        given = wanted.given
-        assert wanted.options.budget == wanted.model.defaults.get("budget", 60.0)
+        given, options = wanted.given, wanted.asked[3]
+        assert options.budget == wanted.model.defaults.get("budget", 60.0)
         assert given.seed == 7 and given.no_nuts and given.out == tmp_path / name
     assert zoo.parse(["--models", "coin,chain", "--guides", "markov"]).left_out == ("coin",)
 

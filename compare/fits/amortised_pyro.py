@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from functools import lru_cache, partial
 
@@ -109,6 +110,7 @@ class Trainer:
         self.decoder.train(self.learns).requires_grad_(self.learns)
         parameters = [*self.encoder.parameters(), *(self.decoder.parameters() if self.learns else ())]
         self.optimiser = torch.optim.Adam(parameters, fused=True)
+        self.loss = None
         self.generator = torch.Generator().manual_seed(seed)
 
     def epochs(self, count, rate):
@@ -123,8 +125,9 @@ class Trainer:
                     self.step(self.images[pick], eps)
 
     def step(self, images, eps):
+        self.loss = self.loss or compiled(MinusELBO(self.library, self.encoder, self.decoder), images, eps)
         self.optimiser.zero_grad(set_to_none=True)
-        (-self.library.elbo(self.encoder(images), images, self.decoder, eps).mean()).backward()
+        self.loss(images, eps).backward()
         self.optimiser.step()
 
     def elbo(self, images, eps):
@@ -136,6 +139,24 @@ class Trainer:
     def weights(self):
         networks = {"encoder": self.encoder} | ({"decoder": self.decoder} if self.learns else {})
         return {name: arrays(network) for name, network in networks.items()}
+
+
+class MinusELBO(torch.nn.Module):
+    """Of a batch of images at given draws, the mean."""
+
+    def __init__(self, library, encoder, decoder):
+        super().__init__()
+        self.library, self.encoder, self.decoder = library, encoder, decoder
+
+    def forward(self, images, eps):
+        return -self.library.elbo(self.encoder(images), images, self.decoder, eps).mean()
+
+
+def compiled(loss, images, eps):
+    """The loss without Pyro's effect handlers, which take longer than the sums: as `pyro.infer.JitTrace_ELBO` has it."""
+    with warnings.catch_warnings():  # that shapes are taken for constants, which they are; and of other ways to compile
+        warnings.simplefilter("ignore")
+        return torch.jit.trace(loss, (images, eps), check_trace=False)
 
 
 def arrays(network):

@@ -22,7 +22,7 @@ RATES = (3e-3, 1e-3, 3e-4)
 LOOK = 10
 """Epochs between two looks at the validation ELBO."""
 
-PATIENCE = 3
+PATIENCE = 8
 """Looks without a rise before the learning rate is lowered, or the training ends."""
 
 RISE = 0.01
