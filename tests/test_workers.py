@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import plan, run
+from compare import run
 from compare.__main__ import main
 from compare.fits import Fit, Job
 from compare.spread import SMALL, TRIES, batches, spread
@@ -231,16 +231,18 @@ def test_another_process_comes_in_the_place_of_one_that_dies():
         pool.shutdown()
 
 
-def test_chains_in_one_process_are_those_of_many(monkeypatch):
-    """Two blocks of each: what the chains draw after others have drawn."""
+def test_chains_that_share_a_process_draw_what_each_draws_alone(monkeypatch):
+    """Two blocks of each: the second comes after the other chain's first."""
     nuts = pytest.importorskip("compare.fits.nuts_pyro")
-    job = next(job for job in plan.plan(MODEL, Coin(), ["pyro"], []) if job.method == "nuts")
-    drawn = []
-    for forked in (True, False):
-        monkeypatch.setattr(nuts, "forkable", lambda forked=forked: forked)
-        monkeypatch.setattr(nuts, "BLOCK", 20)
-        data, static = nuts.split_arguments(job.data.arguments())
-        model = nuts.bind(nuts.named.twin("coin", "pyro"), dict(static)).model
-        with nuts.Chains([(model, data, seed, 0.8, 30, time.perf_counter() + 600, 600.0) for seed in range(2)]) as both:
-            drawn.append([both.block()[0]["theta"] for _ in range(2)])
-    assert np.array_equal(*drawn) and len(np.unique(drawn[0])) > 20
+    monkeypatch.setattr(nuts, "forkable", lambda: False)
+    monkeypatch.setattr(nuts, "BLOCK", 20)
+    data, static = nuts.split_arguments(Coin().arguments())
+    model = nuts.bind(nuts.named.twin("coin", "pyro"), dict(static)).model
+
+    def drawn(*seeds: int) -> list[np.ndarray]:
+        deadline = time.perf_counter() + 600
+        with nuts.Chains([(model, data, seed, 0.8, 30, deadline, 600.0) for seed in seeds]) as chains:
+            return list(np.concatenate([chains.block()[0]["theta"] for _ in range(2)], axis=1))
+
+    together = drawn(0, 1)
+    assert np.array_equal(together, [*drawn(0), *drawn(1)]) and len(np.unique(together)) > 40
