@@ -23,7 +23,7 @@ import xarray as xr
 
 import compare.__main__ as command_line
 import models
-from compare.__main__ import main
+from compare.__main__ import main, options_of
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
@@ -165,7 +165,7 @@ def test_help_names_every_option(name, empty, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     if name:
-        options = [field.name for field in dataclasses.fields(models.load(name).data)]
+        options = [field.name for field in options_of(models.load(name))]
         assert all(f"--{option.replace('_', '-')}" in out for option in (*options, "guides", "no-nuts", "seed", "out"))
     else:
         assert all(known in out for known in models.CATALOGUE)

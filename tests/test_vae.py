@@ -213,18 +213,19 @@ def test_training_is_the_same_again(library):
 
 def test_a_linear_autoencoder_learns_principal_components(library):
     """Of grey pixels a linear decoder has its maximum in closed form (Tipping & Bishop 1999), and full rank holds the
-    posterior: what was learnt comes near the one, and the ELBO near the evidence."""
-    grey = Autoencoder(pixels="grey", hidden=0, epochs=300, images=2)
+    posterior: what was learnt comes near the one (0.001 nats an image when this was written; small steps of Adam with
+    noisy gradients leave something), and the ELBO near the evidence (0.03)."""
+    grey = Autoencoder(pixels="grey", hidden=0, epochs=300, batch=32, images=2)
     learning = run(Job("one", "vae", grey, "training", library, "full_rank"))
     assert learning.status == "done", learning.reason
     ours = MODEL.learnt(grey, weights(learning)).network
     best = most_likely(grey.set.train, 2)
     reached, highest = (posteriors(one, grey.set.train).log_evidences.mean() for one in (ours, best))
     assert reached <= highest + 1e-9
-    assert reached > highest - 0.3
+    assert reached > highest - 0.02
     group, known = learning.tree["test_set"].dataset, MODEL.held_out(MODEL.learnt(grey, weights(learning))).values
     error = 4 * np.linalg.norm(group["elbo_mcse"]) / len(known)
-    assert -error <= float((known - group["elbo"]).mean()) < 0.15 + error
+    assert -error <= float((known - group["elbo"]).mean()) < 0.1 + error
 
 
 def test_what_is_learnt_is_what_is_not_given():
