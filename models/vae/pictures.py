@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from models.contract import Picture
@@ -34,9 +33,16 @@ def asks(data: Any) -> bool:
     return trained(data) and data.task in ("reconstruct", "denoise", "inpaint")
 
 
-def of(data: Any, task: str) -> bool:
-    """Whether this is the task."""
-    return trained(data) and data.task == task
+def generates(data: Any) -> bool:
+    return trained(data) and data.task == "generate"
+
+
+def interpolates(data: Any) -> bool:
+    return trained(data) and data.task == "interpolate"
+
+
+def compresses(data: Any) -> bool:
+    return trained(data) and data.task == "compress"
 
 
 PICTURES = (
@@ -85,7 +91,7 @@ PICTURES = (
         "Images from the prior, decoded, and the training image nearest to each; on the right the exact log evidence "
         "of generated images beside that of real ones. A model of the data would give both the same distribution.",
         generated,
-        partial(of, task="generate"),
+        generates,
     ),
     Picture(
         "interpolated",
@@ -94,13 +100,13 @@ PICTURES = (
         "the way, beside that of images that mix the pixels of the pair; right, the log density of z along the line, "
         "under the prior and under the average posterior of the test images, which shows the holes in the plane.",
         interpolated,
-        partial(of, task="interpolate"),
+        interpolates,
     ),
     Picture(
         "compressed",
         "Bits a pixel: -log2 p(x) of the test images by the exact evidence, bits back with each guide, and files of "
         "general-purpose compressors, which alone count all their overhead. The decoder's own size is not counted.",
         compressed,
-        partial(of, task="compress"),
+        compresses,
     ),
 )
