@@ -30,6 +30,7 @@ __all__ = [
     "count",
     "element",
     "nearest",
+    "nothing",
     "option",
 ]
 

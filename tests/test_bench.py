@@ -21,6 +21,12 @@ def test_a_model_argument_names_its_data():
     assert cases.parse(FIRST)[1] == models.load(FIRST).data()
 
 
+def test_a_model_with_encoders_is_refused():
+    assert "vae" not in cases.offered() and "coin" in cases.offered()
+    with pytest.raises(ValueError, match="vae: its guides have encoders"):
+        cases.parse("vae")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

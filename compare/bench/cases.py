@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import models
-from models.contract import Model, UnknownName, nearest
+from models.contract import Model, UnknownName, nearest, nothing
 
-__all__ = ["parse"]
+__all__ = ["offered", "parse"]
 
 
 def parse(text: str) -> tuple[Model, Any]:
@@ -18,11 +18,11 @@ def parse(text: str) -> tuple[Model, Any]:
     A comma belongs to the value unless another ``OPTION=`` follows it.
 
     Raises:
-        ValueError: no such model or option, or a value that the model's data refuse.
+        ValueError: no such option, a value that the model's data refuse, or a model whose guides have encoders.
     """
     name, _, rest = text.partition(":")
     model = models.load(name)
-    fields = {field.name: field for field in dataclasses.fields(model.data)}
+    fields = {field.name: field for field in dataclasses.fields(model.data) if "help" in field.metadata}
     given = {}
     for part in filter(None, re.split(r",(?=\s*[A-Za-z_][\w-]*=)", rest)):
         key, equals, value = part.strip().partition("=")
@@ -39,6 +39,14 @@ def parse(text: str) -> tuple[Model, Any]:
         except ValueError as error:
             raise ValueError(f"{text}: {key}: {error}") from None
     try:
-        return model, model.data(**given)
+        data = model.data(**given)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from None
+    if model.amortised(data) is not None:
+        raise ValueError(f"{text}: its guides have encoders, which the benchmark does not time; choose another model")
+    return model, data
+
+
+def offered() -> list[str]:
+    """The models that the benchmark runs on unless told otherwise."""
+    return [name for name in models.CATALOGUE if models.load(name).amortised is nothing]

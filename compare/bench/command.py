@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import models
 from compare.__main__ import Parser, positive, split, whole, writable
 from compare.bench import cases
 from compare.bench.drive import Plan, machine, run
@@ -26,7 +25,12 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     default = Plan((), ())
-    build.add_argument("models", nargs="*", metavar="MODEL", help="NAME or NAME:OPTION=VALUE,... (default: all models)")
+    build.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="NAME or NAME:OPTION=VALUE,... (default: all models without encoders)",
+    )
     build.add_argument("--libraries", default=",".join(LIBRARIES), help="numpyro,pyro (default: both)")
     build.add_argument("--guides", default=None, help="families of guides (default: all of each model's)")
     build.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
@@ -61,7 +65,7 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, Path, str]:
     for library in libraries:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
-    chosen = tuple(dict.fromkeys(given.models or models.CATALOGUE))
+    chosen = tuple(dict.fromkeys(given.models or cases.offered()))
     offered = {family for case in chosen for family in cases.parse(case)[0].guides}
     families = None if given.guides is None else split(given.guides, "--guides")
     for family in families or ():
