@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from models.contract import Amortised, Evidences, Model, Reference, count, option
-from models.vae import tasks
-from models.vae.baselines import baselines
+from models.vae import baselines, tasks
 from models.vae.claims import claims
 from models.vae.decoder import Decoder
 from models.vae.exact import exact
@@ -183,7 +182,7 @@ def learnt(data: Autoencoder, weights: Mapping[str, np.ndarray]) -> Autoencoder:
 
 def rivals(data: Autoencoder) -> dict[str, np.ndarray]:
     """The log density of every test image under simpler models; where a task is asked, they have no part in it."""
-    return baselines(data.set) if data.task == "compare" else {}
+    return baselines.baselines(data.set) if data.task == "compare" else {}
 
 
 def save(data: Autoencoder, path: Path) -> None:
