@@ -81,12 +81,16 @@ class Library:
         with precision(torch.float32):
             decoder, images = self.twin.Decoder(**tensors(decoder)).eval(), tensor(images)
             rows = tensor(rows).requires_grad_()
-            optimiser = torch.optim.Adam([rows], lr=1.0, fused=True)
+            optimiser, loss = torch.optim.Adam([rows], lr=1.0, fused=True), None
             for rate in rates:
                 optimiser.param_groups[0]["lr"] = float(rate)
                 half = torch.randn(draws // 2, strata, len(images), self.latent, generator=generator)
+                eps = torch.cat([half, -half])
+                loss = loss or compiled(
+                    lambda rows, eps: -self.elbo(rows, images, decoder, eps).mean(0).sum(), rows, eps
+                )
                 optimiser.zero_grad()
-                (-self.elbo(rows, images, decoder, torch.cat([half, -half])).mean(0).sum()).backward()
+                loss(rows, eps).backward()
                 optimiser.step()
             return rows.detach().double().numpy()
 
@@ -152,11 +156,11 @@ class MinusELBO(torch.nn.Module):
         return -self.library.elbo(self.encoder(images), images, self.decoder, eps).mean()
 
 
-def compiled(loss, images, eps):
+def compiled(loss, *inputs):
     """The loss without Pyro's effect handlers, which take longer than the sums; as `pyro.infer.JitTrace_ELBO` does."""
     with warnings.catch_warnings():  # of shapes that are taken for constants, which they are
         warnings.simplefilter("ignore")
-        return torch.jit.trace(loss, (images, eps), check_trace=False)
+        return torch.jit.trace(loss, inputs, check_trace=False)
 
 
 def arrays(network):

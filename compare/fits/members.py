@@ -17,10 +17,10 @@ ASCENT = 0.02 * 0.5 * (1 + np.cos(np.pi * np.arange(500) / 500))
 """Learning rates of Adam's steps."""
 
 FEW = 8
-"""Draws an observation and step."""
+"""Draws an observation and step, those of all strata together."""
 
-SWEEP = 512
-"""Draws with which an observation's ELBO is measured."""
+SWEEP, CHOICE = 512, 256
+"""Draws with which an observation's ELBO is measured, and with which the better of two members is chosen."""
 
 NUMBERS = 4_000_000
 """Pixels (or other elements of observations) that are decoded in one go."""
@@ -50,14 +50,20 @@ class Members:
 
 
 def weighed(
-    library: Library, rows: np.ndarray, observations: np.ndarray, decoder: Weights, kinds: int, seed: int
+    library: Library,
+    rows: np.ndarray,
+    observations: np.ndarray,
+    decoder: Weights,
+    kinds: int,
+    seed: int,
+    draws: int = SWEEP,
 ) -> Members:
     """How good the members with these rows are."""
     rng, total = np.random.default_rng([seed, 5]), 0
     chunk = int(np.clip(NUMBERS // (observations.size * kinds), 1, 64))
     sums = np.zeros((4, len(rows)))
     latent = dimension(decoder)
-    while total < SWEEP:
+    while total < draws:
         eps = rng.standard_normal((chunk, len(rows), kinds, latent))
         _, prior, likelihood, guide, weights = library.weigh(rows, observations, decoder, eps)
         each = (weights * (prior + likelihood - guide)).sum(-1)
@@ -101,10 +107,10 @@ def search(factory: Callable[..., Library], model: str, family: str, told: Amort
     starts = [widen(best(factory, model, name, told).rows, told.latent) for name, widen in smaller.items()]
     found = None
     for rows in starts or guesses(library, family, told):
-        tried = weighed(library, rows, told.test, told.decoder, kinds, seed)
+        tried = weighed(library, rows, told.test, told.decoder, kinds, seed, CHOICE)
         found = tried if found is None else found.where(tried.elbo > found.elbo, tried)
-    rows = library.best(found.rows, told.decoder, told.test, ASCENT, kinds, FEW, seed)
-    climbed = weighed(library, rows, told.test, told.decoder, kinds, seed)
+    rows = library.best(found.rows, told.decoder, told.test, ASCENT, kinds, 2 * -(-FEW // (2 * kinds)), seed)
+    climbed = weighed(library, rows, told.test, told.decoder, kinds, seed, CHOICE)
     return found.where(climbed.elbo > found.elbo, climbed)
 
 
