@@ -1,11 +1,12 @@
 """Runs that are killed at random moments, and go on each time where they were.
 
     python tests/measure_killed.py KILLS SEED -- MODEL [options]
+    python tests/measure_killed.py KILLS SEED -- all [options]
 
 A run is killed with SIGKILL after a time drawn between 0 and what an undisturbed run took, and started again, with one
 folder for what is kept, until one ends before its time has come; then all begins anew, until there were so many kills.
-The summary at the end of each such round must be the undisturbed run's but for the seconds; no fit that was kept may be
-made again; nothing half-written may be left; and once more the page must be the same.
+The summaries at the end of each such round must be the undisturbed run's but for the seconds; no fit that was kept may
+be made again; nothing half-written may be left; and once more the pages must be the same.
 """
 
 from __future__ import annotations
@@ -51,6 +52,19 @@ def entries(cache: Path) -> dict[str, int]:
     return {path.name: path.stat().st_ino for path in cache.glob("fits/[!.]*.zip")}
 
 
+def summaries(place: Path) -> dict[str, Any]:
+    """Every summary in a folder, its seconds left out."""
+    return {
+        str(path.relative_to(place)): without_seconds(json.loads(path.read_text()))
+        for path in sorted(place.rglob("summary.json"))
+    }
+
+
+def pages(place: Path) -> dict[str, bytes]:
+    """Every page in a folder."""
+    return {str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*.html"))}
+
+
 def main() -> None:
     split = sys.argv.index("--")
     kills, seed = map(int, sys.argv[1:split])
@@ -60,7 +74,7 @@ def main() -> None:
         status, whole, _ = run(command, Path(scratch) / "undisturbed", alone)
         assert status == 0
         print(f"undisturbed: {whole:.1f} s, {len(entries(alone))} fits")
-        expected = without_seconds(json.loads((Path(scratch) / "undisturbed" / "summary.json").read_text()))
+        expected = summaries(Path(scratch) / "undisturbed")
         killed = turn = 0
         while killed < kills:
             turn += 1
@@ -78,13 +92,15 @@ def main() -> None:
                 print(f"round {turn}: {done} after {seconds:.1f} s; {len(now)} fits kept, {len(again)} made again")
                 assert not again
                 before = now
-            assert without_seconds(json.loads((out / "summary.json").read_text())) == expected
-            page = (out / "report.html").read_bytes()
+            assert expected and summaries(out) == expected
+            once = pages(out)
             status, seconds, _ = run(command, out, cache)
-            assert status == 0 and (out / "report.html").read_bytes() == page
-            assert not [*out.glob(".*"), *cache.glob("*/.*")]
+            assert status == 0 and once and pages(out) == once
+            assert not [*out.rglob(".*"), *cache.glob("*/.*")]
             print(f"round {turn}: {said.splitlines()[-1] if 'kept' in said else 'nothing was kept'}")
-            print(f"round {turn}: the same summary; once more, in {seconds:.1f} s, the same page; nothing half-written")
+            print(
+                f"round {turn}: {len(expected)} summaries the same; once more, in {seconds:.1f} s, the same pages; nothing half-written"
+            )
 
 
 if __name__ == "__main__":
