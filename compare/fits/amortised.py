@@ -15,7 +15,7 @@ import xarray as xr
 from compare import named
 from compare.fits import Job, fit_seed
 from compare.fits.encoder import RISE, Learnt, Library, Weights, learn, member, strata
-from compare.fits.members import Members, best, dimension, weighed
+from compare.fits.members import Members, at_once, best, dimension, weighed
 from compare.fits.options import Options
 from compare.fits.tree import build, how_many, split
 
@@ -100,9 +100,15 @@ def drawn(
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """Draws from the members with these rows: z, shape (count, n, latent), the densities of all observations together,
     shape (count,), and each draw's contribution to their ELBO, shape (count,)."""
-    latent = dimension(decoder)
-    eps = rng.standard_normal((count, len(rows), kinds, latent))
-    z, prior, likelihood, guide, weights = library.weigh(rows, observations, decoder, eps)
+    latent, chunk = dimension(decoder), min(count, at_once(observations.size * kinds))
+    parts = [
+        library.weigh(
+            rows, observations, decoder, rng.standard_normal((min(chunk, count - begin), len(rows), kinds, latent))
+        )
+        for begin in range(0, count, chunk)
+    ]
+    z, prior, likelihood, guide = (np.concatenate([part[term] for part in parts]) for term in range(4))
+    weights = parts[0][4].reshape(-1, *prior.shape[1:])[0]  # the same for every draw
     elbo = (weights * (prior + likelihood - guide)).sum(axis=(1, 2))
     ladder = np.cumsum(np.broadcast_to(weights, prior.shape), axis=-1)[..., :-1]
     chosen = (rng.random((count, len(rows), 1)) > ladder).sum(axis=-1, keepdims=True)

@@ -11,7 +11,7 @@ import numpy as np
 from compare.fits.encoder import Library, Weights, member, strata
 from models.contract import Amortised
 
-__all__ = ["Members", "best", "dimension", "weighed"]
+__all__ = ["Members", "at_once", "best", "dimension", "weighed"]
 
 ASCENT = 0.02 * 0.5 * (1 + np.cos(np.pi * np.arange(500) / 500))
 """Learning rates of Adam's steps."""
@@ -76,6 +76,11 @@ def weighed(
         for square, value in ((squares, elbo), (fit_squares, data_fit))
     )
     return Members(rows, elbo, error, data_fit, fit_error)
+
+
+def at_once(numbers: int) -> int:
+    """How many draws are decoded in one go, a power of two, where each has so many numbers."""
+    return 1 << max(NUMBERS // numbers, 1).bit_length() - 1
 
 
 def dimension(decoder: Weights) -> int:
