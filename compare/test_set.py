@@ -39,7 +39,8 @@ def summary(model: Model, data: Any, fits: Mapping[str, Fit], learning: Mapping[
     size = told.test.shape[1]
     networks = {}
     for name, fit in learning.items():
-        found = model.held_out(model.learnt(data, weights(fit))) if fit.tree is not None else None
+        theirs = model.learnt(data, weights(fit)) if fit.tree is not None else None
+        found = known if theirs == data else model.held_out(theirs) if theirs else None
         networks[name] = network(fit, found, size)
     if not learning:
         networks["given"] = blank("done", None, None) | {"evidence": per_observation(known, size)}

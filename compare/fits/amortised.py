@@ -15,7 +15,7 @@ import xarray as xr
 from compare import named
 from compare.fits import Job, fit_seed
 from compare.fits.encoder import RISE, Learnt, Library, Weights, learn, member, strata
-from compare.fits.members import Members, at_once, best, dimension, weighed
+from compare.fits.members import Members, at_once, best, weighed
 from compare.fits.options import Options
 from compare.fits.tree import build, how_many, split
 
@@ -100,10 +100,13 @@ def drawn(
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """Draws from the members with these rows: z, shape (count, n, latent), the densities of all observations together,
     shape (count,), and each draw's contribution to their ELBO, shape (count,)."""
-    latent, chunk = dimension(decoder), min(count, at_once(observations.size * kinds))
+    chunk = at_once(observations.size * kinds, count)
     parts = [
         library.weigh(
-            rows, observations, decoder, rng.standard_normal((min(chunk, count - begin), len(rows), kinds, latent))
+            rows,
+            observations,
+            decoder,
+            rng.standard_normal((min(chunk, count - begin), len(rows), kinds, library.latent)),
         )
         for begin in range(0, count, chunk)
     ]

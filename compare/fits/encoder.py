@@ -46,7 +46,9 @@ class Trainer(Protocol):
 
 
 class Library(Protocol):
-    """What a library computes for one family on one model. Arrays are NumPy's."""
+    """What a library computes for one family on one model, of so many dimensions of z. Arrays are NumPy's."""
+
+    latent: int
 
     def trainer(
         self,

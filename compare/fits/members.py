@@ -11,7 +11,7 @@ import numpy as np
 from compare.fits.encoder import Library, Weights, member, strata
 from models.contract import Amortised
 
-__all__ = ["Members", "at_once", "best", "dimension", "weighed"]
+__all__ = ["Members", "at_once", "best", "weighed"]
 
 ASCENT = 0.02 * 0.5 * (1 + np.cos(np.pi * np.arange(500) / 500))
 """Learning rates of Adam's steps."""
@@ -60,11 +60,10 @@ def weighed(
 ) -> Members:
     """How good the members with these rows are."""
     rng, total = np.random.default_rng([seed, 5]), 0
-    chunk = int(np.clip(NUMBERS // (observations.size * kinds), 1, 64))
+    chunk = at_once(observations.size * kinds, 64)
     sums = np.zeros((4, len(rows)))
-    latent = dimension(decoder)
     while total < draws:
-        eps = rng.standard_normal((chunk, len(rows), kinds, latent))
+        eps = rng.standard_normal((chunk, len(rows), kinds, library.latent))
         _, prior, likelihood, guide, weights = library.weigh(rows, observations, decoder, eps)
         each = (weights * (prior + likelihood - guide)).sum(-1)
         fit = (weights * likelihood).sum(-1)
@@ -78,14 +77,9 @@ def weighed(
     return Members(rows, elbo, error, data_fit, fit_error)
 
 
-def at_once(numbers: int) -> int:
-    """How many draws are decoded in one go, a power of two, where each has so many numbers."""
-    return 1 << max(NUMBERS // numbers, 1).bit_length() - 1
-
-
-def dimension(decoder: Weights) -> int:
-    """Dimensions of z."""
-    return len(decoder["hidden_weights" if "hidden_weights" in decoder else "output_weights"])
+def at_once(numbers: int, most: int) -> int:
+    """How many draws are decoded in one go, ``most`` or a power of two, where each has so many numbers."""
+    return min(most, 1 << max(NUMBERS // numbers, 1).bit_length() - 1)
 
 
 _found: dict[tuple, Members] = {}
@@ -123,7 +117,7 @@ def guesses(library: Library, family: str, told: Amortised) -> list[np.ndarray]:
     """Rows of Gaussians: with the posterior's moments, and about its likeliest point, as draws from the prior say."""
     gaussian, prior = member(family).gaussian, member(family).start(told.latent)
     rng, n = np.random.default_rng(0), len(told.test)
-    chunk = int(np.clip(NUMBERS // told.test.size, 1, 64))
+    chunk = at_once(told.test.size, 64)
     z, likelihood = [], []
     for _ in range(0, PRIOR, chunk):
         eps = np.repeat(rng.standard_normal((chunk, 1, 1, told.latent)), n, axis=1)

@@ -23,14 +23,13 @@ from models.vae import baselines, tasks
 from models.vae.claims import claims
 from models.vae.decoder import Decoder
 from models.vae.exact import exact
-from models.vae.images import Images, load
+from models.vae.images import PIXELS, Images, load
 from models.vae.network import initial
 from models.vae.pictures import PICTURES
 from models.vae.sampling import ais
 
 __all__ = ["MODEL", "Autoencoder"]
 
-PIXELS = ("binary", "grey")
 
 MOST = {"latent": 50, "hidden": 2000, "epochs": 100_000, "batch": 100_000}
 CHAINS, TEMPERATURES = 8, 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ def load(data: str = "digits", pixels: str = "binary", split: int = 0) -> Images
     return from_file(train, test, about, pixels, split)
 
 
+@lru_cache(maxsize=4)
 def digits(pixels: str, split: int) -> Images:
     """1,797 handwritten digits of 8 by 8 pixels (Alpaydin & Kaynak 1998), which scikit-learn ships."""
     from sklearn.datasets import load_digits
