@@ -150,6 +150,13 @@ def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Ma
     ):
         shown = f"{meaning} (default {getattr(default, option):g})"
         which.add_argument(flag(option), type=kind, default=getattr(default, option), help=shown)
+    which.add_argument(
+        "--calibrate",
+        type=counted,
+        default=None,
+        metavar="DATA_SETS",
+        help="instead of one comparison, calibrate every fit over so many data sets drawn from the prior, such as 1000",
+    )
     where = build.add_argument_group("where, and what is kept")
     where.add_argument("--workers", type=counted, default=None, help="processes (default: one a library)")
     where.add_argument(
@@ -370,6 +377,8 @@ def compare_model(arguments: Sequence[str]) -> int:
     from compare.console import console_for, name_files
 
     console = console_for(sys.stdout)
+    if given.calibrate is not None:
+        return calibrate(wanted, console, arguments)
     found = made(wanted, console)
     text = found.text
     if given.format != "json":
@@ -380,6 +389,25 @@ def compare_model(arguments: Sequence[str]) -> int:
             text += f"{found.kept} of {found.fits} fits were kept from an earlier run; --fresh makes them anew\n"
     sys.stdout.write(text)
     sys.stdout.flush()
+    return 0
+
+
+def calibrate(wanted: Wish, console: Console, arguments: Sequence[str]) -> int:
+    """Calibrate the model's fits, and show and write what was found."""
+    from compare.calibration import command
+    from compare.console import name_files
+    from compare.report.files import as_json
+
+    given = wanted.given
+    if wanted.own is not None:
+        raise ValueError("--calibrate: the zoo cannot draw data for a model of your own; give a model of the catalogue")
+    calibration = command.make(wanted.model, wanted.data, wanted.asked, given.calibrate, given.workers, given.scheduler)
+    paths = command.write(calibration, Path(given.out) / command.FOLDER, arguments)
+    if given.format == "json":
+        print(as_json(calibration.summary), end="")
+    else:
+        command.show(calibration, console)
+        name_files(paths, console)
     return 0
 
 

@@ -20,7 +20,7 @@ from models.contract import UnknownName, nearest
 
 __all__ = ["main"]
 
-OURS = ("models", "guides", "out", "format", "show", "page_only")
+OURS = ("models", "guides", "out", "format", "show", "calibrate", "page_only")
 """What this command sees to itself; all other options are passed on to every model."""
 
 
@@ -44,7 +44,7 @@ def parser() -> Parser:
             action.help = "families of guides, each where the model has it; a model that has none of them is left out"
         if action.dest == "out":
             action.help = "folder for the models' folders and index.html (default out)"
-        if action.dest == "show":
+        if action.dest in ("show", "calibrate"):
             action.help = argparse.SUPPRESS
         if action.dest != "help":
             action.default = argparse.SUPPRESS  # so that what is not given is each model's own default
@@ -70,10 +70,11 @@ def parse(arguments: Sequence[str]) -> Plan:
     """
     build = parser()
     given = vars(given_options(build, arguments))
+    first = next(iter(models.CATALOGUE))
     if given.get("show"):
-        raise ValueError(
-            f"--show prints one model: name it, as in python -m compare {next(iter(models.CATALOGUE))} --show"
-        )
+        raise ValueError(f"--show prints one model: name it, as in python -m compare {first} --show")
+    if given.get("calibrate"):
+        raise ValueError(f"--calibrate takes one model: name it, as in python -m compare {first} --calibrate 1000")
     names = split(given["models"], "--models") if "models" in given else list(models.CATALOGUE)
     for name in names:
         if name not in models.CATALOGUE:

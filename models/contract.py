@@ -26,6 +26,7 @@ __all__ = [
     "Predictions",
     "Reference",
     "Scores",
+    "Simulated",
     "UnknownName",
     "count",
     "element",
@@ -221,6 +222,20 @@ class Evidences:
 
 
 @dataclass(frozen=True)
+class Simulated:
+    """Draws from the joint distribution p(z, x): latents from the prior, and the data that they gave.
+
+    ``latents`` have shape (count, *site), ``data`` are as many data sets, in the same order. Where each observation has
+    latents of its own, one data set with as many observations does: then ``data`` is that alone, ``plate`` is True, and
+    the first axis of a site counts the observations.
+    """
+
+    latents: dict[str, np.ndarray]
+    data: tuple[Any, ...]
+    plate: bool = False
+
+
+@dataclass(frozen=True)
 class Best:
     """The best member q* of a family: its ELBO in nats, and how that is known."""
 
@@ -312,6 +327,11 @@ class Model:
     with a network of the model's own that was learnt along, and ``save(data, path)`` writes it to a file.
     ``held_out(data)`` gives the `Evidences` of the test observations, ``rivals(data)`` their log densities under
     simpler models by name, shape (n,).
+
+    ``simulate(data, rng, count)`` draws latents from the prior and data sets from them, `Simulated`, of the size and
+    with the constants of ``data``: what calibration needs. ``coverage(data, family, probability)`` says, where theory
+    does, how often the central interval of that probability of the best member of a family holds the true value over
+    such data sets, by element.
     """
 
     name: str
@@ -336,6 +356,8 @@ class Model:
     save: Callable[[Any, Path], Any] = nothing
     held_out: Callable[[Any], Evidences | None] = nothing
     rivals: Callable[[Any], dict[str, np.ndarray]] = nothing_more
+    simulate: Callable[[Any, np.random.Generator, int], Simulated | None] = nothing
+    coverage: Callable[[Any, str, float], dict[str, float] | None] = nothing
     pictures: tuple[Picture, ...] = ()
     defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cases: tuple[Any, ...] = ()

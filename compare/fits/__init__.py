@@ -15,11 +15,12 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from compare.fits.threads import one_thread
 
-__all__ = ["Fit", "Job", "fit_seed", "run", "run_each", "run_many"]
+__all__ = ["Drawn", "Fit", "Job", "draw_many", "fit_seed", "run", "run_each", "run_many"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,30 @@ class Fit:
     gradients: int | None = None
     tree: xr.DataTree | None = field(default=None, repr=False)
     kept: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Draws from what a way to get a posterior says of one data set: no tree, where there are thousands of them.
+
+    ``latents`` have shape (count, *site). ``converged`` says whether an optimiser arrived, None where there is none;
+    ``r_hat``, ``ess`` (bulk) and ``divergences`` are those of the chains that independent draws were thinned from.
+    """
+
+    latents: dict[str, np.ndarray]
+    converged: bool | None = None
+    r_hat: float | None = None
+    ess: float | None = None
+    divergences: int | None = None
+
+
+def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """About ``count`` nearly independent draws of each job's posterior, vectorised over the data sets.
+
+    The jobs differ in their data alone. What goes wrong with one of them stands in its place.
+    """
+    with one_thread():
+        return maker(jobs[0]).draw_many(jobs, count)
 
 
 def run(job: Job) -> Fit:

@@ -6,26 +6,30 @@ member of the family (`guides.FAMILY.member`); `compare.fits.members` seeks the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from compare import named
-from compare.fits import Job, fit_seed
+from compare.fits import Drawn, Job, fit_seed
 from compare.fits.encoder import RISE, Learnt, Library, Weights, learn, member, strata
 from compare.fits.members import Members, at_once, best, weighed
 from compare.fits.options import Options
 from compare.fits.tree import build, how_many, split
 
-__all__ = ["fit", "train"]
+__all__ = ["draw_many", "fit", "train"]
 
 GRID, REACH = 81, 5.0
 """Points a side of the grid on which log q is kept for pictures, and how many sds it reaches."""
 
 ANSWERS = 256
 """Draws for each query."""
+
+WATCHED = 10
+"""Observations whose ELBO is followed in training, where there are many."""
 
 Factory = Callable[[str, str, int], Library]
 
@@ -87,6 +91,21 @@ def fit(factory: Factory, job: Job) -> tuple[xr.DataTree, int]:
         answers, _, _ = drawn(library, asked, told.queries, told.decoder, kinds, rng, ANSWERS)
         tree["queries"] = xr.DataTree(xr.Dataset({"z": (("draw", "query", "axis"), answers)}))
     return tree, found.gradients[-1]
+
+
+def draw_many(factory: Factory, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Draws from what the trained encoder says of every test observation of each job's data."""
+    found: list[Drawn | Exception] = []
+    for job in jobs:
+        told, seed = named.load(job.model).amortised(job.data), fit_seed(job)
+        library = factory(job.model, job.guide, told.latent)
+        watched = replace(told, shown=told.shown[:WATCHED])
+        learnt = learn(library, watched, job.guide, seed, (job.options or Options()).budget)
+        rows = library.rows(learnt.weights["encoder"], told.test)
+        rng = np.random.default_rng([seed, 5])
+        z, _, _ = drawn(library, rows, told.test, told.decoder, strata(job.guide), rng, count)
+        found.append(Drawn({"z": z}, learnt.converged))
+    return found
 
 
 def drawn(

@@ -17,7 +17,7 @@ from compare.fits import amortised
 from compare.fits.base_numpyro import from_base
 from compare.fits.objective_numpyro import QUICK, unvalidated
 
-__all__ = ["Library", "fit"]
+__all__ = ["Library", "draw_many", "fit"]
 
 
 def reparametrised(q, eps):
@@ -183,3 +183,4 @@ def library(model, family, latent):
 
 
 fit = partial(amortised.fit, library)
+draw_many = partial(amortised.draw_many, library)

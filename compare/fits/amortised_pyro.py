@@ -16,7 +16,7 @@ from compare import named
 from compare.fits import amortised
 from compare.fits.base_pyro import Held, transform
 
-__all__ = ["Library", "fit"]
+__all__ = ["Library", "draw_many", "fit"]
 
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
 
@@ -199,3 +199,4 @@ def library(model, family, latent):
 
 
 fit = partial(amortised.fit, library)
+draw_many = partial(amortised.draw_many, library)

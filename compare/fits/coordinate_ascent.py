@@ -8,17 +8,17 @@ that stopped the sweeps; how far that is from the best member of the family is t
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
 from compare import named
-from compare.fits import Job
+from compare.fits import Drawn, Job, fit_seed
 from compare.fits.tree import CHAINS, build, split
 from models.contract import CoordinateAscent
 
-__all__ = ["ascend", "fit"]
+__all__ = ["ascend", "draw_many", "fit"]
 
 TOLERANCE, SWEEPS = 1e-6, 100
 """The stopping rule where the job's options do not give one: the text's."""
@@ -91,6 +91,26 @@ def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, d
     return posterior, whole, {f"{name}_dim_0": indices for name, indices in kept.items()}
 
 
+def stopping(job: Job) -> tuple[float, int]:
+    """The largest change at which the sweeps stop, and the most sweeps."""
+    return float(getattr(job.options, "cavi_tolerance", TOLERANCE)), int(getattr(job.options, "sweeps", SWEEPS))
+
+
+def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Draws from where the updates of each job end."""
+    rng, model = np.random.default_rng([fit_seed(jobs[0]), 5]), named.load(jobs[0].model)
+    found: list[Drawn | Exception] = []
+    for job in jobs:
+        way, (tolerance, sweeps) = model.coordinate_ascent(job.data)[job.name], stopping(job)
+        try:
+            states, _, _, change = ascend(way, tolerance, sweeps)
+        except ArithmeticError as error:
+            found.append(error)
+            continue
+        found.append(Drawn(way.draw(states[-1], rng, count), change < tolerance))
+    return found
+
+
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """The tree, and how many gradients of the log joint it took: none.
 
@@ -98,8 +118,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     elements, the parameters; its attributes say why the sweeps ended, ``sweeps``, the last ``change``, and the final
     ``elbo`` in closed form.
     """
-    tolerance = float(getattr(job.options, "cavi_tolerance", TOLERANCE))
-    sweeps = int(getattr(job.options, "sweeps", SWEEPS))
+    tolerance, sweeps = stopping(job)
     way = named.load(job.model).coordinate_ascent(job.data)[job.name]
     states, elbos, made, change = ascend(way, tolerance, sweeps)
     converged = change < tolerance

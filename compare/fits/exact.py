@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
 from compare import named
-from compare.fits import Job, fit_seed
+from compare.fits import Drawn, Job, fit_seed
 from compare.fits.options import Options
 from compare.fits.tree import build, how_many, keep, pointwise, split
 
-__all__ = ["fit"]
+__all__ = ["draw_many", "fit"]
 
 QUERIES = 256
 """Draws of the posteriors of other observations, where the data ask for those."""
@@ -44,3 +46,13 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     if asked is not None:
         tree["queries"] = xr.DataTree(xr.Dataset({site: (("draw", "query", "latent"), z) for site, z in asked.items()}))
     return tree, 0
+
+
+def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Independent draws from the posterior of each job's data."""
+    rng, model = np.random.default_rng([fit_seed(jobs[0]), 5]), named.load(jobs[0].model)
+    found: list[Drawn | Exception] = []
+    for job in jobs:
+        exact = model.exact(job.data)
+        found.append(Drawn(exact.draw(rng, count)) if exact else ValueError("the posterior of these data is not known"))
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import arviz_stats
@@ -11,13 +11,13 @@ import numpy as np
 import xarray as xr
 
 from compare import named
-from compare.fits import Job
+from compare.fits import Drawn, Job
 from compare.fits.options import Options
 from compare.fits.protocol import Density
 from compare.fits.tree import CHAINS, build, keep, pointwise
 from models.contract import element
 
-__all__ = ["BLOCK", "out_of_budget", "run_until_enough", "statistics"]
+__all__ = ["BLOCK", "out_of_budget", "run_until_enough", "stacked", "statistics", "thinned"]
 
 TAIL = (0.05, 0.95)
 
@@ -121,3 +121,29 @@ def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
                     ),
                 )
     return r_hat, ess
+
+
+def stacked(
+    split_arguments: Callable[[dict[str, Any]], tuple[dict[str, Any], tuple]], jobs: Sequence[Job]
+) -> tuple[dict[str, np.ndarray], tuple]:
+    """The data of all jobs with the jobs first, and what shapes their program.
+
+    Raises:
+        ValueError: their data differ in shape.
+    """
+    split = [split_arguments(job.data.arguments()) for job in jobs]
+    data, static = split[0]
+    shapes = {name: np.shape(value) for name, value in data.items()}
+    if any(other != static or {name: np.shape(value) for name, value in one.items()} != shapes for one, other in split):
+        raise ValueError("the data sets differ in shape: chains can go side by side only where they do not")
+    return {name: np.stack([np.asarray(one[name]) for one, _ in split]) for name in data}, static
+
+
+def thinned(posterior: Mapping[str, np.ndarray], diverging: np.ndarray, count: int) -> Drawn:
+    """Some ``count`` draws, as far apart as they can be, of one data set's chains of shape (chain, draw, ...)."""
+    chains, draws = diverging.shape
+    r_hat, ess = worst(posterior)
+    every = max(1, chains * draws // count)
+    kept = {name: value[:, every - 1 :: every] for name, value in posterior.items()}
+    latents = {name: value.reshape(-1, *value.shape[2:]) for name, value in kept.items()}
+    return Drawn(latents, None, r_hat, ess, int(diverging.sum()))

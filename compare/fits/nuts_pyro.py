@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import pyro
@@ -19,16 +19,19 @@ from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
 
 from compare import named
-from compare.fits import Job, fit_seed
+from compare.fits import Drawn, Job, fit_seed
 from compare.fits.child import begin
-from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, statistics
-from compare.fits.objective_pyro import density, split_arguments
+from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, stacked, statistics, thinned
+from compare.fits.objective_pyro import density, prepare, split_arguments
 from compare.fits.options import Options
 from compare.fits.protocol import bind
 from compare.fits.tree import CHAINS
 from models.contract import Latents
 
-__all__ = ["fit", "sample"]
+__all__ = ["draw_many", "fit", "sample"]
+
+LENDER = "mean_field"
+"""The family whose unconstrained space the chains on many data sets walk in."""
 
 
 class RecordingNUTS(NUTS):
@@ -194,3 +197,42 @@ def sample(
             return {name: flat[name].reshape(*shape, *flat[name].shape[1:]) for name in job.data.shapes()}, stats
 
         return run_until_enough(job, block, density(job.model, static), data, deadline)
+
+
+def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Chains on the product of every job's posterior, thinned to about ``count`` draws each.
+
+    The library has no chains side by side. But data sets that have nothing to do with each other have a joint posterior
+    that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once.
+    """
+    data, static = stacked(split_arguments, jobs)
+    options, seed = jobs[0].options or Options(), fit_seed(jobs[0]) % 2**31
+    objective = prepare(jobs[0].model, LENDER, static)
+    first, _ = split_arguments(jobs[0].data.arguments())
+    size = objective.start(seed, first)["location"].size
+    potential = objective.potential_many(data)
+    walks, diverging = [], []
+    with pyro.validation_enabled(False):
+        for number in range(CHAINS):
+            pyro.set_rng_seed(seed + number)
+            start = torch.rand(len(jobs), size) * 4 - 2
+            kernel = RecordingNUTS(potential_fn=lambda params: potential(params["z"])[0])
+            kernel.initial_params = {"z": start}
+            kernel.setup(options.warmup)
+            params = {"z": start}
+            for _ in range(options.warmup):
+                params = kernel.sample(params)
+            walk, records = [], []
+            for _ in range(BLOCK):
+                params = kernel.sample(params)
+                walk.append(params["z"])
+                records.append(kernel.record[0])
+            walks.append([potential(z)[1] for z in walk])
+            diverging.append(records)
+    latents = {
+        name: np.stack([np.stack([one[name].numpy() for one in walk]) for walk in walks]) for name in walks[0][0]
+    }
+    told = np.array(diverging)
+    return [
+        thinned({name: value[:, :, job] for name, value in latents.items()}, told, count) for job in range(len(jobs))
+    ]

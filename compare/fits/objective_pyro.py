@@ -343,6 +343,24 @@ class Objective:
         value, gradient = self._gradients(locations[:, None], self._together(data))
         return value[:, 0], gradient[:, 0]
 
+    def potential_many(self, data):
+        """-log p(x, z), up to a constant, summed over many data sets: a function of z, shape (fits, d).
+
+        ``data`` have the fits first. What else it returns are the latents of each, constrained.
+        """
+        data = {name: torch.as_tensor(value) for name, value in data.items()}
+
+        def one(location, data):
+            point = {"location": location} | self.rest
+            log_ratio, latents = self._log_ratio(point, point, torch.zeros_like(location), data)
+            return -log_ratio, latents
+
+        def potential(locations):
+            values, latents = torch.func.vmap(one)(locations, data)
+            return values.sum(), latents
+
+        return potential
+
     def precision(self, location, data):
         """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
         return self._precision(location[None], self._alone(data))[0]

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 import guides
-from compare.fits import Job, fit_seed
+from compare.fits import Drawn, Job, fit_seed
+from compare.fits.batch import Batch
 from compare.fits.draws import fresh
 from compare.fits.fitter import Fitter, rows, short
 from compare.fits.gap import Gap
@@ -21,9 +22,12 @@ from compare.fits.threads import one_thread
 from compare.fits.tree import LONG, build, how_many, keep, pointwise, split
 from guides.contract import Parameters
 
-__all__ = ["Outcome", "fit", "fit_many", "optimise", "optimise_many"]
+__all__ = ["Outcome", "draw_many", "fit", "fit_many", "optimise", "optimise_many"]
 
 Made = tuple[xr.DataTree, int] | Exception
+
+TOGETHER, ROWS = 256, 256
+"""Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
 
 
 def optimise(objective: Objective, data: Any, family: ModuleType, options: Options, seed: int) -> Outcome:
@@ -65,13 +69,8 @@ def fit_many(library: ModuleType, jobs: Sequence[Job]) -> list[Made]:
 
     What goes wrong with one of them stands in its place; it costs the others nothing.
     """
-    groups: dict[tuple, list[tuple[int, Any]]] = {}
-    for number, job in enumerate(jobs):
-        data, static = library.split_arguments(job.data.arguments())
-        shapes = tuple((name, tuple(value.shape)) for name, value in data.items())
-        groups.setdefault((static, shapes), []).append((number, data))
     made: dict[int, Made] = {}
-    for (static, _), members in groups.items():
+    for static, members in alike(library, jobs):
         objective = library.prepare(jobs[0].model, jobs[0].guide, static)
         density = library.density(jobs[0].model, static)
         data = [one for _, one in members]
@@ -80,6 +79,73 @@ def fit_many(library: ModuleType, jobs: Sequence[Job]) -> list[Made]:
             known = isinstance(end, Exception)
             made[number] = end if known else attempt(finish, jobs[number], end, objective, density, one)
     return [made[number] for number in range(len(jobs))]
+
+
+def alike(library: ModuleType, jobs: Sequence[Job]) -> list[tuple[Any, list[tuple[int, Any]]]]:
+    """The jobs' data in the library's form, in groups of one shape: the static arguments, and (job's number, data)."""
+    groups: dict[tuple, list[tuple[int, Any]]] = {}
+    for number, job in enumerate(jobs):
+        data, static = library.split_arguments(job.data.arguments())
+        shapes = tuple((name, tuple(value.shape)) for name, value in data.items())
+        groups.setdefault((static, shapes), []).append((number, data))
+    return [(static, members) for (static, _), members in groups.items()]
+
+
+def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """So many draws from the guide of each job, all jobs of one model and guide, in one vectorised call.
+
+    Data sets that coincide are fitted once; each has draws of its own.
+    """
+    made: dict[int, Drawn | Exception] = {}
+    for static, members in alike(library, jobs):
+        contents: dict[tuple, int] = {}
+        for number, data in members:
+            contents.setdefault(content(data), number)
+        chosen = [(number, data) for number, data in members if number in contents.values()]
+        objective = library.prepare(jobs[0].model, jobs[0].guide, static)
+        ends = fit_guides([jobs[number] for number, _ in chosen], objective, [data for _, data in chosen])
+        ended = {number: end for (number, _), end in zip(chosen, ends, strict=True)}
+        for begin in range(0, len(members), TOGETHER):
+            piece = members[begin : begin + TOGETHER]
+            outcomes = [ended[contents[content(data)]] for _, data in piece]
+            rng = np.random.default_rng([fit_seed(jobs[piece[0][0]]), 5, begin])
+            for (number, _), drawn in zip(piece, draws_of(objective, piece, outcomes, rng, count), strict=True):
+                made[number] = drawn
+    return [made[number] for number in range(len(jobs))]
+
+
+def content(data: Any) -> tuple:
+    """What tells data of one shape apart."""
+    return tuple(np.asarray(value).tobytes() for value in data.values())
+
+
+def draws_of(
+    objective: Objective,
+    members: Sequence[tuple[int, Any]],
+    outcomes: Sequence[Outcome | Exception],
+    rng: np.random.Generator,
+    count: int,
+) -> list[Drawn | Exception]:
+    """Draws from the guides where they ended, or why there are none."""
+    failed = {
+        place: end if isinstance(end, Exception) else FloatingPointError(end.reason)
+        for place, end in enumerate(outcomes)
+        if isinstance(end, Exception) or end.failed
+    }
+    which = np.array([place for place in range(len(members)) if place not in failed], dtype=int)
+    found: dict[int, Drawn | Exception] = dict(failed)
+    if which.size:
+        batch = Batch(objective, [data for _, data in members])
+        ended = [outcomes[place] for place in which]
+        dimension = objective.dimension(ended[0].parameters, members[which[0]][1])
+        parts = []
+        for begin in range(0, count, ROWS):
+            eps = rng.standard_normal((len(which), min(ROWS, count - begin), dimension))
+            parts.append(batch.evaluate(which, [end.parameters for end in ended], list(eps)))
+        for place, end, *pieces in zip(which, ended, *parts, strict=True):
+            latents = {name: np.concatenate([one.latents[name] for one in pieces]) for name in pieces[0].latents}
+            found[int(place)] = Drawn(latents, end.converged)
+    return [found[place] for place in range(len(members))]
 
 
 def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -> list[Outcome | Exception]:

@@ -6,7 +6,8 @@ from functools import partial
 
 from compare.fits import objective_numpyro, svi
 
-__all__ = ["fit", "fit_many"]
+__all__ = ["draw_many", "fit", "fit_many"]
 
 fit = partial(svi.fit, objective_numpyro)
 fit_many = partial(svi.fit_many, objective_numpyro)
+draw_many = partial(svi.draw_many, objective_numpyro)

@@ -6,7 +6,8 @@ from functools import partial
 
 from compare.fits import objective_pyro, svi
 
-__all__ = ["fit", "fit_many"]
+__all__ = ["draw_many", "fit", "fit_many"]
 
 fit = partial(svi.fit, objective_pyro)
 fit_many = partial(svi.fit_many, objective_pyro)
+draw_many = partial(svi.draw_many, objective_pyro)

@@ -9,6 +9,7 @@ and targets ~ N(f(x), noise^2), or, for two classes, targets ~ Bernoulli(logisti
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +22,7 @@ from models.bnn.claims import claims
 from models.bnn.data import SETS, DataSet, load
 from models.bnn.exact import exact
 from models.bnn.pictures import PICTURES
-from models.contract import Model, Reference, count, option
+from models.contract import Model, Reference, Simulated, count, option
 
 __all__ = ["MODEL", "Network"]
 
@@ -152,6 +153,20 @@ def best(data: Network, family: str) -> None:
     return None
 
 
+def simulate(data: Network, rng: np.random.Generator, count: int) -> Simulated:
+    """Networks from the prior, and targets of each at the same inputs."""
+    latents = network.prior(data, rng, count)
+    targets = network.observe(data, latents, rng)
+    return Simulated(latents, tuple(with_targets(data, one) for one in targets))
+
+
+def with_targets(data: Network, targets: np.ndarray) -> Network:
+    """The same with other targets, shape (rows,)."""
+    other = copy.copy(data)
+    object.__setattr__(other, "set", replace(data.set, targets=targets))
+    return other
+
+
 MODEL = Model(
     name="bnn",
     title="a neural network with random weights: does it know what it does not know?",
@@ -165,6 +180,7 @@ MODEL = Model(
     pointwise=network.pointwise,
     predict=network.predict,
     baselines=baselines,
+    simulate=simulate,
     pictures=PICTURES,
     cases=(Network(hidden=1), Network(hidden=2), Network(noise="unknown"), Network(activation="relu")),
     defaults={"budget": 120.0},  # NUTS takes long paths here, and full rank many steps

@@ -12,7 +12,7 @@ from models.contract import Latents, Predictions
 if TYPE_CHECKING:
     from models.bnn import Network
 
-__all__ = ["ACTIVATIONS", "complete", "derive", "pointwise", "predict", "units", "values"]
+__all__ = ["ACTIVATIONS", "complete", "derive", "observe", "pointwise", "predict", "prior", "units", "values"]
 
 ACTIVATIONS = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0.0)}
 
@@ -37,6 +37,22 @@ def noise_of(data: Network, latents: Latents) -> np.ndarray:
     """The noise's sd of each draw, shape (count, 1)."""
     known = np.full(len(latents["output_bias"]), data.set.noise) if data.set.noise is not None else latents["noise"]
     return known[:, None]
+
+
+def prior(data: Network, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+    """Draws from the prior, each site of shape (count, *shape)."""
+    drawn = {site: rng.standard_normal((count, *shape)) for site, shape in data.shapes().items()}
+    drawn["hidden_weights"] /= np.sqrt(data.set.inputs.shape[1])
+    drawn["output_weights"] /= np.sqrt(data.hidden)
+    return drawn | ({"noise": np.abs(drawn["noise"])} if "noise" in drawn else {})
+
+
+def observe(data: Network, latents: Latents, rng: np.random.Generator) -> np.ndarray:
+    """Targets at the rows that are fitted, of each draw of the latents: shape (count, rows)."""
+    f = values(latents, data.set.inputs, data.activation)
+    if data.set.classes:
+        return (rng.random(f.shape) < special.expit(f)).astype(float)
+    return f + noise_of(data, latents) * rng.standard_normal(f.shape)
 
 
 def derive(data: Network, latents: Latents) -> dict[str, np.ndarray]:

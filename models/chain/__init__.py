@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ import numpy as np
 
 from models.chain.claims import claims
 from models.chain.coordinate_ascent import coordinate_ascent
-from models.chain.exact import GaussianChain, best
+from models.chain.exact import GaussianChain, best, coverage
 from models.chain.pictures import PICTURES
-from models.contract import Model, count, option
+from models.contract import Model, Simulated, count, option
 
 __all__ = ["MODEL", "Chain"]
 
@@ -124,6 +124,14 @@ class Chain:
         return {"length": self.length, "x": x, "observe": self.observe}
 
 
+def simulate(data: Chain, rng: np.random.Generator, count: int) -> Simulated:
+    """Walks from the prior, each seen through noise where the data's is."""
+    z = rng.standard_normal((count, data.length)).cumsum(axis=1)
+    seen = z if data.observe == "all" else z[:, -1:]
+    x = seen + rng.standard_normal(seen.shape)
+    return Simulated({"z": z}, tuple(replace(data, x=tuple(row.tolist())) for row in x))
+
+
 MODEL = Model(
     name="chain",
     title="a random walk z seen through noise, at its last node or at every node",
@@ -133,6 +141,8 @@ MODEL = Model(
     best=best,
     claims=claims,
     coordinate_ascent=coordinate_ascent,
+    simulate=simulate,
+    coverage=coverage,
     pictures=PICTURES,
     cases=(
         Chain(1),

@@ -20,7 +20,7 @@ from models.contract import Best, Latents, element
 if TYPE_CHECKING:
     from models.chain import Chain
 
-__all__ = ["GaussianChain", "best"]
+__all__ = ["GaussianChain", "best", "coverage"]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -159,3 +159,18 @@ def best(data: Chain, family: str) -> Best | None:
     else:
         return None
     return Best(exact.log_evidence, exact.tolerance, "closed form: the posterior itself", parameters)
+
+
+def coverage(data: Chain, family: str, probability: float) -> dict[str, float] | None:
+    """How often a central interval of the best member's q(z_k) holds z_k, whatever x is seen; None for other families.
+
+    Its means are the posterior's, so with r = sd_q / sd it is P(|N(0, 1)| < r u), u the normal quantile of
+    (1 + probability) / 2. Mean field has r = 1 / sqrt(P_kk Var z_k) < 1: too narrow.
+    """
+    exact = GaussianChain(data)
+    ratio = {"mean_field": 1 / np.sqrt(exact.precision_diagonal * exact.variance), "full_rank": 1.0, "markov": 1.0}
+    if family not in ratio:
+        return None
+    held = 2 * special.ndtr(ratio[family] * special.ndtri((1 + probability) / 2)) - 1
+    held = np.broadcast_to(held, data.length)
+    return {element(site, index): float(held[index]) for site, index in data.reported()}

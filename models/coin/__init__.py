@@ -16,14 +16,14 @@ A Gaussian guide lives on the logit of theta and cannot quite take the posterior
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from models.coin.claims import claims
 from models.coin.exact import BetaPosterior, best
-from models.contract import Model, count, option
+from models.contract import Model, Simulated, count, option
 
 __all__ = ["MODEL", "Coin"]
 
@@ -89,6 +89,13 @@ class Coin:
         return {"heads": self.heads, "tosses": self.tosses, "alpha": self.alpha, "beta": self.beta}
 
 
+def simulate(data: Coin, rng: np.random.Generator, count: int) -> Simulated:
+    """theta from the prior, and as many tosses of each such coin."""
+    theta = rng.beta(data.alpha, data.beta, count)
+    heads = rng.binomial(data.tosses, theta)
+    return Simulated({"theta": theta}, tuple(replace(data, heads=int(number)) for number in heads))
+
+
 MODEL = Model(
     name="coin",
     title="the probability of heads, theta, of a coin that was tossed",
@@ -97,6 +104,7 @@ MODEL = Model(
     exact=BetaPosterior,
     best=best,
     claims=claims,
+    simulate=simulate,
     cases=(
         Coin(heads=0, tosses=10),
         Coin(heads=10, tosses=10),

@@ -10,6 +10,7 @@ image by image.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
-from models.contract import Amortised, Evidences, Model, Reference, count, option
+from models.contract import Amortised, Evidences, Model, Reference, Simulated, count, option
 from models.vae import baselines, tasks
 from models.vae.claims import claims
 from models.vae.decoder import Decoder
@@ -198,6 +200,20 @@ def held_out(data: Autoencoder) -> Evidences:
     return Evidences(values, mcse, f"annealed importance sampling ({CHAINS} chains, {TEMPERATURES} temperatures)")
 
 
+def simulate(data: Autoencoder, rng: np.random.Generator, count: int) -> Simulated:
+    """Points z from the prior and an image of each from the decoder, all as the test images of one data set."""
+    z = rng.standard_normal((count, data.latent))
+    output = data.network(z)
+    if data.network.grey:
+        images = output + data.network.weights["noise"] * rng.standard_normal(output.shape)
+    else:
+        images = (rng.random(output.shape) < expit(output)).astype(float)
+    other, drawn = copy.copy(data), replace(data.set, test=images, test_labels=None)
+    for name, value in {"set": drawn, "images": count, "shown": np.arange(count)}.items():
+        object.__setattr__(other, name, value)
+    return Simulated({"z": z}, (other,), plate=True)
+
+
 def sampled(data: Autoencoder) -> bool:
     """NUTS belongs to the comparison of posteriors, not to a task."""
     return data.task == "compare"
@@ -234,6 +250,7 @@ MODEL = Model(
     save=save,
     held_out=held_out,
     rivals=rivals,
+    simulate=simulate,
     cases=(
         Autoencoder(hidden=0),
         Autoencoder(pixels="grey", hidden=0),

@@ -1,0 +1,138 @@
+"""Ranks in, numbers and a verdict out. Every number that rests on a count of data sets comes with its error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from arviz_stats.ecdf_utils import ecdf_pit
+
+from compare.calibration.ranks import ENDS, LEVELS, LIKELIHOOD, Ranked
+
+__all__ = ["FAMILYWISE", "band", "judge", "measure", "widest"]
+
+FAMILYWISE = 0.01
+"""How often a fit with a right posterior may be called wrong: shared out among its quantities."""
+
+SIMULATIONS = 5000
+"""Of uniform ranks, from which the simultaneous bands follow."""
+
+ERRORS = 4
+
+Number = dict[str, float]
+
+
+@lru_cache(maxsize=16)
+def band(count: int, probability: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the ECDF of so many uniform numbers stays as a whole with this probability: points, lower and upper bounds.
+
+    ArviZ's simultaneous band (Sailynoja, Burkner & Vehtari 2022, Graphical test for discrete uniformity, section 3).
+    """
+    rng = np.random.default_rng(0)
+    points, _, lower, upper = ecdf_pit(np.linspace(0, 1, count), probability, SIMULATIONS, rng=rng)
+    return points, lower, upper
+
+
+def probability(quantities: int) -> float:
+    """The probability of one quantity's band where a fit has so many."""
+    return 1 - FAMILYWISE / quantities
+
+
+def outside(pit: np.ndarray, probability: float) -> float:
+    """How far the ECDF of ``pit``, shape (data sets,), leaves the band, at most; 0 if it does not."""
+    points, lower, upper = band(len(pit), probability)
+    ecdf = np.searchsorted(np.sort(pit), points, side="right") / len(pit)
+    return float(max(np.max(lower - ecdf), np.max(ecdf - upper), 0.0))
+
+
+def share(inside: np.ndarray) -> Number:
+    """The mean of ones and zeros, or of probabilities, with its standard error."""
+    mean, count = float(np.mean(inside)), len(inside)
+    # At 0 or 1 the sample's own spread is 0: one more success and failure keep the error honest (Agresti & Coull 1998).
+    rough = (mean * count + 2) / (count + 4)
+    spread = float(np.std(inside, ddof=1))
+    return {"value": mean, "mcse": spread / math.sqrt(count) if spread else math.sqrt(rough * (1 - rough) / count)}
+
+
+def measure(
+    found: Ranked, names: list[str], exact: Ranked | None, theory: Mapping[float, Mapping[str, float]]
+) -> dict[str, dict[str, Any]]:
+    """Each quantity's numbers.
+
+    ``coverage`` of a central interval is the share of data sets in which it holds the true value; ``given_truth`` the
+    mean of the exact posterior's probability of the interval, the same in expectation and far less noisy; ``theory``
+    what a formula says. ``bias`` is the mean of (true value - mean) / sd, 0 if right; ``spread`` the sd of the ranks
+    over that of uniform ones: 1 if right, above 1 where a posterior is too narrow.
+    """
+    measured = {}
+    for place, name in enumerate(names):
+        pit, score = found.pit[:, place], found.scores[:, place]
+        coverage = {}
+        for level in LEVELS:
+            inside = np.abs(pit - 0.5) <= level / 2
+            coverage[f"{level:.0%}".rstrip("%")] = {
+                **share(inside.astype(float)),
+                "given_truth": given(found, exact, place, level),
+                "theory": theory.get(level, {}).get(name),
+            }
+        squares = 12 * (pit - 0.5) ** 2
+        spread = math.sqrt(squares.mean())
+        measured[name] = {
+            "rank_mean": {"value": float(pit.mean()), "mcse": float(pit.std(ddof=1) / math.sqrt(len(pit)))},
+            "coverage": coverage,
+            "bias": {"value": float(score.mean()), "mcse": float(score.std(ddof=1) / math.sqrt(len(score)))},
+            "spread": {"value": spread, "mcse": float(squares.std(ddof=1) / math.sqrt(len(pit)) / (2 * spread))},
+            "outside": outside(pit, probability(len(names))),
+        }
+    return measured
+
+
+def given(found: Ranked, exact: Ranked | None, place: int, level: float) -> Number | None:
+    """The exact posterior's probability of the intervals, on average over the data sets that both have."""
+    if exact is None or exact.draws is None or found is exact:
+        return None
+    low, high = (ENDS.index((1 + sign * level) / 2) for sign in (-1, 1))
+    rows = {number: row for row, number in enumerate(exact.sets.tolist())}
+    both = [(row, rows[number]) for row, number in enumerate(found.sets.tolist()) if number in rows]
+    ends = found.ends[[row for row, _ in both], place]
+    draws = exact.draws[[row for _, row in both], :, place]
+    return share(np.mean((draws >= ends[:, [low]]) & (draws <= ends[:, [high]]), axis=1))
+
+
+def widest(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """The quantity that speaks loudest: the one furthest outside its band, a latent rather than the log likelihood."""
+    latents = [name for name in measured if name != LIKELIHOOD] or list(measured)
+    broken = [name for name in latents if measured[name]["outside"]] or [n for n in measured if measured[n]["outside"]]
+    if broken:
+        return max(broken, key=lambda name: measured[name]["outside"])
+    return max(latents, key=lambda name: abs(measured[name]["spread"]["value"] - 1))
+
+
+def judge(measured: Mapping[str, Mapping[str, Any]], found: Ranked) -> dict[str, str]:
+    """A word and a sentence on one fit."""
+    count, name = len(found.pit), widest(measured)
+    lost = (
+        f" {len(found.failed)} of {len(found.failed) + count} data sets failed and are left out."
+        if found.failed
+        else ""
+    )
+    one = measured[name]
+    if not one["outside"]:
+        within = f"{1 - FAMILYWISE:.0%}"
+        many = f"the ranks of all {len(measured)} quantities stay" if len(measured) > 1 else f"the ranks of {name} stay"
+        return {"word": "agrees", "sentence": f"{many[0].upper()}{many[1:]} within the {within} band.{lost}"}
+    centre, spread = one["rank_mean"], one["spread"]
+    shift, tension = ((number["value"] - ideal) / number["mcse"] for number, ideal in ((centre, 0.5), (spread, 1.0)))
+    said = f"the ranks of {name} leave their band"
+    held = one["coverage"]["80"]
+    covers = f"its 80% intervals hold the truth {held['value']:.1%} of the time"
+    if abs(shift) > max(ERRORS, abs(tension)):
+        way = "low" if shift > 0 else "high"
+        return {"word": "off", "sentence": f"{said[0].upper()}{said[1:]}: its means are too {way} on average.{lost}"}
+    if abs(tension) > ERRORS:
+        word = "narrow" if tension > 0 else "wide"
+        return {"word": word, "sentence": f"{said[0].upper()}{said[1:]}: it is too {word}, {covers}.{lost}"}
+    return {"word": "off", "sentence": f"{said[0].upper()}{said[1:]}, though neither mean nor width stands out.{lost}"}

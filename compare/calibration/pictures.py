@@ -1,0 +1,87 @@
+"""The ranks and the coverage as ArviZ draws them: ECDFs less the uniform one, in simultaneous bands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import arviz_plots
+import numpy as np
+import xarray as xr
+
+from compare.calibration.judge import band, probability
+from compare.calibration.ranks import LIKELIHOOD
+from compare.fits import Fit
+from compare.report.palette import GREY, looks, style
+from compare.report.plots import legend, panels, save
+
+if TYPE_CHECKING:
+    from compare.calibration import Calibration
+
+__all__ = ["CAPTIONS", "coverage", "ranks"]
+
+PANELS = 4
+
+CAPTIONS = {
+    "ranks": "ECDF of the true values' ranks less that of uniform ranks. Within the grey band (99% for a fit's "
+    "quantities together) a line is what a right posterior gives. One that rises first and then falls is too narrow, "
+    "one that falls first too wide; one that stays on a side is off.",
+    "coverage": "How often central intervals hold the true value, less how often they should, for every probability. "
+    "Below 0 a fit is overconfident.",
+}
+
+
+def chosen(names: list[str]) -> list[str]:
+    """The quantities that get a panel: some of the latents, evenly spread, and the log likelihood."""
+    latents = [name for name in names if name != LIKELIHOOD]
+    room = PANELS - (LIKELIHOOD in names)
+    if len(latents) > room:
+        latents = [latents[place] for place in np.linspace(0, len(latents) - 1, room).round().astype(int)]
+    return latents + [LIKELIHOOD] * (LIKELIHOOD in names)
+
+
+def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
+    names = chosen(calibration.names)
+    look = looks((name, Fit(calibration.jobs[name], "done")) for name in calibration.ranks)
+    with style():
+        collection, figure, axes = panels(names, min(len(names), 2), (4.6, 3.1))
+        for fit, found in calibration.ranks.items():
+            pit = {name: found.pit[:, calibration.names.index(name)] for name in names}
+            if as_coverage:
+                pit = {name: 2 * np.abs(values - 0.5) for name, values in pit.items()}
+            tree = xr.DataTree.from_dict({"prior_sbc": xr.Dataset({n: ("draw", v) for n, v in pit.items()})})
+            arviz_plots.plot_ecdf_pit(
+                tree,
+                sample_dims="draw",
+                plot_collection=collection,
+                stats={"ecdf_pit": {"n_simulations": 2}},
+                visuals={
+                    "ecdf_lines": {"color": look[fit].colour, "linestyle": look[fit].line, "width": 1.5},
+                    "credible_interval": False,
+                    "title": False,
+                    "xlabel": False,
+                    "ylabel": False,
+                    "remove_axis": False,
+                },
+            )
+        points, low, high = band(
+            max(len(one.pit) for one in calibration.ranks.values()), probability(len(calibration.names))
+        )
+        for name, axis in axes.items():
+            axis.fill_between(points, low - points, high - points, color=GREY, alpha=0.18, lw=0)
+            axis.axhline(0, color=GREY, lw=0.8)
+            axis.set_title(name)
+            axis.set_xlabel("probability of the central interval" if as_coverage else "rank of the true value")
+            axis.set_ylabel("coverage minus nominal" if as_coverage else "ECDF minus uniform")
+        legend(figure, look, list(calibration.ranks), None)
+        save(figure, path)
+
+
+def ranks(calibration: Calibration, path: Path) -> None:
+    """The ranks of up to four quantities, all fits in each panel."""
+    draw(calibration, path, as_coverage=False)
+
+
+def coverage(calibration: Calibration, path: Path) -> None:
+    """The coverage of all central intervals, likewise."""
+    draw(calibration, path, as_coverage=True)

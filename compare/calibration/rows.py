@@ -1,0 +1,117 @@
+"""The tables of a calibration as text, shared by the terminal and the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compare.calibration.judge import widest
+from compare.calibration.ranks import LEVELS
+from compare.report.numbers import ABSENT, counted, measured, plain, printable
+from compare.report.rows import Column, Row, Rows
+
+__all__ = ["chains", "every", "overview"]
+
+NAMES = tuple(f"{level:.0%}".rstrip("%") for level in LEVELS)
+
+FEW = 2
+"""Quantities that the overview lists one by one; of more, the one that speaks loudest."""
+
+COLUMNS: tuple[Column, ...] = (
+    Column("fit", "fit", "", "The way this posterior was got: library and family of guides, or method."),
+    Column("quantity", "quantity", "", "What was ranked; of many the one furthest from uniform."),
+    *(
+        Column(name, f"{name}%", "coverage", f"How often the central {name}% interval holds the true value.")
+        for name in NAMES
+    ),
+    *(
+        Column(f"truth{name}", f"{name}% by truth", "coverage", "The exact posterior's probability of these intervals.")
+        for name in NAMES
+    ),
+    Column(
+        "theory", "theory", "coverage", "What a formula says of the best member of the family, for the same levels."
+    ),
+    Column("bias", "bias (sd)", "ranks", "Mean of (true value - posterior mean) / posterior sd; 0 is right."),
+    Column("spread", "spread", "ranks", "Sd of the ranks over that of uniform ones; above 1 the fit is too narrow."),
+    Column("outside", "outside band", "ranks", "How far the ranks' ECDF leaves its simultaneous band, at most."),
+    Column("verdict", "verdict", "ranks", "The verdict on the fit."),
+)
+
+
+def cells(fit: str, name: str, one: dict[str, Any], word: str) -> dict[str, str]:
+    """One quantity of one fit."""
+    coverage = one["coverage"]
+    theory = [coverage[level]["theory"] for level in NAMES]
+    found = {
+        "fit": printable(fit),
+        "quantity": printable(name),
+        "theory": ABSENT if None in theory else " ".join(plain(value, 3) for value in theory),
+        "bias": measured(one["bias"]["value"], one["bias"]["mcse"], sign=True),
+        "spread": measured(one["spread"]["value"], one["spread"]["mcse"]),
+        "outside": plain(one["outside"], 3) if one["outside"] else "no",
+        "verdict": word,
+    }
+    for level in NAMES:
+        given = coverage[level]["given_truth"]
+        found[level] = measured(coverage[level]["value"], coverage[level]["mcse"])
+        found[f"truth{level}"] = measured(given["value"], given["mcse"]) if given else ABSENT
+    return found
+
+
+def blank(fit: str, word: str) -> dict[str, str]:
+    return {column.key: ABSENT for column in COLUMNS} | {"fit": printable(fit), "verdict": word}
+
+
+def table(summary: dict[str, Any], chosen: Any) -> Rows:
+    """The fits with those of their quantities that ``chosen`` names."""
+    rows: list[Row] = []
+    for fit, one in summary["fits"].items():
+        word, quantities = one["verdict"]["word"], one["quantities"]
+        if not quantities:
+            rows.append(Row(fit, word, blank(fit, word)))
+            continue
+        for place, name in enumerate(chosen(quantities)):
+            shown = cells(fit, name, quantities[name], word)
+            rows.append(Row(fit, word, shown if place == 0 else shown | {"fit": "", "verdict": ""}))
+    columns = [column for column in COLUMNS if any(row.cells[column.key] != ABSENT for row in rows)]
+    return Rows(tuple(columns), rows)
+
+
+def overview(summary: dict[str, Any]) -> Rows:
+    """Each fit: its quantities if they are few, else the one that speaks loudest."""
+    latents = [name for name in summary["quantities"]][: FEW + 1]
+    few = len(summary["quantities"]) <= len(latents)
+    return table(summary, (lambda quantities: list(quantities)) if few else (lambda quantities: [widest(quantities)]))
+
+
+def every(summary: dict[str, Any]) -> Rows:
+    """Each quantity of each fit."""
+    return table(summary, list)
+
+
+def chains(summary: dict[str, Any]) -> Rows:
+    """How each fit was got: how many data sets, and whether the optimiser or the chains arrived."""
+    columns = (
+        Column("fit", "fit", "", "The way this posterior was got."),
+        Column("sets", "data sets", "", "Data sets ranked."),
+        Column("failed", "failed", "", "Data sets on which it failed."),
+        Column("converged", "converged", "", "Data sets on which the optimiser arrived."),
+        Column("rhat", "R-hat", "", "The largest of any data set and quantity."),
+        Column("ess", "ESS", "", "The smallest, bulk or tail, of any data set and quantity."),
+        Column("divergences", "divergences", "", "Transitions that diverged, over all data sets."),
+        Column("seconds", "seconds", "", "For all data sets together."),
+    )
+    rows = []
+    for fit, one in summary["fits"].items():
+        told = one["diagnostics"]
+        shown = {
+            "fit": printable(fit),
+            "sets": counted(one["data_sets"]),
+            "failed": counted(one["failed"]),
+            "converged": counted(one["converged"]),
+            "rhat": plain(told["r_hat"], 3),
+            "ess": counted(told["ess"]),
+            "divergences": counted(told["divergences"]),
+            "seconds": plain(one["seconds"], 1),
+        }
+        rows.append(Row(fit, one["verdict"]["word"], shown))
+    return Rows(columns, rows)

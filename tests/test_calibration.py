@@ -1,0 +1,238 @@
+"""Simulation-based calibration: right posteriors pass, wrong ones fail in the direction that theory says."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import LIBRARIES
+from scipy import stats
+
+import models
+from compare.__main__ import main
+from compare.calibration import calibrate
+from compare.calibration.judge import band, outside, probability
+from compare.calibration.ranks import LEVELS, pits
+from models.bnn import Network
+from models.chain import Chain
+from models.coin import Coin
+from models.vae import Autoencoder
+from models.vae.linear import most_likely
+
+CHAIN = Chain(2)
+
+
+def linear_autoencoder() -> Autoencoder:
+    """With the decoder of the principal components, which needs no training."""
+    data = Autoencoder(pixels="grey", hidden=0)
+    return replace(data, network=most_likely(data.set.train, 2))
+
+
+@pytest.fixture(scope="module")
+def chains():
+    """Guides and coordinate ascent on chains of two nodes, both libraries."""
+    return calibrate(models.load("chain"), CHAIN, LIBRARIES, ["mean_field", "full_rank"], nuts=False, count=500).summary
+
+
+def test_ranks_are_uniform_whatever_the_number_of_draws():
+    """Of 20,000 true values among draws from the same distribution, with ties: Kolmogorov-Smirnov, 1 in 1,000."""
+    rng = np.random.default_rng(0)
+    for draws in (1, 7, 100):
+        z = rng.integers(0, 5, (20_000, draws + 1, 1)).astype(float)
+        found = pits(z[:, 1:], z[:, 0], rng)[:, 0]
+        assert stats.kstest(found, "uniform").pvalue > 1e-3
+
+
+def test_a_band_holds_uniform_numbers_as_often_as_it_says():
+    """2,000 samples of 200 against the 90% band, within 4 standard errors."""
+    rng, level, count = np.random.default_rng(1), 0.9, 2000
+    inside = np.mean([outside(rng.random(200), level) == 0 for _ in range(count)])
+    assert abs(inside - level) < 4 * math.sqrt(level * (1 - level) / count)
+    points, low, high = band(200, level)
+    assert np.all(low <= points) and np.all(points <= high)
+
+
+def test_right_posteriors_pass(chains):
+    for name in ("exact", "numpyro-full_rank", "pyro-full_rank"):
+        assert chains["fits"][name]["verdict"]["word"] == "agrees", name
+
+
+@pytest.mark.parametrize("name", ["coordinate_ascent", "numpyro-mean_field", "pyro-mean_field"])
+def test_mean_field_is_too_narrow_by_as_much_as_theory_says(chains, name):
+    """Its sd is sqrt(3/4) of the truth's, so an interval holds 2 Phi(sqrt(3/4) u) - 1: within 4 standard errors."""
+    fit = chains["fits"][name]
+    assert fit["verdict"]["word"] == "narrow"
+    for quantity in ("z[0]", "z[1]"):
+        for level in LEVELS:
+            found = fit["quantities"][quantity]["coverage"][f"{100 * level:.0f}"]
+            theory = 2 * stats.norm.cdf(math.sqrt(3 / 4) * stats.norm.ppf((1 + level) / 2)) - 1
+            assert found["theory"] == pytest.approx(theory, abs=1e-12)
+            assert abs(found["value"] - theory) < 4 * found["mcse"]
+            assert abs(found["given_truth"]["value"] - theory) < 4 * found["given_truth"]["mcse"]
+            assert found["given_truth"]["mcse"] < found["mcse"] / 5
+
+
+def test_the_updates_as_printed_are_worse(chains):
+    printed, right = (
+        chains["fits"][name]["quantities"]["z[0]"] for name in ("coordinate_ascent-text", "coordinate_ascent")
+    )
+    assert printed["coverage"]["80"]["value"] < right["coverage"]["80"]["value"] - 0.1
+
+
+@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("data", [Coin(), CHAIN], ids=["coin", "chain"])
+def test_nuts_side_by_side_passes(library, data):
+    name = type(data).__name__.lower()
+    summary = calibrate(models.load(name), data, [library], ["mean_field"], count=60).summary
+    nuts = summary["fits"][f"{library}-nuts"]
+    assert nuts["status"] == "done" and nuts["verdict"]["word"] == "agrees"
+    assert nuts["diagnostics"]["divergences"] == 0
+    assert nuts["data_sets"] == 60
+
+
+def test_a_wrong_posterior_is_noticed(monkeypatch):
+    """The exact posterior of the coin with its prior's parameters swapped is off."""
+    from models.coin.exact import BetaPosterior
+
+    model, data = models.load("coin"), Coin(alpha=5.0, beta=2.0)
+    swapped = replace(model, exact=lambda data: BetaPosterior(replace(data, alpha=data.beta, beta=data.alpha)))
+    words = {}
+    for name, wrong in (("swapped", swapped), ("right", model)):
+        monkeypatch.setattr("compare.named.load", lambda _, wrong=wrong: wrong)
+        summary = calibrate(wrong, data, [], [], nuts=False, count=500).summary
+        words[name] = summary["fits"]["exact"]["verdict"]["word"]
+    assert words == {"swapped": "off", "right": "agrees"}
+
+
+def test_the_log_likelihood_notices_what_the_latents_cannot(monkeypatch):
+    """A posterior that is the prior has uniform ranks for theta, and not for the log likelihood."""
+    from models.coin.exact import BetaPosterior
+
+    class Prior(BetaPosterior):
+        def draw(self, rng, count):
+            return {"theta": rng.beta(self.data.alpha, self.data.beta, count)}
+
+    wrong = replace(models.load("coin"), exact=Prior)
+    monkeypatch.setattr("compare.named.load", lambda _: wrong)
+    fit = calibrate(wrong, Coin(), [], [], nuts=False, count=500).summary["fits"]["exact"]
+    assert fit["quantities"]["theta"]["outside"] == 0
+    assert fit["quantities"]["log likelihood"]["outside"] > 0
+    assert fit["verdict"]["word"] != "agrees"
+
+
+def test_simulated_coins_are_beta_binomial():
+    """Counts of heads over 5,000 coins: chi-square, 1 in 1,000."""
+    data, count = Coin(tosses=6, heads=3, alpha=0.7, beta=2.0), 5000
+    made = models.load("coin").simulate(data, np.random.default_rng(2), count)
+    counts = np.bincount([one.heads for one in made.data], minlength=7)
+    expected = count * stats.betabinom.pmf(np.arange(7), 6, 0.7, 2.0)
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("data", [Chain(3), Chain(3, observe="all")], ids=["last", "all"])
+def test_simulated_chains_have_the_prior_predictive_covariance(data):
+    """Var x_k = k + 1 and Cov(x_j, x_k) = min(j, k), within 5 standard errors of a sample covariance."""
+    count = 5000
+    made = models.load("chain").simulate(data, np.random.default_rng(3), count)
+    x = np.array([one.x for one in made.data])
+    nodes = np.arange(1, 4)[-x.shape[1] :]
+    expected = np.minimum(nodes[:, None], nodes) + np.eye(len(nodes))
+    error = np.sqrt((expected**2 + np.outer(np.diag(expected), np.diag(expected))) / count)
+    assert np.all(np.abs(np.cov(x.T).reshape(expected.shape) - expected) < 5 * error)
+
+
+@pytest.mark.parametrize("data", [Network(hidden=1), Network(hidden=3, noise="unknown"), Network(data="moons")])
+def test_simulated_networks_follow_the_log_joint(data):
+    """The mean of -log p(y | z) over draws from the joint is the noise's entropy, within 5 standard errors."""
+    model, count = models.load("bnn"), 2000
+    made = model.simulate(data, np.random.default_rng(4), count)
+    each = {site: value[:, None] for site, value in made.latents.items()}
+    found, entropy = np.empty(count), np.empty(count)
+    for number, one in enumerate(made.data):
+        latents = {site: value[number] for site, value in each.items()}
+        found[number] = -model.pointwise(one, latents)["targets"].sum()
+        if data.set.classes:
+            f = models.bnn.network.values(latents, one.set.inputs, one.activation)[0]
+            entropy[number] = stats.bernoulli.entropy(1 / (1 + np.exp(-f))).sum()
+        else:
+            sd = data.set.noise or latents["noise"][0]
+            entropy[number] = len(one.set.targets) * stats.norm.entropy(scale=sd)
+    difference = found - entropy
+    assert abs(difference.mean()) < 5 * difference.std() / math.sqrt(count)
+    assert data.set.targets is not made.data[0].set.targets and made.data[0] is not data
+
+
+def test_images_of_a_plate_are_ranked_one_by_one():
+    """The closed form of the linear autoencoder passes over 400 images; with the noise taken for half it fails."""
+    data = linear_autoencoder()
+    model = models.load("vae")
+    summary = calibrate(model, data, [], [], nuts=False, count=400).summary
+    assert summary["quantities"] == ["z[0]", "z[1]"]
+    assert summary["fits"]["exact"]["verdict"]["word"] == "agrees"
+    weights = dict(data.network.weights)
+    louder = replace(data, network=type(data.network)(weights | {"noise": weights["noise"] * 2}))
+    made = model.simulate(louder, np.random.default_rng(5), 1000)
+    quiet = made.data[0]
+    object.__setattr__(quiet, "network", data.network)
+    draws = model.exact(quiet).draw(np.random.default_rng(6), 200)["z"]
+    pit = pits(draws.swapaxes(0, 1), made.latents["z"], np.random.default_rng(7))
+    assert outside(pit[:, 0], probability(2)) > 0
+
+
+def test_a_fit_that_fails_is_reported_and_the_others_go_on(monkeypatch):
+    from compare.fits import coordinate_ascent
+
+    def ascend(*arguments):
+        raise ArithmeticError("it met a number that is not finite")
+
+    monkeypatch.setattr(coordinate_ascent, "ascend", ascend)
+    fits = calibrate(models.load("chain"), CHAIN, ["numpyro"], ["markov"], nuts=False, count=50).summary["fits"]
+    assert fits["coordinate_ascent"]["status"] == "failed"
+    assert fits["coordinate_ascent"]["verdict"]["word"] == "failed"
+    assert "not finite" in fits["coordinate_ascent"]["reason"]
+    assert fits["numpyro-markov"]["status"] == "done"
+
+
+def test_the_command_writes_its_files_and_prints_its_json(tmp_path, capsys):
+    arguments = ["chain", "--length", "3", "--no-nuts", "--libraries", "numpyro", "--guides", "mean_field"]
+    status = main([*arguments, "--calibrate", "60", "--format", "json", "--out", str(tmp_path)])
+    printed = json.loads(capsys.readouterr().out)
+    folder = tmp_path / "calibration"
+    assert status == 0
+    assert printed == json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
+    assert printed["data_sets"] == 60 and set(printed["fits"]) == {"exact", "coordinate_ascent", "numpyro-mean_field"}
+    assert {path.name for path in folder.iterdir()} == {
+        "calibration.json",
+        "ranks.png",
+        "coverage.png",
+        "calibration.html",
+    }
+    page = (folder / "calibration.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page and "--calibrate 60" in page
+
+
+def test_the_table_names_every_fit(tmp_path, capsys):
+    assert main(["coin", "--calibrate", "50", "--no-nuts", "--libraries", "numpyro", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for name in ("exact", "numpyro-mean_field", "numpyro-full_rank", "numpyro-conjugate"):
+        assert f"{name}: agrees" in printed
+    assert "±" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["coin", "--calibrate", "3"], "give 50 data sets or more"),
+        (["coin", "--calibrate", "many"], "is not a whole number"),
+        (["all", "--calibrate", "100"], "takes one model"),
+        (["tests/own/logistic_numpyro.py", "--calibrate", "100"], "a model of your own"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_one_line(arguments, says, tmp_path, capsys):
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
