@@ -65,6 +65,7 @@ def blank(fit: Fit) -> dict[str, Any]:
         "optimisation": None,
         "ledger": dict.fromkeys(LEDGER),
         "predictions": None,
+        "without_truth": None,
         "verdict": None,
     }
 

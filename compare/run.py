@@ -19,7 +19,8 @@ from compare.predictions import score
 from compare.spread import spread
 from compare.test_set import weights
 from compare.truth import Truth, truth
-from compare.verdict import judge
+from compare.verdict import complaints, judge
+from compare.without_truth import assess
 from compare.workers import Workers
 from models.contract import Best, Model
 
@@ -91,7 +92,9 @@ def compare(
     comparison = Comparison(model, data, seed, known, best, fits, options, learning)
     family_gaps = {name: known.log_evidence - one.elbo for name, one in best.items() if one is not None}
     summaries = {name: measured_or_failed(fits, name, known, best.get(family_of[name])) for name in fits}
-    for measured in summaries.values():
+    chains = trusted_chains(summaries, options)
+    for name, measured in summaries.items():
+        measured["without_truth"] = assess(fits[name], measured, chains)
         measured["verdict"] = judge(measured, options, family_gaps, summaries.get("reference"))
     comparison.summary = {
         "schema": 1,
@@ -111,6 +114,12 @@ def compare(
         "seconds": time.perf_counter() - start,
     }
     return comparison
+
+
+def trusted_chains(summaries: dict[str, dict[str, Any]], options: Options) -> dict[str, Any] | None:
+    """The summary of the first NUTS run that met its targets; None if none did."""
+    runs = (one for one in summaries.values() if one["method"] == "nuts" and one["status"] == "done")
+    return next((one for one in runs if not complaints(one, options, options.ess)), None)
 
 
 def with_network(model: Model, data: Any, learning: dict[str, Fit]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from compare.fits.options import Options
 
-__all__ = ["RULES", "judge"]
+__all__ = ["RULES", "complaints", "judge"]
 
 MEAN = 0.1
 SPREAD = 0.1
@@ -70,13 +70,21 @@ def judge(
         return judge_reference(summary, options)
     if reference is not None:
         if reference["status"] != "done":
-            return said("unreliable", f"There is nothing to hold it against: the reference {reference['reason']}.")
+            lost = f"There is nothing to hold it against: the reference {reference['reason']}."
+            return said("unreliable", f"{lost}{unaided(summary)}")
         missed = complaints(reference, options, REFERENCE_ESS)
         if missed:
-            return said("unreliable", f"It is held against a reference that missed its targets: {'; '.join(missed)}.")
+            lost = f"It is held against a reference that missed its targets: {'; '.join(missed)}."
+            return said("unreliable", f"{lost}{unaided(summary)}")
     if method == "nuts":
         return judge_chain(summary, options)
     return judge_guide(summary, options, family_gaps or {})
+
+
+def unaided(summary: dict[str, Any]) -> str:
+    """What is known of a guide without anything to hold it against."""
+    found = summary["without_truth"]
+    return f" By itself: {found['word']}. {found['sentence']}" if found else ""
 
 
 def said(word: str, sentence: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from compare.report.code import code
 from compare.report.numbers import ABSENT, counted, measured, plain
 from compare.report.rows import COLUMNS, LEDGER, Rows
 from compare.report.template import render
+from compare.report.without_truth import unaided
 
 if TYPE_CHECKING:
     from compare.fits import Fit
@@ -139,11 +140,12 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "tolerance": f"{comparison.options.tolerance:g}",
         "details": details(comparison),
         "verdicts": rows.verdicts(comparison),
+        "unaided": unaided(comparison),
         "claims": rows.claims(comparison),
         "pictures": [(path.stem, embedded(path), caption) for path, caption in pictures],
         "columns": COLUMNS,
         "command": command(comparison),
         "code": code(comparison),
-        "left": ("fit", "variable", "verdict"),
+        "left": ("fit", "variable", "verdict", "without", "by", "sentence"),
     }
     return render(TEMPLATE, **context)
