@@ -31,8 +31,8 @@ KEYS = ("word", "sentence", "by", "mean_error", "sd_ratio", "evidence", "khat")
 @dataclass(frozen=True)
 class Thresholds:
     """``khat`` up to which, or ``dispersion`` below which, reweighted draws are trusted; ``mean`` (in sds) and
-    ``spread`` (of the sd ratio from 1): how far a guide may be off beyond so many standard errors, ``errors`` by
-    reweighted draws and ``chains`` beside NUTS; ``contradiction``: by how many a NUTS run must differ besides to
+    ``spread`` (of the sd ratio from 1): how far a guide may be off, and within how many standard errors nothing is
+    said, ``errors`` by reweighted draws and ``chains`` beside NUTS; ``contradiction``: the same where a NUTS run is to
     overrule reweighted draws; ``gap``: how far the ELBO may be below the evidence that the draws give, in nats a latent
     dimension."""
 
@@ -60,12 +60,13 @@ class Estimate:
     sd_ratio: dict[str, Number]
 
     def verdict(self, thresholds: Thresholds, errors: float) -> tuple[str, str, str]:
-        """The word, and the elements whose mean and whose sd are furthest off beyond so many errors."""
-        mean_at = max(self.mean_error, key=lambda name: excess(self.mean_error[name], 0.0, errors))
-        spread_at = max(self.sd_ratio, key=lambda name: excess(self.sd_ratio[name], 1.0, errors))
-        if excess(self.mean_error[mean_at], 0.0, errors) > thresholds.mean:
+        """The word, and the elements whose mean and whose sd are furthest off."""
+        off = {name: excess(one, 0.0, thresholds.mean, errors) for name, one in self.mean_error.items()}
+        askew = {name: excess(one, 1.0, thresholds.spread, errors) for name, one in self.sd_ratio.items()}
+        mean_at, spread_at = max(off, key=off.__getitem__), max(askew, key=askew.__getitem__)
+        if off[mean_at] > 0:
             word = "off"
-        elif excess(self.sd_ratio[spread_at], 1.0, errors) > thresholds.spread:
+        elif askew[spread_at] > 0:
             word = "narrow" if self.sd_ratio[spread_at]["value"] < 1 else "wide"
         else:
             word = "agrees"
@@ -88,9 +89,9 @@ class Weighed(Estimate):
         return self.khat <= thresholds.khat or self.dispersion <= thresholds.dispersion
 
 
-def excess(number: Number, ideal: float, errors: float) -> float:
-    """By how much a number differs from what it should be, beyond so many of its errors."""
-    return abs(number["value"] - ideal) - errors * number["mcse"]
+def excess(number: Number, ideal: float, tolerated: float, errors: float) -> float:
+    """By how much a number is further from what it should be than is tolerated, and than so many of its errors."""
+    return abs(number["value"] - ideal) - max(tolerated, errors * number["mcse"])
 
 
 def weigh(fit: Fit) -> Weighed:
@@ -197,7 +198,7 @@ def assess(fit: Fit, summary: dict[str, Any], chains: dict[str, Any] | None) -> 
 def decide(weighed: Weighed, chains: Estimate | None, thresholds: Thresholds) -> dict[str, Any]:
     """The word on a guide whose optimiser arrived, the sentence, and the numbers that they rest on."""
     estimate, source, errors = weighed, DRAWS, thresholds.errors
-    short = excess(weighed.gap, 0.0, thresholds.errors) > thresholds.gap * weighed.dimension
+    short = excess(weighed.gap, 0.0, thresholds.gap * weighed.dimension, thresholds.errors) > 0
     if not weighed.trusted(thresholds):
         if chains is None:
             lost = f"k-hat is {weighed.khat:.2f}: its draws cannot be reweighted, and there is no NUTS run to ask."

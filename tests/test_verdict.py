@@ -41,7 +41,7 @@ def a_summary(method: str, status: str = "done", **variables: dict[str, Any]) ->
         "library": "numpyro", "guide": None, "method": method, "status": status, "reason": None, "seconds": 1.0,
         "gradients": 10, "variables": variables or {"theta": an_element()}, "correlations": {},
         "diagnostics": dict.fromkeys(DIAGNOSTICS), "optimisation": None, "ledger": dict.fromkeys(LEDGER),
-        "verdict": None,
+        "without_truth": None, "verdict": None,
     }  # fmt: skip
 
 
@@ -132,6 +132,9 @@ def test_without_a_reference_nothing_is_said_of_the_others():
     reference = a_reference() | {"status": "failed", "reason": "its budget ended"}
     found = judge(guide(theta=an_element()), Options(), {}, reference)
     assert found["word"] == "unreliable" and "its budget ended" in found["sentence"]
+    alone = guide(theta=an_element()) | {"without_truth": {"word": "wide", "sentence": "The sd of theta is 1.3."}}
+    found = judge(alone, Options(), {}, reference)
+    assert found["word"] == "unreliable" and found["sentence"].endswith("By itself: wide. The sd of theta is 1.3.")
 
 
 def test_the_rules_cover_every_word_once():
