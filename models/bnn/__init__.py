@@ -21,6 +21,7 @@ from models.bnn.claims import claims
 from models.bnn.data import SETS, DataSet, load
 from models.bnn.exact import exact
 from models.bnn.pictures import PICTURES
+from models.bnn.published import published
 from models.contract import Model, Reference, count, option
 
 __all__ = ["MODEL", "Network"]
@@ -160,6 +161,7 @@ MODEL = Model(
     exact=exact,
     best=best,
     claims=claims,
+    published=published,
     reference=reference,
     derive=network.derive,
     pointwise=network.pointwise,

@@ -23,6 +23,7 @@ import numpy as np
 
 from models.coin.claims import claims
 from models.coin.exact import BetaPosterior, best
+from models.coin.published import published
 from models.contract import Model, count, option
 
 __all__ = ["MODEL", "Coin"]
@@ -97,6 +98,7 @@ MODEL = Model(
     exact=BetaPosterior,
     best=best,
     claims=claims,
+    published=published,
     cases=(
         Coin(heads=0, tosses=10),
         Coin(heads=10, tosses=10),
