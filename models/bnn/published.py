@@ -163,7 +163,7 @@ def between(data: Network, summary: Mapping[str, Any]) -> list[Published]:
     bounded = all(value <= 1 + 4 * error for value, error in fits.values()) if relu and fits else None
     claims = [
         Published(
-            "so are mean-field fits of this network, in the gap between its data",
+            "mean-field fits of this network obey that bound, in the gap between its data",
             f"{FOONG}, theorem 1",
             f"{where} at most 1",
             ("; ".join(f"{name} {text(found)}" for name, found in fits.items()) or "no such fit arrived") + beyond,
