@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from compare.fits import Fit
-from compare.measures import values
+from compare.measures import smoothed, values
 from compare.truth import Truth
 from compare.verdict import ERRORS, MEAN, SPREAD
 from models.contract import Model, Published
@@ -131,9 +130,7 @@ def reweighted(data: Any, fit: Fit, known: Truth) -> Distance:
     Standard errors are those of self-normalised importance sampling, with the truth's own where it has some.
     """
     stats = fit.tree["sample_stats"]
-    smoothed, _ = array_stats.psislw(-(stats["log_joint"] - stats["log_guide"]).values.ravel())
-    weights = np.exp(smoothed - np.max(smoothed))
-    weights /= weights.sum()
+    weights, _ = smoothed((stats["log_joint"] - stats["log_guide"]).values.ravel())
     means, sds, rows = known.mean(), known.sd(), []
     for site, index in data.reported():
         draws = values(fit.tree, site, index).ravel()

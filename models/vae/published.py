@@ -29,7 +29,7 @@ RICHER = ("full_rank", "mixture", "flow")
 IMAGES = 2000
 """Most training images whose principal components are taken."""
 
-BOUNDS = {1: 2048, 8: 256, 64: 64}
+BOUNDS = {1: 1024, 8: 128, 64: 32}
 """So often is the bound of so many samples drawn, for each of at most `FEW` images."""
 
 FEW = 10
