@@ -388,7 +388,7 @@ def test_posteriordbs_eight_schools_are_right() -> None:
 def test_the_reference_of_eight_schools_is_right(library: str) -> None:
     """Against the quadrature, and against posteriordb within the errors of both."""
     module = import_module(f"tests.own.eight_schools_{library}")
-    found = compare(module.non_centred, module.data, library, ["mean_field"], nuts=False, reference_budget=300.0)
+    found = compare(module.non_centred, module.data, library, ["mean_field"], nuts=False, reference_ess=1000.0)
     variables = found.summary["fits"]["reference"]["variables"]
     means, errors = (np.array([variables[name][key] for name in NAMES]) for key in ("mean", "mcse_mean"))
     assert np.abs((means - quadrature()) / errors).max() < threshold(len(NAMES))
