@@ -16,7 +16,7 @@ from compare.predictions import score
 from compare.truth import Truth
 from models.contract import Best, element
 
-__all__ = ["blank", "measure"]
+__all__ = ["CHAINS", "blank", "measure", "smoothed", "values"]
 
 Number = dict[str, float]
 
@@ -233,12 +233,18 @@ def diagnostics(fit: Fit, reported: list[tuple[str, tuple[int, ...]]]) -> dict[s
     elif fit.job.method != "exact":
         ratio = stats["log_joint"] - stats["log_guide"]
         if float(ratio.std()) > 1e-9:  # with equal weights there is no tail to fit
-            # ArviZ takes log likelihoods, whose negatives are the log weights of leave-one-out.
-            with warnings.catch_warnings():  # a k-hat above 0.7 is reported, not warned of
-                warnings.simplefilter("ignore")
-                _, khat = array_stats.psislw(-ratio.values.ravel())
-            found["khat"] = digits(khat, 6)
+            found["khat"] = digits(smoothed(ratio.values.ravel())[1], 6)
     return found
+
+
+def smoothed(ratio: np.ndarray) -> tuple[np.ndarray, float]:
+    """The weights of draws with log p(x, z) - log q(z), shape (count,): Pareto-smoothed, their sum 1; and k-hat."""
+    with warnings.catch_warnings():  # a k-hat above 0.7 is reported, not warned of
+        warnings.simplefilter("ignore")
+        # ArviZ takes log likelihoods, whose negatives are the log weights of leave-one-out.
+        log_weights, khat = array_stats.psislw(-ratio)
+    weights = np.exp(log_weights - np.max(log_weights))
+    return weights / weights.sum(), float(khat)
 
 
 def optimisation(fit: Fit) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from compare.kept.fits import Kept
 from compare.measures import measure
 from compare.plan import plan, trainings
 from compare.predictions import score
+from compare.published import published
 from compare.spread import spread
 from compare.test_set import weights
 from compare.truth import Truth, truth
@@ -111,8 +112,9 @@ def compare(
         "baselines": {name: score(one) for name, one in model.baselines(data).items()},
         "facts": known.facts() if known else {},
         "notes": notes(data, jobs),
-        "seconds": time.perf_counter() - start,
     }
+    comparison.summary["published"] = published(model, data, comparison.summary, fits, known)
+    comparison.summary["seconds"] = time.perf_counter() - start
     return comparison
 
 

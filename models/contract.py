@@ -24,6 +24,7 @@ __all__ = [
     "Model",
     "Picture",
     "Predictions",
+    "Published",
     "Reference",
     "Scores",
     "Simulated",
@@ -255,6 +256,22 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What others published of a model or of a way to fit, and what is found here.
+
+    ``source`` names the paper or book with its section, equation, table or page; where ``published`` is no number that
+    is printed there but follows from a formula, it says "by formula". ``ours`` is computed, never typed in: numbers
+    with their errors, and from what. ``agrees`` is None where these data and fits do not speak to the claim.
+    """
+
+    claim: str
+    source: str
+    published: str
+    ours: str
+    agrees: bool | None
+
+
+@dataclass(frozen=True)
 class CoordinateAscent:
     """A model's closed-form updates for a factorised guide.
 
@@ -289,6 +306,11 @@ def nothing_more(data: Any, *arguments: Any) -> dict[str, Any]:
 def no_updates(data: Any) -> dict[str, CoordinateAscent]:
     """No closed-form updates."""
     return {}
+
+
+def unpublished(data: Any, summary: Mapping[str, Any]) -> list[Published]:
+    """Nothing of it was published by others."""
+    return []
 
 
 @dataclass(frozen=True)
@@ -332,6 +354,9 @@ class Model:
     with the constants of ``data``: what calibration needs. ``coverage(data, family, probability)`` says, where theory
     does, how often the central interval of that probability of the best member of a family holds the true value over
     such data sets, by element.
+
+    ``published(data, summary)`` holds the model against what others published of it; ``summary`` is that of the
+    finished comparison, in JSON's types, with its ``fits`` and ``held_out``.
     """
 
     name: str
@@ -358,6 +383,7 @@ class Model:
     rivals: Callable[[Any], dict[str, np.ndarray]] = nothing_more
     simulate: Callable[[Any, np.random.Generator, int], Simulated | None] = nothing
     coverage: Callable[[Any, str, float], dict[str, float] | None] = nothing
+    published: Callable[[Any, Mapping[str, Any]], list[Published]] = unpublished
     pictures: tuple[Picture, ...] = ()
     defaults: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cases: tuple[Any, ...] = ()

@@ -253,7 +253,7 @@ def evidence_text(one: Entry) -> str:
 def model_of(one: Entry, every: Sequence[Entry]) -> dict[str, Any]:
     """What the page says of one model."""
     known = {"name": one.name, "title": one.title, "failure": one.failure, "link": f"{quote(one.name)}/report.html"}
-    known |= {"stack": None, "scatter": None, "claims": []}
+    known |= {"stack": None, "scatter": None, "claims": [], "published": []}
     if one.summary is None:
         return known
     return known | {
@@ -273,6 +273,7 @@ def model_of(one: Entry, every: Sequence[Entry]) -> dict[str, Any]:
             )
             for c in one.summary["text"]
         ],
+        "published": rows.published(one.summary),
         "notes": [printable(note) for note in one.summary["notes"]],
         "seed": one.summary["seed"],
     }
@@ -286,6 +287,7 @@ def page(entries: Sequence[Entry], command: str | None = None) -> str:
     families = list(dict.fromkeys(matrix_row["guide"] for matrix_row in matrix(every)))
     described = [model_of(one, every) for one in every]
     used_terms = {part.term for one in described if one.get("stack") for bar in one["stack"].bars for part in bar.parts}
+    told = [claim for one in described for claim in one["published"]]
     return render(
         "index.html.jinja",
         families=families,
@@ -304,6 +306,7 @@ def page(entries: Sequence[Entry], command: str | None = None) -> str:
         legend=[name for name in families if name not in (*TRUTH, "nuts")],
         wrong=sum(not claim["agrees"] for one in summaries for claim in one["text"]),
         claims=sum(len(one["text"]) for one in summaries),
+        published=rows.tally(told) if told else "",
         versions=summaries[0]["versions"] if summaries else {},
         command=command,
     )

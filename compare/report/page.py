@@ -142,6 +142,8 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "verdicts": rows.verdicts(comparison),
         "unaided": unaided(comparison),
         "claims": rows.claims(comparison),
+        "published": rows.published(comparison.summary),
+        "tally": rows.tally(rows.published(comparison.summary)),
         "pictures": [(path.stem, embedded(path), caption) for path, caption in pictures],
         "columns": COLUMNS,
         "command": command(comparison),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ __all__ = [
     "fits",
     "ledgers",
     "predictions",
+    "published",
+    "tally",
     "verdicts",
 ]
 
@@ -349,6 +351,31 @@ def claims(comparison: Comparison) -> list[tuple[bool, str, str]]:
         shown = f"{truth:.6g}" if isinstance(truth, float) else printable(truth)
         found.append((bool(one["agrees"]), printable(one["claim"]), shown))
     return found
+
+
+AGREES = {True: ("yes", "✓ agrees"), False: ("no", "✗ differs"), None: ("untold", "– not told")}
+"""What is said of a published claim, as a class of the page's style and in words."""
+
+
+def published(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What others published and what was found here, as it is shown; a summary of an older version has none of it."""
+    found = []
+    for one in summary.get("published") or []:
+        kind, word = AGREES[one["agrees"]]
+        told = {key: printable(one[key]) for key in ("claim", "source", "published", "ours")}
+        found.append({"kind": kind, "word": word, **told})
+    return found
+
+
+def tally(entries: Iterable[Mapping[str, Any]]) -> str:
+    """How many published claims agree, how many do not, and of how many nothing can be told."""
+    kinds = [one["kind"] for one in entries]
+    parts = [f"{kinds.count('yes')} of {len(kinds)} agree"]
+    if "no" in kinds:
+        parts.append(f"{kinds.count('no')} {'does' if kinds.count('no') == 1 else 'do'} not")
+    if "untold" in kinds:
+        parts.append(f"of {kinds.count('untold')} these data and fits say nothing")
+    return "; ".join(parts)
 
 
 def fact(value: Any) -> str:

@@ -120,7 +120,8 @@ def heading(comparison: Comparison, console: Console) -> None:
 
 
 def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -> None:
-    """Print it all: the truth, every fit against it, the ledgers, the verdicts, the text's claims, the files."""
+    """Print it all: the truth, every fit against it, the ledgers, the verdicts, the claims of the text and of
+    others, the files."""
     heading(comparison, console)
     section(console, f"Every fit against the {comparison.called}", rows.fits(comparison))
     elements = rows.estimates(comparison)
@@ -156,6 +157,15 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -
         for agrees, claim, truth in claimed:
             mark = ("✓ right", "green") if agrees else ("✗ wrong", "red")
             say(console, Text.assemble(mark, f": {claim}; true: {truth}"), 2)
+    told = rows.published(comparison.summary)
+    if told:
+        console.print()
+        say(console, "Against numbers that others published", style="bold")
+        say(console, f"{rows.tally(told)}. All of them, with their sources, are in report.html.", 2)
+        for one in told:
+            if one["kind"] == "no":
+                words = f": {one['claim']} ({one['source']}); published: {one['published']}; ours: {one['ours']}"
+                say(console, Text.assemble((one["word"], "red"), words), 2)
     for note in comparison.summary.get("notes") or []:
         say(console, f"note: {printable(note)}", 2)
     name_files(files, console)

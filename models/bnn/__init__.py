@@ -22,6 +22,7 @@ from models.bnn.claims import claims
 from models.bnn.data import SETS, DataSet, load
 from models.bnn.exact import exact
 from models.bnn.pictures import PICTURES
+from models.bnn.published import published
 from models.contract import Model, Reference, Simulated, count, option
 
 __all__ = ["MODEL", "Network"]
@@ -175,6 +176,7 @@ MODEL = Model(
     exact=exact,
     best=best,
     claims=claims,
+    published=published,
     reference=reference,
     derive=network.derive,
     pointwise=network.pointwise,

@@ -25,6 +25,7 @@ from models.chain.claims import claims
 from models.chain.coordinate_ascent import coordinate_ascent
 from models.chain.exact import GaussianChain, best, coverage
 from models.chain.pictures import PICTURES
+from models.chain.published import published
 from models.contract import Model, Simulated, count, option
 
 __all__ = ["MODEL", "Chain"]
@@ -140,6 +141,7 @@ MODEL = Model(
     exact=GaussianChain,
     best=best,
     claims=claims,
+    published=published,
     coordinate_ascent=coordinate_ascent,
     simulate=simulate,
     coverage=coverage,

@@ -23,6 +23,7 @@ import numpy as np
 
 from models.coin.claims import claims
 from models.coin.exact import BetaPosterior, best
+from models.coin.published import published
 from models.contract import Model, Simulated, count, option
 
 __all__ = ["MODEL", "Coin"]
@@ -105,6 +106,7 @@ MODEL = Model(
     best=best,
     claims=claims,
     simulate=simulate,
+    published=published,
     cases=(
         Coin(heads=0, tosses=10),
         Coin(heads=10, tosses=10),

@@ -28,6 +28,7 @@ from models.vae.exact import exact
 from models.vae.images import PIXELS, Images, load
 from models.vae.network import initial
 from models.vae.pictures import PICTURES
+from models.vae.published import published
 from models.vae.sampling import ais
 
 __all__ = ["MODEL", "Autoencoder"]
@@ -237,6 +238,7 @@ MODEL = Model(
     exact=exact,
     best=best,
     claims=claims,
+    published=published,
     reference=reference,
     predict=tasks.predict,
     baselines=tasks.baselines,

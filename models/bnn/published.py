@@ -1,0 +1,189 @@
+"""The network against what is proven of its symmetries, and of what a factorised Gaussian over its weights can know."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy import special, stats
+
+from models.bnn import network
+from models.bnn.claims import modes
+from models.contract import Published
+from models.published import settled
+
+if TYPE_CHECKING:
+    from models.bnn import Network
+
+__all__ = ["published"]
+
+TRIED = 2000
+"""Factorised Gaussians over the weights that the theorem is tried on."""
+
+COPIES = 4000
+"""Up to so many equal points are counted one by one."""
+
+FOONG = "Foong et al. 2020, On the Expressiveness of Approximate Inference in Bayesian Neural Networks"
+
+
+def published(data: Network, summary: Mapping[str, Any]) -> list[Published]:
+    """The symmetries of its posterior; Foong et al.'s theorem, and whether the exact answer obeys its bound too."""
+    return [symmetries(data), theorem(data), *between(data, summary)]
+
+
+def symmetries(data: Network) -> Published:
+    """How many weights have the log joint of one, counted where that can be done one by one."""
+    claim = (
+        "units can change places and, with tanh, signs can be flipped: so many weights have the same posterior density"
+    )
+    source = "Bishop 2006, Pattern Recognition and Machine Learning, section 5.1.1; by formula"
+    formula = f"{data.hidden}! 2^{data.hidden}" if data.activation == "tanh" else f"{data.hidden}!"
+    said = f"{formula} = {modes(data):,}"
+    if modes(data) > COPIES:
+        return Published(claim, source, said, f"not counted: more than {COPIES:,}", None)
+    points = orbit(data)
+    joint = log_joint(data, points)
+    equal = int(np.isclose(joint, joint[0], rtol=1e-10).sum())
+    flat = np.concatenate([points[site].reshape(len(joint), -1) for site in sorted(points)], axis=1)
+    different = len(np.unique(flat, axis=0))
+    agrees = equal == different == modes(data)
+    return Published(claim, source, said, f"{equal:,} equal log joints among {different:,} different weights", agrees)
+
+
+def orbit(data: Network) -> dict[str, np.ndarray]:
+    """One random point and what becomes of it when units change places and signs, each site of shape (copies, ...)."""
+    rng, shapes = np.random.default_rng(0), data.shapes()
+    point = {site: rng.standard_normal(shape) for site, shape in shapes.items()}
+    if "noise" in point:
+        point["noise"] = np.exp(point["noise"])
+    orders = np.array(list(itertools.permutations(range(data.hidden))))
+    choices = (1.0, -1.0) if data.activation == "tanh" else (1.0,)
+    signs = np.array(list(itertools.product(choices, repeat=data.hidden)))
+    order, sign = np.repeat(orders, len(signs), axis=0), np.tile(signs, (len(orders), 1))
+    found = {site: np.broadcast_to(value, (len(order), *np.shape(value))) for site, value in point.items()}
+    for site in ("hidden_weights", "hidden_biases", "output_weights"):
+        moved = np.moveaxis(point[site][..., order], -2, 0)
+        found[site] = moved * (sign[:, None] if site == "hidden_weights" else sign)
+    return found
+
+
+def log_joint(data: Network, latents: Mapping[str, np.ndarray]) -> np.ndarray:
+    """log p(weights) + log p(targets | weights) up to a constant, shape (count,)."""
+    scales = {
+        "hidden_weights": data.set.inputs.shape[1] ** -0.5,
+        "hidden_biases": 1.0,
+        "output_weights": data.hidden**-0.5,
+        "output_bias": 1.0,
+    }
+    prior = sum(
+        stats.norm.logpdf(latents[site], 0.0, scale).reshape(len(latents[site]), -1).sum(axis=1)
+        for site, scale in scales.items()
+    )
+    return prior + sum(one.sum(axis=1) for one in network.pointwise(data, latents).values())
+
+
+class Moments(NamedTuple):
+    """Means and sds of independent Gaussian weights of a network with one input, each of shape (tried, hidden)."""
+
+    weight: np.ndarray
+    weight_sd: np.ndarray
+    bias: np.ndarray
+    bias_sd: np.ndarray
+    output: np.ndarray
+    output_sd: np.ndarray
+
+
+def variance(q: Moments, x: np.ndarray) -> np.ndarray:
+    """Var f(x) under a factorised Gaussian over a ReLU network's weights, less the output bias's own, (tried,).
+
+    With a unit's input N(m, s^2) and h = m/s, E[unit] = m Phi(h) + s phi(h) and E[unit^2] = (m^2 + s^2) Phi(h) +
+    m s phi(h); the units are independent of each other and of what weighs them.
+    """
+    m = q.weight * x[:, None] + q.bias
+    s = np.hypot(q.weight_sd * x[:, None], q.bias_sd)
+    below, density = special.ndtr(m / s), stats.norm.pdf(m / s)
+    first, second = m * below + s * density, (m**2 + s**2) * below + m * s * density
+    return np.sum((q.output**2 + q.output_sd**2) * second - (q.output * first) ** 2, axis=1)
+
+
+def theorem(data: Network) -> Published:
+    """The bound over many factorised Gaussians of this network's size, and as many triples of points."""
+    rng, shape = np.random.default_rng(0), (TRIED, data.hidden)
+    means, sds = rng.normal(0.0, 2.0, (3, *shape)), np.exp(rng.normal(-1.0, 1.5, (3, *shape)))
+    q = Moments(means[0], sds[0], means[1], sds[1], means[2], sds[2])
+    p, r = -np.exp(rng.normal(0.0, 1.0, TRIED)), np.exp(rng.normal(0.0, 1.0, TRIED))
+    middle = rng.uniform(-1.0, 1.0, TRIED) * np.minimum(-p, r)
+    ends = variance(q, p) + variance(q, r)
+    alive = ends > 1e-12  # where all units are off at both ends, and so between them, there is nothing to compare
+    share = variance(q, middle)[alive] / ends[alive]
+    return Published(
+        "a factorised Gaussian over the weights of a ReLU layer cannot be much more uncertain between two points than "
+        "at them: Var f(between) is at most the sum of the ends', where 0 lies between these and nearer to it",
+        f"{FOONG}, theorem 1",
+        "ratio at most 1",
+        f"at most {share.max():.4f} among {len(share):,} factorised Gaussians on {data.hidden} units (exact moments)",
+        bool(share.max() <= 1 + 1e-9),
+    )
+
+
+def triple(data: Network) -> tuple[int, int, int] | None:
+    """The reported points nearest to the ends of a gap around 0 and to 0; None where there is no gap around 0."""
+    if data.set.inputs.shape[1] != 1 or not (data.set.inputs.min() < 0 < data.set.inputs.max()):
+        return None
+    x, inputs = data.set.grid[:, 0], data.set.inputs[:, 0]
+    left, right = (int(np.argmin(np.abs(x - end))) for end in (inputs[inputs < 0].max(), inputs[inputs > 0].min()))
+    middle = int(np.argmin(np.abs(x)))
+    return (left, middle, right) if abs(x[middle]) < min(-x[left], x[right]) else None
+
+
+def ratio(fit: Mapping[str, Any], points: tuple[int, int, int]) -> tuple[float, float]:
+    """Var f in the middle over the sum of the ends' variances, and its standard error to first order."""
+    found = [fit["variables"][f"f[{point}]"] for point in points]
+    (left, middle, right), errors = [v["sd"] ** 2 for v in found], [2 * v["sd"] * v["mcse_sd"] for v in found]
+    ends = left + right
+    return middle / ends, middle / ends * math.hypot(errors[1] / middle, math.hypot(errors[0], errors[2]) / ends)
+
+
+def between(data: Network, summary: Mapping[str, Any]) -> list[Published]:
+    """The same ratio of the fits, and of what they are held against."""
+    points = triple(data)
+    if points is None:
+        return []
+    relu = data.activation == "relu"
+    x = data.set.grid[list(points), 0]
+    where = f"Var f({x[1]:g})/(Var f({x[0]:g}) + Var f({x[2]:g}))"
+    beyond = "" if relu else "; the theorem is about ReLU, these units are tanh"
+    fits = {name: ratio(fit, points) for name, fit in settled(summary, "mean_field")}
+    known = next(
+        (name for name in ("exact", "reference") if summary["fits"].get(name, {}).get("status") == "done"), None
+    )
+    bounded = all(value <= 1 + 4 * error for value, error in fits.values()) if relu and fits else None
+    claims = [
+        Published(
+            "mean-field fits of this network obey that bound, in the gap between its data",
+            f"{FOONG}, theorem 1",
+            f"{where} at most 1",
+            ("; ".join(f"{name} {text(found)}" for name, found in fits.items()) or "no such fit arrived") + beyond,
+            bounded,
+        )
+    ]
+    if known:
+        value, error = ratio(summary["fits"][known], points)
+        claims.append(
+            Published(
+                "exact inference does not have this pathology: it is due to the approximation, not to the model",
+                f"{FOONG}, abstract",
+                f"{where} above 1",
+                f"{known} {text((value, error))}{beyond}",
+                bool(value > 1 + 4 * error) if relu else None,
+            )
+        )
+    return claims
+
+
+def text(found: tuple[float, float]) -> str:
+    value, error = found
+    return f"{value:.3g} ± {error:.1g}"

@@ -1,0 +1,125 @@
+"""The coin against numbers that textbooks print, and against the oldest formulas for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from models.coin.exact import BetaPosterior, best
+from models.contract import Published
+from models.published import by_formula, printed
+
+if TYPE_CHECKING:
+    from models.coin import Coin
+
+__all__ = ["published"]
+
+BDA = "Gelman et al. 2013, Bayesian Data Analysis (3rd edition)"
+
+GIRLS, BIRTHS = 437, 980
+"""Births after placenta previa (Gelman et al. 2013, section 2.4)."""
+
+PARIS = 241_945, 251_527
+"""Girls and boys born in Paris from 1745 to 1770 (Laplace's data, as in Gelman et al. 2013, section 2.1)."""
+
+SIMULATED = 1000
+"""Draws from which the book estimates the moments of the logit."""
+
+
+def published(data: Coin, summary: Mapping[str, Any]) -> list[Published]:
+    """Three examples that books work out, whatever the data, and three formulas for the data given."""
+    return [*births(type(data)), *formulas(data)]
+
+
+def births(coin: type[Coin]) -> list[Published]:
+    """What is printed about two famous counts of births."""
+    data = coin(heads=GIRLS, tosses=BIRTHS, alpha=1.0, beta=1.0)
+    posterior = BetaPosterior(data).posterior
+    low, middle, high = posterior.ppf([0.025, 0.5, 0.975])
+    weights = 20.0, 100.0, 200.0
+    pulled = [
+        BetaPosterior(dataclasses.replace(data, alpha=0.485 * weight, beta=0.515 * weight)).posterior.ppf(quantile)
+        for weight in weights
+        for quantile in (0.5, 0.025, 0.975)
+    ]
+    logit = best(data, "mean_field").parameters
+    spread = float(logit["scale"][0])
+    errors = spread / math.sqrt(SIMULATED), spread / math.sqrt(2 * SIMULATED)
+    girls, boys = PARIS
+    paris = BetaPosterior(coin(heads=girls, tosses=girls + boys, alpha=1.0, beta=1.0)).posterior
+    return [
+        printed(
+            f"the posterior after {GIRLS} girls in {BIRTHS} births, uniform prior",
+            f"{BDA}, section 2.4",
+            "mean 0.446, sd 0.016, median 0.446, 95% interval [0.415, 0.477]",
+            float(posterior.mean()),
+            float(posterior.std()),
+            middle,
+            low,
+            high,
+        ),
+        printed(
+            "the same under Beta priors with mean 0.485 and alpha + beta = 20, 100, 200: median and 95% interval",
+            f"{BDA}, table 2.1",
+            "0.447 [0.416, 0.478]; 0.450 [0.420, 0.479]; 0.453 [0.424, 0.481]",
+            *pulled,
+        ),
+        printed(
+            "the ratio of boys to girls that it implies: median and 95% interval",
+            f"{BDA}, section 2.4",
+            "1.24, [1.10, 1.41]",
+            *(1 / quantile - 1 for quantile in (middle, high, low)),
+        ),
+        printed(
+            f"the logit of theta there, from {SIMULATED:,} draws (ours: the best Gaussian; within 4 of their errors)",
+            f"{BDA}, section 2.4",
+            "mean -0.220, sd 0.065",
+            float(logit["location"][0]),
+            spread,
+            slack=(4 * errors[0] + 0.0005, 4 * errors[1] + 0.0005),
+        ),
+        printed(
+            f"P(theta >= 1/2) after {girls:,} girls and {boys:,} boys, uniform prior",
+            "Laplace's result, as in Gelman et al. 2013, section 2.1",
+            "1.15e-42",
+            float(paris.sf(0.5)),
+        ),
+    ]
+
+
+def formulas(data: Coin) -> list[Published]:
+    """What follows from Bayes' and Laplace's formulas for these tosses, and from conjugacy for this prior."""
+    uniform = BetaPosterior(dataclasses.replace(data, alpha=1.0, beta=1.0))
+    n, rounding = data.tosses, 1e-12 * (10 + data.tosses)
+    a, b = data.alpha + data.heads, data.beta + n - data.heads
+    exact = BetaPosterior(data)
+    mean = a / (a + b)
+    variance = mean * (1 - mean) / (a + b + 1)
+    return [
+        by_formula(
+            "the rule of succession: the next toss is heads with probability (x + 1)/(n + 2), uniform prior",
+            "Laplace 1774",
+            f"({data.heads} + 1)/({n} + 2)",
+            (data.heads + 1) / (n + 2),
+            float(uniform.mean()["theta"]),
+            1e-12,
+        ),
+        by_formula(
+            "under a uniform prior every number of heads is equally probable: log p(x) in nats",
+            "Bayes 1763, as in Gelman et al. 2013, section 2.4",
+            f"-log({n} + 1)",
+            -math.log(n + 1),
+            uniform.log_evidence,
+            rounding,
+        ),
+        by_formula(
+            "the posterior variance is E(1 - E)/(alpha + beta + n + 1), E = (alpha + x)/(alpha + beta + n)",
+            "Gelman et al. 2013, section 2.4",
+            f"{mean:.6g} (1 - {mean:.6g})/{a + b + 1:.6g}",
+            variance,
+            float(exact.sd()["theta"]) ** 2,
+            1e-12 * variance,
+        ),
+    ]
