@@ -29,6 +29,12 @@ __all__ = ["main"]
 
 LIBRARIES = ("numpyro", "pyro")
 
+PROCESSES = 1000
+"""Most that are started on one machine."""
+
+LINE = 1000
+"""Characters beyond which what is said of an error is cut in its middle."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line."""
@@ -36,12 +42,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """As the base class; ``--option=--``, which that takes for no value at all, is an option without its value."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if action.option_strings and action.nargs is None and getattr(found, action.dest, None) == []:
+                self.error(f"argument {action.option_strings[0]}: expected one argument")
+        return found, unknown
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0 made, 1 could not be made, 2 bad arguments or data, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     unraisable, sys.unraisablehook = sys.unraisablehook, insist
     try:
+        readable(arguments)
         if not arguments:
             return catalogue()
         if arguments[0] == "all":
@@ -54,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return bench(arguments[1:])
         return compare_model(arguments)
     except (ValueError, UnknownName) as error:
-        print(f"compare: {error}", file=sys.stderr)
+        print(f"compare: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("compare: interrupted; nothing half-written is left", file=sys.stderr)
@@ -63,10 +78,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        print(f"compare: the comparison could not be made: {error}", file=sys.stderr)
+        print(f"compare: the comparison could not be made: {one_line(error)}", file=sys.stderr)
         return 1
     finally:
         sys.unraisablehook = unraisable
+
+
+def readable(arguments: Sequence[str]) -> None:
+    """Make sure that all arguments are text, which the summary and the page can repeat.
+
+    Raises:
+        ValueError: one is not, as the name of a file may be.
+    """
+    for argument in arguments:
+        if "\0" in argument or any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise ValueError(f"the argument {argument!a} is not text in UTF-8; where it names a file, rename that")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, or its name where it says nothing: one line, cut in its middle where it is too long."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    text = " ".join(text.split()) or type(error).__name__
+    return text if len(text) <= LINE else f"{text[: LINE // 2]} ... {text[-LINE // 2 :]}"
 
 
 def insist(lost: sys.UnraisableHookArgs) -> None:
@@ -261,9 +294,9 @@ def writable(folder: Path) -> None:
         ValueError: it cannot.
     """
     nearest_folder = folder
-    while not nearest_folder.exists() and nearest_folder != nearest_folder.parent:
-        nearest_folder = nearest_folder.parent
     try:
+        while not nearest_folder.exists() and nearest_folder != nearest_folder.parent:
+            nearest_folder = nearest_folder.parent
         with tempfile.TemporaryFile(dir=nearest_folder):
             pass
     except OSError as error:
@@ -306,6 +339,8 @@ def wish(arguments: Sequence[str]) -> Wish:
     families = split(given.guides, "--guides") if given.guides is not None else None
     if given.scheduler is not None and not given.scheduler.strip():
         raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    if given.workers and given.workers > PROCESSES:
+        raise ValueError(f"--workers is {given.workers}: give at most {PROCESSES:,}")
     if given.workers and given.scheduler:
         raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
     command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None

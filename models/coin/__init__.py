@@ -46,7 +46,7 @@ class Coin:
     """The tosses and the prior.
 
     Raises:
-        ValueError: counts that are negative, fractional or contradictory; a prior parameter that is not a number in its range.
+        ValueError: counts that are negative, fractional or contradictory; a prior parameter out of its range.
     """
 
     heads: int = option(6, "heads seen", count)
