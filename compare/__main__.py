@@ -11,12 +11,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import models
 from compare.own.source import is_reference
+from compare.whole import Unwritten, writing
 from models.contract import UnknownName, nearest
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("compare: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+    except Unwritten as error:
+        print(f"compare: {one_line(error)}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -357,7 +361,8 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
     as_json = given.format == "json"
     store = Store(fresh=given.fresh)
     finished = Report.of(store, model.name, data, [*wanted.asked, wanted.command], wanted.own)
-    restored = finished.restore(folder)
+    with writing(folder):
+        restored = finished.restore(folder)
     text = restored and (restored.summary if as_json else finished.text(console))
     if text:
         return Made(restored.paths, text, restored.fits, restored.fits)
@@ -378,8 +383,10 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
         paths = restored.paths if restored else None
         if paths is None:
             tell("writing the report")
-            paths = report.write(comparison, folder, helpers.draughtsman)
-    text = as_text(comparison.summary) if as_json else report.text(comparison, console)
+            with writing(folder):
+                paths = report.write(comparison, folder, helpers.draughtsman)
+    with printing(folder):
+        text = as_text(comparison.summary) if as_json else report.text(comparison, console)
     fits = [*comparison.trainings.values(), *comparison.fits.values()]
     done = sum(fit.status == "done" for fit in fits)
     if all(fit.status != "failed" for fit in fits):
@@ -388,6 +395,11 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
         if not as_json:
             finished.keep_text(text, console)
     return Made(paths, text, sum(fit.kept for fit in fits), done)
+
+
+def printing(folder: Path) -> AbstractContextManager[None]:
+    """Say of an error of standard output, to which a captured console too writes, that the files are there."""
+    return writing("standard output", f"the files are in {folder}")
 
 
 def compare_model(arguments: Sequence[str]) -> int:
@@ -408,13 +420,14 @@ def compare_model(arguments: Sequence[str]) -> int:
     found = made(wanted, console)
     text = found.text
     if given.format != "json":
-        with console.capture() as named:
+        with printing(given.out), console.capture() as named:
             name_files(found.paths, console)
         text += named.get()
         if found.kept:
             text += f"{found.kept} of {found.fits} fits were kept from an earlier run; --fresh makes them anew\n"
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with printing(given.out):
+        sys.stdout.write(text)
+        sys.stdout.flush()
     return 0
 
 
