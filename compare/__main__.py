@@ -11,12 +11,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import models
 from compare.own.source import is_reference
+from compare.whole import Unwritten, writing
 from models.contract import UnknownName, nearest
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ __all__ = ["main"]
 
 LIBRARIES = ("numpyro", "pyro")
 
+PROCESSES = 1000
+"""Most that are started on one machine."""
+
+LINE = 1000
+"""Characters beyond which what is said of an error is cut in its middle."""
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one line."""
@@ -36,12 +43,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """As the base class; ``--option=--``, which that takes for no value at all, is an option without its value."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if action.option_strings and action.nargs is None and getattr(found, action.dest, None) == []:
+                self.error(f"argument {action.option_strings[0]}: expected one argument")
+        return found, unknown
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0 made, 1 could not be made, 2 bad arguments or data, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     unraisable, sys.unraisablehook = sys.unraisablehook, insist
     try:
+        readable(arguments)
         if not arguments:
             return catalogue()
         if arguments[0] == "all":
@@ -54,19 +70,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return bench(arguments[1:])
         return compare_model(arguments)
     except (ValueError, UnknownName) as error:
-        print(f"compare: {error}", file=sys.stderr)
+        print(f"compare: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("compare: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+    except Unwritten as error:
+        print(f"compare: {one_line(error)}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        print(f"compare: the comparison could not be made: {error}", file=sys.stderr)
+        print(f"compare: the comparison could not be made: {one_line(error)}", file=sys.stderr)
         return 1
     finally:
         sys.unraisablehook = unraisable
+
+
+def readable(arguments: Sequence[str]) -> None:
+    """Make sure that all arguments are text, which the summary and the page can repeat.
+
+    Raises:
+        ValueError: one is not, as the name of a file may be.
+    """
+    for argument in arguments:
+        if "\0" in argument or any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise ValueError(f"the argument {argument!a} is not text in UTF-8; where it names a file, rename that")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, or its name where it says nothing: one line, cut in its middle where it is too long."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
+    text = " ".join(text.split()) or type(error).__name__
+    return text if len(text) <= LINE else f"{text[: LINE // 2]} ... {text[-LINE // 2 :]}"
 
 
 def insist(lost: sys.UnraisableHookArgs) -> None:
@@ -268,9 +305,9 @@ def writable(folder: Path) -> None:
         ValueError: it cannot.
     """
     nearest_folder = folder
-    while not nearest_folder.exists() and nearest_folder != nearest_folder.parent:
-        nearest_folder = nearest_folder.parent
     try:
+        while not nearest_folder.exists() and nearest_folder != nearest_folder.parent:
+            nearest_folder = nearest_folder.parent
         with tempfile.TemporaryFile(dir=nearest_folder):
             pass
     except OSError as error:
@@ -313,6 +350,8 @@ def wish(arguments: Sequence[str]) -> Wish:
     families = split(given.guides, "--guides") if given.guides is not None else None
     if given.scheduler is not None and not given.scheduler.strip():
         raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+    if given.workers and given.workers > PROCESSES:
+        raise ValueError(f"--workers is {given.workers}: give at most {PROCESSES:,}")
     if given.workers and given.scheduler:
         raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
     command = shlex.join(["python", "-m", "compare", *arguments]) if is_reference(arguments[0]) else None
@@ -329,7 +368,8 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
     as_json = given.format == "json"
     store = Store(fresh=given.fresh)
     finished = Report.of(store, model.name, data, [*wanted.asked, wanted.command], wanted.own)
-    restored = finished.restore(folder)
+    with writing(folder):
+        restored = finished.restore(folder)
     text = restored and (restored.summary if as_json else finished.text(console))
     if text:
         return Made(restored.paths, text, restored.fits, restored.fits)
@@ -350,8 +390,10 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
         paths = restored.paths if restored else None
         if paths is None:
             tell("writing the report")
-            paths = report.write(comparison, folder, helpers.draughtsman)
-    text = as_text(comparison.summary) if as_json else report.text(comparison, console)
+            with writing(folder):
+                paths = report.write(comparison, folder, helpers.draughtsman)
+    with printing(folder):
+        text = as_text(comparison.summary) if as_json else report.text(comparison, console)
     fits = [*comparison.trainings.values(), *comparison.fits.values()]
     done = sum(fit.status == "done" for fit in fits)
     if all(fit.status != "failed" for fit in fits):
@@ -360,6 +402,11 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
         if not as_json:
             finished.keep_text(text, console)
     return Made(paths, text, sum(fit.kept for fit in fits), done)
+
+
+def printing(folder: Path) -> AbstractContextManager[None]:
+    """Say of an error of standard output, to which a captured console too writes, that the files are there."""
+    return writing("standard output", f"the files are in {folder}")
 
 
 def compare_model(arguments: Sequence[str]) -> int:
@@ -382,13 +429,14 @@ def compare_model(arguments: Sequence[str]) -> int:
     found = made(wanted, console)
     text = found.text
     if given.format != "json":
-        with console.capture() as named:
+        with printing(given.out), console.capture() as named:
             name_files(found.paths, console)
         text += named.get()
         if found.kept:
             text += f"{found.kept} of {found.fits} fits were kept from an earlier run; --fresh makes them anew\n"
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with printing(given.out):
+        sys.stdout.write(text)
+        sys.stdout.flush()
     return 0
 
 

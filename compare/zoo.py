@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import guides
 import models
 from compare.__main__ import Parser, Wish, add_general, flag, given_options, made, split, wish, writable
 from compare.plan import plan as jobs_of
+from compare.whole import writing
 from models.contract import UnknownName, nearest
 
 __all__ = ["main"]
@@ -107,15 +109,15 @@ def main(arguments: Sequence[str]) -> int:
     """Compare, write the page and say what was found; 1 if some model could not be compared."""
     plan = parse(arguments)
     writable(plan.folder)
-    if not plan.page_only:
-        compare_all(plan)
+    failed = set() if plan.page_only else compare_all(plan)
     from compare.report import index
 
     command = None if plan.page_only else shlex.join(["python", "-m", "compare", "all", *arguments])
     entries = index.read(plan.folder)
     if not entries:
         raise ValueError(f"there is no summary in {plan.folder}; leave --page-only out to make some")
-    path = index.write(entries, plan.folder, command)
+    with writing(plan.folder):
+        path = index.write(entries, plan.folder, command)
     if plan.as_json:
         print(json.dumps({entry.name: entry.summary for entry in entries}, indent=1, ensure_ascii=False))
     else:
@@ -124,11 +126,17 @@ def main(arguments: Sequence[str]) -> int:
         for name in plan.left_out:
             print(f"{name} has none of these guides and was left out")
         print(path)
-    return 1 if any(entry.failure for entry in entries if entry.name in plan.wishes) else 0
+    failed |= {entry.name for entry in entries if entry.failure}
+    return 1 if failed & set(plan.wishes) else 0
 
 
-def compare_all(plan: Plan) -> None:
-    """One model after another; one that cannot be compared is noted in its folder, and the others go on."""
+def compare_all(plan: Plan) -> set[str]:
+    """One model after another; one that cannot be compared is noted in its folder, and the others go on.
+
+    Returns:
+        The names of those that could not be compared.
+    """
+    failed = set()
     from compare import progress
     from compare.console import console_for
     from compare.report.files import as_json, save_text
@@ -143,5 +151,8 @@ def compare_all(plan: Plan) -> None:
             except Exception as error:
                 line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
                 found: dict[str, Any] = {"model": name, "reason": line, "seconds": time.perf_counter() - start}
-                save_text(as_json(found), note)
+                failed.add(name)
+                with suppress(OSError):  # what is wrong may be that nothing can be written
+                    save_text(as_json(found), note)
                 print(f"compare: {name} could not be compared: {line}", file=sys.stderr)
+    return failed

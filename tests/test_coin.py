@@ -85,6 +85,28 @@ def test_best_logit_normal_by_another_quadrature(a, b):
         assert minus_kl(location + shift * scale, scale * stretch) < found
 
 
+@pytest.mark.parametrize("a", [0.05, 0.5, 2, 100])
+def test_best_logit_normal_to_a_gamma_distribution(a):
+    """With b far above a, b theta is nearly Gamma(a, 1): -KL is log Gamma(a) less Stirling's formula, by hand."""
+    stirling = (a - 0.5) * math.log(a) - a + 0.5 * math.log(2 * math.pi)
+    _, scale, found = best_logit_normal(a, 2e9)
+    assert found == pytest.approx(stirling - math.lgamma(a), abs=1e-4)
+    assert scale == pytest.approx(a**-0.5, rel=1e-3)
+
+
+EXTREMES = (0.01, 0.05, 0.5, 1, 8, 1e3, 1e6, 2e9)
+
+
+@pytest.mark.parametrize("a", EXTREMES)
+@pytest.mark.parametrize("b", EXTREMES)
+def test_best_logit_normal_wherever_the_posterior_lies(a, b):
+    """It is found for the whole range of the data, tails for heads make no difference, and no divergence is below 0."""
+    (location, scale, found), (other, same, swapped) = best_logit_normal(a, b), best_logit_normal(b, a)
+    assert found <= 1e-15 * (a + b)
+    assert (location, scale) == pytest.approx((-other, same), rel=1e-6, abs=1e-9)
+    assert found == pytest.approx(swapped, abs=1e-10 + 1e-15 * (a + b))
+
+
 def test_the_two_gaussian_families_are_one():
     assert best(Coin(), "mean_field").elbo == best(Coin(), "full_rank").elbo
     assert best(Coin(), "conjugate").elbo == BetaPosterior(Coin()).log_evidence
@@ -108,10 +130,10 @@ def test_what_the_text_gets_wrong():
         ({"heads": -1}, "0 or more"),
         ({"tosses": -5, "heads": -6}, "0 or more"),
         ({"heads": 6.5}, "whole number"),
-        ({"alpha": 0.0}, "above 0"),
-        ({"beta": -2.0}, "above 0"),
-        ({"alpha": float("nan")}, "above 0"),
-        ({"beta": float("inf")}, "above 0"),
+        ({"alpha": 0.0}, "from 0.01 to 1,000,000,000"),
+        ({"beta": -2.0}, "from 0.01 to 1,000,000,000"),
+        ({"alpha": float("nan")}, "from 0.01 to 1,000,000,000"),
+        ({"beta": float("inf")}, "from 0.01 to 1,000,000,000"),
     ],
 )
 def test_bad_data_are_refused(arguments, message):

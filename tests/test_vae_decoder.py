@@ -113,7 +113,8 @@ BAD = {
     "no pixels": (dict(made(hidden=0).weights) | {"output_biases": np.ones(0)}, r"has shape \(0,\)"),
     "nan": (dict(made().weights) | {"output_biases": np.full(5, np.nan)}, "not finite"),
     "text": (dict(made().weights) | {"output_biases": np.full(5, "a")}, "has no numbers"),
-    "noise": (dict(made().weights) | {"noise": np.array(0.0)}, "noise of a decoder is 0; give one above 0"),
+    "noise": (dict(made().weights) | {"noise": np.array(0.0)}, "noise of a decoder is 0; give 1e-12 or more"),
+    "huge": (dict(made().weights) | {"output_biases": np.full(5, -1e200)}, "'output_biases' has a value beyond"),
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from compare.__main__ import Parser, positive, split, whole, writable
 from compare.bench import cases
 from compare.bench.drive import Plan, machine, run
+from compare.whole import writing
 from models.contract import UnknownName, nearest
 
 __all__ = ["main", "parse"]
@@ -113,8 +114,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     for row in summary["rows"]:
         row["data"] = strict(cases.parse(row["model"])[1].describe())
-    save_text(as_json(summary), folder / "bench.json")
-    save_text(tables.markdown(summary), folder / "bench.md")
+    with writing(folder):
+        save_text(as_json(summary), folder / "bench.json")
+        save_text(tables.markdown(summary), folder / "bench.md")
     if form == "json":
         sys.stdout.write(as_json(summary))
     elif form == "markdown":

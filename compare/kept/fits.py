@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
-from pathlib import Path
 
 import xarray as xr
 
@@ -58,11 +56,8 @@ class Kept:
         if key is None:
             return
         try:
-            with tempfile.TemporaryDirectory() as scratch:
-                path = Path(scratch) / "tree.nc"
-                fit.tree.to_netcdf(path, engine="h5netcdf")
-                tree = path.read_bytes()
-        except Exception as error:  # the disk is full, or the tree holds what NetCDF has no form for
+            tree = bytes(fit.tree.to_netcdf(engine="h5netcdf"))
+        except Exception as error:  # the tree holds what NetCDF has no form for
             self.store.complain(" ".join(str(error).split())[:200])
             return
         cost = json.dumps({"seconds": fit.seconds, "gradients": fit.gradients})

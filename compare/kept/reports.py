@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from compare.kept.keys import Unkeepable, digest, report_document
 from compare.kept.store import Store
-from compare.whole import leftovers, whole
+from compare.whole import clear, together
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,16 +52,21 @@ class Report:
         found = self.store.read(KIND, self.key) if self.key else None
         if found is None:
             return None
-        about = json.loads(found.pop(ABOUT))
-        for name, content in found.items():
-            if not same(folder / name, content):
-                with whole(folder / name) as temporary:
-                    temporary.write_bytes(content)
-        others = [path for pattern in about["possible"] for path in folder.glob(pattern) if path.name not in found]
-        for path in [*others, *leftovers(folder)]:
+        try:
+            about = json.loads(found.pop(ABOUT))
+            possible, fits, summary = about["possible"], about["fits"], found["summary.json"].decode()
+        except (KeyError, TypeError, ValueError):  # whole, but not what this version writes
+            self.store.remove(KIND, self.key)
+            return None
+        with together(folder) as temporary:
+            for name, content in found.items():
+                if not same(folder / name, content):
+                    (temporary / name).write_bytes(content)
+        for path in [path for pattern in possible for path in folder.glob(pattern) if path.name not in found]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        return Restored([folder / name for name in found], about["fits"], found["summary.json"].decode())
+        clear(folder)
+        return Restored([folder / name for name in found], fits, summary)
 
     def keep(self, paths: Sequence[Path], possible: Iterable[str], fits: int) -> None:
         """Keep the files of a report on so many fits. ``possible`` are patterns of those that another may have left."""
@@ -82,7 +87,7 @@ class Report:
     def text(self, console: Console) -> str | None:
         """What was printed; None where it has not been printed on such a console."""
         found = self.store.read(TEXTS, self.text_key(console)) if self.key else None
-        return found["text"].decode() if found else None
+        return found["text"].decode() if found and "text" in found else None
 
     def keep_text(self, text: str, console: Console) -> None:
         """Keep what was printed."""

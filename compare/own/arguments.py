@@ -76,8 +76,11 @@ def from_json(path: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
+        json.dumps(found, ensure_ascii=False).encode()  # JSON can spell half of a character, which no file can hold
     except OSError as error:
         raise ValueError(f"--data {path}: {error.strerror}; name a JSON file with the model's arguments") from None
+    except RecursionError:
+        raise ValueError(f"--data {path} is nested too deeply; give the model's arguments by name") from None
     except ValueError as error:
         raise ValueError(f"--data {path} is not JSON: {error}") from None
     if not isinstance(found, Mapping):

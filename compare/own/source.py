@@ -64,8 +64,11 @@ def path_of(place: str) -> Path:
         ValueError: there is none.
     """
     if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise ValueError(f"no file {place!r}; name a Python file with a model and its data")
+        try:
+            if not Path(place).is_file():
+                raise ValueError(f"no file {place!r}; name a Python file with a model and its data")
+        except OSError as error:
+            raise ValueError(f"{place} cannot be read ({error.strerror}); name a Python file with a model") from None
         return Path(place).resolve()
     try:
         found = importlib.util.find_spec(place)
@@ -80,7 +83,7 @@ def libraries_in(path: Path) -> set[str]:
     """The libraries that a file imports."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # what is wrong is said when it is run
         return set()
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]

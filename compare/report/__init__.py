@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +14,9 @@ from typing import IO, TYPE_CHECKING
 
 from compare.report import files
 from compare.report.elements import finished, optimised, sampled
-from compare.report.files import save_draws, save_text, whole
+from compare.report.files import save_draws, save_text
 from compare.test_set import weights
-from compare.whole import leftovers
+from compare.whole import clear, together
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,13 +75,19 @@ def prepare() -> None:
 
 
 def sketch(comparison: Comparison, name: str, folder: str) -> str | None:
-    """Draw one picture into a folder; what went wrong, None if nothing did."""
+    """Draw one picture into a folder; what went wrong, None if nothing did.
+
+    Raises:
+        OSError: there is no room for it; that is no matter of the picture.
+    """
     from compare.report.palette import style
 
     make = next(make for other, _, make in pictures(comparison) if other == name)
     try:
         with style():
             make(Path(folder) / f"{name}.png")
+    except OSError:
+        raise
     except Exception as error:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return f"{name}.png could not be drawn: {line[:200]}"
@@ -93,10 +99,10 @@ def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) 
     """Have the pictures drawn, beside this process if there is a draughtsman; call what is yielded to get them.
 
     Those that the draughtsman has not begun by then are drawn here, the last first. One that fails is left out and
-    noted in the summary. Pictures of an earlier run that are not made now are removed.
+    noted in the summary, but for want of room on the disk.
     """
     captions = {name: caption for name, caption, _ in pictures(comparison)}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
         asked = {name: draughtsman.submit(sketch, comparison, name, scratch) for name in captions if draughtsman}
 
         def result(name: str) -> str | None:
@@ -114,51 +120,48 @@ def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) 
             notes += [wrong[name] for name in captions if wrong[name] and wrong[name] not in notes]
             drawn = [(folder / f"{name}.png", caption) for name, caption in captions.items() if not wrong[name]]
             for path, _ in drawn:
-                with whole(path) as temporary:
-                    shutil.copyfile(Path(scratch) / path.name, temporary)
-            for name in (*PLOTS, *(one.name for one in comparison.model.pictures)):
-                if folder / f"{name}.png" not in [path for path, _ in drawn]:
-                    (folder / f"{name}.png").unlink(missing_ok=True)
+                os.replace(Path(scratch) / path.name, path)
             return drawn
 
         yield collect
 
 
 def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
-    """Save each network that was learnt, as ``network-FIT.npz``; those of an earlier run are removed."""
+    """Save each network that was learnt, as ``network-FIT.npz``."""
     model, saved = comparison.model, []
     for name, fit in comparison.trainings.items():
         if fit.tree is not None:
-            path = folder / f"network-{name}.npz"
-            model.save(model.learnt(comparison.data, weights(fit)), path)
-            saved.append(path)
-    for path in folder.glob("network-*.npz"):
-        if path not in saved:
-            path.unlink()
+            saved.append(folder / f"network-{name}.npz")
+            model.save(model.learnt(comparison.data, weights(fit)), saved[-1])
     return saved
 
 
 def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | None = None) -> list[Path]:
-    """Write the summary, the draws, the plots and the page to a folder, each file whole or not at all.
+    """Write the summary, the draws, the plots and the page to a folder: all of them, each whole, or none.
 
-    ``draughtsman`` draws the plots beside this process. Plots that an earlier run left there and that this one does not
+    ``draughtsman`` draws the plots beside this process. Files that an earlier run left there and that this one does not
     make are removed. Returns the files written, the page last.
+
+    Raises:
+        OSError: they cannot be written; what an earlier run left there is as it was.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with drawing(comparison, folder, draughtsman) as collect:
-        from compare.report.page import page
+    with together(folder) as temporary:
+        with drawing(comparison, temporary, draughtsman) as collect:
+            from compare.report.page import page
 
-        about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
-        draws = save_draws(finished(comparison), folder / "draws.nc", about)
-        drawn = collect()
-    networks = save_networks(comparison, folder)
-    summary = save_text(files.as_json(comparison.summary), folder / "summary.json")
-    (folder / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
-    html = save_text(page(comparison, drawn), folder / "report.html")
-    for path in leftovers(folder):
-        path.unlink(missing_ok=True)
-    return [summary, draws, *networks, *(path for path, _ in drawn), html]
+            about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
+            draws = save_draws(finished(comparison), temporary / "draws.nc", about)
+            drawn = collect()
+        networks = save_networks(comparison, temporary)
+        summary = save_text(files.as_json(comparison.summary), temporary / "summary.json")
+        html = save_text(page(comparison, drawn), temporary / "report.html")
+    written = [folder / path.name for path in (summary, draws, *networks, *(path for path, _ in drawn), html)]
+    for path in (path for pattern in (*possible(comparison.model), "failure.json") for path in folder.glob(pattern)):
+        if path not in written:
+            path.unlink(missing_ok=True)
+    clear(folder)
+    return written
 
 
 def possible(model: Model) -> list[str]:

@@ -68,12 +68,14 @@ def storable(dataset: xr.Dataset) -> xr.Dataset:
 def save_draws(trees: Mapping[str, xr.DataTree], path: Path, attributes: Mapping[str, Any] | None = None) -> Path:
     """Write NetCDF with one group a fit, each an ArviZ tree; ``xarray.open_datatree`` reads it.
 
-    Attributes: true and false are stored as 1 and 0, None as an empty string.
+    Attributes: true and false are stored as 1 and 0, None as an empty string. The file is put together in memory: HDF5
+    ends the process where the disk is full.
     """
     groups: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs={k: attribute(v) for k, v in (attributes or {}).items()})}
     for name, tree in trees.items():
         for node in tree.subtree:
             groups["/".join(["", name, *node.path.strip("/").split("/")]).rstrip("/")] = storable(node.to_dataset())
+    content = xr.DataTree.from_dict(groups).to_netcdf(engine="h5netcdf")
     with whole(path) as temporary:
-        xr.DataTree.from_dict(groups).to_netcdf(temporary, engine="h5netcdf")
+        temporary.write_bytes(content)
     return Path(path)

@@ -47,7 +47,10 @@ class Entry:
 
 
 def read(folder: Path) -> list[Entry]:
-    """The models whose summaries stand in the folder's folders, the catalogue's first, in its order."""
+    """The models whose summaries stand in the folder's folders, the catalogue's first, in its order.
+
+    A summary that is no whole JSON is a failure; one of another schema is passed over.
+    """
     found = []
     for place in sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []:
         summary, failure = contents(place / "summary.json"), contents(place / "failure.json")
@@ -56,17 +59,19 @@ def read(folder: Path) -> list[Entry]:
         elif summary and summary.get("schema") == 1 and "fits" in summary:
             picture = place / "posterior.png"
             found.append(Entry(place.name, summary, None, picture if picture.is_file() else None))
+        elif summary is None and (place / "summary.json").is_file():
+            found.append(Entry(place.name, None, "its summary.json is cut off or damaged; make the comparison anew"))
     order = list(models.CATALOGUE)
     return sorted(found, key=lambda one: (order.index(one.name) if one.name in order else len(order), one.name))
 
 
 def contents(path: Path) -> dict[str, Any] | None:
-    """A JSON file's object, None where there is none."""
+    """A JSON file's object, an empty one where it holds something else; None where it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def line(one: Entry) -> str:

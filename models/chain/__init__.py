@@ -30,6 +30,9 @@ from models.contract import Model, Simulated, count, option
 
 __all__ = ["MODEL", "Chain"]
 
+MOST, LARGEST = 1_000_000, 1e100
+"""Nodes, of each of which hundreds of draws are made, and what is seen, whose square must be finite."""
+
 EVERY = 100
 """Up to this length every node is reported and described; beyond it, about 20 nodes and a few observations."""
 
@@ -67,8 +70,8 @@ class Chain:
     ``x`` becomes a tuple: one number where ``observe`` is ``last``, one for each node where it is ``all``.
 
     Raises:
-        ValueError: a length that is not a whole number above 0, observations that are not finite numbers, or not
-            as many as the nodes observed.
+        ValueError: a length that is not a whole number above 0 or is beyond a million, observations that are not finite
+            numbers or are beyond 1e100, or not as many as the nodes observed.
     """
 
     length: int = option(2, "number of nodes", count)
@@ -82,6 +85,8 @@ class Chain:
             raise ValueError(f"length is {self.length}: give a whole number, 1 or more")
         if self.length < 1:
             raise ValueError(f"length is {self.length}: give 1 or more")
+        if self.length > MOST:
+            raise ValueError(f"length is {self.length}: give at most {MOST:,}")
         if self.observe not in ("last", "all"):
             raise ValueError(f"observe is {self.observe!r}: give last or all")
         try:
@@ -93,6 +98,9 @@ class Chain:
         if not np.isfinite(x).all():
             where = int(np.flatnonzero(~np.isfinite(x))[0])
             raise ValueError(f"x[{where}] is {x[where]}: give finite numbers")
+        if np.abs(x).max(initial=0.0) > LARGEST:
+            where = int(np.abs(x).argmax())
+            raise ValueError(f"x[{where}] is {x[where]:g}: give numbers from {-LARGEST:g} to {LARGEST:g}")
         if self.observe == "last" and x.size != 1:
             raise ValueError(f"--observe last takes one number, x has {x.size}: give one, or use --observe all")
         if self.observe == "all" and x.size not in (1, self.length):

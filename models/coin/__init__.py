@@ -15,7 +15,6 @@ A Gaussian guide lives on the logit of theta and cannot quite take the posterior
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +29,10 @@ __all__ = ["MODEL", "Coin"]
 
 
 MOST = 1_000_000_000
-"""Tosses up to which the libraries' binomial log likelihoods keep the digits that the ledger shows."""
+"""Tosses, seen or of the prior, up to which the log densities keep the digits that the ledger shows."""
+
+LEAST = 0.01
+"""Of the prior's parameters: below it the posterior may lie nearer to 0 or 1 than float64 has numbers."""
 
 
 def positive(text: str) -> float:
@@ -45,7 +47,7 @@ class Coin:
     """The tosses and the prior.
 
     Raises:
-        ValueError: counts that are negative, fractional or contradictory; a prior parameter that is not positive.
+        ValueError: counts that are negative, fractional or contradictory; a prior parameter out of its range.
     """
 
     heads: int = option(6, "heads seen", count)
@@ -66,8 +68,8 @@ class Coin:
             raise ValueError(f"tosses is {self.tosses}: give at most {MOST:,}, beyond which float64 loses the evidence")
         for name in ("alpha", "beta"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} is {value:g}: give a finite number above 0")
+            if not LEAST <= value <= MOST:
+                raise ValueError(f"{name} is {value:g}: give a number from {LEAST:g} to {MOST:,}")
 
     def arguments(self) -> dict[str, Any]:
         return {

@@ -22,6 +22,9 @@ __all__ = ["Decoder", "softplus"]
 HIDDEN_LAYER = ("hidden_weights", "hidden_biases")
 OUTPUT_LAYER = ("output_weights", "output_biases")
 
+LARGEST = 1e12
+"""Of a weight, and of the noise, which is at least one part of that: far beyond it squares are not finite."""
+
 
 def softplus(values: np.ndarray) -> np.ndarray:
     """log(1 + exp(values)), in a third of the time that `numpy.logaddexp` takes."""
@@ -48,7 +51,8 @@ class Decoder:
     has shape (latent, pixels). With ``noise`` (), the sd of a pixel, the pixels are Gaussian ("grey").
 
     Raises:
-        ValueError: an array is missing, unknown, not of numbers, misshapen or not finite, or the noise is not above 0.
+        ValueError: an array is missing, unknown, not of numbers, misshapen, not finite or too large, or the noise is
+            not above 0.
     """
 
     weights: Mapping[str, np.ndarray]
@@ -206,6 +210,8 @@ def checked(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             raise ValueError(f"the array {name!r} has shape {value.shape}; give one of {dimensions} dimensions")
         if not np.isfinite(value).all():
             raise ValueError(f"the array {name!r} has a value that is not finite; give finite numbers")
+        if np.abs(value.astype(np.float64)).max() > LARGEST:
+            raise ValueError(f"the array {name!r} has a value beyond {LARGEST:g}; give smaller numbers")
         found[name] = value.astype(np.float64)
         found[name].flags.writeable = False
     for rows in ("hidden", "output") if len(layers) == 4 else ("output",):
@@ -215,6 +221,6 @@ def checked(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(layers) == 4 and len(found["hidden_biases"]) != len(found["output_weights"]):
         units, rows = len(found["hidden_biases"]), len(found["output_weights"])
         raise ValueError(f"hidden_biases has {units} units and output_weights {rows} rows; give as many of both")
-    if "noise" in found and not found["noise"] > 0:
-        raise ValueError(f"the noise of a decoder is {float(found['noise']):g}; give one above 0")
+    if "noise" in found and not found["noise"] >= 1 / LARGEST:
+        raise ValueError(f"the noise of a decoder is {float(found['noise']):g}; give {1 / LARGEST:g} or more")
     return found
