@@ -108,6 +108,10 @@ def an_entry(job: Job, status: str, reason: str | None, draws: np.ndarray | None
         "optimisation": {
             "gap": {"value": 1e-4, "mcse": 5e-5}, "tolerance": 1e-3, "converged": True, "steps": 20, "reason": None
         } if job.guide else None,
+        "without_truth": {
+            "word": "agrees", "sentence": "No error is <i>found</i>.", "by": "beside NUTS", "khat": 0.2,
+            "mean_error": {"value": 0.01, "mcse": 0.02}, "sd_ratio": None, "evidence": {"value": -2.1, "mcse": 1e-3},
+        } if job.guide else None,
         "verdict": {"word": "agrees" if status == "done" else status, "sentence": f"It is [b]{status}[/b] <i>so</i>."},
     }  # fmt: skip
 
