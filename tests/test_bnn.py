@@ -90,7 +90,15 @@ TINY = [Network(hidden=1, noise=1.0), Network(hidden=2)]
 visits in proportion."""
 
 
-@pytest.mark.parametrize("data", TINY, ids=lambda data: f"hidden-{data.hidden}")
+@pytest.mark.parametrize(
+    ("data", "library"),
+    [
+        pytest.param(TINY[0], "numpyro", id="hidden-1-numpyro"),
+        pytest.param(TINY[0], "pyro", id="hidden-1-pyro"),
+        pytest.param(TINY[1], "numpyro", id="hidden-2-numpyro"),
+        pytest.param(TINY[1], "pyro", id="hidden-2-pyro", marks=pytest.mark.slow),
+    ],
+)
 def test_nuts_agrees_with_quadrature_at_every_point(data, library):
     """On the plain model; every mean and sd of f within 4 standard errors."""
     fit = made(data, "nuts", library, warmup=150)

@@ -134,8 +134,15 @@ def target(name: str, library: str, family: str):
     return side(library).Objective(twin, guides.load(family, library), static), arguments
 
 
-@pytest.mark.parametrize("family", ["mean_field", "full_rank"])
-@pytest.mark.parametrize("name", TARGETS)
+HARD = [
+    pytest.param(name, family, library, marks=[pytest.mark.slow] * ((name, library) == ("logistic", "pyro")))
+    for name in TARGETS
+    for family in ("mean_field", "full_rank")
+    for library in LIBRARIES
+]
+
+
+@pytest.mark.parametrize(("name", "family", "library"), HARD)
 def test_hard_targets(name, family, library):
     """20 seeds within 0.05 nats of q* (closed form) or of a much longer fit with its error; two errors cover the truth.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import LIBRARIES
 
 import models
 from compare.fits import Job, run
@@ -29,7 +30,14 @@ def within_four_errors(summary) -> None:
         assert abs(entry["value"] - entry["truth"]) <= 4 * entry["mcse"], f"correlation of {pair}"
 
 
-@pytest.mark.parametrize("seed", range(20))
+SEEDS = [
+    pytest.param(seed, library, marks=[pytest.mark.slow] * (library == "pyro" and seed >= 5))
+    for library in LIBRARIES
+    for seed in range(20)
+]
+
+
+@pytest.mark.parametrize(("seed", "library"), SEEDS)
 def test_the_coin_on_twenty_seeds(seed, library):
     made, summary = sampled(library, "coin", models.load("coin").data(), seed)
     within_four_errors(summary)
