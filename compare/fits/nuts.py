@@ -17,12 +17,24 @@ from compare.fits.protocol import Density
 from compare.fits.tree import CHAINS, build, keep, pointwise
 from models.contract import element
 
-__all__ = ["BLOCK", "out_of_budget", "run_until_enough", "stacked", "statistics", "thinned"]
+__all__ = [
+    "BLOCK",
+    "deadline_of_many",
+    "out_of_budget",
+    "punctual",
+    "run_until_enough",
+    "stacked",
+    "statistics",
+    "thinned",
+]
 
 TAIL = (0.05, 0.95)
 
 BLOCK = 300
 """Draws a chain makes before the targets are looked at."""
+
+PATIENCE = 10
+"""Budgets of one fit that chains on many data sets may take together."""
 
 Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 
@@ -121,6 +133,24 @@ def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
                     ),
                 )
     return r_hat, ess
+
+
+def deadline_of_many(options: Options) -> float:
+    """When chains on many data sets have to be done, on the performance counter."""
+    return time.perf_counter() + PATIENCE * options.budget
+
+
+def punctual(deadline: float, options: Options) -> None:
+    """Go on only if there is time left.
+
+    Raises:
+        TimeoutError: there is none.
+    """
+    if time.perf_counter() > deadline:
+        raise TimeoutError(
+            f"NUTS was not done with all data sets after {PATIENCE} budgets of {options.budget:g} s; give it fewer "
+            "data sets, a larger --budget, or leave it out with --no-nuts"
+        )
 
 
 def stacked(

@@ -15,7 +15,16 @@ from numpyro.infer import NUTS
 
 from compare import named
 from compare.fits import Drawn, Job, fit_seed
-from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, stacked, statistics, thinned
+from compare.fits.nuts import (
+    BLOCK,
+    deadline_of_many,
+    out_of_budget,
+    punctual,
+    run_until_enough,
+    stacked,
+    statistics,
+    thinned,
+)
 from compare.fits.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
 from compare.fits.options import Options
 from compare.fits.protocol import bind
@@ -117,9 +126,13 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """Chains of every job's data side by side in one vectorised call, thinned to about ``count`` draws each.
 
     Every data set has four chains of its own, each with its own step size and mass matrix.
+
+    Raises:
+        TimeoutError: they are not done in ten budgets.
     """
     data, static = stacked(split_arguments, jobs)
     options, found = jobs[0].options or Options(), []
+    deadline = deadline_of_many(options)
     chains = sampler(jobs[0].model, "model", 0.8, static)
     keys = jax.random.split(jax.random.key(fit_seed(jobs[0])), len(jobs))
     for begin in range(0, len(jobs), TOGETHER):
@@ -128,10 +141,13 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
         state = chains.initialise_many(keys[piece], options.warmup, mine)
         for done in range(0, options.warmup, STRIDE):
             state, _ = chains.advance_many(state, min(STRIDE, options.warmup - done), mine)
+            jax.block_until_ready(state)
+            punctual(deadline, options)
         parts = []
         for _ in range(0, BLOCK, STRIDE):
             state, kept = chains.advance_many(state, STRIDE, mine)
             parts.append(jax.tree.map(np.asarray, kept))
+            punctual(deadline, options)
         latents, stats = jax.tree.map(lambda *one: np.concatenate(one, axis=1).swapaxes(1, 2), *parts)
         sites = jobs[0].data.shapes()
         for place in range(len(piece)):

@@ -21,7 +21,16 @@ from pyro.util import get_rng_state, set_rng_state
 from compare import named
 from compare.fits import Drawn, Job, fit_seed
 from compare.fits.child import begin
-from compare.fits.nuts import BLOCK, out_of_budget, run_until_enough, stacked, statistics, thinned
+from compare.fits.nuts import (
+    BLOCK,
+    deadline_of_many,
+    out_of_budget,
+    punctual,
+    run_until_enough,
+    stacked,
+    statistics,
+    thinned,
+)
 from compare.fits.objective_pyro import density, prepare, split_arguments
 from compare.fits.options import Options
 from compare.fits.protocol import bind
@@ -207,6 +216,7 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """
     data, static = stacked(split_arguments, jobs)
     options, seed = jobs[0].options or Options(), fit_seed(jobs[0]) % 2**31
+    deadline = deadline_of_many(options)
     objective = prepare(jobs[0].model, LENDER, static)
     first, _ = split_arguments(jobs[0].data.arguments())
     size = objective.start(seed, first)["location"].size
@@ -222,11 +232,13 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
             params = {"z": start}
             for _ in range(options.warmup):
                 params = kernel.sample(params)
+                punctual(deadline, options)
             walk, records = [], []
             for _ in range(BLOCK):
                 params = kernel.sample(params)
                 walk.append(params["z"])
                 records.append(kernel.record[0])
+                punctual(deadline, options)
             walks.append([potential(z)[1] for z in walk])
             diverging.append(records)
     latents = {
