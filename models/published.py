@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -61,8 +62,12 @@ def printed(
 def by_formula(
     claim: str, source: str, formula: str, value: float, ours: float, tolerance: float, note: str = ""
 ) -> Published:
-    """Our number against the value of a formula; they agree within the tolerance, which is in their unit."""
-    agrees = bool(abs(ours - value) <= tolerance)
+    """Our number against the value of a formula; they agree within the tolerance, which is in their unit.
+
+    Where data are so extreme that float64 has no finite number for either, nothing is told.
+    """
+    finite = math.isfinite(value) and math.isfinite(ours)
+    agrees = bool(abs(ours - value) <= tolerance) if finite else None
     return Published(claim, f"{source}; by formula", f"{formula} = {value:.8g}", f"{ours:.8g}{note}", agrees)
 
 

@@ -553,3 +553,9 @@ def test_the_linear_model_is_calibrated_on_real_data():
     assert abs(np.mean(np.abs(below - 0.5) < 0.475) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 88)
     rows = [linear_model(Network("diabetes", split=split)) for split in range(5)]
     assert np.mean([np.sqrt(np.mean((one.observed - one.mean) ** 2)) for one in rows]) < 0.75
+
+
+def test_claims_of_a_network_so_wide_that_its_modes_cannot_be_written_out():
+    """Python refuses to print an integer of more than 4,300 digits; 3,000! 2^3000 has 10,034."""
+    assert "about 10^10034 equal modes" in MODEL.claims(Network(hidden=3000))[0].truth
+    assert "3,840 equal modes" in MODEL.claims(Network())[0].truth

@@ -10,13 +10,22 @@ from models.contract import Claim
 if TYPE_CHECKING:
     from models.bnn import Network
 
-__all__ = ["claims", "modes"]
+__all__ = ["claims", "in_words", "modes"]
+
+DIGITS = 15
+"""Numbers of so many digits are written out."""
 
 
 def modes(data: Network) -> int:
     """How many equal modes the symmetries of the network make of one: units can change places, and with tanh the
     signs of a unit's weights can all be flipped."""
     return math.factorial(data.hidden) * (2**data.hidden if data.activation == "tanh" else 1)
+
+
+def in_words(data: Network) -> str:
+    """The number of modes as it is printed: Python refuses to write out that of a wide network."""
+    magnitude = math.log10(modes(data))
+    return f"{modes(data):,}" if magnitude < DIGITS else f"about 10^{magnitude:.0f}"
 
 
 def claims(data: Network) -> list[Claim]:
@@ -33,7 +42,7 @@ def claims(data: Network) -> list[Claim]:
     return [
         Claim(
             "the posterior of the weights is a factorised Gaussian",
-            f"no: it has {modes(data):,} equal modes ({why})",
+            f"no: it has {in_words(data)} equal modes ({why})",
             False,
         ),
         Claim("a Bayesian neural network knows what it does not know", f"its posterior does; {forgets}", False),

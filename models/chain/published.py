@@ -65,7 +65,7 @@ def filtered(data: Chain) -> float:
         variance += 1.0
         if not math.isnan(seen):
             error, spread = seen - mean, variance + 1.0
-            total -= 0.5 * (error**2 / spread + math.log(2 * math.pi * spread))
+            total -= 0.5 * (error * error / spread + math.log(2 * math.pi * spread))
             mean, variance = mean + variance / spread * error, variance / spread
     return total
 

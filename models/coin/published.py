@@ -96,7 +96,7 @@ def formulas(data: Coin) -> list[Published]:
     a, b = data.alpha + data.heads, data.beta + n - data.heads
     exact = BetaPosterior(data)
     mean = a / (a + b)
-    variance = mean * (1 - mean) / (a + b + 1)
+    variance = mean * (b / (a + b)) / (a + b + 1)
     return [
         by_formula(
             "the rule of succession: the next toss is heads with probability (x + 1)/(n + 2), uniform prior",
@@ -120,6 +120,6 @@ def formulas(data: Coin) -> list[Published]:
             f"{mean:.6g} (1 - {mean:.6g})/{a + b + 1:.6g}",
             variance,
             float(exact.sd()["theta"]) ** 2,
-            1e-12 * variance,
+            1e-11 * variance + 1e-100,  # below that float64 loses the digits of its parts
         ),
     ]
