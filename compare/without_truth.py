@@ -36,11 +36,11 @@ class Thresholds:
     overrule reweighted draws; ``gap``: how far the ELBO may be below the evidence that the draws give, in nats a latent
     dimension."""
 
-    khat: float = 0.7
-    dispersion: float = 0.05
+    khat: float = 0.5
+    dispersion: float = 0.1
     mean: float = 0.1
     spread: float = 0.1
-    errors: float = 1.0
+    errors: float = 0.0
     chains: float = 2.0
     contradiction: float = 4.0
     gap: float = 0.05
