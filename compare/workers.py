@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from compare import own
 from compare.fits.child import begin
 
 __all__ = ["Lasting", "Workers", "workers"]
@@ -37,7 +39,9 @@ class Lasting(Executor):
         self.pool = self.renewed()
 
     def renewed(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.processes, self.context, initializer=begin, initargs=(os.getpid(),))
+        return ProcessPoolExecutor(
+            self.processes, self.context, initializer=begin, initargs=(os.getpid(), own.references())
+        )
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
         """Have a function called in one of the processes."""
@@ -51,6 +55,10 @@ class Lasting(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes."""
         self.pool.shutdown(wait, cancel_futures=cancel_futures)
+        if wait and self.context.get_start_method() == "spawn":
+            # The semaphores of what was spawned go with the last reference; Python complains of those that outlive it.
+            del self.pool
+            gc.collect()
 
 
 @contextmanager

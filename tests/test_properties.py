@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import generated
+import jsonschema
 import numpy as np
 import pytest
 from conftest import LIBRARIES, side
@@ -34,6 +35,8 @@ from compare.plan import plan, trainings
 from compare.report.files import as_json, strict
 
 ROOT = Path(__file__).parents[1]
+
+SCHEMA = json.loads((ROOT / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
 
 RESULT = ""
 """What becomes of a command line that is not refused."""
@@ -310,3 +313,49 @@ def test_data_that_are_accepted_keep_the_models_promises(name: str, count: int, 
 
     every(generated.likely(name, PROMISES), check, count)
     assert len(accepted) > count // 10
+
+
+# Whole comparisons
+
+
+HURRIED = ("--budget", "3", "--reference-budget", "3", "--ess", "50", "--reference-ess", "50")
+"""So little that most fits do not arrive: they have to say so."""
+
+FEW = (1, 2, 3)
+"""Whole numbers of which whole comparisons are made, training included."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.CATALOGUE)
+def test_a_comparison_on_any_data_ends_with_a_word_for_every_fit(name: str, folder: Path, tmp_path: Path) -> None:
+    """In both libraries: done, or skipped or failed for a reason; the summary follows the schema; nothing else is said.
+
+    On standard error there may be lines that begin with ``compare: ``, and no others.
+    """
+    validator, accepted = jsonschema.Draft202012Validator(SCHEMA), []
+
+    def check(options: list[generated.Option]) -> None:
+        arguments = [name, *generated.spelt(options, folder)]
+        if outcome(arguments) != RESULT:
+            return
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = command_line.main(
+                [*arguments, *HURRIED, "--workers", "1", "--format", "json", "--out", str(tmp_path)]
+            )
+        assert status == 0, err.getvalue()
+        assert (
+            all(line.startswith("compare: ") for line in err.getvalue().splitlines())
+            and "Traceback" not in err.getvalue()
+        )
+        summary = json.loads(out.getvalue())
+        validator.validate(summary)
+        assert summary["fits"] and {fit["library"] for fit in summary["fits"].values()} >= set(LIBRARIES)
+        for fit in summary["fits"].values():
+            assert (fit["status"] == "done") == (fit["reason"] is None)
+            assert fit["status"] == "done" or fit["verdict"]["word"] == fit["status"]
+            assert fit["reason"] is None or (fit["reason"].isprintable() and len(fit["reason"]) <= 300)
+        accepted.append(summary)
+
+    every(generated.likely(name, FEW), check, 3)
+    assert accepted

@@ -142,6 +142,7 @@ class Chains:
             here, there = context.Pipe()
             process = context.Process(target=serve, args=(os.getpid(), there, *one), daemon=True)
             process.start()
+            there.close()  # the child's end is its own, and ends with it
             self.connections.append(here)
             self.processes.append(process)
 
@@ -164,9 +165,12 @@ class Chains:
 
     def block(self):
         if self.forked:
-            for connection in self.connections:
-                connection.send(True)
-            blocks = [connection.recv() for connection in self.connections]
+            try:
+                for connection in self.connections:
+                    connection.send(True)
+                blocks = [connection.recv() for connection in self.connections]
+            except (EOFError, OSError):
+                raise RuntimeError("a chain's process ended unexpectedly") from None
         else:
             blocks = [self.turn(number) for number in range(len(self.generators))]
         for one in blocks:

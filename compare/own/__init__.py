@@ -31,6 +31,7 @@ __all__ = [
     "knows",
     "observes",
     "read",
+    "references",
     "register",
 ]
 
@@ -144,6 +145,11 @@ def find(name: str) -> Own:
         ValueError: it cannot be read.
     """
     return _known[name] if name in _known else read(name)[0]
+
+
+def references() -> list[str]:
+    """The names of the users' models that this process has read from where they stand."""
+    return [name for name in _known if is_reference(name)]
 
 
 def register(

@@ -156,7 +156,10 @@ def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | No
         networks = save_networks(comparison, temporary)
         summary = save_text(files.as_json(comparison.summary), temporary / "summary.json")
         html = save_text(page(comparison, drawn), temporary / "report.html")
-    written = [folder / path.name for path in (summary, draws, *networks, *(path for path, _ in drawn), html)]
+        made = [summary, draws, *networks, *(path for path, _ in drawn), html]
+        for path in made:
+            path.stat()  # the folder may have been removed while it was written to
+    written = [folder / path.name for path in made]
     for path in (path for pattern in (*possible(comparison.model), "failure.json") for path in folder.glob(pattern)):
         if path not in written:
             path.unlink(missing_ok=True)
