@@ -169,10 +169,10 @@ def stacked(
     return {name: np.stack([np.asarray(one[name]) for one, _ in split]) for name in data}, static
 
 
-def thinned(posterior: Mapping[str, np.ndarray], diverging: np.ndarray, count: int) -> Drawn:
+def thinned(job: Job, posterior: Mapping[str, np.ndarray], diverging: np.ndarray, count: int) -> Drawn:
     """Some ``count`` draws, as far apart as they can be, of one data set's chains of shape (chain, draw, ...)."""
     chains, draws = diverging.shape
-    r_hat, ess = worst(posterior)
+    r_hat, ess = worst(watched(job, posterior))
     every = max(1, chains * draws // count)
     kept = {name: value[:, every - 1 :: every] for name, value in posterior.items()}
     latents = {name: value.reshape(-1, *value.shape[2:]) for name, value in kept.items()}

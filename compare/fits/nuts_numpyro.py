@@ -152,5 +152,5 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
         sites = jobs[0].data.shapes()
         for place in range(len(piece)):
             posterior = {name: latents[name][place] for name in sites}
-            found.append(thinned(posterior, stats[0][place], count))
+            found.append(thinned(jobs[begin + place], posterior, stats[0][place], count))
     return found

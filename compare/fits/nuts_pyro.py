@@ -250,5 +250,6 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     }
     told = np.array(diverging)
     return [
-        thinned({name: value[:, :, job] for name, value in latents.items()}, told, count) for job in range(len(jobs))
+        thinned(job, {name: value[:, :, place] for name, value in latents.items()}, told, count)
+        for place, job in enumerate(jobs)
     ]
