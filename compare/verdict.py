@@ -117,7 +117,7 @@ def judge_reference(summary: dict[str, Any], options: Options) -> dict[str, str]
         return said("unreliable", f"{'; '.join(missed)}. Give it a larger --reference-budget.")
     return said(
         "agrees",
-        "the reference, not exact: a long NUTS run that meets posteriordb's rules (R-hat "
+        "the reference, not exact: a long NUTS run that met its targets (R-hat "
         f"{summary['diagnostics']['r_hat']:.4f}, ESS {effective(summary):.0f}, no divergences); every other fit is "
         "held against it within its error.",
     )

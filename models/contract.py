@@ -154,7 +154,8 @@ def as_they_are(data: Any, latents: Latents, rng: np.random.Generator) -> dict[s
 
 @dataclass(frozen=True)
 class Reference:
-    """How a posterior is known that has no closed form: a long NUTS run, held to posteriordb's rules.
+    """How a posterior is known that has no closed form: a long NUTS run, held to targets as
+    posteriordb's are.
 
     ``program`` is the function of the twin that is sampled: ``model``, or one in which some latents are integrated
     out. ``complete(data, latents, rng)`` then adds those, drawn from their exact conditional distribution.
