@@ -11,15 +11,13 @@ other: `tests/measure_verdicts.py`.
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from arviz_stats.base import array_stats
 
 from compare.fits import Fit
-from compare.measures import Number, digits, values
+from compare.measures import Number, digits, smoothed, values
 from models.contract import element
 
 __all__ = ["KEYS", "THRESHOLDS", "Estimate", "Thresholds", "Weighed", "assess", "beside", "decide", "weigh"]
@@ -106,7 +104,11 @@ def weigh(fit: Fit) -> Weighed:
     ratio = (stats["log_joint"] - stats["log_guide"]).values.ravel()
     if not np.isfinite(ratio).all():
         raise ValueError("the log densities of some draws are not finite")
-    weights, khat = smoothed(ratio)
+    if float(ratio.std()) <= 1e-9:  # q is the posterior: what is left is rounding
+        ratio = np.full(ratio.size, ratio.mean())
+        weights, khat = np.full(ratio.size, 1 / ratio.size), -math.inf
+    else:
+        weights, khat = smoothed(ratio)
     highest = ratio.max()
     relative = np.exp(ratio - highest)
     relative /= relative.mean()
@@ -127,17 +129,6 @@ def weigh(fit: Fit) -> Weighed:
     return Weighed(mean_error, sd_ratio, evidence, gap, khat, float(relative.var(ddof=1)), dimension)
 
 
-def smoothed(ratio: np.ndarray) -> tuple[np.ndarray, float]:
-    """Normalised weights, Pareto smoothed, and k-hat; equal weights and minus infinity where ratios are all alike."""
-    if float(ratio.std()) <= 1e-9:
-        return np.full(ratio.size, 1 / ratio.size), -math.inf
-    with warnings.catch_warnings():  # a k-hat above 0.7 is what this is about, not a surprise
-        warnings.simplefilter("ignore")
-        log_weights, khat = array_stats.psislw(-ratio)
-    weights = np.exp(log_weights - log_weights.max())
-    return weights / weights.sum(), float(khat)
-
-
 def moments(draws: np.ndarray, weights: np.ndarray) -> tuple[Number, Number]:
     """(own mean - reweighted mean) / reweighted sd and own sd / reweighted sd, with their errors by the delta method.
 
@@ -147,7 +138,7 @@ def moments(draws: np.ndarray, weights: np.ndarray) -> tuple[Number, Number]:
     own, own_variance = draws.mean(), draws.var()
     mean = float(weights @ draws)
     variance = float(weights @ (draws - mean) ** 2)
-    if not variance > 0 or not own_variance > 0:
+    if not variance > 0 or not own_variance > 0 or np.ptp(weights) == 0:
         nothing = {"value": 0.0, "mcse": 0.0}
         return nothing, {"value": 1.0, "mcse": 0.0}
     sd, scaled = math.sqrt(variance), count * weights

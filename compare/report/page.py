@@ -148,6 +148,6 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "columns": COLUMNS,
         "command": command(comparison),
         "code": code(comparison),
-        "left": ("fit", "variable", "verdict", "without", "by", "sentence"),
+        "left": ("fit", "variable", "verdict", "without", "by"),
     }
     return render(TEMPLATE, **context)

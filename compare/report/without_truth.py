@@ -21,7 +21,6 @@ COLUMNS: tuple[Column, ...] = (
     Column("ratio", "sd ratio", "", "Estimated: sd over the true one, where it is furthest from 1."),
     Column("evidence", "evidence by its draws", "", "Log evidence by importance sampling, in nats; at least the ELBO."),
     Column("khat", "k-hat", "", "Pareto tail of the importance weights; up to 0.7 they can be trusted."),
-    Column("sentence", "why", "", "The sentence of the first verdict."),
 )
 
 
@@ -42,7 +41,6 @@ def unaided(comparison: Comparison) -> Rows | None:
             "ratio": measured(ratio.get("value"), ratio.get("mcse")),
             "evidence": measured(evidence.get("value"), evidence.get("mcse")),
             "khat": plain(found["khat"], 2),
-            "sentence": printable(found["sentence"]),
         }
         rows.append(Row(fit, one["verdict"]["word"], cells))
     return Rows(COLUMNS, rows) if rows else None
