@@ -143,12 +143,14 @@ def judge_chain(summary: dict[str, Any], options: Options) -> dict[str, str]:
 
 def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str, float]) -> dict[str, str]:
     variables, optimisation, ledger = summary["variables"], summary["optimisation"], summary["ledger"]
-    mean, mean_at = worst(summary, lambda v: abs(v["mean_error"]))
+    _, mean_at = worst(summary, lambda v: abs(v["mean_error"]))
     shift = variables[mean_at]
-    error = ERRORS * shift["mcse_mean_error"]
     narrowest = min(variables, key=lambda name: variables[name]["sd_ratio"])
     widest = max(variables, key=lambda name: variables[name]["sd_ratio"])
-    off = f"the mean of {mean_at} is off by {shift['mean_error']:+.2f} posterior sd" if mean > MEAN + error else None
+    wrong, wrong_at = worst(summary, lambda v: excess(abs(v["mean_error"]), MEAN, v["mcse_mean_error"]))
+    off = None
+    if wrong > 0:
+        off = f"the mean of {wrong_at} is off by {variables[wrong_at]['mean_error']:+.2f} posterior sd"
     arrived, arrival = arrive(summary, options)
     if not arrived and not (off and summary["method"] == "coordinate_ascent" and optimisation["converged"]):
         return said("not converged", arrival)
@@ -164,12 +166,12 @@ def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str
                 f"{off}: the updates have settled, but {gap:.4f} nats below the best of the family; they are wrong.",
             )
         return said("off", f"{off}, though {arrival}: {blame(ledger)} ({rest}). {richer}")
-    for word, name, sign in (("narrow", narrowest, -1), ("wide", widest, 1)):
-        found = variables[name]
-        if sign * (found["sd_ratio"] - 1) > SPREAD + ERRORS * found["mcse_sd_ratio"]:
+    for word, sign in (("narrow", -1), ("wide", 1)):
+        wrong, name = worst(summary, lambda v, s=sign: excess(s * (v["sd_ratio"] - 1), SPREAD, v["mcse_sd_ratio"]))
+        if wrong > 0:
             return said(
                 word,
-                f"the sd of {name} is {found['sd_ratio']:.3f} of the truth while the means are right (worst "
+                f"the sd of {name} is {variables[name]['sd_ratio']:.3f} of the truth while the means are right (worst "
                 f"{shift['mean_error']:+.2f} sd); {arrival}, so {blame(ledger)} ({rest}). {richer}",
             )
     holds = "the family holds the posterior" if tiny(ledger["family_gap"]) else rest
@@ -232,6 +234,11 @@ def worst(summary: dict[str, Any], score: Any) -> tuple[float, str]:
     scores = {name: float(score(entry)) for name, entry in summary["variables"].items()}
     name = max(scores, key=scores.__getitem__)
     return scores[name], name
+
+
+def excess(distance: float, least: float, error: float) -> float:
+    """By how much a distance exceeds both what is tolerated and what may be chance."""
+    return distance - max(least, ERRORS * error)
 
 
 def ratio_of(distance: float, error: float) -> float:
