@@ -139,7 +139,11 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     if above > ERRORS * error["elbo"] + 1e-9:
         looks.append(f"the ELBO is {above:.3g} nats above the log evidence")
     if fit.job.method == "svi":
-        gap = summary["optimisation"]["gap"]
+        gap, said = summary["optimisation"]["gap"], summary["optimisation"]["converged"]
+        if gap is None:
+            return "the fit does not say how far it is from the optimum"
+        if said and found["optimisation_gap"] > case.options.tolerance + ERRORS * error["optimisation_gap"]:
+            return f"it is called converged {found['optimisation_gap']:.2g} nats from the optimum"
         room = ERRORS * math.hypot(gap["mcse"], error["elbo"]) + 1e-9
         looks.append(beyond("optimisation gap", gap["value"], found["optimisation_gap"], room))
     return first(looks)
