@@ -1,7 +1,8 @@
 """The table of planted faults, and how often the quick battery cries wolf.
 
-    python tests/measure_faults.py              plant every fault: is it caught, and what is said of it?
-    python tests/measure_faults.py alarms 200   run the quick battery with so many seeds and no fault planted
+    python tests/measure_faults.py                plant every fault: is it caught, and what is said of it?
+    python tests/measure_faults.py alarms 200 2   run the quick battery with so many seeds and no fault planted, in so
+                                                many processes
 
 Both print Markdown, as it stands in tests/faults/README.md.
 """
@@ -13,10 +14,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from importlib.metadata import version
+from itertools import repeat
+from multiprocessing import get_context
 
-os.environ["POSTERIOR_ZOO_CACHE"] = tempfile.mkdtemp()  # no fit of an earlier run, and none for a later one
+os.environ.setdefault("POSTERIOR_ZOO_CACHE", tempfile.mkdtemp())  # no fit is left there, and none is found
 
 from battery.cases import CHECKS
 from faults import Fault, complaint, planted
@@ -83,39 +87,49 @@ def row(name: str, checks: int | str, total: int, count: int) -> str:
     return f"| {name} | {checks} | {total:,} | {count} | {count / total:.2%} | {interval(count, total)} |"
 
 
-def alarms(seeds: int) -> None:
-    """Run the battery without a fault and print the table. A check without random numbers is run once."""
+def groups() -> list[list[str]]:
+    """The checks that look at the same thing, which is then made once; those that take longest first."""
+    found: dict[str, list[str]] = {}
+    for name in CHECKS:
+        found.setdefault(name.rpartition(": ")[0], []).append(name)
+    return sorted(found.values(), key=lambda names: "nuts" not in names[0])
+
+
+def looked(names: list[str], seeds: int) -> list[tuple[str, int, str | None]]:
+    """What each of these checks says of each seed; of the first alone where it draws no random numbers."""
+    start, found = time.perf_counter(), []
+    for begin in range(0, seeds, TOGETHER):
+        for name in names:
+            some = list(range(begin, min(begin + TOGETHER, seeds))) if CHECKS[name].random else [0][begin:]
+            found += [(name, seed, said) for seed, said in zip(some, CHECKS[name].complaints(some), strict=True)]
+    print(f"{time.perf_counter() - start:6.0f} s  {', '.join(names)}", file=sys.stderr, flush=True)
+    return found
+
+
+def alarms(seeds: int, processes: int) -> None:
+    """Run the battery without a fault and print the table."""
     start = time.perf_counter()
-    runs: Counter[str] = Counter()
-    wrong: dict[str, list[tuple[str, int, str]]] = {}
-    looks: Counter[str] = Counter()
-    for name, check in CHECKS.items():
-        look = name.rpartition(": ")[2] if ": " in name else name
-        looks[look] += 1
-        todo = list(range(seeds)) if check.random else [0]
-        for begin in range(0, len(todo), TOGETHER):
-            some = todo[begin : begin + TOGETHER]
-            said = check.complaints(some)
-            runs[look] += len(some)
-            wrong.setdefault(look, []).extend(
-                (name, seed, one) for seed, one in zip(some, said, strict=True) if one is not None
-            )
-        print(f"{time.perf_counter() - start:6.0f} s  {name}", file=sys.stderr, flush=True)
-    found = [one for some in wrong.values() for one in some]
-    random = {seed for name, seed, _ in found if CHECKS[name].random}
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        made = [one for some in pool.map(looked, groups(), repeat(seeds)) for one in some]
+    looks: dict[str, list[tuple[str, int, str | None]]] = {}
+    for name in CHECKS:  # in the order of the battery
+        looks.setdefault(name.rpartition(": ")[2], [])
+    for one in made:
+        looks[one[0].rpartition(": ")[2]].append(one)
+    wrong = [one for one in made if one[2] is not None]
     print("| what is looked at | checks | runs | false alarms | rate | 95% interval |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for look in runs:
-        print(row(look, looks[look], runs[look], len(wrong[look])))
-    print(row("**all checks**", sum(looks.values()), sum(runs.values()), len(found)))
-    print(row("**the whole battery, by seed**", "", seeds, len(random)))
-    print(f"\n{time.perf_counter() - start:.0f} s; {made_with()}.")
-    for name, seed, said in found:
+    for look, found in looks.items():
+        print(row(look, len({name for name, _, _ in found}), len(found), sum(said is not None for *_, said in found)))
+    print(row("**all checks**", len(CHECKS), len(made), len(wrong)))
+    print(row("**the whole battery, by seed**", "", seeds, len({seed for _, seed, _ in wrong})))
+    print(f"\n{time.perf_counter() - start:.0f} s in {processes} processes; {made_with()}.")
+    for name, seed, said in wrong:
         print(f"\n- {name}, seed {seed}: {said}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["alarms"]:
-        alarms(int(sys.argv[2]))
+        alarms(int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)
     else:
         faults()

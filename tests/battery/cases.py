@@ -86,6 +86,8 @@ def of_model(name: str) -> None:
 NARROW = {"word": "narrow", "ratios": math.sqrt(3 / 4), "correlations": 0.0, "gap": 0.5 * math.log(4 / 3)}
 RIGHT = {"ratios": 1.0, "correlations": 0.5}
 PATIENT = Options(budget=120.0)
+SLOW = Options(budget=120.0, warmup=150, ess=200.0)
+"""For Pyro, whose chains take seconds."""
 
 CASES = [
     Case("exact", "coin", COIN, "exact", word="exact"),
@@ -104,7 +106,8 @@ CASES = [
             ("chain", CHAIN, "markov", RIGHT | {"gap": 0.0}),
         )
     ),
-    *(Case(f"{library}-nuts", "coin", COIN, "nuts", library, options=PATIENT) for library in LIBRARIES),
+    Case("numpyro-nuts", "coin", COIN, "nuts", "numpyro", options=PATIENT),
+    Case("pyro-nuts", "coin", COIN, "nuts", "pyro", options=SLOW),
     Case("numpyro-nuts", "chain", CHAIN, "nuts", "numpyro", options=PATIENT, **RIGHT),
 ]
 """The fits of the battery, and what must be said of them."""
