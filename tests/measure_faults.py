@@ -68,7 +68,9 @@ def faults() -> None:
     for kind, found in KINDS.items():
         for fault in found:
             number += 1
+            began = time.perf_counter()
             answer, said = tried(fault, quiet)
+            print(f"{time.perf_counter() - began:6.1f} s  {fault.name}", file=sys.stderr, flush=True)
             caught[answer] += 1
             where = f"{kind} (`{fault.module}`)"
             cells = [number, fault.name, where, fault.model, fault.library, fault.caught_by, answer, few_words(said)]

@@ -8,7 +8,9 @@ from battery import Check, beyond, exceeded, list_as
 from battery.cases import CHECKS
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "nuts" in name else []) for name in CHECKS]
+)
 def test_no_check_complains(name):
     assert CHECKS[name]() is None
 

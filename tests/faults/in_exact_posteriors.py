@@ -42,6 +42,7 @@ FAULTS = [
         "coin",
         "both",
         caught_by="coin/numpyro-mean_field: best member",
+        slow=True,
     ),
     Fault(
         "the best Gaussian's scale is not the best",
@@ -106,6 +107,7 @@ FAULTS = [
         "chain",
         "both",
         caught_by="chain/numpyro-mean_field: best member",
+        slow=True,
     ),
     Fault(
         "half of mean field's divergence is forgotten",
@@ -133,6 +135,7 @@ FAULTS = [
         "bnn",
         "both",
         caught_by="bnn: quadrature",
+        slow=True,
     ),
     Fault(
         "a quadrature weight: the cell's volume is its root",
@@ -142,6 +145,7 @@ FAULTS = [
         "bnn",
         "both",
         caught_by="bnn: quadrature",
+        slow=True,
     ),
     Fault(
         "the noise's sd for its variance",
@@ -151,6 +155,7 @@ FAULTS = [
         "bnn",
         "both",
         caught_by="bnn: quadrature",
+        slow=True,
     ),
     Fault(
         "a prior's precision is forgotten when the output layer is drawn",
@@ -169,6 +174,7 @@ FAULTS = [
         "bnn",
         "both",
         caught_by="bnn: moments",
+        slow=True,
     ),
     Fault(
         "a mixture's variance without that of its means",

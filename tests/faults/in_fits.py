@@ -15,6 +15,7 @@ FAULTS = [
         "coin",
         "both",
         caught_by="coin/numpyro-full_rank: verdict",
+        slow=True,
     ),
     Fault(
         "stopped at the start and called converged",
@@ -51,6 +52,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="coin/numpyro-mean_field: ledger",
+        slow=True,
     ),
     Fault(
         "log q with the wrong sign of the log ratio",
@@ -69,6 +71,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="coin/numpyro-mean_field: chains",
+        slow=True,
     ),
     Fault(
         "every seed is the same seed",
@@ -78,6 +81,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="coin/pyro-mean_field: chains",
+        slow=True,
     ),
     Fault(
         "one seed for all of the exact posterior's chains",
@@ -96,6 +100,7 @@ FAULTS = [
         "all",
         "pyro",
         caught_by="coin/pyro-nuts: chains",
+        slow=True,
     ),
     Fault(
         "one key for all chains",
@@ -105,6 +110,7 @@ FAULTS = [
         "all",
         "numpyro",
         caught_by="chain/numpyro-nuts: chains",
+        slow=True,
     ),
     Fault(
         "the warm-up is kept",
@@ -114,6 +120,7 @@ FAULTS = [
         "all",
         "numpyro",
         caught_by="coin/numpyro-nuts: chains",
+        slow=True,
     ),
     Fault(
         "the warm-up is kept",
@@ -123,6 +130,7 @@ FAULTS = [
         "all",
         "pyro",
         caught_by="coin/pyro-nuts: chains",
+        slow=True,
     ),
     Fault(
         "chains that start together and stay together",
@@ -132,6 +140,7 @@ FAULTS = [
         "all",
         "pyro",
         caught_by="coin/pyro-nuts: chains",
+        slow=True,
     ),
     Fault(
         "chains that start together and never move",
@@ -141,6 +150,7 @@ FAULTS = [
         "all",
         "numpyro",
         caught_by="coin/numpyro-nuts: verdict",
+        slow=True,
     ),
     Fault(
         "latents are kept in the unconstrained space",
@@ -150,6 +160,7 @@ FAULTS = [
         "coin",
         "numpyro",
         caught_by="coin/numpyro-nuts: verdict",
+        slow=True,
     ),
     Fault(
         "the sampler's acceptance is not what was asked for",
@@ -159,6 +170,7 @@ FAULTS = [
         "all",
         "numpyro",
         caught_by="chain/numpyro-nuts: chains",
+        slow=True,
     ),
     Fault(
         "coordinate ascent stops after a sweep and calls that arrived",

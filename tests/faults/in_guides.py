@@ -33,6 +33,7 @@ FAULTS = [
         "all",
         "numpyro",
         caught_by="chain/numpyro-full_rank: best member",
+        slow=True,
     ),
     Fault(
         "a transposed Cholesky factor",
@@ -51,6 +52,7 @@ FAULTS = [
         "all",
         "pyro",
         caught_by="bnn/full_rank: guides",
+        slow=True,
     ),
     Fault(
         "a missing Jacobian: the log determinant is left out of the density",
@@ -69,6 +71,7 @@ FAULTS = [
         "chain",
         "pyro",
         caught_by="chain/markov: guides",
+        slow=True,
     ),
     Fault(
         "the draws' correlations have the wrong sign",
@@ -78,6 +81,7 @@ FAULTS = [
         "chain",
         "numpyro",
         caught_by="chain/numpyro-markov: density",
+        slow=True,
     ),
     Fault(
         "the factor is not transposed when draws are made",
@@ -124,6 +128,7 @@ FAULTS = [
         "coin",
         "numpyro",
         caught_by="coin/numpyro-conjugate: verdict",
+        slow=True,
     ),
     Fault(
         "draws of a Beta with its parameters exchanged",
@@ -133,6 +138,7 @@ FAULTS = [
         "coin",
         "numpyro",
         caught_by="coin/numpyro-conjugate: said density",
+        slow=True,
     ),
     Fault(
         "the slope of a Beta's draws in log a is taken for that in a",
@@ -160,6 +166,7 @@ FAULTS = [
         "all",
         "numpyro",
         caught_by="chain/numpyro-full_rank: density",
+        slow=True,
     ),
     Fault(
         "a missing Jacobian: the change of variables is left out of log q",
@@ -183,6 +190,7 @@ FAULTS = [
         "coin",
         "numpyro",
         caught_by="coin/numpyro-mean_field: said density",
+        slow=True,
     ),
     Fault(
         "sites in the order of the alphabet, not of the model",
@@ -192,6 +200,7 @@ FAULTS = [
         "bnn",
         "numpyro",
         caught_by="bnn/mean_field: guides",
+        slow=True,
     ),
     Fault(
         "a matrix's column factor is not transposed",
@@ -201,6 +210,7 @@ FAULTS = [
         "bnn",
         "numpyro",
         caught_by="bnn/numpyro-matrix_normal: said density",
+        slow=True,
     ),
     Fault(
         "a matrix's log determinant with rows for columns",
@@ -247,6 +257,7 @@ FAULTS = [
         "both",
         caught_by="test_vae.test_a_member_is_normalised",
         arguments={"family": "mixture"},
+        slow=True,
     ),
     Fault(
         "a flow's density without the Jacobian of its steps",
@@ -257,6 +268,7 @@ FAULTS = [
         "both",
         caught_by="test_vae.test_a_member_is_normalised",
         arguments={"family": "flow"},
+        slow=True,
     ),
     Fault(
         "a flow's steps go the wrong way through the latents",

@@ -15,6 +15,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="chain/numpyro-full_rank: ledger",
+        slow=True,
     ),
     Fault(
         "bits for nats in the data fit",
@@ -24,6 +25,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="coin/pyro-conjugate: ledger",
+        slow=True,
     ),
     Fault(
         "the data fit includes the prior",
@@ -42,6 +44,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="chain/numpyro-mean_field: verdict",
+        slow=True,
     ),
     Fault(
         "the evidence gap with the wrong sign",
@@ -105,6 +108,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="test_measures.test_errors_of_correlated_chains_are_larger_and_calibrated",
+        slow=True,
     ),
     Fault(
         "an error that does not shrink like a root",
@@ -124,6 +128,7 @@ FAULTS = [
         "chain",
         "both",
         caught_by="chain/numpyro-full_rank: verdict",
+        slow=True,
     ),
     Fault(
         "k-hat of the weights' inverses",
@@ -224,6 +229,7 @@ FAULTS = [
         "all",
         "both",
         caught_by="coin/numpyro-nuts: verdict",
+        slow=True,
     ),
     Fault(
         "divergences are overlooked",

@@ -16,6 +16,7 @@ FAULTS = [
         "coin",
         "numpyro",
         caught_by="coin: twins",
+        slow=True,
     ),
     Fault(
         "the prior's alpha and beta are exchanged",
@@ -54,6 +55,7 @@ FAULTS = [
         "coin",
         "both",
         caught_by="coin/numpyro-mean_field: verdict",
+        slow=True,
     ),
     Fault(
         "both twins are given alpha for beta",
@@ -72,6 +74,7 @@ FAULTS = [
         "coin",
         "numpyro",
         caught_by="coin/numpyro-nuts: verdict",
+        slow=True,
     ),
     Fault(
         "the walk's steps have variance 2",
@@ -81,6 +84,7 @@ FAULTS = [
         "chain",
         "numpyro",
         caught_by="chain: twins",
+        slow=True,
     ),
     Fault(
         "the first node has no prior",
@@ -99,6 +103,7 @@ FAULTS = [
         "chain",
         "numpyro",
         caught_by="chain/numpyro-nuts: verdict",
+        slow=True,
     ),
     Fault(
         "the noise has the sd 1.2",
@@ -126,6 +131,7 @@ FAULTS = [
         "chain",
         "numpyro",
         caught_by="chain/numpyro-markov: verdict",
+        slow=True,
     ),
     Fault(
         "both twins are given the observations in reverse",
@@ -144,6 +150,7 @@ FAULTS = [
         "bnn",
         "numpyro",
         caught_by="bnn: twins",
+        slow=True,
     ),
     Fault(
         "variance for standard deviation in the noise",
@@ -191,6 +198,7 @@ FAULTS = [
         "bnn",
         "numpyro",
         caught_by="bnn: twins",
+        slow=True,
     ),
     Fault(
         "a plate that scales: the rows count twice",
@@ -210,6 +218,7 @@ FAULTS = [
         "numpyro",
         caught_by="test_bnn.test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out",
         arguments={"data": Network(noise="unknown", hidden=3), "library": "numpyro"},
+        slow=True,
     ),
     Fault(
         "relu for softplus in the decoder",
@@ -219,6 +228,7 @@ FAULTS = [
         "vae",
         "numpyro",
         caught_by="vae: twins",
+        slow=True,
     ),
     Fault(
         "the networks have no biases",
