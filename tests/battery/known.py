@@ -65,6 +65,7 @@ def densities(name: str, data: Any, library: str, latents: dict[str, np.ndarray]
 @lru_cache(maxsize=64)
 def prior(name: str, data: Any) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """Draws from the prior by the NumPyro twin, one for each key; compiled once."""
+    side("numpyro")  # which turns float64 on
     program = import_module(f"models.{name}.in_numpyro").model
 
     def one(key):
