@@ -1,0 +1,160 @@
+"""Planted faults: deliberate mistakes in the real parts of the zoo, and what must catch each of them.
+
+A fault is a piece of a module's source and what stands there instead. `planted` puts it into the running process: every
+function of the module whose code differs gets the other code, so that every reference to it, wherever it is held, does
+the wrong thing; constants are set anew. What was compiled or computed before is forgotten, and again at the end, when
+everything is put back.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+
+__all__ = ["Fault", "complaint", "forget", "planted"]
+
+OURS = ("models", "guides", "compare", "battery")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake: in the source of ``module`` stands ``new`` where ``old`` stands, once.
+
+    ``model`` and ``library`` say where it is felt ("all": anywhere). ``caught_by`` names a check of the quick battery,
+    or a test (``test_file.test_name``), which is called with ``arguments``. ``slow``: the catch takes long.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+    model: str
+    library: str
+    caught_by: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    slow: bool = False
+
+
+def complaint(fault: Fault) -> str | None:
+    """What the check or test that must catch a fault complains of now, in one line; None where all is well.
+
+    Any other error than a complaint is raised: a fault that makes a program crash is no test of a check.
+    """
+    if fault.caught_by.startswith("test_"):
+        file, _, name = fault.caught_by.partition(".")
+        test = getattr(import_module(file), name)
+        try:
+            test(**fault.arguments)
+        except (AssertionError, pytest.fail.Exception) as error:
+            return " ".join(str(error).split()) or "an assertion failed"
+        return None
+    from battery.cases import CHECKS
+
+    return CHECKS[fault.caught_by]()
+
+
+@contextmanager
+def planted(fault: Fault) -> Iterator[None]:
+    """The zoo with this fault.
+
+    Raises:
+        ValueError: the old text is not there exactly once, or nothing that runs differs with the new one.
+    """
+    module = import_module(fault.module)
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    if source.count(fault.old) != 1:
+        raise ValueError(f"{fault.name}: {fault.old!r} is {source.count(fault.old)} times in {fault.module}")
+    wrong = source.replace(fault.old, fault.new)
+    codes, constants = changed_codes(module, source, wrong), changed_constants(module, source, wrong)
+    functions = [
+        (function, function.__code__, codes[key(function.__code__)])
+        for function in gc.get_objects()
+        if type(function) is FunctionType
+        and function.__code__.co_filename == module.__file__
+        and key(function.__code__) in codes
+    ]
+    if not functions and not constants:
+        raise ValueError(f"{fault.name}: nothing that runs is different")
+    forget()
+    try:
+        for function, _, code in functions:
+            function.__code__ = code
+        for holder, name, _, value in constants:
+            setattr(holder, name, value)
+        yield
+    finally:
+        for function, code, _ in functions:
+            function.__code__ = code
+        for holder, name, value, _ in constants:
+            setattr(holder, name, value)
+        forget()
+
+
+def key(code: CodeType) -> tuple[str, int]:
+    return code.co_qualname, code.co_firstlineno
+
+
+def inside(code: CodeType) -> list[CodeType]:
+    """The codes of all functions within, in the order in which they stand."""
+    found = []
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            found += [one, *inside(one)]
+    return found
+
+
+def essence(code: CodeType) -> tuple:
+    """What a code does, wherever it stands."""
+    constants = tuple(essence(one) if isinstance(one, CodeType) else (type(one), one) for one in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, constants
+
+
+def changed_codes(module: ModuleType, source: str, wrong: str) -> dict[tuple[str, int], CodeType]:
+    """The codes that are different in the wrong source, by name and line in the right one."""
+    right, other = (inside(compile(text, module.__file__, "exec", dont_inherit=True)) for text in (source, wrong))
+    if [one.co_qualname for one in right] != [one.co_qualname for one in other]:
+        raise ValueError(f"the functions of {module.__name__} are not the same with the fault")
+    pairs = [(a, b) for a, b in zip(right, other, strict=True) if essence(a) != essence(b)]
+    found = {key(a): b for a, b in pairs}
+    if any(sum(key(a) == key(one) for one in right) > 1 for a, _ in pairs):
+        raise ValueError(f"two functions of {module.__name__} stand in one line: which of them is at fault?")
+    return found
+
+
+def changed_constants(module: ModuleType, source: str, wrong: str) -> list[tuple[ModuleType, str, Any, Any]]:
+    """The module's constants that are different in the wrong source, with both values, wherever they are held."""
+    found = []
+    for right, other in zip(ast.parse(source).body, ast.parse(wrong).body, strict=True):
+        if not isinstance(right, ast.Assign) or ast.dump(right) == ast.dump(other):
+            continue
+        scratch = dict(vars(module))
+        exec(compile(ast.Module([other], []), module.__file__, "exec", dont_inherit=True), scratch)
+        for name in {node.id for target in right.targets for node in ast.walk(target) if isinstance(node, ast.Name)}:
+            value = getattr(module, name)
+            holders = [one for known, one in list(sys.modules.items()) if known.partition(".")[0] in OURS]
+            found += [(one, name, value, scratch[name]) for one in holders if vars(one).get(name) is value]
+    return found
+
+
+def forget() -> None:
+    """Forget all that was compiled, fitted or found."""
+    for one in gc.get_objects():
+        if type(one) is functools._lru_cache_wrapper:
+            home = (getattr(one, "__module__", None) or "").partition(".")[0]
+            if home in OURS or home.startswith("test_"):
+                one.cache_clear()
+    if "compare.fits.members" in sys.modules:
+        sys.modules["compare.fits.members"]._found.clear()
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()

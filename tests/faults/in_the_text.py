@@ -1,0 +1,118 @@
+"""The founding text's mistakes, made in the zoo: its update, its numbers, its units."""
+
+from __future__ import annotations
+
+from faults import Fault
+
+__all__ = ["FAULTS"]
+
+FAULTS = [
+    Fault(
+        "coordinate ascent by the text's update: x touches every node",
+        "models.chain.coordinate_ascent",
+        "pull = exact.pull[k] + (mean[k - 1]",
+        "pull = exact.x[0] + (mean[k - 1]",
+        "chain",
+        "none",
+        caught_by="chain/coordinate_ascent: verdict",
+    ),
+    Fault(
+        "the text's update is put right in silence",
+        "models.chain.coordinate_ascent",
+        "(mean[1 - k] + x) / 2, 0.5",
+        "(mean[1 - k] + k * x) / 2, 0.5",
+        "chain",
+        "none",
+        caught_by="chain/coordinate_ascent-text: verdict",
+    ),
+    Fault(
+        "the text's update is called right",
+        "models.chain.claims",
+        "bool(np.allclose(first[:2], text, atol=1e-9))",
+        "bool(np.allclose(first[:1], text[:1], atol=1e-9))",
+        "chain",
+        "none",
+        caught_by="chain: text",
+    ),
+    Fault(
+        "the chain's posterior is called intractable",
+        "models.chain.claims",
+        "            not closed,",
+        "            closed,",
+        "chain",
+        "none",
+        caught_by="chain: text",
+    ),
+    Fault(
+        "the text's median of Beta(8, 6)",
+        "models.coin.claims",
+        'number("median", 0.568, posterior.median())',
+        'number("median", 0.568, 0.568)',
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "the text's mode of Beta(8, 6), 7/13",
+        "models.coin.exact",
+        "(self.a - 1) / (self.a + self.b - 2)",
+        "(self.a - 1) / (self.a + self.b - 1)",
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "the text's variance of Beta(8, 6): a sample's of so few tosses",
+        "models.coin.claims",
+        'number("variance", 0.021, posterior.var())',
+        'number("variance", 0.021, posterior.var() * 14 / 11)',
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "the text's interval is called right",
+        "models.coin.claims",
+        "[round(lower, 3), round(upper, 3)] == [0.412, 0.718]",
+        "lower < 0.412 and upper > 0.718",
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "nats are called bits",
+        "models.coin.claims",
+        "math.log(2) == 1",
+        "math.log(2) < 1",
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "an entropy that cannot be negative",
+        "models.coin.claims",
+        "entropy = float(posterior.entropy())",
+        "entropy = abs(float(posterior.entropy()))",
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "Jensen's inequality turned round",
+        "models.coin.claims",
+        "math.log(f) >= f * math.log(f)",
+        "math.log(f) <= f * math.log(f)",
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+    Fault(
+        "the ELBO of every guide is the log evidence",
+        "models.coin.claims",
+        "abs(gap_of_prior) < 1e-9",
+        "gap_of_prior > 1e-9",
+        "coin",
+        "none",
+        caught_by="coin: text",
+    ),
+]

@@ -1,0 +1,31 @@
+"""The quick battery on one seed: no check complains, and each looks at something."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from battery import Check, beyond, exceeded, list_as
+from battery.cases import CHECKS
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "nuts" in name else []) for name in CHECKS]
+)
+def test_no_check_complains(name):
+    assert CHECKS[name]() is None
+
+
+def test_numbers_that_are_none_are_beyond_what_is_allowed():
+    assert beyond("x", 1.0, 1.0, 0.0) is None
+    assert beyond("x", [1.0, 2.5], 1.0, [0.0, 1.0]) == "x: 2.5 instead of 1 (allowed: 1 away)"
+    assert "nan instead of 1" in beyond("x", [1.0, np.nan], 1.0, 10.0)
+    assert beyond("x", 1.0, 1.0, np.nan) is not None
+
+
+def test_errors_from_few_numbers_are_allowed_more():
+    assert exceeded(8) > exceeded(100) > exceeded(10_000) == pytest.approx(5, abs=0.01)
+
+
+def test_no_two_checks_share_a_name():
+    with pytest.raises(ValueError, match="two checks are named"):
+        list_as(Check("coin: twins", lambda seeds: [], True))
