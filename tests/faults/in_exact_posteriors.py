@@ -47,8 +47,8 @@ FAULTS = [
     Fault(
         "the best Gaussian's scale is not the best",
         "models.coin.exact",
-        "weights @ (slope * eps)) + 1])",
-        "weights @ (slope * eps)) + 1.3])",
+        "np.log(a + b) + both,",
+        "np.log(a + b) + both - 0.3,",
         "coin",
         "both",
         caught_by="test_coin.test_best_logit_normal_by_another_quadrature",
