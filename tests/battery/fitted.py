@@ -114,7 +114,8 @@ def mean_of(values: np.ndarray) -> tuple[float, float]:
 def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     """Both equations to rounding, every term by the draws and the closed form's densities, no ELBO above the evidence.
 
-    What the fit says it is short of its family's best member is what it is short of the known one.
+    What the fit says it is short of its family's best member is what it is short of the known one. That is held to the
+    error of independent draws: the ELBO's own is smaller, but it is estimated from 16 batches whose means are skewed.
     """
     found = {term: (entry or {"value": 0.0})["value"] for term, entry in summary["ledger"].items()}
     exact = models.load(case.model).exact(case.data)
@@ -142,9 +143,11 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
         gap, said = summary["optimisation"]["gap"], summary["optimisation"]["converged"]
         if gap is None:
             return "the fit does not say how far it is from the optimum"
-        if said and found["optimisation_gap"] > case.options.tolerance + ERRORS * error["optimisation_gap"]:
+        if said and gap["value"] + 2 * gap["mcse"] > 1.0001 * case.options.tolerance:
+            return f"it is called converged, yet itself finds it {gap['value']:.2g} ± {gap['mcse']:.1g} nats short"
+        if said and found["optimisation_gap"] > case.options.tolerance + ERRORS * mean_of(by_draws["elbo"])[1]:
             return f"it is called converged {found['optimisation_gap']:.2g} nats from the optimum"
-        room = ERRORS * math.hypot(gap["mcse"], error["elbo"]) + 1e-9
+        room = ERRORS * math.hypot(gap["mcse"], mean_of(by_draws["elbo"])[1]) + 1e-9
         looks.append(beyond("optimisation gap", gap["value"], found["optimisation_gap"], room))
     return first(looks)
 
