@@ -10,7 +10,7 @@ computation: the choice of test quantities shapes sensitivity).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def truths(model: Any, simulated: Simulated, likelihood: bool) -> np.ndarray:
 
 def ranked(job: Job, simulated: Simulated, likelihood: bool, keep: bool = False) -> Ranked:
     """Draw from the job's posterior of every data set, and rank the true values; ``keep`` the draws."""
-    model, jobs = named.load(job.model), with_data(job, simulated.data)
+    model, jobs = named.load(job.model), [replace(job, data=one) for one in simulated.data]
     drawn = draw_many(jobs, THINNED if job.method == "nuts" else DRAWS)
     truth = truths(model, simulated, likelihood)
     failed = {number: str(one) for number, one in enumerate(drawn) if isinstance(one, Exception)}
@@ -124,14 +124,6 @@ def ranked(job: Job, simulated: Simulated, likelihood: bool, keep: bool = False)
         divergences=worst(told, "divergences", lambda counts: sum(counts)),
         draws=draws if keep else None,
     )
-
-
-def with_data(job: Job, data: Sequence[Any]) -> list[Job]:
-    """The same job for each of the data sets."""
-    return [
-        Job(job.name, job.model, one, job.method, job.library, job.guide, job.seed, job.options, job.reason)
-        for one in data
-    ]
 
 
 def site_of(one: Drawn) -> str:
