@@ -136,6 +136,7 @@ def test_the_reference_meets_posteriordb_s_rules(reference):
     assert judge(summary, OPTIONS)["word"] == "agrees"
 
 
+@pytest.mark.slow
 def test_the_plain_model_agrees_with_the_reference(reference):
     """Collapsed and plain are one posterior: within 4 of their joint standard errors at every point."""
     within(measure(made(reference.data, "nuts"), reference.known, None))

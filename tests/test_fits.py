@@ -135,10 +135,11 @@ def target(name: str, library: str, family: str):
 
 
 HARD = [
-    pytest.param(name, family, library, marks=[pytest.mark.slow] * ((name, library) == ("logistic", "pyro")))
+    pytest.param(name, family, library, marks=[pytest.mark.slow] * slow)
     for name in TARGETS
     for family in ("mean_field", "full_rank")
     for library in LIBRARIES
+    for slow in [name == "logistic" and (library, family) != ("numpyro", "mean_field")]
 ]
 
 
