@@ -15,7 +15,7 @@ import numpy as np
 from compare.fits import Fit
 from compare.measures import smoothed, values
 from compare.truth import Truth
-from compare.verdict import ERRORS, MEAN, SPREAD
+from compare.verdict import ERRORS, MEAN, SPREAD, excess
 from models.contract import Model, Published
 
 __all__ = ["published"]
@@ -27,7 +27,7 @@ YAO = "Yao, Vehtari, Simpson & Gelman 2018, Yes, but Did It Work?: Evaluating Va
 POSTERIORDB = "posteriordb (Magnusson et al. 2025), doc/REFERENCE_POSTERIOR_DEFINITION.md"
 DRAWS = 10_000
 E_BFMI = 0.2
-RIGHT = f"right: every mean within {MEAN} sd and every sd within {SPREAD:.0%} of the truth's, up to {ERRORS} errors"
+RIGHT = f"right: every mean within {MEAN} sd and every sd within {SPREAD:.0%} of the truth's, or within {ERRORS} errors"
 
 
 class Distance(NamedTuple):
@@ -119,8 +119,11 @@ def plain(fit: Mapping[str, Any]) -> Distance:
 def distance(rows: np.ndarray) -> Distance:
     """From the mean errors, their standard errors, the sd ratios and theirs, each a row of one number an element."""
     shifts, shift_errors, ratios, ratio_errors = rows
-    over = np.abs(shifts) - ERRORS * shift_errors, np.abs(ratios - 1) - ERRORS * ratio_errors
-    right = bool(np.all(over[0] <= MEAN) and np.all(over[1] <= SPREAD))
+    over = (
+        [excess(*one) for one in zip(np.abs(shifts), [MEAN] * len(shifts), shift_errors, strict=True)],
+        [excess(*one) for one in zip(np.abs(ratios - 1), [SPREAD] * len(ratios), ratio_errors, strict=True)],
+    )
+    right = max(*over[0], *over[1]) <= 0
     return Distance(float(shifts[np.argmax(over[0])]), float(ratios[np.argmax(over[1])]), right)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from compare.fits.options import Options
 
-__all__ = ["RULES", "complaints", "judge"]
+__all__ = ["ERRORS", "MEAN", "RULES", "SPREAD", "complaints", "excess", "judge", "said"]
 
 MEAN = 0.1
 SPREAD = 0.1

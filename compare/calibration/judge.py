@@ -11,6 +11,7 @@ import numpy as np
 from arviz_stats.ecdf_utils import ecdf_pit
 
 from compare.calibration.ranks import ENDS, LEVELS, LIKELIHOOD, Ranked
+from compare.verdict import ERRORS, said
 
 __all__ = ["FAMILYWISE", "band", "judge", "measure", "widest"]
 
@@ -19,8 +20,6 @@ FAMILYWISE = 0.01
 
 SIMULATIONS = 5000
 """Of uniform ranks, from which the simultaneous bands follow."""
-
-ERRORS = 4
 
 Number = dict[str, float]
 
@@ -121,18 +120,14 @@ def judge(measured: Mapping[str, Mapping[str, Any]], found: Ranked) -> dict[str,
     )
     one = measured[name]
     if not one["outside"]:
-        within = f"{1 - FAMILYWISE:.0%}"
         many = f"the ranks of all {len(measured)} quantities stay" if len(measured) > 1 else f"the ranks of {name} stay"
-        return {"word": "agrees", "sentence": f"{many[0].upper()}{many[1:]} within the {within} band.{lost}"}
+        return said("agrees", f"{many} within the {1 - FAMILYWISE:.0%} band.{lost}")
     centre, spread = one["rank_mean"], one["spread"]
     shift, tension = ((number["value"] - ideal) / number["mcse"] for number, ideal in ((centre, 0.5), (spread, 1.0)))
-    said = f"the ranks of {name} leave their band"
-    held = one["coverage"]["80"]
-    covers = f"its 80% intervals hold the truth {held['value']:.1%} of the time"
+    left = f"the ranks of {name} leave their band"
     if abs(shift) > max(ERRORS, abs(tension)):
-        way = "low" if shift > 0 else "high"
-        return {"word": "off", "sentence": f"{said[0].upper()}{said[1:]}: its means are too {way} on average.{lost}"}
+        return said("off", f"{left}: its means are too {'low' if shift > 0 else 'high'} on average.{lost}")
     if abs(tension) > ERRORS:
-        word = "narrow" if tension > 0 else "wide"
-        return {"word": word, "sentence": f"{said[0].upper()}{said[1:]}: it is too {word}, {covers}.{lost}"}
-    return {"word": "off", "sentence": f"{said[0].upper()}{said[1:]}, though neither mean nor width stands out.{lost}"}
+        word, held = "narrow" if tension > 0 else "wide", one["coverage"]["80"]["value"]
+        return said(word, f"{left}: it is too {word}, its 80% intervals hold the truth {held:.1%} of the time.{lost}")
+    return said("off", f"{left}, though neither mean nor width stands out.{lost}")

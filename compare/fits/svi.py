@@ -98,16 +98,15 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
     """
     made: dict[int, Drawn | Exception] = {}
     for static, members in alike(library, jobs):
-        contents: dict[tuple, int] = {}
-        for number, data in members:
-            contents.setdefault(content(data), number)
-        chosen = [(number, data) for number, data in members if number in contents.values()]
+        contents = {number: content(data) for number, data in members}
+        first = {one: number for number, one in reversed(contents.items())}
+        chosen = [(number, data) for number, data in members if first[contents[number]] == number]
         objective = library.prepare(jobs[0].model, jobs[0].guide, static)
         ends = fit_guides([jobs[number] for number, _ in chosen], objective, [data for _, data in chosen])
         ended = {number: end for (number, _), end in zip(chosen, ends, strict=True)}
         for begin in range(0, len(members), TOGETHER):
             piece = members[begin : begin + TOGETHER]
-            outcomes = [ended[contents[content(data)]] for _, data in piece]
+            outcomes = [ended[first[contents[number]]] for number, _ in piece]
             rng = np.random.default_rng([fit_seed(jobs[piece[0][0]]), 5, begin])
             for (number, _), drawn in zip(piece, draws_of(objective, piece, outcomes, rng, count), strict=True):
                 made[number] = drawn
