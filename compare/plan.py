@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import guides
-from compare.fits import Job
-from compare.fits.nuts import BLOCK
-from compare.fits.options import Options
-from compare.fits.tree import CHAINS
+from compare.fit import Job
+from compare.fit.mcmc.nuts import BLOCK
+from compare.fit.options import Options
+from compare.fit.tree import CHAINS
 from models.contract import Model, UnknownName, nearest
 
 __all__ = ["LIBRARIES", "plan", "trainings"]

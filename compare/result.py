@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from compare import own, report, run
-from compare.fits.options import Options
-from compare.report import rows
-from compare.report.elements import finished
+from compare import pipeline, report, user_model
+from compare.fit.options import Options
+from compare.report.tables import rows
+from compare.report.tables.elements import finished
 from models.contract import Exact, UnknownName, nearest
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
 class Result:
     """What a comparison found. It prints as the command does; in a notebook it shows its table."""
 
-    comparison: run.Comparison
+    comparison: pipeline.Comparison
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -63,8 +63,8 @@ class Result:
 
     def plot_posterior(self) -> Figure:
         """The fits' densities over the truth's, an element a row, drawn by ArviZ."""
-        from compare.report.palette import style
-        from compare.report.plots import densities
+        from compare.report.plots.palette import style
+        from compare.report.plots.posteriors.posteriors import densities
 
         with style():
             return densities(self.comparison)
@@ -86,7 +86,7 @@ def compare(
     model: Callable[..., Any],
     data: Any,
     library: str | None = None,
-    guides: Sequence[str] = own.GUIDES,
+    guides: Sequence[str] = user_model.GUIDES,
     nuts: bool = True,
     seed: int = 0,
     exact: Exact | Callable[..., Exact] | None = None,
@@ -98,7 +98,7 @@ def compare(
     ints, flags and words shape the program) or a pandas frame of them. ``library`` is ``numpyro`` or ``pyro``; without
     it, that which the model uses. ``exact`` is the posterior if you know it (`models.contract.Exact`, or a function of
     the data that returns one); without it a long NUTS run on the model is the reference. ``options`` are those of
-    `compare.fits.options.Options`. All is done in this process; the library is set to float64.
+    `compare.fit.options.Options`. All is done in this process; the library is set to float64.
 
     Raises:
         ValueError: an argument, a site or a prior that cannot be handled: one line says which, why, and what to do.
@@ -109,8 +109,8 @@ def compare(
             raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
     if isinstance(guides, str):
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
-    mine = own.register(model, library, exact)
-    given = own.data_of(mine, data)
-    made = run.compare(mine.model, given, [mine.library], guides, nuts, Options(**options), seed)
+    mine = user_model.register(model, library, exact)
+    given = user_model.data_of(mine, data)
+    made = pipeline.compare(mine.model, given, [mine.library], guides, nuts, Options(**options), seed)
     made.command = f"compare({mine.name}, data)"
     return Result(made)

@@ -40,7 +40,7 @@ Latents = Mapping[str, np.ndarray]
 """Values of the latent sites by name, each of shape (count, *shape of the site)."""
 
 Scores = Mapping[str, Mapping[str, "float | None"]]
-"""Scores by name, each ``{"value", "mcse", "sampling"}`` as `compare.predictions` has them."""
+"""Scores by name, each ``{"value", "mcse", "sampling"}`` as `compare.measure.predictive` has them."""
 
 
 class UnknownName(ValueError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import models
-from compare.kept.store import VARIABLE
+from compare.cache.store import VARIABLE
 
 LIBRARIES = ("numpyro", "pyro")
 
@@ -41,5 +41,5 @@ def ready(name: str):
 
 
 def side(library: str):
-    """The file that speaks one library (compare.fits.objective_numpyro, ...)."""
-    return import_module(f"compare.fits.objective_{library}")
+    """The file that speaks one library (compare.fit.svi.objective_numpyro, ...)."""
+    return import_module(f"compare.fit.svi.objective_{library}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from tests.own.eight_schools_numpyro import data
+from tests.user_models.eight_schools_numpyro import data
 
 __all__ = ["KHAT", "NAMES", "POSTERIORDB", "quadrature"]
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-import compare.__main__ as command_line
+import compare.cli.main as command_line
 import guides
 import models
 

@@ -25,7 +25,7 @@ from battery.known import (
 from conftest import ready
 
 import models
-from compare.fits.protocol import DENSE
+from compare.fit.svi.protocol import DENSE
 from models.contract import nothing_more
 
 EVERY = [

@@ -8,9 +8,9 @@ import math
 import pytest
 
 import models
-from compare.__main__ import main
-from compare.bench import cases, drive, tables
+from compare.bench import cases, runner, tables
 from compare.bench.command import parse
+from compare.cli.main import main
 
 FIRST = next(iter(models.CATALOGUE))
 
@@ -82,13 +82,13 @@ def test_the_default_is_every_model_without_encoders():
 
 
 def test_medians_and_ratios():
-    median = drive.medians(
+    median = runner.medians(
         {"warm": [3.0, 1.0, 2.0], "converged": [True, False], "gap": [{"value": 1.0, "mcse": 0.1}], "cold": []}
     )
     assert median == {"warm": 2.0, "converged": 0.5, "gap": {"value": 1.0, "mcse": 0.1}, "cold": None}
-    assert drive.ratio({"zoo": {"warm": 2.0}, "usual": {"warm": 30.0}}, "warm") == 15
-    assert drive.ratio({"zoo": {}, "usual": {"warm": 30.0}}, "warm") is None
-    assert drive.middle([1.0, math.nan]) is None
+    assert runner.ratio({"zoo": {"warm": 2.0}, "usual": {"warm": 30.0}}, "warm") == 15
+    assert runner.ratio({"zoo": {}, "usual": {"warm": 30.0}}, "warm") is None
+    assert runner.middle([1.0, math.nan]) is None
 
 
 def test_a_row_that_fails_leaves_the_others(monkeypatch):
@@ -100,9 +100,9 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch):
         one = {"warm": [1.0], "gradients": [10], "gap": [{"value": 0.0, "mcse": 0.0}]}
         return {"reference": "closed form", "zoo": one | {"converged": [True]}, "usual": one}, 5.0, 100.0
 
-    monkeypatch.setattr(drive, "process", process)
+    monkeypatch.setattr(runner, "process", process)
     plan, _, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts"])
-    fine, broken = drive.run(plan)
+    fine, broken = runner.run(plan)
     assert (fine["status"], fine["ratio"]["warm"], fine["median"]["zoo"]["memory"]) == ("done", 1, 100)
     assert (broken["status"], broken["reason"]) == ("failed", "it broke")
     assert [len(tables.cells(row)) for row in (fine, broken)] == [len(tables.HEADERS["svi"])] * 2
@@ -111,9 +111,9 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch):
 
 def test_a_process_that_ends_badly_says_why():
     with pytest.raises(RuntimeError, match="warm: no model named 'nonesuch'"):
-        drive.process({"case": "nonesuch", "library": "numpyro", "guide": None, "way": "warm"}, 60.0)
+        runner.process({"case": "nonesuch", "library": "numpyro", "guide": None, "way": "warm"}, 60.0)
     with pytest.raises(RuntimeError, match="stopped after 0"):
-        drive.process({"case": FIRST, "library": "numpyro", "guide": None, "way": "warm"}, 0.01)
+        runner.process({"case": FIRST, "library": "numpyro", "guide": None, "way": "warm"}, 0.01)
 
 
 def test_a_small_run(tmp_path, capsys):

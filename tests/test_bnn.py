@@ -13,13 +13,13 @@ import xarray as xr
 from conftest import side
 from scipy import stats
 
-from compare import measures
-from compare.fits import Job, run
-from compare.fits.options import Options
-from compare.measures import measure
-from compare.run import compare
-from compare.truth import Sampled, truth
-from compare.verdict import REFERENCE_ESS, judge
+from compare.fit import Job, run
+from compare.fit.options import Options
+from compare.measure import measures
+from compare.measure.measures import measure
+from compare.measure.truth import Sampled, truth
+from compare.pipeline import compare
+from compare.verdict.judge import REFERENCE_ESS, judge
 from models.bnn import MODEL, Network, network
 
 OPTIONS = Options(**MODEL.defaults)

@@ -12,10 +12,10 @@ from conftest import LIBRARIES
 from scipy import stats
 
 import models
-from compare.__main__ import main
 from compare.calibration import calibrate
 from compare.calibration.judge import band, outside, probability
 from compare.calibration.ranks import LEVELS, pits
+from compare.cli.main import main
 from models.bnn import Network
 from models.chain import Chain
 from models.coin import Coin
@@ -101,7 +101,7 @@ def test_a_wrong_posterior_is_noticed(monkeypatch):
     swapped = replace(model, exact=lambda data: BetaPosterior(replace(data, alpha=data.beta, beta=data.alpha)))
     words = {}
     for name, wrong in (("swapped", swapped), ("right", model)):
-        monkeypatch.setattr("compare.named.load", lambda _, wrong=wrong: wrong)
+        monkeypatch.setattr("compare.registry.load", lambda _, wrong=wrong: wrong)
         summary = calibrate(wrong, data, [], [], nuts=False, count=500).summary
         words[name] = summary["fits"]["exact"]["verdict"]["word"]
     assert words == {"swapped": "off", "right": "agrees"}
@@ -116,7 +116,7 @@ def test_the_log_likelihood_notices_what_the_latents_cannot(monkeypatch):
             return {"theta": rng.beta(self.data.alpha, self.data.beta, count)}
 
     wrong = replace(models.load("coin"), exact=Prior)
-    monkeypatch.setattr("compare.named.load", lambda _: wrong)
+    monkeypatch.setattr("compare.registry.load", lambda _: wrong)
     fit = calibrate(wrong, Coin(), [], [], nuts=False, count=500).summary["fits"]["exact"]
     assert fit["quantities"]["theta"]["outside"] == 0
     assert fit["quantities"]["log likelihood"]["outside"] > 0
@@ -183,7 +183,7 @@ def test_images_of_a_plate_are_ranked_one_by_one():
 
 
 def test_a_fit_that_fails_is_reported_and_the_others_go_on(monkeypatch):
-    from compare.fits import coordinate_ascent
+    from compare.fit import coordinate_ascent
 
     def ascend(*arguments):
         raise ArithmeticError("it met a number that is not finite")
@@ -228,7 +228,7 @@ def test_the_table_names_every_fit(tmp_path, capsys):
         (["coin", "--calibrate", "3"], "give 50 data sets or more"),
         (["coin", "--calibrate", "many"], "is not a whole number"),
         (["all", "--calibrate", "100"], "takes one model"),
-        (["tests/own/logistic_numpyro.py", "--calibrate", "100"], "a model of your own"),
+        (["tests/user_models/logistic_numpyro.py", "--calibrate", "100"], "a model of your own"),
     ],
 )
 def test_what_cannot_be_calibrated_is_one_line(arguments, says, tmp_path, capsys):

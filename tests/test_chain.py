@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from compare.fits import Job, run
+from compare.fit import Job, run
 from models import load
 from models.chain import Chain
 from models.chain.exact import GaussianChain

@@ -21,9 +21,9 @@ import jsonschema
 import pytest
 import xarray as xr
 
-import compare.__main__ as command_line
+import compare.cli.main as command_line
 import models
-from compare.__main__ import main, options_of
+from compare.cli.main import main, options_of
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "compare/report/summary.schema.json").read_text(encoding="utf-8"))

@@ -13,11 +13,12 @@ from targets import breast_cancer, gaussian, raw_regression
 
 import guides
 import models
-from compare.fits import Job, quantiles, run, run_many
-from compare.fits.draws import fresh, matched
-from compare.fits.gap import estimate, lanczos, raw
-from compare.fits.options import Options
-from compare.fits.svi import optimise, optimise_many
+from compare.fit import Job, run, run_many
+from compare.fit.options import Options
+from compare.fit.svi import quantiles
+from compare.fit.svi.draws import fresh, matched
+from compare.fit.svi.gap import estimate, lanczos, raw
+from compare.fit.svi.svi import optimise, optimise_many
 from models.coin import Coin
 from models.coin.exact import BetaPosterior
 
@@ -352,7 +353,7 @@ def test_usual_way_is_measured_not_trusted(library):
     data = Coin()
     arguments, static = side(library).split_arguments(data.arguments())
     objective = side(library).prepare("coin", "mean_field", static)
-    from compare.fits.svi import by_hand
+    from compare.fit.svi.svi import by_hand
 
     options = Options(optimiser="adam", steps=300)
     outcome = by_hand(objective, arguments, guides.load("mean_field"), options, 4)

@@ -15,9 +15,9 @@ from scipy.linalg import block_diag
 from targets import gaussian
 
 import guides
-from compare.fits.draws import matched
-from compare.fits.options import Options
-from compare.fits.svi import optimise
+from compare.fit.options import Options
+from compare.fit.svi.draws import matched
+from compare.fit.svi.svi import optimise
 from guides import hypernetwork, matrix_normal
 from guides.contract import Curvature
 from models.chain import Chain

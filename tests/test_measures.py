@@ -13,9 +13,9 @@ import scipy.stats
 from scipy import integrate, optimize, special
 
 import models
-from compare.fits import Fit, Job, run
-from compare.fits.tree import build
-from compare.measures import LEDGER, measure
+from compare.fit import Fit, Job, run
+from compare.fit.tree import build
+from compare.measure.measures import LEDGER, measure
 from models.coin import Coin
 
 COIN = Coin()

@@ -6,10 +6,10 @@ import pytest
 from conftest import LIBRARIES
 
 import models
-from compare.fits import Job, run
-from compare.fits.options import Options
-from compare.measures import measure
-from compare.verdict import judge
+from compare.fit import Job, run
+from compare.fit.options import Options
+from compare.measure.measures import measure
+from compare.verdict.judge import judge
 
 
 def sampled(library: str, name: str, data, seed: int, options: Options | None = None):

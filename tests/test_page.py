@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import zoo
-from compare.__main__ import main
-from compare.report import files, index, scatter, stack
-from compare.report.contrast import ratio, visible
-from compare.report.page import page as report_page
-from compare.report.palette import KNOWN, SPARE
-from compare.report.template import CARDS
+from compare.cli import compare_all
+from compare.cli.main import main
+from compare.report import files
+from compare.report.html import index
+from compare.report.html.page import page as report_page
+from compare.report.html.template import CARDS
+from compare.report.plots import scatter, stack
+from compare.report.plots.contrast import ratio, visible
+from compare.report.plots.palette import KNOWN, SPARE
 from tests.browser import Page, browse, executable
 from tests.test_report import a_comparison
 
@@ -33,7 +35,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small zoo: two models as they are, one with a reference, which are made up, and one that failed."""
     folder = tmp_path_factory.mktemp("zoo")
     assert main(["all", *SMALL, "--out", str(folder)]) == 0
-    made_up = a_comparison(held_against="reference")
+    made_up = a_comparison(reference_fit="reference")
     (folder / "made_up").mkdir()
     summary = made_up.summary | {"model": "made_up"}
     (folder / "made_up" / "summary.json").write_text(files.as_json(summary), encoding="utf-8")
@@ -206,7 +208,7 @@ def test_one_that_fails_does_not_stop_the_others(
         text = (out / wanted.model.name / "summary.json").read_text(encoding="utf-8")
         (wanted.given.out / "summary.json").write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr(zoo, "made", made)
+    monkeypatch.setattr(compare_all, "made", made)
     assert main(["all", *SMALL, "--out", str(tmp_path / "new")]) == 1
     printed = capsys.readouterr()
     assert "coin: failed: MemoryError: no room" in printed.out and "narrow" in printed.out
@@ -241,14 +243,16 @@ def test_bad_input_is_refused_in_one_line(
 
 
 def test_each_model_keeps_its_own_defaults_and_guides(tmp_path: Path) -> None:
-    plan = zoo.parse(["--guides", "markov,mean_field,conjugate", "--seed", "7", "--no-nuts", "--out", str(tmp_path)])
+    plan = compare_all.parse(
+        ["--guides", "markov,mean_field,conjugate", "--seed", "7", "--no-nuts", "--out", str(tmp_path)]
+    )
     assert plan.wishes["coin"].asked[1] == ["mean_field", "conjugate"]
     assert plan.wishes["chain"].asked[1] == ["markov", "mean_field"]
     for name, wanted in plan.wishes.items():
         given, options = wanted.given, wanted.asked[3]
         assert options.budget == wanted.model.defaults.get("budget", 60.0)
         assert given.seed == 7 and given.no_nuts and given.out == tmp_path / name
-    assert zoo.parse(["--models", "coin,chain", "--guides", "markov"]).left_out == ("coin",)
+    assert compare_all.parse(["--models", "coin,chain", "--guides", "markov"]).left_out == ("coin",)
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)

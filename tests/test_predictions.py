@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from compare import measures
-from compare.fits import Fit, Job
-from compare.predictions import score
+from compare.fit import Fit, Job
+from compare.measure import measures
+from compare.measure.predictive import score
 from models.contract import Predictions
 
 

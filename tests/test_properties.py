@@ -27,10 +27,11 @@ from conftest import LIBRARIES, side
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import compare.__main__ as command_line
+import compare.cli.main as command_line
 import models
-from compare import bench, zoo
+from compare import bench
 from compare.bench.command import parse as parse_bench
+from compare.cli import compare_all
 from compare.plan import plan, trainings
 from compare.report.files import as_json, strict
 
@@ -98,7 +99,7 @@ def outcome(arguments: Sequence[str]) -> str:
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(command_line, "compare_model", partial(watched, planned)),
-        mock.patch.object(zoo, "main", partial(watched, zoo.parse)),
+        mock.patch.object(compare_all, "main", partial(watched, compare_all.parse)),
         mock.patch.object(bench, "main", partial(watched, parse_bench)),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -20,16 +20,18 @@ from scipy import stats
 from test_report import a_comparison
 
 import models
-from compare import compare, own, run
-from compare.fits import Fit, Job
-from compare.fits import run as make
-from compare.fits.options import Options
-from compare.fits.tree import build, split
-from compare.measures import measure
-from compare.published import of_khat, of_reference
-from compare.report import files, index, rows, table
-from compare.report.page import page
-from compare.truth import truth
+from compare import compare, pipeline, user_model
+from compare.fit import Fit, Job
+from compare.fit import run as make
+from compare.fit.options import Options
+from compare.fit.tree import build, split
+from compare.measure.measures import measure
+from compare.measure.truth import truth
+from compare.report import files
+from compare.report.html import index
+from compare.report.html.page import page
+from compare.report.tables import rows, terminal
+from compare.verdict.literature import of_khat, of_reference
 from models.bnn import Network
 from models.bnn.published import Moments, theorem, variance
 from models.chain import Chain
@@ -51,15 +53,15 @@ def by_claim(found: list[Published], part: str) -> Published:
 
 
 @pytest.fixture(scope="module")
-def of_chain() -> run.Comparison:
+def of_chain() -> pipeline.Comparison:
     """The chain of two with its mean field, fitted."""
-    return run.compare(models.load("chain"), Chain(), ["numpyro"], ["mean_field"], nuts=False)
+    return pipeline.compare(models.load("chain"), Chain(), ["numpyro"], ["mean_field"], nuts=False)
 
 
 @pytest.fixture(scope="module")
-def of_coin() -> run.Comparison:
+def of_coin() -> pipeline.Comparison:
     """The coin with a Gaussian and with its own family, fitted."""
-    return run.compare(models.load("coin"), Coin(), ["numpyro"], ["mean_field", "conjugate"], nuts=False)
+    return pipeline.compare(models.load("coin"), Coin(), ["numpyro"], ["mean_field", "conjugate"], nuts=False)
 
 
 @pytest.mark.parametrize("name", models.CATALOGUE)
@@ -155,7 +157,7 @@ def test_a_wrong_factor_of_the_chain_is_noticed(monkeypatch: pytest.MonkeyPatch)
     assert [by_claim(found, part).agrees for part in ("filter's", "prediction errors")] == [False, False]
 
 
-def test_the_chains_mean_field_is_as_theory_says(of_chain: run.Comparison) -> None:
+def test_the_chains_mean_field_is_as_theory_says(of_chain: pipeline.Comparison) -> None:
     found = of_chain.model.published(of_chain.data, of_chain.summary)
     assert [one.agrees for one in found] == [True] * 6
     assert "coordinate_ascent, numpyro-mean_field" in by_claim(found, "posterior's means").ours
@@ -170,14 +172,14 @@ def test_the_chains_mean_field_is_as_theory_says(of_chain: run.Comparison) -> No
         ("entropy", lambda fit: fit["ledger"]["evidence_gap"].update(value=0.1440)),
     ],
 )
-def test_a_mean_field_that_is_another_is_noticed(of_chain: run.Comparison, claim: str, change: Any) -> None:
+def test_a_mean_field_that_is_another_is_noticed(of_chain: pipeline.Comparison, claim: str, change: Any) -> None:
     summary = copy.deepcopy(of_chain.summary)
     change(summary["fits"]["numpyro-mean_field"])
     found = of_chain.model.published(of_chain.data, summary)
     assert [one.claim for one in found if one.agrees is False] == [by_claim(found, claim).claim]
 
 
-def test_a_fit_that_did_not_arrive_says_nothing(of_chain: run.Comparison) -> None:
+def test_a_fit_that_did_not_arrive_says_nothing(of_chain: pipeline.Comparison) -> None:
     summary = copy.deepcopy(of_chain.summary)
     summary["fits"]["numpyro-mean_field"]["optimisation"]["converged"] = False
     summary["fits"]["coordinate_ascent"] |= {"status": "failed", "optimisation": None}
@@ -334,7 +336,7 @@ def test_a_reference_is_held_against_posteriordbs_rules(change: dict[str, float]
     assert of_reference({"fits": {}}, {}) == []
 
 
-def test_the_summary_has_them_all(of_coin: run.Comparison, of_chain: run.Comparison) -> None:
+def test_the_summary_has_them_all(of_coin: pipeline.Comparison, of_chain: pipeline.Comparison) -> None:
     for comparison in (of_coin, of_chain):
         summary = json.loads(files.as_json(comparison.summary))
         jsonschema.validate(summary, SCHEMA)
@@ -348,14 +350,14 @@ def test_the_summary_has_them_all(of_coin: run.Comparison, of_chain: run.Compari
     assert "1 of 1 fits right" in khats[0]["ours"] and "right nevertheless: numpyro-mean_field" in khats[2]["ours"]
 
 
-def test_the_page_and_the_terminal_tell_them(of_coin: run.Comparison) -> None:
+def test_the_page_and_the_terminal_tell_them(of_coin: pipeline.Comparison) -> None:
     told = rows.published(of_coin.summary)
     assert rows.tally(told) == "9 of 11 agree; 1 does not; of 1 these data and fits say nothing"
     html = page(of_coin)
     assert html.count('<td role="cell" class="l yes">✓ agrees') == 9 and html.count('class="l no">✗ differs') == 1
     assert 'id="published"' in html and "0.44603" in html and "[0.415, 0.477]" in html and "– not told" in html
     out = io.StringIO()
-    table.show(of_coin, Console(file=out, width=140, highlight=False))
+    terminal.show(of_coin, Console(file=out, width=140, highlight=False))
     said = out.getvalue().partition("Against numbers that others published")[2]
     assert "9 of 11 agree" in said and said.count("differs") == 1 and "✗ differs: k-hat above 0.7" in said
 
@@ -387,7 +389,7 @@ def test_posteriordbs_eight_schools_are_right() -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_reference_of_eight_schools_is_right(library: str) -> None:
     """Against the quadrature, and against posteriordb within the errors of both."""
-    module = import_module(f"tests.own.eight_schools_{library}")
+    module = import_module(f"tests.user_models.eight_schools_{library}")
     found = compare(module.non_centred, module.data, library, ["mean_field"], nuts=False, reference_ess=1000.0)
     variables = found.summary["fits"]["reference"]["variables"]
     means, errors = (np.array([variables[name][key] for name in NAMES]) for key in ("mean", "mcse_mean"))
@@ -400,9 +402,9 @@ def test_the_reference_of_eight_schools_is_right(library: str) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_khat_of_eight_schools_is_as_published(library: str) -> None:
     """Of mean field on the non-centred form with Yao et al.'s priors: their one number is like ours over the seeds."""
-    import_module(f"compare.own.in_{library}")
-    mine = own.register(import_module(f"tests.own.yao_{library}").model, library)
-    given = own.data_of(mine, import_module(f"tests.own.eight_schools_{library}").data)
+    import_module(f"compare.user_model.in_{library}")
+    mine = user_model.register(import_module(f"tests.user_models.yao_{library}").model, library)
+    given = user_model.data_of(mine, import_module(f"tests.user_models.eight_schools_{library}").data)
     khats = []
     for seed in range(8):
         fit = make(Job("mine", mine.name, given, "svi", library, "mean_field", seed, Options()))

@@ -20,15 +20,16 @@ import xarray as xr
 from rich.console import Console
 
 from compare import report
-from compare.fits import Fit, Job
-from compare.fits.options import Options
-from compare.fits.tree import build, split
-from compare.measures import LEDGER
-from compare.report import files, ledger, numbers, rows, table
-from compare.report.code import code
-from compare.report.page import page
-from compare.run import Comparison
-from compare.truth import Sampled
+from compare.fit import Fit, Job
+from compare.fit.options import Options
+from compare.fit.tree import build, split
+from compare.measure.measures import LEDGER
+from compare.measure.truth import Sampled
+from compare.pipeline import Comparison
+from compare.report import files
+from compare.report.html.code import code
+from compare.report.html.page import page
+from compare.report.tables import ledger, numbers, rows, terminal
 from models.contract import Best, Picture
 
 TRUTH = scipy.stats.beta(8, 6)
@@ -116,18 +117,20 @@ def an_entry(job: Job, status: str, reason: str | None, draws: np.ndarray | None
     }  # fmt: skip
 
 
-def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), held_against: str | None = "exact") -> Any:
+def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), reference_fit: str | None = "exact") -> Any:
     """Held against the exact posterior, a reference, or (None) a reference that could not be made."""
     rng = np.random.default_rng(0)
     fits, entries = {}, {}
     jobs = [
-        Job("exact", "coin", None, "exact") if held_against == "exact" else Job("reference", "coin", None, "reference"),
+        Job("exact", "coin", None, "exact")
+        if reference_fit == "exact"
+        else Job("reference", "coin", None, "reference"),
         Job("numpyro-mean_field", "coin", None, "svi", "numpyro", "mean_field"),
         Job("pyro-full_rank", "coin", None, "svi", "pyro", "full_rank"),
     ]
     jobs += [Job("numpyro-nuts", "coin", None, "nuts", "numpyro")] if nuts else []
     for job in jobs:
-        status = "failed" if job.library == "pyro" or (job.method == "reference" and held_against is None) else "done"
+        status = "failed" if job.library == "pyro" or (job.method == "reference" and reference_fit is None) else "done"
         reason = "NaN [red]at\x1b[31m step 3" if status == "failed" else None
         tree = draws = None
         if status == "done":
@@ -152,8 +155,8 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), held_aga
     }  # fmt: skip
     model = SimpleNamespace(name="coin", title="a coin & its <bias>", pictures=pictures)
     best = {"mean_field": Best(LOG_EVIDENCE - 0.0042, 1e-9, "quadrature", {}), "full_rank": None}
-    truth = Truth() if held_against == "exact" else Sampled(fits["reference"], "a long run") if held_against else None
-    if held_against != "exact":
+    truth = Truth() if reference_fit == "exact" else Sampled(fits["reference"], "a long run") if reference_fit else None
+    if reference_fit != "exact":
         summary["log_evidence"] = {"value": None, "mcse": None, "method": "not known"}
         summary["baselines"] = {"a line": {"log_density": {"value": -1.25, "mcse": 0.0, "sampling": 0.125}}}
         entries["numpyro-mean_field"]["predictions"] = {
@@ -166,7 +169,7 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), held_aga
 
 def text_of(comparison: Any, width: int = 140) -> str:
     out = io.StringIO()
-    table.show(comparison, Console(file=out, width=width, highlight=False), [Path("out/coin/report.html")])
+    terminal.show(comparison, Console(file=out, width=width, highlight=False), [Path("out/coin/report.html")])
     return out.getvalue()
 
 
@@ -313,9 +316,9 @@ class Draughtsman(Executor):
 
 @pytest.mark.parametrize("able", [True, False])
 def test_pictures_are_drawn_whoever_draws_them(tmp_path: Path, able: bool) -> None:
-    draughtsman = Draughtsman(able)
-    written = report.write(a_comparison(nuts=False), tmp_path, draughtsman)
-    assert draughtsman.asked == 3
+    plot_executor = Draughtsman(able)
+    written = report.write(a_comparison(nuts=False), tmp_path, plot_executor)
+    assert plot_executor.asked == 3
     assert {path.name for path in written if path.suffix == ".png"} == {"posterior.png", "elbo.png", "forest.png"}
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
 
@@ -337,17 +340,17 @@ def test_the_worst_element_stands_for_the_fit() -> None:
     assert rows.worst(variables) == "z[1]"
 
 
-@pytest.mark.parametrize("held_against", ["reference", None])
-def test_a_reference_stands_where_the_exact_posterior_would(tmp_path: Path, held_against: str | None) -> None:
+@pytest.mark.parametrize("reference_fit", ["reference", None])
+def test_a_reference_stands_where_the_exact_posterior_would(tmp_path: Path, reference_fit: str | None) -> None:
     """Every picture, the table and the page, with the evidence unknown; and with nothing to hold the fits against."""
-    comparison = a_comparison(held_against=held_against)
+    comparison = a_comparison(reference_fit=reference_fit)
     paths = report.write(comparison, tmp_path)
     names = {path.name for path in paths}
     assert {"posterior.png", "elbo.png", "forest.png", "trace.png", "rank.png", "report.html"} <= names
     assert not comparison.summary["notes"]
     text = text_of(comparison)
     assert "Every fit against the reference" in text and "log evidence: not known" in text
-    assert ("reference about theta" in text) == (held_against is not None)
+    assert ("reference about theta" in text) == (reference_fit is not None)
     assert "nats" not in text.split("log evidence: not known")[1].split("\n")[0]
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "every posterior against the reference" in html
@@ -355,7 +358,7 @@ def test_a_reference_stands_where_the_exact_posterior_would(tmp_path: Path, held
 
 def test_scores_on_held_out_data_have_both_errors() -> None:
     """Fits and baselines in one table: the Monte Carlo error after ±, that of the held-out points in brackets."""
-    comparison = a_comparison(held_against="reference")
+    comparison = a_comparison(reference_fit="reference")
     text = text_of(comparison)
     part = text.split("Held-out predictions")[1]
     row = next(line for line in part.splitlines() if "numpyro-mean_field" in line)
@@ -365,7 +368,7 @@ def test_scores_on_held_out_data_have_both_errors() -> None:
 
 
 def test_without_predictions_of_fits_no_row_is_called_a_baseline() -> None:
-    comparison = a_comparison(held_against="reference")
+    comparison = a_comparison(reference_fit="reference")
     for one in comparison.summary["fits"].values():
         one["predictions"] = None
     comparison.summary["baselines"] = {"PNG": {"bits": {"value": 10.0, "mcse": 0.0, "sampling": None}}}

@@ -12,13 +12,13 @@ import pytest
 from conftest import LIBRARIES
 
 import guides
-from compare.__main__ import main
-from compare.fits import Fit, Job, run
-from compare.fits.encoder import member, strata
-from compare.fits.options import Options
-from compare.measures import measure
+from compare.cli.main import main
+from compare.fit import Fit, Job, run
+from compare.fit.amortized.encoder import member, strata
+from compare.fit.options import Options
+from compare.measure.held_out import ledger, weights
+from compare.measure.measures import measure
 from compare.plan import plan, trainings
-from compare.test_set import ledger, weights
 from guides.layout import size
 from models.contract import UnknownName
 from models.vae import MODEL, Autoencoder
@@ -81,7 +81,7 @@ def fitted(library: str, family: str) -> Fit:
 
 
 def library_of(name: str, family: str, latent: int):
-    return import_module(f"compare.fits.amortised_{name}").library("vae", family, latent)
+    return import_module(f"compare.fit.amortized.amortised_{name}").library("vae", family, latent)
 
 
 @pytest.mark.parametrize("latent", [1, 2, 5])

@@ -13,7 +13,7 @@ import xarray as xr
 from PIL import Image
 from scipy import special, stats
 
-from compare.predictions import score
+from compare.measure.predictive import score
 from models.vae import compression, generation, guesses, interpolation, questions, tasks
 from models.vae.baselines import independent
 from models.vae.decoder import Decoder

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from compare.fits.options import Options
-from compare.measures import DIAGNOSTICS, LEDGER, VARIABLE
-from compare.verdict import RULES, judge
+from compare.fit.options import Options
+from compare.measure.measures import DIAGNOSTICS, LEDGER, VARIABLE
+from compare.verdict.judge import RULES, judge
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
 WORDS = set(SCHEMA["$defs"]["fit"]["properties"]["verdict"]["properties"]["word"]["enum"])

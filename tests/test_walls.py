@@ -28,15 +28,21 @@ SIDES = {
 UPSTREAM = {
     "models": ("guides", "compare"),
     "guides": ("compare",),
-    "compare.fits": ("compare.plan", "compare.measures", "compare.verdict", "compare.report", "compare.run"),
-    "compare.plan": ("compare.measures", "compare.verdict", "compare.report", "compare.run"),
-    "compare.measures": ("compare.verdict", "compare.report", "compare.run"),
-    "compare.verdict": ("compare.report", "compare.run"),
-    "compare.report": ("compare.run",),
+    "compare.fit": (
+        "compare.plan",
+        "compare.measure.measures",
+        "compare.verdict.judge",
+        "compare.report",
+        "compare.pipeline",
+    ),
+    "compare.plan": ("compare.measure.measures", "compare.verdict.judge", "compare.report", "compare.pipeline"),
+    "compare.measure.measures": ("compare.verdict.judge", "compare.report", "compare.pipeline"),
+    "compare.verdict.judge": ("compare.report", "compare.pipeline"),
+    "compare.report": ("compare.pipeline",),
 }
 """What the modules under a name must not import, directly or through others."""
 
-TYPES_ONLY = {("compare.report", "compare.run")}
+TYPES_ONLY = {("compare.report", "compare.pipeline")}
 """Where an import for the sake of a type is fine."""
 
 Sources = Mapping[str, str]
@@ -251,11 +257,11 @@ def test_the_library_wall():
         ("models.coin.exact", "import torch"),
         ("models.coin.in_numpyro", "import numpyro\nimport torch"),
         ("models.coin.in_pyro", "def f():\n    from jax import numpy"),
-        ("compare.fits.svi_pyro", "from compare.fits import svi_numpyro"),
-        ("compare.fits.svi_pyro", "from .svi_numpyro import fit"),
-        ("compare.fits.svi_numpyro", "from compare.fits.objective_pyro import density"),
-        ("compare.fits.svi", "import compare.fits.svi_pyro"),
-        ("compare.measures", "from importlib import import_module\nimport_module('jax')"),
+        ("compare.fit.svi.svi_pyro", "from compare.fit import svi_numpyro"),
+        ("compare.fit.svi.svi_pyro", "from .svi_numpyro import fit"),
+        ("compare.fit.svi.svi_numpyro", "from compare.fit.svi.objective_pyro import density"),
+        ("compare.fit.svi.svi", "import compare.fit.svi.svi_pyro"),
+        ("compare.measure.measures", "from importlib import import_module\nimport_module('jax')"),
         ("guides.mean_field.in_numpyro", "import_module(f'models.{name}.in_pyro')"),
         ("guides.mean_field.in_pyro", "import optax"),
     ],
@@ -282,16 +288,16 @@ def test_one_direction():
     ("module", "source"),
     [
         ("models.coin.exact", "import guides"),
-        ("models.coin.in_pyro", "from compare.fits import Job"),
-        ("guides.contract", "from compare import fits"),
-        ("compare.fits.svi", "from compare.measures import measure"),
-        ("compare.fits.svi", "def f():\n    from compare import run"),
-        ("compare.fits.nuts_pyro", "from ..plan import plan"),
-        ("compare.plan", "import compare.run"),
-        ("compare.measures", "from compare.verdict import judge"),
-        ("compare.verdict", "from compare import report"),
-        ("compare.verdict", "if TYPE_CHECKING:\n    from compare.run import Comparison"),
-        ("compare.report.table", "from compare.run import Comparison"),
+        ("models.coin.in_pyro", "from compare.fit import Job"),
+        ("guides.contract", "from compare import fit"),
+        ("compare.fit.svi.svi", "from compare.measure.measures import measure"),
+        ("compare.fit.svi.svi", "def f():\n    from compare import pipeline"),
+        ("compare.fit.mcmc.nuts_pyro", "from ..plan import plan"),
+        ("compare.plan", "import compare.pipeline"),
+        ("compare.measure.measures", "from compare.verdict.judge import judge"),
+        ("compare.verdict.judge", "from compare import report"),
+        ("compare.verdict.judge", "if TYPE_CHECKING:\n    from compare.pipeline import Comparison"),
+        ("compare.report.tables.terminal", "from compare.pipeline import Comparison"),
     ],
 )
 def test_reaching_back_is_seen(module, source):
@@ -299,13 +305,15 @@ def test_reaching_back_is_seen(module, source):
 
 
 def test_reaching_back_is_seen_through_other_modules():
-    made_up = {"compare.measures": "from compare.fits import x", "compare.fits.x": "import compare.verdict"}
-    assert "compare.measures loads compare.verdict through compare.fits.x" in against_the_direction(made_up)
+    made_up = {"compare.measure.measures": "from compare.fit import x", "compare.fit.x": "import compare.verdict.judge"}
+    assert "compare.measure.measures loads compare.verdict.judge through compare.fit.x" in against_the_direction(
+        made_up
+    )
 
 
 def test_a_type_may_be_imported_by_the_report():
-    source = "if TYPE_CHECKING:\n    from compare.run import Comparison"
-    assert against_the_direction({"compare.report.table": source}) == []
+    source = "if TYPE_CHECKING:\n    from compare.pipeline import Comparison"
+    assert against_the_direction({"compare.report.tables.terminal": source}) == []
 
 
 def test_no_model_is_a_special_case():
@@ -346,8 +354,8 @@ def libraries_loaded(code: str) -> set[str]:
 
 def test_names_and_plans_load_no_library():
     code = """
-import guides, models, compare.__main__, compare.plan
-assert compare.__main__.main([]) == 0
+import guides, models, compare.cli.main, compare.plan
+assert compare.cli.main.main([]) == 0
 for name in models.CATALOGUE:
     model = models.load(name)
     assert compare.plan.plan(model, model.data())

@@ -10,12 +10,12 @@ from conftest import LIBRARIES
 from scipy import stats
 
 import models
-from compare.fits import Fit, Job, run
-from compare.fits.options import Options
-from compare.fits.tree import build, split
-from compare.measures import measure
-from compare.run import compare
-from compare.without_truth import THRESHOLDS, Estimate, Weighed, assess, decide, moments, weigh
+from compare.fit import Fit, Job, run
+from compare.fit.options import Options
+from compare.fit.tree import build, split
+from compare.measure.measures import measure
+from compare.pipeline import compare
+from compare.verdict.without_truth import THRESHOLDS, Estimate, Weighed, assess, decide, moments, weigh
 from models.chain import Chain
 
 CHAIN = Chain(1)

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare import run
-from compare.__main__ import main
-from compare.fits import Fit, Job
-from compare.spread import SMALL, TRIES, batches, spread
-from compare.workers import Lasting, Workers, share, workers
+from compare import pipeline
+from compare.cli.main import main
+from compare.execute.dispatch import SMALL, TRIES, batches, spread
+from compare.execute.processes import Lasting, Workers, share, workers
+from compare.fit import Fit, Job
 from models.coin import MODEL, Coin
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +105,7 @@ def test_a_cluster_that_loses_a_worker_finds_what_one_process_does(alone):
         killer.start()
         made = []
         with workers(["numpyro", "pyro"], scheduler=scheduler.address) as helpers:
-            comparison = run.compare(MODEL, Coin(), families=GUIDES, helpers=helpers, progress=made.append)
+            comparison = pipeline.compare(MODEL, Coin(), families=GUIDES, helpers=helpers, progress=made.append)
         killer.join()
         assert killed[0] and len(scheduler.workers) == 2
     assert len(made) == len(comparison.fits) == 5
@@ -167,9 +167,9 @@ def jobs(count: int) -> list[Job]:
     return [Job(f"fit-{number}", "coin", Coin(), "svi", ("numpyro", "pyro")[number % 2]) for number in range(count)]
 
 
-@pytest.mark.parametrize(("count", "hands"), [(1, 1), (SMALL, 3), (SMALL + 1, 3), (10_000, 3), (10_000, 5000)])
-def test_every_job_is_in_one_batch_and_none_is_lost(count, hands):
-    made = batches(jobs(count), hands)
+@pytest.mark.parametrize(("count", "n_slots"), [(1, 1), (SMALL, 3), (SMALL + 1, 3), (10_000, 3), (10_000, 5000)])
+def test_every_job_is_in_one_batch_and_none_is_lost(count, n_slots):
+    made = batches(jobs(count), n_slots)
     assert sorted(job.name for batch in made for job in batch) == sorted(job.name for job in jobs(count))
     assert all(len({job.library for job in batch}) == 1 for batch in made)
     assert all(len(batch) == 1 for batch in made) or count > SMALL
@@ -233,7 +233,7 @@ def test_another_process_comes_in_the_place_of_one_that_dies():
 
 def test_chains_that_share_a_process_draw_what_each_draws_alone(monkeypatch):
     """Two blocks of each: the second comes after the other chain's first."""
-    nuts = pytest.importorskip("compare.fits.nuts_pyro")
+    nuts = pytest.importorskip("compare.fit.mcmc.nuts_pyro")
     monkeypatch.setattr(nuts, "forkable", lambda: False)
     monkeypatch.setattr(nuts, "BLOCK", 20)
     data, static = nuts.split_arguments(Coin().arguments())

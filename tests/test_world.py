@@ -29,11 +29,11 @@ from test_properties import RESULT, outcome
 from test_report import a_comparison
 from test_workers import numbers
 
-import compare.run
+import compare.pipeline
 from compare import report
-from compare.__main__ import main
-from compare.fits import Fit, Job, run
-from compare.kept.store import VARIABLE
+from compare.cache.store import VARIABLE
+from compare.cli.main import main
+from compare.fit import Fit, Job, run
 from models.vae.decoder import Decoder
 
 resource = pytest.importorskip("resource", reason="limits of a process are a matter of POSIX")
@@ -246,7 +246,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Any]) -> None:
         work()
         return run(job)
 
-    monkeypatch.setattr(compare.run, "run", made)
+    monkeypatch.setattr(compare.pipeline, "run", made)
 
 
 def test_folders_that_vanish_while_fits_are_made_come_back(tmp_path, monkeypatch, kept):
@@ -396,13 +396,14 @@ def test_a_chain_that_is_killed_is_an_error_and_no_endless_wait():
     pytest.importorskip("pyro")
     code = """
 import os, signal, sys
-from compare.fits import Job, nuts_pyro
-from compare.fits.options import Options
+from compare.fit import Job
+from compare.fit.mcmc import nuts_pyro
+from compare.fit.options import Options
 from models.coin import Coin
 
 original = nuts_pyro.Chains.__enter__
 nuts_pyro.Chains.__enter__ = lambda chains: (os.kill(chains.processes[2].pid, signal.SIGKILL), original(chains))[1]
-from compare.fits import run
+from compare.fit import run
 fit = run(Job("pyro-nuts", "coin", Coin(), "nuts", "pyro", None, 0, Options(warmup=10)))
 print(fit.status, fit.reason)
 """

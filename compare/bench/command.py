@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from compare.__main__ import Parser, positive, split, whole, writable
+from compare.atomic import writing
 from compare.bench import cases
-from compare.bench.drive import Plan, machine, run
-from compare.whole import writing
+from compare.bench.runner import Plan, machine, run
+from compare.cli.main import Parser, positive, split, whole, writable
 from models.contract import UnknownName, nearest
 
 __all__ = ["main", "parse"]
@@ -93,15 +93,15 @@ def main(arguments: Sequence[str]) -> int:
     """Run the benchmark, write ``bench.json`` and ``bench.md``, and print the tables."""
     plan, folder, form = parse(arguments)
     writable(folder)
-    from compare import progress
+    from compare.execute import progress
 
     with progress.show() as tell:
         rows = run(plan, tell)
     # What follows imports much: the processes above must not inherit its memory.
     from compare.bench import tables
+    from compare.pipeline import versions
     from compare.report.files import as_json, save_text, strict
-    from compare.report.table import console_for
-    from compare.run import versions
+    from compare.report.tables.terminal import console_for
 
     summary = strict(
         {

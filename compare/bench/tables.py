@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from compare.bench.drive import WAYS
+from compare.bench.runner import WAYS
 
 __all__ = ["markdown", "show"]
 

@@ -30,7 +30,7 @@ def answer(task: dict[str, Any]) -> dict[str, Any]:
 
 def usual(task: dict[str, Any], arguments: dict[str, Any]) -> Any:
     """The library's usual way, ready to be run."""
-    ways = import_module(f"compare.bench.usual_{task['library']}")
+    ways = import_module(f"compare.bench.baseline_{task['library']}")
     twin = import_module(f"models.{cases.parse(task['case'])[0].name}.in_{task['library']}")
     if task["guide"] is None:
         return ways.Nuts(twin, arguments)
@@ -39,11 +39,11 @@ def usual(task: dict[str, Any], arguments: dict[str, Any]) -> Any:
 
 def zoo(task: dict[str, Any], data: Any, seed: int) -> Any:
     """The zoo's own fit, as far as the usual way goes: no draws from a fitted guide."""
-    from compare.fits.options import Options
+    from compare.fit.options import Options
 
     model = cases.parse(task["case"])[0].name
     if task["guide"] is None:
-        from compare.fits import Job, run
+        from compare.fit import Job, run
 
         name = f"{task['library']}-nuts"
         fit = run(Job(name, model, data, "nuts", task["library"], None, seed, Options()))
@@ -51,9 +51,9 @@ def zoo(task: dict[str, Any], data: Any, seed: int) -> Any:
             raise RuntimeError(fit.reason)
         return fit
     import guides
-    from compare.fits.svi import optimise
+    from compare.fit.svi.svi import optimise
 
-    library = import_module(f"compare.fits.objective_{task['library']}")
+    library = import_module(f"compare.fit.svi.objective_{task['library']}")
     arrays, static = library.split_arguments(data.arguments())
     objective = library.prepare(model, task["guide"], static)
     return optimise(objective, arrays, guides.load(task["guide"]), Options(), seed)
@@ -104,7 +104,7 @@ def unfit(task: dict[str, Any], data: Any) -> str | None:
     """Why the fit is not attempted on these data, or None."""
     import math
 
-    from compare.fits.options import Options
+    from compare.fit.options import Options
     from compare.plan import too_large, too_long
 
     dimension = sum(math.prod(shape) for shape in data.shapes().values())
@@ -115,10 +115,10 @@ def measure_svi(task: dict[str, Any], model: Any, data: Any, ours: list, theirs:
     """Optimisation gaps at common draws: to the best member of the family where it is known, else to the zoo's fit."""
     import numpy as np
 
-    from compare.fits.draws import fresh
-    from compare.fits.fitter import rows
+    from compare.fit.svi.draws import fresh
+    from compare.fit.svi.fitter import rows
 
-    library = import_module(f"compare.fits.objective_{task['library']}")
+    library = import_module(f"compare.fit.svi.objective_{task['library']}")
     arrays, static = library.split_arguments(data.arguments())
     objective = library.prepare(model.name, task["guide"], static)
     start = objective.start(task["seed"], arrays)

@@ -19,11 +19,11 @@ import numpy as np
 
 from compare.calibration.judge import FAMILYWISE, judge, measure
 from compare.calibration.ranks import LEVELS, Ranked, has_likelihood, names, ranked
-from compare.fits import Job
-from compare.fits.options import Options
+from compare.execute.processes import Workers
+from compare.fit import Job
+from compare.fit.options import Options
+from compare.pipeline import make, versions, with_network
 from compare.plan import plan, trainings
-from compare.run import make, versions, with_network
-from compare.workers import Workers
 from models.contract import Model, Simulated
 
 __all__ = ["LEAST", "Calibration", "calibrate"]

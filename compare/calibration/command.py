@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from compare.calibration import Calibration, calibrate, rows
 from compare.calibration.rows import NAMES
+from compare.execute.processes import workers
 from compare.report.files import as_json, save_text, whole
-from compare.report.page import embedded
-from compare.report.table import STYLES, say, section
-from compare.report.template import render
-from compare.workers import workers
+from compare.report.html.page import embedded
+from compare.report.html.template import render
+from compare.report.tables.terminal import STYLES, say, section
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compare.fits.options import Options
+    from compare.fit.options import Options
     from models.contract import Model
 
 __all__ = ["FOLDER", "make", "show", "write"]
@@ -40,7 +40,7 @@ def make(
     Raises:
         ValueError: as `calibrate`.
     """
-    from compare import progress
+    from compare.execute import progress
 
     with progress.show() as tell, workers(asked[0], processes, scheduler) as helpers:
         return calibrate(model, data, *asked, count=count, helpers=helpers, progress=tell)

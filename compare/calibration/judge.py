@@ -11,7 +11,7 @@ import numpy as np
 from arviz_stats.ecdf_utils import ecdf_pit
 
 from compare.calibration.ranks import ENDS, LEVELS, LIKELIHOOD, Ranked
-from compare.verdict import ERRORS, said
+from compare.verdict.judge import ERRORS, said
 
 __all__ = ["FAMILYWISE", "band", "judge", "measure", "widest"]
 

@@ -11,9 +11,9 @@ import xarray as xr
 
 from compare.calibration.judge import band, probability
 from compare.calibration.ranks import LIKELIHOOD
-from compare.fits import Fit
-from compare.report.palette import GREY, looks, style
-from compare.report.plots import legend, panels, save
+from compare.fit import Fit
+from compare.report.plots.palette import GREY, looks, style
+from compare.report.plots.posteriors import legend, panels, save
 
 if TYPE_CHECKING:
     from compare.calibration import Calibration

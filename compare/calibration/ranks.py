@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from compare import named
-from compare.fits import Drawn, Job, draw_many, fit_seed
+from compare import registry
+from compare.fit import Drawn, Job, draw_many, fit_seed
 from models.contract import Latents, Simulated, element
 
 __all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "names", "ranked", "values"]
@@ -95,7 +95,7 @@ def truths(model: Any, simulated: Simulated, likelihood: bool) -> np.ndarray:
 
 def ranked(job: Job, simulated: Simulated, likelihood: bool, keep: bool = False) -> Ranked:
     """Draw from the job's posterior of every data set, and rank the true values; ``keep`` the draws."""
-    model, jobs = named.load(job.model), [replace(job, data=one) for one in simulated.data]
+    model, jobs = registry.load(job.model), [replace(job, data=one) for one in simulated.data]
     drawn = draw_many(jobs, THINNED if job.method == "nuts" else DRAWS)
     truth = truths(model, simulated, likelihood)
     failed = {number: str(one) for number, one in enumerate(drawn) if isinstance(one, Exception)}

@@ -6,8 +6,8 @@ from typing import Any
 
 from compare.calibration.judge import widest
 from compare.calibration.ranks import LEVELS
-from compare.report.numbers import ABSENT, counted, measured, plain, printable
-from compare.report.rows import Column, Row, Rows
+from compare.report.tables.numbers import ABSENT, counted, measured, plain, printable
+from compare.report.tables.rows import Column, Row, Rows
 
 __all__ = ["chains", "every", "overview"]
 

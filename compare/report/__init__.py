@@ -12,16 +12,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from compare.atomic import clear, together
+from compare.measure.held_out import weights
 from compare.report import files
-from compare.report.elements import finished, optimised, sampled
 from compare.report.files import save_draws, save_text
-from compare.test_set import weights
-from compare.whole import clear, together
+from compare.report.tables.elements import finished, optimised, sampled
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compare.run import Comparison
+    from compare.pipeline import Comparison
     from models.contract import Model
 
 __all__ = ["PLOTS", "possible", "prepare", "show", "text", "write"]
@@ -55,14 +55,14 @@ def pictures(comparison: Comparison) -> Iterator[tuple[str, str, Callable[[Path]
 
     trees = finished(comparison)
     if trees:
-        yield "posterior", CAPTIONS["posterior"], by("plots", "posterior")
+        yield "posterior", CAPTIONS["posterior"], by("plots.posteriors", "posterior")
     if optimised(comparison):
-        yield "elbo", CAPTIONS["elbo"], by("elbo", "draw")
+        yield "elbo", CAPTIONS["elbo"], by("plots.elbo", "draw")
     if trees:
-        yield "forest", CAPTIONS["forest"], by("plots", "forest")
+        yield "forest", CAPTIONS["forest"], by("plots.posteriors", "forest")
     if sampled(comparison):
-        yield "trace", CAPTIONS["trace"], by("plots", "trace")
-        yield "rank", CAPTIONS["rank"], by("plots", "rank")
+        yield "trace", CAPTIONS["trace"], by("plots.posteriors", "trace")
+        yield "rank", CAPTIONS["rank"], by("plots.posteriors", "rank")
     for one in comparison.model.pictures:
         if one.applies(comparison.data):
             draw = one.draw
@@ -71,7 +71,7 @@ def pictures(comparison: Comparison) -> Iterator[tuple[str, str, Callable[[Path]
 
 def prepare() -> None:
     """Import what the pictures need."""
-    import compare.report.plots  # noqa: F401
+    import compare.report.plots.posteriors  # noqa: F401
 
 
 def sketch(comparison: Comparison, name: str, folder: str) -> str | None:
@@ -80,7 +80,7 @@ def sketch(comparison: Comparison, name: str, folder: str) -> str | None:
     Raises:
         OSError: there is no room for it; that is no matter of the picture.
     """
-    from compare.report.palette import style
+    from compare.report.plots.palette import style
 
     make = next(make for other, _, make in pictures(comparison) if other == name)
     try:
@@ -95,15 +95,15 @@ def sketch(comparison: Comparison, name: str, folder: str) -> str | None:
 
 
 @contextmanager
-def drawing(comparison: Comparison, folder: Path, draughtsman: Executor | None) -> Iterator[Callable[[], Drawn]]:
-    """Have the pictures drawn, beside this process if there is a draughtsman; call what is yielded to get them.
+def drawing(comparison: Comparison, folder: Path, plot_executor: Executor | None) -> Iterator[Callable[[], Drawn]]:
+    """Have the pictures drawn, beside this process if there is a plot_executor; call what is yielded to get them.
 
-    Those that the draughtsman has not begun by then are drawn here, the last first. One that fails is left out and
+    Those that the plot_executor has not begun by then are drawn here, the last first. One that fails is left out and
     noted in the summary, but for want of room on the disk.
     """
     captions = {name: caption for name, caption, _ in pictures(comparison)}
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
-        asked = {name: draughtsman.submit(sketch, comparison, name, scratch) for name in captions if draughtsman}
+        asked = {name: plot_executor.submit(sketch, comparison, name, scratch) for name in captions if plot_executor}
 
         def result(name: str) -> str | None:
             if name not in asked or asked[name].cancel():
@@ -136,19 +136,19 @@ def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
     return saved
 
 
-def write(comparison: Comparison, folder: Path | str, draughtsman: Executor | None = None) -> list[Path]:
+def write(comparison: Comparison, folder: Path | str, plot_executor: Executor | None = None) -> list[Path]:
     """Write the summary, the draws, the plots and the page to a folder: all of them, each whole, or none.
 
-    ``draughtsman`` draws the plots beside this process. Files that an earlier run left there and that this one does not
-    make are removed. Returns the files written, the page last.
+    ``plot_executor`` draws the plots beside this process. Files that an earlier run left there and that this one does
+    not make are removed. Returns the files written, the page last.
 
     Raises:
         OSError: they cannot be written; what an earlier run left there is as it was.
     """
     folder = Path(folder)
     with together(folder) as temporary:
-        with drawing(comparison, temporary, draughtsman) as collect:
-            from compare.report.page import page
+        with drawing(comparison, temporary, plot_executor) as collect:
+            from compare.report.html.page import page
 
             about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
             draws = save_draws(finished(comparison), temporary / "draws.nc", about)
@@ -174,7 +174,7 @@ def possible(model: Model) -> list[str]:
 
 def text(comparison: Comparison, console: Console) -> str:
     """What `show` prints, as this console would have it, but for the files."""
-    from compare.report.table import show as print_table
+    from compare.report.tables.terminal import show as print_table
 
     with console.capture() as captured:
         print_table(comparison, console)
@@ -197,7 +197,7 @@ def show(
         file.write(files.as_json(comparison.summary))
         file.flush()
         return
-    from compare.report.table import console_for
-    from compare.report.table import show as print_table
+    from compare.report.tables.terminal import console_for
+    from compare.report.tables.terminal import show as print_table
 
     print_table(comparison, console_for(file), list(paths) or ([Path(folder)] if folder is not None else []))

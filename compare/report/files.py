@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from compare.whole import whole
+from compare.atomic import whole
 
 __all__ = ["as_json", "save_draws", "save_text", "strict", "whole"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special, stats
 
 from battery import ERRORS, Complaint, beyond, exceeded, first
-from compare.fits.encoder import member, strata
+from compare.fit.amortized.encoder import member, strata
 from models.vae import MODEL, Autoencoder
 from models.vae.decoder import Decoder
 from models.vae.exact import Posteriors, QuadraturePosteriors, posteriors
@@ -91,7 +91,7 @@ def member_is_no_posterior(library: str, family: str, seed: int) -> Complaint:
     weights = dict(decoder.weights)
     weights["log_noise"] = np.log(weights.pop("noise"))
     eps = rng.standard_normal((512, len(images), strata(family), decoder.latent))
-    ours = import_module(f"compare.fits.amortised_{library}").library("vae", family, decoder.latent)
+    ours = import_module(f"compare.fit.amortized.amortised_{library}").library("vae", family, decoder.latent)
     z, prior, likelihood, guide, shares = ours.weigh(posterior_rows(known, family), images, weights, eps)
     held = member(family).log_density(posterior_rows(known, family), z[:, :, 0].swapaxes(0, 1)).T
     each = (shares * (prior + likelihood - guide)).sum(axis=-1)
@@ -164,7 +164,7 @@ def annealing_differs(seed: int) -> Complaint:
 
 def report_differs() -> Complaint:
     """What is said of held-out images: their evidence in nats an image, and in bits a pixel."""
-    from compare.test_set import per_observation
+    from compare.measure.held_out import per_observation
     from models.contract import Evidences
 
     values = np.array([-30.0, -50.0])

@@ -16,10 +16,10 @@ from scipy import special, stats
 
 import models
 from battery import ERRORS, Complaint, beyond, first
-from compare.fits import Fit, Job, run_many
-from compare.fits.options import Options
-from compare.measures import measure
-from compare.verdict import judge
+from compare.fit import Fit, Job, run_many
+from compare.fit.options import Options
+from compare.measure.measures import measure
+from compare.verdict.judge import judge
 
 __all__ = ["LOOKS", "Case", "complaints", "guides_differ", "said_density", "slopes_differ"]
 

@@ -15,7 +15,7 @@ from numpyro import handlers
 
 import models
 from battery import Complaint, beyond, first
-from compare.fits.draws import fresh
+from compare.fit.svi.draws import fresh
 from models.contract import element
 
 __all__ = [

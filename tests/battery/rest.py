@@ -13,7 +13,7 @@ from test_bnn_exact import collapsed, sine
 
 import models
 from battery import ERRORS, Complaint, beyond, first
-from compare.truth import Sampled
+from compare.measure.truth import Sampled
 from models.bnn.exact import exact
 
 __all__ = ["network_differs", "reference_differs", "scale_is_lost", "text_differs"]
@@ -45,8 +45,8 @@ def reference_differs(seed: int) -> Complaint:
 
 def scale_is_lost(library: str) -> Complaint:
     """Two rows that stand for six count three times each, latents and observations alike."""
-    side = import_module(f"compare.fits.objective_{library}")
-    twin = import_module(f"own.scaled_{library}")
+    side = import_module(f"compare.fit.svi.objective_{library}")
+    twin = import_module(f"user_models.scaled_{library}")
     z, x = np.array([[0.3, -1.2], [2.0, 0.1]]), np.array([0.5, -0.5])
     arguments, static = side.split_arguments({"x": x})
     found = side.Density(twin, static)({"z": z}, arguments)

@@ -9,7 +9,7 @@ __all__ = ["FAULTS"]
 FAULTS = [
     Fault(
         "stopped early: before the first move",
-        "compare.fits.fitter",
+        "compare.fit.svi.fitter",
         "if not on_the_way or self.late() or attempt == ROUNDS - 1:",
         "if not on_the_way or self.late() or attempt == 0:",
         "coin",
@@ -19,7 +19,7 @@ FAULTS = [
     ),
     Fault(
         "stopped at the start and called converged",
-        "compare.fits.gap",
+        "compare.fit.svi.gap",
         "return self.value + 2 * self.mcse",
         "return 0.0",
         "all",
@@ -28,7 +28,7 @@ FAULTS = [
     ),
     Fault(
         "the gap counts its own noise",
-        "compare.fits.gap",
+        "compare.fit.svi.gap",
         "value = 0.5 * (mean @ mean - np.trace(products) / (count * (count - 1)))",
         "value = 0.5 * (mean @ mean)",
         "all",
@@ -37,7 +37,7 @@ FAULTS = [
     ),
     Fault(
         "the gap is measured a hundred times too small",
-        "compare.fits.gap",
+        "compare.fit.svi.gap",
         "found = raw(metric.power(gradients, -0.5))",
         "found = raw(0.1 * metric.power(gradients, -0.5))",
         "all",
@@ -46,7 +46,7 @@ FAULTS = [
     ),
     Fault(
         "draws for judging that are not normal: their lengths are too short",
-        "compare.fits.draws",
+        "compare.fit.svi.draws",
         "length = np.sqrt(2 * gammaincinv(axes / 2, strata))",
         "length = np.sqrt(gammaincinv(axes / 2, strata))",
         "all",
@@ -56,7 +56,7 @@ FAULTS = [
     ),
     Fault(
         "log q with the wrong sign of the log ratio",
-        "compare.fits.svi",
+        "compare.fit.svi.svi",
         '"log_guide": log_joint - drawn.log_ratio',
         '"log_guide": log_joint + drawn.log_ratio',
         "all",
@@ -65,7 +65,7 @@ FAULTS = [
     ),
     Fault(
         "the draws of one block again and again",
-        "compare.fits.svi",
+        "compare.fit.svi.svi",
         "rng.standard_normal((batch, dimension)), data)",
         "np.random.default_rng(seed).standard_normal((batch, dimension)), data)",
         "all",
@@ -75,7 +75,7 @@ FAULTS = [
     ),
     Fault(
         "every seed is the same seed",
-        "compare.fits",
+        "compare.fit",
         'zlib.crc32(f"{job.seed} {job.name}".encode())',
         'zlib.crc32(f"{job.name}".encode())',
         "all",
@@ -85,7 +85,7 @@ FAULTS = [
     ),
     Fault(
         "one seed for all of the exact posterior's chains",
-        "compare.fits.exact",
+        "compare.fit.exact",
         "latents = exact.draw(rng, count // 4)",
         "latents = exact.draw(np.random.default_rng(fit_seed(job)), count // 4)",
         "all",
@@ -94,7 +94,7 @@ FAULTS = [
     ),
     Fault(
         "one seed for all chains",
-        "compare.fits.nuts_pyro",
+        "compare.fit.mcmc.nuts_pyro",
         "seed + number, acceptance",
         "seed, acceptance",
         "all",
@@ -104,7 +104,7 @@ FAULTS = [
     ),
     Fault(
         "one key for all chains",
-        "compare.fits.nuts_numpyro",
+        "compare.fit.mcmc.nuts_numpyro",
         "jax.random.split(key, CHAINS)",
         "jnp.stack([key] * CHAINS)",
         "all",
@@ -114,7 +114,7 @@ FAULTS = [
     ),
     Fault(
         "the warm-up is kept",
-        "compare.fits.nuts_numpyro",
+        "compare.fit.mcmc.nuts_numpyro",
         "for done in range(0, options.warmup, STRIDE):",
         "for done in range(0, 0, STRIDE):",
         "all",
@@ -124,7 +124,7 @@ FAULTS = [
     ),
     Fault(
         "the warm-up is kept",
-        "compare.fits.nuts_pyro",
+        "compare.fit.mcmc.nuts_pyro",
         "for _ in range(warmup):",
         "for _ in range(0):",
         "all",
@@ -134,7 +134,7 @@ FAULTS = [
     ),
     Fault(
         "chains that start together and stay together",
-        "compare.fits.nuts_pyro",
+        "compare.fit.mcmc.nuts_pyro",
         "np.stack([part[side][name][:shortest] for part in blocks])",
         "np.stack([blocks[0][side][name][:shortest] for part in blocks])",
         "all",
@@ -144,7 +144,7 @@ FAULTS = [
     ),
     Fault(
         "chains that start together and never move",
-        "compare.fits.nuts_numpyro",
+        "compare.fit.mcmc.nuts_numpyro",
         "return constrain(state.z), stats",
         "return constrain(jax.tree.map(jnp.zeros_like, state.z)), stats",
         "all",
@@ -154,7 +154,7 @@ FAULTS = [
     ),
     Fault(
         "latents are kept in the unconstrained space",
-        "compare.fits.nuts_numpyro",
+        "compare.fit.mcmc.nuts_numpyro",
         "return constrain(state.z), stats",
         "return jax.tree.map(jax.nn.softplus, state.z), stats",
         "coin",
@@ -164,7 +164,7 @@ FAULTS = [
     ),
     Fault(
         "the sampler's acceptance is not what was asked for",
-        "compare.fits.nuts_numpyro",
+        "compare.fit.mcmc.nuts_numpyro",
         "target_accept_prob=acceptance)",
         "target_accept_prob=0.4)",
         "all",
@@ -174,7 +174,7 @@ FAULTS = [
     ),
     Fault(
         "coordinate ascent stops after a sweep and calls that arrived",
-        "compare.fits.coordinate_ascent",
+        "compare.fit.coordinate_ascent",
         "while made < sweeps and change >= tolerance:",
         "while made < 1 or change >= 1e3 * sweeps:",
         "chain",
@@ -210,7 +210,7 @@ FAULTS = [
     ),
     Fault(
         "a scale that a program asks for is lost",
-        "compare.fits.objective_numpyro",
+        "compare.fit.svi.objective_numpyro",
         'scale = 1.0 if site["scale"] is None else site["scale"]',
         "scale = 1.0",
         "own models",
@@ -219,7 +219,7 @@ FAULTS = [
     ),
     Fault(
         "a scale that a program asks for is lost",
-        "compare.fits.objective_pyro",
+        "compare.fit.svi.objective_pyro",
         """    trace.compute_log_prob()
     prior, likelihood = torch.zeros(()), torch.zeros(())""",
         """    for site in trace.nodes.values():

@@ -132,7 +132,7 @@ FAULTS = [
     ),
     Fault(
         "draws of a Beta with its parameters exchanged",
-        "compare.fits.base_numpyro",
+        "compare.fit.svi.base_numpyro",
         "beta_from_base(fn.concentration1, fn.concentration0,",
         "beta_from_base(fn.concentration0, fn.concentration1,",
         "coin",
@@ -142,7 +142,7 @@ FAULTS = [
     ),
     Fault(
         "the slope of a Beta's draws in log a is taken for that in a",
-        "compare.fits.base_pyro",
+        "compare.fit.svi.base_pyro",
         "(gradient * slope_a / a).sum_to_size(a.shape)",
         "(gradient * slope_a).sum_to_size(a.shape)",
         "coin",
@@ -151,7 +151,7 @@ FAULTS = [
     ),
     Fault(
         "variance for standard deviation in the draws",
-        "compare.fits.base_pyro",
+        "compare.fit.svi.base_pyro",
         "return fn.loc + fn.scale * eps",
         "return fn.loc + fn.scale**2 * eps",
         "all",
@@ -160,7 +160,7 @@ FAULTS = [
     ),
     Fault(
         "draws by the transposed factor",
-        "compare.fits.base_numpyro",
+        "compare.fit.svi.base_numpyro",
         "return fn.loc + fn.scale_tril @ eps",
         "return fn.loc + fn.scale_tril.T @ eps",
         "all",
@@ -170,7 +170,7 @@ FAULTS = [
     ),
     Fault(
         "a missing Jacobian: the change of variables is left out of log q",
-        "compare.fits.objective_pyro",
+        "compare.fit.svi.objective_pyro",
         """for site in trace.nodes.values():
                     if site["type"] == "sample" and "log_prob" in site:
                         log_prob""",
@@ -183,7 +183,7 @@ FAULTS = [
     ),
     Fault(
         "a missing Jacobian: the change of variables is left out of log q",
-        "compare.fits.objective_numpyro",
+        "compare.fit.svi.objective_numpyro",
         "return sum(losses[name] for name in sorted(losses)), fed.latents",
         """theta = fed.latents["theta"]
         return sum(losses[name] for name in sorted(losses)) + jnp.log(theta * (1 - theta)), fed.latents""",
@@ -194,7 +194,7 @@ FAULTS = [
     ),
     Fault(
         "sites in the order of the alphabet, not of the model",
-        "compare.fits.objective_numpyro",
+        "compare.fit.svi.objective_numpyro",
         "for name in self.guide.prototype_trace if name in latents}",
         "for name in latents}",
         "bnn",

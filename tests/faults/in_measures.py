@@ -9,7 +9,7 @@ __all__ = ["FAULTS"]
 FAULTS = [
     Fault(
         "the complexity with the wrong sign",
-        "compare.measures",
+        "compare.measure.measures",
         'number(data_fit["value"] - elbo["value"],',
         'number(elbo["value"] - data_fit["value"],',
         "all",
@@ -19,7 +19,7 @@ FAULTS = [
     ),
     Fault(
         "bits for nats in the data fit",
-        "compare.measures",
+        "compare.measure.measures",
         "data_fit = number(digits(fit_to_data.mean(), 12),",
         "data_fit = number(digits(fit_to_data.mean() / np.log(2), 12),",
         "all",
@@ -29,7 +29,7 @@ FAULTS = [
     ),
     Fault(
         "the data fit includes the prior",
-        "compare.measures",
+        "compare.measure.measures",
         "fit_to_data = log_joint - log_prior",
         "fit_to_data = log_joint",
         "all",
@@ -38,7 +38,7 @@ FAULTS = [
     ),
     Fault(
         "bits for nats in the family gap",
-        "compare.measures",
+        "compare.measure.measures",
         'entries["family_gap"] = number(exact.log_evidence - best.elbo)',
         'entries["family_gap"] = number((exact.log_evidence - best.elbo) / np.log(2))',
         "all",
@@ -48,7 +48,7 @@ FAULTS = [
     ),
     Fault(
         "the evidence gap with the wrong sign",
-        "compare.measures",
+        "compare.measure.measures",
         'entries["evidence_gap"] = number(exact.log_evidence - elbo["value"],',
         'entries["evidence_gap"] = number(elbo["value"] - exact.log_evidence,',
         "all",
@@ -57,7 +57,7 @@ FAULTS = [
     ),
     Fault(
         "variance for standard deviation",
-        "compare.measures",
+        "compare.measure.measures",
         "digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)",
         "digits(draws.mean(), 12), digits(draws.var(ddof=1), 12)",
         "all",
@@ -66,7 +66,7 @@ FAULTS = [
     ),
     Fault(
         "the wrong axis averaged: sds of the chains' means",
-        "compare.measures",
+        "compare.measure.measures",
         "digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)",
         "digits(draws.mean(), 12), digits(draws.mean(axis=0).std(ddof=1), 12)",
         "all",
@@ -75,7 +75,7 @@ FAULTS = [
     ),
     Fault(
         "the 95% interval is one of 90%",
-        "compare.measures",
+        "compare.measure.measures",
         "np.quantile(draws, [0.025, 0.5, 0.975])",
         "np.quantile(draws, [0.05, 0.5, 0.95])",
         "all",
@@ -84,7 +84,7 @@ FAULTS = [
     ),
     Fault(
         "a mean's distance in variances, not in sds",
-        "compare.measures",
+        "compare.measure.measures",
         '"mean_error": (mean - true_mean) / true_sd,',
         '"mean_error": (mean - true_mean) / true_sd**2,',
         "all",
@@ -93,7 +93,7 @@ FAULTS = [
     ),
     Fault(
         "an sd's ratio upside down",
-        "compare.measures",
+        "compare.measure.measures",
         "ratio = sd / true_sd",
         "ratio = true_sd / sd",
         "all",
@@ -102,7 +102,7 @@ FAULTS = [
     ),
     Fault(
         "the draws of chains are taken for independent ones",
-        "compare.measures",
+        "compare.measure.measures",
         "independent = fit.job.method not in CHAINS",
         "independent = True",
         "all",
@@ -112,7 +112,7 @@ FAULTS = [
     ),
     Fault(
         "an error that does not shrink like a root",
-        "compare.measures",
+        "compare.measure.measures",
         "np.std(draws, ddof=1) / np.sqrt(draws.size))",
         "np.std(draws, ddof=1) / draws.size)",
         "all",
@@ -122,7 +122,7 @@ FAULTS = [
     ),
     Fault(
         "covariances for correlations",
-        "compare.measures",
+        "compare.measure.measures",
         "((draws - draws.mean()) / draws.std() for draws in (a, b))",
         "(draws - draws.mean() for draws in (a, b))",
         "chain",
@@ -132,7 +132,7 @@ FAULTS = [
     ),
     Fault(
         "k-hat of the weights' inverses",
-        "compare.measures",
+        "compare.measure.measures",
         "array_stats.psislw(-ratio)",
         "array_stats.psislw(ratio)",
         "all",
@@ -142,7 +142,7 @@ FAULTS = [
     ),
     Fault(
         "reweighted draws tell the guide's error with the wrong sign",
-        "compare.without_truth",
+        "compare.verdict.without_truth",
         "float(own - mean) / sd",
         "float(mean - own) / sd",
         "all",
@@ -161,7 +161,7 @@ FAULTS = [
     ),
     Fault(
         "the best R-hat for the worst",
-        "compare.measures",
+        "compare.measure.measures",
         "digits(max(float(arviz_stats.rhat(",
         "digits(min(float(arviz_stats.rhat(",
         "all",
@@ -170,7 +170,7 @@ FAULTS = [
     ),
     Fault(
         "the largest ESS for the smallest",
-        "compare.measures",
+        "compare.measure.measures",
         'digits(min(float(arviz_stats.ess(one, method="bulk"',
         'digits(max(float(arviz_stats.ess(one, method="bulk"',
         "all",
@@ -179,7 +179,7 @@ FAULTS = [
     ),
     Fault(
         "the wrong axis averaged: a reference's means over its elements",
-        "compare.truth",
+        "compare.measure.truth",
         "self.flat(site).mean(axis=0)",
         "self.flat(site)[: self.flat(site).shape[-1]].mean(axis=-1)",
         "all",
@@ -188,7 +188,7 @@ FAULTS = [
     ),
     Fault(
         "a reference's sd is a variance",
-        "compare.truth",
+        "compare.measure.truth",
         "self.flat(site).std(axis=0, ddof=1)",
         "self.flat(site).var(axis=0, ddof=1)",
         "all",
@@ -197,7 +197,7 @@ FAULTS = [
     ),
     Fault(
         "a reference's error of the sd is that of its mean",
-        "compare.truth",
+        "compare.measure.truth",
         'method="sd"',
         'method="mean"',
         "bnn",
@@ -206,7 +206,7 @@ FAULTS = [
     ),
     Fault(
         "the mean of log densities for the log of the mean density",
-        "compare.predictions",
+        "compare.measure.predictive",
         "return special.logsumexp(density, axis=0) - np.log(len(density))",
         "return density.mean(axis=0)",
         "all",
@@ -215,7 +215,7 @@ FAULTS = [
     ),
     Fault(
         "the wrong axis averaged: predictive densities over points",
-        "compare.predictions",
+        "compare.measure.predictive",
         "return special.logsumexp(density, axis=0) - np.log(len(density))",
         "return special.logsumexp(density, axis=1) - np.log(density.shape[1])",
         "all",
@@ -224,7 +224,7 @@ FAULTS = [
     ),
     Fault(
         "an interval that holds all below it",
-        "compare.predictions",
+        "compare.measure.predictive",
         "(np.abs(predictions.below.mean(axis=0) - 0.5) <= mass / 2)",
         "(predictions.below.mean(axis=0) <= mass)",
         "all",
@@ -233,7 +233,7 @@ FAULTS = [
     ),
     Fault(
         "nats a pixel are called bits",
-        "compare.test_set",
+        "compare.measure.held_out",
         '"bits": -found["value"] / (size * np.log(2))',
         '"bits": -found["value"] / size',
         "vae",
@@ -242,7 +242,7 @@ FAULTS = [
     ),
     Fault(
         "a threshold reversed: R-hat must be large",
-        "compare.verdict",
+        "compare.verdict.judge",
         'if not found["r_hat"] < options.r_hat:',
         'if not found["r_hat"] > options.r_hat:',
         "all",
@@ -252,7 +252,7 @@ FAULTS = [
     ),
     Fault(
         "divergences are overlooked",
-        "compare.verdict",
+        "compare.verdict.judge",
         'if found["divergences"]:',
         'if found["divergences"] is None:',
         "all",
@@ -261,7 +261,7 @@ FAULTS = [
     ),
     Fault(
         "narrow and wide are exchanged",
-        "compare.verdict",
+        "compare.verdict.judge",
         '(("narrow", -1), ("wide", 1))',
         '(("narrow", 1), ("wide", -1))',
         "all",
@@ -270,7 +270,7 @@ FAULTS = [
     ),
     Fault(
         "a mean may be a whole sd off",
-        "compare.verdict",
+        "compare.verdict.judge",
         "MEAN = 0.1",
         "MEAN = 1.0",
         "all",
@@ -279,7 +279,7 @@ FAULTS = [
     ),
     Fault(
         "only means that are too large are off",
-        "compare.verdict",
+        "compare.verdict.judge",
         'excess(abs(v["mean_error"]), MEAN,',
         'excess(v["mean_error"], MEAN,',
         "all",
@@ -289,7 +289,7 @@ FAULTS = [
     ),
     Fault(
         "standard errors are not allowed for",
-        "compare.verdict",
+        "compare.verdict.judge",
         "return distance - max(least, ERRORS * error)",
         "return distance - least",
         "all",
@@ -299,7 +299,7 @@ FAULTS = [
     ),
     Fault(
         "a guide that is too narrow is forgiven if it is a little better than it seems",
-        "compare.verdict",
+        "compare.verdict.judge",
         "return distance - max(least, ERRORS * error)",
         "return distance - least - ERRORS * error",
         "all",
@@ -309,7 +309,7 @@ FAULTS = [
     ),
     Fault(
         "every optimiser has arrived",
-        "compare.verdict",
+        "compare.verdict.judge",
         "return False, f\"{optimisation['reason']}{hint}.\"",
         "return True, f\"{optimisation['reason']}{hint}.\"",
         "all",
@@ -318,7 +318,7 @@ FAULTS = [
     ),
     Fault(
         "light tails are not warned of",
-        "compare.verdict",
+        "compare.verdict.judge",
         "if khat and khat > KHAT",
         "if khat and khat < KHAT - 1",
         "all",

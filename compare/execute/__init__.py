@@ -1,0 +1,1 @@
+"""Where fits are made: processes, a Dask cluster; and how far they are."""

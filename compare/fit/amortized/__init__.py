@@ -1,0 +1,1 @@
+"""Guides with encoders, and what they lose."""

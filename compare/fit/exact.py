@@ -1,0 +1,58 @@
+"""The exact posterior as a fit: independent draws from it, with the densities that the closed form gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from compare import registry
+from compare.fit import Drawn, Job, fit_seed
+from compare.fit.options import Options
+from compare.fit.tree import build, how_many, keep, pointwise, split
+
+__all__ = ["draw_many", "fit"]
+
+QUERIES = 256
+"""Draws of the posteriors of other observations, where the data ask for those."""
+
+
+def fit(job: Job) -> tuple[xr.DataTree, int]:
+    """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
+    model = registry.load(job.model)
+    exact = model.exact(job.data)
+    rng = np.random.default_rng(fit_seed(job))
+    size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
+    options = job.options or Options()
+    count = how_many(options.draws, size)
+    pieces, labels = [], {}
+    for _ in range(4):
+        latents = exact.draw(rng, count // 4)
+        log_prior = exact.log_prior(latents)
+        kept, labels = keep(latents, job.model, job.data)
+        stats = {
+            "log_prior": log_prior,
+            "log_joint": log_prior + exact.log_likelihood(latents),
+            "log_guide": exact.log_posterior(latents),
+        }
+        pieces.append((kept, stats))
+    kept, stats = (
+        {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
+    )
+    likelihood = pointwise(kept, job.model, job.data)
+    tree = build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood)
+    asked = model.exact_queries(job.data, rng, QUERIES)
+    if asked is not None:
+        tree["queries"] = xr.DataTree(xr.Dataset({site: (("draw", "query", "latent"), z) for site, z in asked.items()}))
+    return tree, 0
+
+
+def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Independent draws from the posterior of each job's data."""
+    rng, model = np.random.default_rng([fit_seed(jobs[0]), 5]), registry.load(jobs[0].model)
+    found: list[Drawn | Exception] = []
+    for job in jobs:
+        exact = model.exact(job.data)
+        found.append(Drawn(exact.draw(rng, count)) if exact else ValueError("the posterior of these data is not known"))
+    return found

@@ -1,0 +1,11 @@
+"""References in Pyro: its NUTS, driven by `compare.fit.mcmc.reference`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from compare.fit.mcmc import nuts_pyro, reference
+
+__all__ = ["fit"]
+
+fit = partial(reference.fit, nuts_pyro)

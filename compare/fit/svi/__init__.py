@@ -1,0 +1,1 @@
+"""Stochastic variational inference: the optimiser, the gap that it leaves, the objectives in both libraries."""

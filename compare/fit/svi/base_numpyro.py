@@ -1,0 +1,84 @@
+"""NumPyro guides as smooth functions of standard normal draws.
+
+`BaseDraws` gives a guide's sample sites their values from a row of draws instead of from a random key. Fixed draws
+turn the ELBO into an ordinary smooth function of the guide's parameters.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.primitives import Messenger
+
+from compare.fit.svi.quantiles import beta_quantile
+
+__all__ = ["BaseDraws", "columns"]
+
+
+class BaseDraws(Messenger):
+    """Feed one row of draws, shape (columns,), to the latent sites of a guide, in the order they come.
+
+    ``values`` holds what the fed sites became, ``latents`` what the model's sites became.
+    """
+
+    def __init__(self, fn, draws):
+        self.draws, self.used, self.values, self.latents = draws, 0, {}, {}
+        super().__init__(fn)
+
+    def process_message(self, message):
+        if message["type"] != "sample" or message["is_observed"] or isinstance(message["fn"], dist.Delta):
+            return
+        size = columns(message["fn"])
+        message["value"] = from_base(message["fn"], self.draws[self.used : self.used + size])
+        self.values[message["name"]] = message["value"]
+        self.used += size
+
+    def postprocess_message(self, message):
+        if message["type"] == "sample" and not message["infer"].get("is_auxiliary"):
+            self.latents[message["name"]] = message["value"]
+
+
+def columns(fn):
+    """How many standard normals one value of the distribution is made of."""
+    return math.prod(fn.shape())
+
+
+def from_base(fn, eps):
+    """The value of the distribution that standard normals eps, shape (columns(fn),), stand for."""
+    if hasattr(fn, "from_base"):
+        return fn.from_base(eps)
+    if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+        return jnp.broadcast_to(from_base(fn.base_dist, eps), fn.shape())
+    if isinstance(fn, dist.TransformedDistribution):
+        value = from_base(fn.base_dist, eps)
+        for transform in fn.transforms:
+            value = transform(value)
+        return value
+    if isinstance(fn, dist.Normal):
+        return fn.loc + fn.scale * eps.reshape(fn.shape())
+    if isinstance(fn, dist.MultivariateNormal):
+        return fn.loc + fn.scale_tril @ eps
+    if isinstance(fn, dist.Beta):
+        return beta_from_base(fn.concentration1, fn.concentration0, eps.reshape(fn.shape()))
+    raise NotImplementedError(
+        f"a guide with a {type(fn).__name__} site cannot be fed fixed draws; give its distribution a method "
+        "from_base(eps), or fit it with --optimiser adam"
+    )
+
+
+@jax.custom_jvp
+def beta_from_base(a, b, eps):
+    return host_quantile(a, b, eps)[0]
+
+
+@beta_from_base.defjvp
+def beta_from_base_jvp(primals, tangents):
+    a, b, eps = primals  # the draws are constants: no slope in eps
+    value, slope_a, slope_b = host_quantile(a, b, eps)
+    return value, slope_a * tangents[0] / a + slope_b * tangents[1] / b
+
+
+def host_quantile(a, b, eps):
+    shape = jax.ShapeDtypeStruct(jnp.broadcast_shapes(jnp.shape(a), jnp.shape(b), jnp.shape(eps)), eps.dtype)
+    return jax.pure_callback(beta_quantile, (shape, shape, shape), a, b, eps, vmap_method="broadcast_all")

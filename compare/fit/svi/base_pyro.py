@@ -1,0 +1,125 @@
+"""Pyro guides as smooth functions of standard normal draws.
+
+`BaseDraws` gives a guide's sample sites their values from rows of draws instead of from the random number generator.
+Fixed draws turn the ELBO into an ordinary smooth function of the guide's parameters.
+"""
+
+import math
+
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+
+from compare.fit.svi.quantiles import beta_quantile
+
+__all__ = ["BaseDraws", "Held", "columns"]
+
+
+class BaseDraws(Messenger):
+    """Feed draws to a guide's latent sites, in the order they come.
+
+    Either rows of them, shape (rows, columns), inside a particle plate, with ``nesting`` plate dimensions between the
+    particles and the events; or one draw, shape (columns,), without a ``nesting``. ``values`` holds what the fed sites
+    became, ``latents`` what the model's sites became.
+    """
+
+    def __init__(self, draws, nesting=None):
+        super().__init__()
+        self.draws, self.nesting, self.used, self.values, self.latents = draws, nesting, 0, {}, {}
+
+    def _pyro_sample(self, message):
+        if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
+            return
+        if site_is_subsample(message):  # the indices of a plate
+            return
+        size = columns(message["fn"], self.nesting)
+        message["value"] = from_base(message["fn"], self.draws[..., self.used : self.used + size], self.nesting)
+        message["done"] = True
+        self.values[message["name"]] = message["value"]
+        self.used += size
+
+    def _pyro_post_sample(self, message):
+        if not (message["is_observed"] or message["infer"].get("is_auxiliary") or site_is_subsample(message)):
+            self.latents[message["name"]] = message["value"]
+
+
+class Held(Messenger):
+    """Hold latent sites at given values, still as latent sites."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, message):
+        if message["name"] in self.values:
+            message["value"], message["done"] = self.values[message["name"]], True
+
+
+def columns(fn, nesting=None):
+    """How many standard normals one value of the distribution is made of, particles not counted."""
+    batch = fn.batch_shape if nesting is None else fn.batch_shape[-nesting:] if nesting else ()
+    return math.prod(batch) * math.prod(fn.event_shape)
+
+
+def from_base(fn, eps, nesting=None):
+    """The values of the distribution that rows of standard normals, shape (rows, columns), stand for; or one value."""
+    if nesting is None:
+        return transform(fn, eps.reshape(fn.batch_shape + fn.event_shape))
+    batch = fn.batch_shape[-nesting:] if nesting else torch.Size()
+    batch = torch.Size((1,) * (nesting - len(batch))) + batch
+    return transform(fn, eps.reshape(eps.shape[:1] + batch + fn.event_shape))
+
+
+def transform(fn, eps):
+    if hasattr(fn, "from_base"):
+        return fn.from_base(eps)
+    if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+        return transform(fn.base_dist, eps)
+    if isinstance(fn, dist.TransformedDistribution):
+        value = transform(fn.base_dist, eps)
+        for part in fn.transforms:
+            value = part(value)
+        return value
+    if isinstance(fn, dist.Normal):
+        return fn.loc + fn.scale * eps
+    if isinstance(fn, dist.MultivariateNormal):
+        return fn.loc + (fn.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+    if isinstance(fn, dist.Beta):
+        return BetaFromBase.apply(fn.concentration1, fn.concentration0, eps)[0]
+    raise NotImplementedError(
+        f"a guide with a {type(fn).__name__} site cannot be fed fixed draws; give its distribution a method "
+        "from_base(eps), or fit it with --optimiser adam"
+    )
+
+
+class BetaFromBase(torch.autograd.Function):
+    """The Beta(a, b) value with the rank that eps has among standard normals; the draws are constants."""
+
+    @staticmethod
+    def forward(a, b, eps):
+        return tuple(map(torch.from_numpy, beta_quantile(a.numpy(), b.numpy(), eps.numpy())))
+
+    @staticmethod
+    def setup_context(context, inputs, output):
+        a, b, _ = inputs
+        _, slope_a, slope_b = output
+        context.mark_non_differentiable(slope_a, slope_b)
+        context.save_for_backward(a, b, slope_a, slope_b)
+
+    @staticmethod
+    def backward(context, gradient, *_):
+        a, b, slope_a, slope_b = context.saved_tensors
+        return (gradient * slope_a / a).sum_to_size(a.shape), (gradient * slope_b / b).sum_to_size(b.shape), None
+
+    @staticmethod
+    def vmap(info, in_dims, *parts):
+        """Element by element, the mapped dimension first."""
+        rank = max(part.ndim - (at is not None) for part, at in zip(parts, in_dims, strict=True))
+        aligned = []
+        for part, at in zip(parts, in_dims, strict=True):
+            if at is not None:
+                part = part.movedim(at, 0)
+                part = part.reshape(part.shape[0], *(1,) * (rank + 1 - part.ndim), *part.shape[1:])
+            aligned.append(part)
+        return BetaFromBase.apply(*aligned), (0, 0, 0)

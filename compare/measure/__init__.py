@@ -1,0 +1,1 @@
+"""Fits and truth in, numbers out."""

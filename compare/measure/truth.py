@@ -1,0 +1,82 @@
+"""What the fits are held against: the exact posterior where there is one, else the reference's draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import arviz_stats
+import numpy as np
+from arviz_stats.base import array_stats
+
+from compare.fit import Fit
+from models.contract import Exact, Model
+
+__all__ = ["Sampled", "Truth", "truth"]
+
+AXES = {"chain_axis": 0, "draw_axis": 1}
+
+
+class Sampled:
+    """A posterior known by the draws of a long run, each number with its standard error.
+
+    It answers as `models.contract.Exact` does, but for the densities in the space of the latents. The evidence is not
+    known.
+    """
+
+    tolerance = 0.0
+    log_evidence = None
+
+    def __init__(self, fit: Fit, method: str) -> None:
+        self.method = method
+        self.posterior = {name: values.values for name, values in fit.tree["posterior"].data_vars.items()}
+
+    def flat(self, site: str) -> np.ndarray:
+        """All draws of a site, shape (count, *shape)."""
+        values = self.posterior[site]
+        return values.reshape(-1, *values.shape[2:])
+
+    def mean(self) -> dict[str, np.ndarray]:
+        """Posterior means, each of its site's shape."""
+        return {site: self.flat(site).mean(axis=0) for site in self.posterior}
+
+    def sd(self) -> dict[str, np.ndarray]:
+        """Posterior standard deviations, each of its site's shape."""
+        return {site: self.flat(site).std(axis=0, ddof=1) for site in self.posterior}
+
+    def quantile(self, probability: float) -> dict[str, np.ndarray]:
+        """Marginal quantiles, each of its site's shape."""
+        return {site: np.quantile(self.flat(site), probability, axis=0) for site in self.posterior}
+
+    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
+        """The marginal density of one element on a grid: ArviZ's kernel density estimate of the draws."""
+        points, density, _ = array_stats.kde(self.flat(site)[(slice(None), *index)])
+        return np.interp(grid, points, density, left=0.0, right=0.0)
+
+    def correlations(self) -> dict[str, float]:
+        """None are reported."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing beyond the tables."""
+        return {}
+
+    def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
+        """The Monte Carlo standard errors of an element's mean and sd."""
+        draws = self.posterior[site][(slice(None), slice(None), *index)]
+        return (
+            float(arviz_stats.mcse(draws, method="mean", **AXES)),
+            float(arviz_stats.mcse(draws, method="sd", **AXES)),
+        )
+
+
+Truth = Exact | Sampled
+
+
+def truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None:
+    """The exact posterior, or the reference among the fits; None where that was not made."""
+    exact = model.exact(data)
+    if exact is not None:
+        return exact
+    fit = fits.get("reference")
+    return Sampled(fit, model.reference(data).method) if fit is not None and fit.tree is not None else None

@@ -1,0 +1,46 @@
+"""The programs behind a comparison, coloured for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from compare.export import TITLES, WAY, program, twin
+
+if TYPE_CHECKING:
+    from compare.pipeline import Comparison
+
+__all__ = ["code"]
+
+
+def code(comparison: Comparison) -> dict[str, Any]:
+    """The first guide's program in each library of the comparison; the model's file where there is none, and why."""
+    jobs = [fit.job for fit in comparison.fits.values()]
+    families = [job.guide for job in jobs if job.guide and job.method == WAY]
+    libraries = list(dict.fromkeys(job.library for job in jobs if job.library))
+    known = (comparison.options, comparison.seed)
+    try:
+        if not families:
+            raise ValueError("no guide was fitted by SVI")
+        texts = [program(comparison.model, comparison.data, one, families[0], *known) for one in libraries]
+        return {"guide": families[0], "programs": coloured(libraries, texts), "reason": None}
+    except ValueError as error:
+        reason = str(error)
+    try:
+        texts = [twin(comparison.model, one) for one in libraries]
+    except ValueError:
+        texts, libraries = [], []
+    return {"guide": None, "programs": coloured(libraries, texts), "reason": reason}
+
+
+def coloured(libraries: Sequence[str], texts: Sequence[str]) -> list[tuple[str, Markup]]:
+    """The library's title and its program, with its words marked."""
+    return [
+        (TITLES[library], Markup(highlight(text, PythonLexer(), HtmlFormatter(nowrap=True))))
+        for library, text in zip(libraries, texts, strict=True)
+    ]

@@ -1,0 +1,43 @@
+"""Pages out of templates, with one style: colours for light and dark, of which text and drawings stand out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from compare.report.plots.contrast import visible
+from compare.report.plots.palette import coloured
+
+__all__ = ["CARDS", "colours", "render"]
+
+CARDS = {"light": "#ffffff", "dark": "#1c1f23"}
+"""What drawings stand on in each scheme."""
+
+
+def colours(families: Iterable[str], scheme: str) -> dict[str, str]:
+    """Each family's colour in the plots, as far from the card as a drawing must be."""
+    known = coloured(families)
+    return {family: visible(known[family], CARDS[scheme]) for family in families}
+
+
+def source(name: str) -> str | None:
+    """A template's text by its file's name, None if there is none."""
+    path = files(__package__).joinpath(name)
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def render(template: str, families: Iterable[str] = (), **context: Any) -> str:
+    """A page. Everything that is filled in is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(source),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    chosen = list(families)
+    schemes = {scheme: colours(chosen, scheme) for scheme in CARDS}
+    return environment.get_template(template).render(cards=CARDS, schemes=schemes, **context)

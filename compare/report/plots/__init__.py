@@ -1,0 +1,1 @@
+"""The plots, in one style."""

@@ -1,0 +1,1 @@
+"""The tables' contents, and the terminal's tables."""

@@ -1,0 +1,150 @@
+"""Where a user's model stands, and which library it is written in."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from models.contract import nearest
+
+__all__ = ["is_model_spec", "library_of", "locate", "stem"]
+
+ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
+"""The library that a package shows."""
+
+
+def is_model_spec(name: str) -> bool:
+    """Whether a name says where a model stands: ``my_model.py``, ``my_model.py:model``, ``package.module:model``."""
+    place, _, function = name.partition(":")
+    return place.endswith(".py") or bool(function and place)
+
+
+def stem(reference: str) -> str:
+    """A reference's short name, for a folder: its file, and its function unless that is called ``model``."""
+    place, _, function = reference.partition(":")
+    short = Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    return f"{short}-{function}" if function and function != "model" else short
+
+
+def locate(reference: str, library: str | None = None) -> tuple[Callable[..., Any], dict[str, Any], str | None]:
+    """The model, the names that stand beside it, and its library as far as its file's imports tell.
+
+    The library is prepared (float64) before the user's code runs, so that arrays made there are what they should be.
+
+    Raises:
+        ValueError: there is no such file, module or model, or its code ends in an error.
+    """
+    place, _, name = reference.partition(":")
+    name = name or "model"
+    path = path_of(place)
+    known = {library} if library else libraries_in(path)
+    if len(known) == 1:
+        (library,) = known
+        if library in ROOTS.values() and importlib.util.find_spec(library):
+            import_module(f"compare.user_model.in_{library}")
+    module = run(place, path)
+    if not callable(getattr(module, name, None)):
+        own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
+        hint = nearest(name, own) if own else "define one"
+        raise ValueError(f"{place} has no function {name!r}; {hint}")
+    return getattr(module, name), vars(module), library
+
+
+def path_of(place: str) -> Path:
+    """The file of a model's module.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if place.endswith(".py"):
+        try:
+            if not Path(place).is_file():
+                raise ValueError(f"no file {place!r}; name a Python file with a model and its data")
+        except OSError as error:
+            raise ValueError(f"{place} cannot be read ({error.strerror}); name a Python file with a model") from None
+        return Path(place).resolve()
+    try:
+        found = importlib.util.find_spec(place)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None:
+        raise ValueError(f"no module {place!r}; give a file such as my_model.py, or package.module:model")
+    return Path(found.origin)
+
+
+def libraries_in(path: Path) -> set[str]:
+    """The libraries that a file imports."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # what is wrong is said when it is run
+        return set()
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {ROOTS[name.split(".")[0]] for name in names if name.split(".")[0] in ROOTS}
+
+
+def run(place: str, path: Path) -> ModuleType:
+    """The module, run as Python itself would: a file finds its neighbours.
+
+    Raises:
+        ValueError: its code ends in an error.
+    """
+    try:
+        if not place.endswith(".py"):
+            return import_module(place)
+        name = f"own_{path.stem}"
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = " ".join(str(error).split())[:200]
+        raise ValueError(f"{place} ends in an error when it is read: {type(error).__name__}: {line}") from error
+    return module
+
+
+def library_of(function: Callable[..., Any], library: str | None = None) -> str:
+    """The library that a model is written in, ``numpyro`` or ``pyro``: as told, or by the names that it uses.
+
+    Raises:
+        ValueError: it is told wrongly, is not installed, or cannot be told.
+    """
+    if library is None:
+        used = libraries_used(function)
+        if len(used) != 1:
+            why = "it uses both" if used else "it uses neither by name"
+            raise ValueError(f"is the model written in NumPyro or in Pyro ({why})? Say library numpyro or pyro")
+        (library,) = used
+    if library not in ROOTS.values():
+        raise ValueError(f"no library named {library!r}; {nearest(library, sorted(set(ROOTS.values())))}")
+    if not importlib.util.find_spec(library):
+        raise ValueError(f"the model is written in {library}, which is not installed")
+    return library
+
+
+def libraries_used(function: Callable[..., Any]) -> set[str]:
+    """By the globals that the model's code names; where those show none, by all of its module's."""
+    inner = inspect.unwrap(getattr(function, "func", function))
+    roots = {one.__module__.split(".")[0] for one in type(inner).__mro__}
+    if not hasattr(inner, "__code__"):
+        inner = getattr(type(inner), "forward", None) or type(inner).__call__
+    names = getattr(inner, "__globals__", {})
+    used = [names[name] for name in getattr(getattr(inner, "__code__", None), "co_names", ()) if name in names]
+    for values in (used, list(names.values())):
+        found = roots | {
+            (value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))).split(".")[0]
+            for value in values
+        }
+        libraries = {ROOTS[root] for root in found if root in ROOTS}
+        if libraries:
+            return libraries
+    return set()

@@ -1,0 +1,1 @@
+"""What is said of a fit: every rule and every threshold."""

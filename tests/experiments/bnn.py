@@ -1,0 +1,122 @@
+"""What the README says of Bayesian neural networks beyond one run: measured here, printed as its tables.
+
+python tests/experiments/bnn.py gap [numpyro,pyro]         sd ratios in the gap over 10 seeds, tanh and ReLU
+python tests/experiments/bnn.py held-out [numpyro,pyro] [diabetes,breast_cancer]    held-out scores over 5 splits
+
+A fit of the latter may take 60 seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+
+from compare.fit import Fit, Job, run, run_many
+from compare.fit.options import Options
+from compare.measure.measures import measure
+from compare.measure.predictive import score
+from compare.measure.truth import truth
+from compare.plan import plan
+from models.bnn import MODEL, Network, network
+
+SEEDS, SPLITS = 10, 5
+OPTIONS = Options(**MODEL.defaults)
+LIBRARIES = tuple(sys.argv[2].split(",")) if len(sys.argv) > 2 else ("numpyro", "pyro")
+
+
+def in_the_gap(fit: Fit, data: Network, known) -> np.ndarray:
+    """The sd ratios at the reported points strictly between the clusters."""
+    x = data.set.grid[:, 0]
+    inside = np.flatnonzero(np.abs(x) < np.abs(data.set.inputs).min())
+    variables = measure(fit, known, None)["variables"]
+    return np.array([variables[f"f[{point}]"]["sd_ratio"] for point in inside])
+
+
+def spread(fit: Fit, data: Network, x: float) -> tuple[float, float]:
+    """The variance of f at a point, and its standard error."""
+    sites = fit.tree["posterior"].dataset
+    latents = {site: sites[site].values.reshape(-1, *sites[site].shape[2:]) for site in data.shapes()}
+    f = network.values(latents, np.array([[x]]), data.activation)[:, 0]
+    squares = (f - f.mean()) ** 2
+    return float(squares.mean()), float(squares.std() / np.sqrt(len(squares)))
+
+
+def gap() -> None:
+    print("| activation | fit | converged | sd ratio at x = 0 | over the gap | in the clusters | in Foong's bound |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
+    for activation in ("tanh", "relu"):
+        data = Network(activation=activation)
+        reference = run(Job("reference", "bnn", data, "reference", "numpyro", options=OPTIONS))
+        known = truth(MODEL, data, {"reference": reference})
+        inputs = data.set.inputs[:, 0]
+        p, q = inputs[inputs < 0].max(), inputs[inputs > 0].min()
+        clusters = [point for point, x in enumerate(data.set.grid[:, 0]) if 1 < abs(x) < 2]
+        for library in LIBRARIES:
+            for family in MODEL.guides:
+                name = f"{library}-{family}"
+                together = replace(OPTIONS, budget=SEEDS * OPTIONS.budget)  # which they share
+                jobs = [Job(name, "bnn", data, "svi", library, family, seed, together) for seed in range(SEEDS)]
+                fits = [fit for fit in run_many(jobs) if fit.tree is not None]
+                row(activation, name, fits, data, known, (p, q), clusters)
+        bound = [spread(reference, data, x) for x in (0.0, p, q)]
+        print(f"| {activation} | reference | | 1 | 1 | 1 | {bounded(bound)} |", flush=True)
+
+
+def row(activation, name, fits, data, known, ends, clusters) -> None:
+    """One line: means and sds over the seeds."""
+    summaries = [measure(fit, known, None) for fit in fits]
+    converged = sum(bool(one["optimisation"]["converged"]) for one in summaries)
+    centre = [one["variables"]["f[6]"]["sd_ratio"] for one in summaries]
+    inside = [in_the_gap(fit, data, known).mean() for fit in fits]
+    beside = [np.mean([one["variables"][f"f[{point}]"]["sd_ratio"] for point in clusters]) for one in summaries]
+    held = [spread(fit, data, 0.0)[0] <= sum(spread(fit, data, end)[0] for end in ends) for fit in fits]
+    print(
+        f"| {activation} | {name} | {converged} of {len(fits)} | {about(centre)} | {about(inside)} | {about(beside)} "
+        f"| {sum(held)} of {len(held)} |",
+        flush=True,
+    )
+
+
+def about(values, digits: int = 2) -> str:
+    """Mean and sd."""
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def bounded(variances) -> str:
+    (middle, error), *ends = variances
+    total, spread_of = sum(value for value, _ in ends), np.hypot(*(error for _, error in ends))
+    return f"{middle:.3f} ± {error:.3f} against {total:.4f} ± {spread_of:.4f}"
+
+
+def held_out() -> None:
+    options = replace(OPTIONS, budget=60.0)
+    for name in sys.argv[3].split(",") if len(sys.argv) > 3 else ("diabetes", "breast_cancer"):
+        found: dict[str, list[dict]] = {}
+        for split in range(SPLITS):
+            data = Network(name, split=split)
+            for job in plan(MODEL, data, LIBRARIES, options=options):
+                if job.name == "pyro-nuts":  # does not end within the budget
+                    continue
+                fit = run(job)
+                summary = measure(fit, None, None)
+                if summary["predictions"]:
+                    entry = summary["predictions"] | {"optimisation": summary["optimisation"]}
+                    found.setdefault(job.name, []).append(entry)
+                print(f"# {name} {split} {job.name} {fit.status} {fit.seconds:.0f} s", file=sys.stderr, flush=True)
+            for baseline, predictions in MODEL.baselines(data).items():
+                found.setdefault(baseline, []).append(score(predictions) | {"optimisation": None})
+        scores = [key for key in found["reference"][0] if key != "optimisation"]
+        print(f"| {name} | converged | {' | '.join(key.replace('_', ' ') for key in scores)} |")
+        print(f"| --- | ---: |{' ---: |' * len(scores)}")
+        for fit, entries in found.items():
+            known = [entry["optimisation"]["converged"] for entry in entries if entry["optimisation"]]
+            arrived = f"{sum(known)} of {len(known)}" if known else ""
+            cells = [about([entry[key]["value"] for entry in entries], 3) for key in scores]
+            print(f"| {fit} | {arrived} | {' | '.join(cells)} |", flush=True)
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    {"gap": gap, "held-out": held_out}[sys.argv[1]]()

@@ -1,0 +1,536 @@
+"""What is kept, under which key, and what happens when it is damaged, in the way, or cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from test_walls import loads
+from test_walls import sources as everything
+
+import compare.pipeline
+import models
+from compare import user_model
+from compare.atomic import leftovers, whole
+from compare.cache import keys, store
+from compare.cache.fits import FitCache
+from compare.cache.keys import Uncacheable, canonical, digest, fit_document, sources_of_fit
+from compare.cache.store import Store
+from compare.cli.main import main
+from compare.fit import Fit, Job, run
+from compare.fit.options import Options
+from compare.plan import plan, trainings
+from models.coin import Coin
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("coin", "--libraries", "numpyro", "--guides", "mean_field", "--no-nuts")
+JOB = Job("numpyro-mean_field", "coin", Coin(), "svi", "numpyro", "mean_field", 0, Options())
+
+
+def key(job: Job) -> str:
+    return digest(fit_document(job, sources_of_fit(job.model, job.library, job.guide)))
+
+
+class Ran:
+    """The command, run in this process: its status, what it printed, and its summary."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            self.status = main([*arguments, "--out", str(folder)])
+        self.out, self.err = out.getvalue(), err.getvalue()
+        self.summary = json.loads((folder / "summary.json").read_text()) if self.status == 0 else None
+
+
+# The content of a value
+
+
+DIFFERENT = [
+    None, True, 1, 1.0, "1", 0.0, -0.0, float("nan"), float(np.nextafter(1.0, 2)), b"1", Path("1"), [], {}, (1, 2),
+    [2, 1], {"a": 1}, {"a": 2}, {"b": 1}, {1}, np.float64(1), np.float32(1), np.int64(1), np.array(1.0), np.ones(1),
+    np.array([[1.0]]), np.array([1]), np.array(["1"]), np.array([None, 1], dtype=object), Coin(),
+    Coin(heads=5), Options(),
+    xr.DataTree.from_dict({"/a": xr.Dataset({"x": 1.0})}), xr.DataTree.from_dict({"/a": xr.Dataset({"x": 2.0})}),
+]  # fmt: skip
+
+
+def test_different_values_have_different_content():
+    told = [json.dumps(canonical(value), sort_keys=True) for value in DIFFERENT]
+    same = {json.dumps(canonical(value)) for value in (np.float64(1), np.array(1.0))}
+    assert len(same) == 1  # one number is one number
+    assert len(set(told)) == len(DIFFERENT) - 1
+
+
+def test_the_same_content_is_the_same():
+    for value, other in [
+        (Coin(), Coin(heads=6)),
+        (np.arange(3.0), np.array([0.0, 1, 2])),
+        ((1, 2), [1, 2]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+    ]:
+        assert canonical(value) == canonical(other)
+
+
+@pytest.mark.parametrize("value", [print, lambda: 0, Coin, object(), {"a": [print]}, np.array([print])])
+def test_what_has_no_content_is_refused(value):
+    with pytest.raises(Uncacheable):
+        canonical(value)
+
+
+# The key of a fit
+
+
+OTHERWISE = {
+    "seed": replace(JOB, seed=1),
+    "data": replace(JOB, data=Coin(heads=5)),
+    "an option": replace(JOB, options=Options(tolerance=0.02)),
+    "budget": replace(JOB, options=Options(budget=61)),
+    "name": replace(JOB, name="numpyro-mean_field-2"),
+    "library": replace(JOB, library="pyro"),
+    "guide": replace(JOB, guide="full_rank"),
+    "method": replace(JOB, method="nuts"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_another_fit_has_another_key(what):
+    assert key(OTHERWISE[what]) != key(JOB) == key(replace(JOB, data=Coin()))
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch) -> Path:
+    """A copy of the source, to be changed."""
+    for name, folder in keys.HOUSE.items():
+        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(keys, "HOUSE", {name: tmp_path / name for name in keys.HOUSE})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("models/coin/in_numpyro.py", True),
+        ("models/coin/__init__.py", True),
+        ("models/coin/table.csv", True),
+        ("models/contract.py", True),
+        ("guides/mean_field/in_numpyro.py", True),
+        ("guides/contract.py", True),
+        ("compare/fits/svi.py", True),
+        ("compare/fits/objective_numpyro.py", True),
+        ("compare/named.py", True),
+        ("models/coin/in_pyro.py", False),
+        ("models/coin/posterior.png", False),
+        ("models/chain/in_numpyro.py", False),
+        ("guides/full_rank/in_numpyro.py", False),
+        ("compare/fits/objective_pyro.py", False),
+        ("compare/report/plots.py", False),
+        ("compare/__main__.py", False),
+    ],
+)
+def test_the_key_follows_the_source_that_decides_the_numbers(path, changes, house):
+    before = key(JOB)
+    with open(house / path, "a") as file:
+        file.write("# changed\n")
+    assert (key(JOB) != before) == changes
+
+
+def test_a_report_follows_all_source_but_that_of_other_models(house):
+    told = [digest(keys.report_document("coin", Coin(), []))]
+    for path in ("models/chain/in_numpyro.py", "compare/report/plots.py", "compare/report/report.html.jinja"):
+        with open(house / path, "a") as file:
+            file.write("\n")
+        told.append(digest(keys.report_document("coin", Coin(), [])))
+    assert told[0] == told[1] != told[2] != told[3]
+
+
+def test_the_key_follows_versions_and_the_environment(monkeypatch):
+    before = key(JOB)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    assert key(JOB) != before
+    monkeypatch.undo()
+    assert key(JOB) == before
+    monkeypatch.setattr(keys, "version", lambda package: "0")
+    keys.versions.cache_clear()
+    try:
+        assert key(JOB) != before
+    finally:
+        keys.versions.cache_clear()
+
+
+@pytest.mark.parametrize("name", models.CATALOGUE)
+def test_the_key_sees_every_file_that_a_fit_loads(name):
+    """Walked through the imports: what is loaded and not in the key could change without being noticed."""
+    source = everything()
+    model = models.load(name)
+    data = model.data()
+    unseen = {"models.__init__", "guides.__init__", "compare.__init__", "models", "guides", "compare"}
+    for job in [*trainings(model, data), *plan(model, data)]:
+        starts = [f"models.{name}.__init__", f"compare.fit.{job.method}{'_' + job.library if job.library else ''}"]
+        starts += [f"models.{name}.in_{job.library}"] if job.library else []
+        starts += [f"guides.{job.guide}.__init__", f"guides.{job.guide}.in_{job.library}"] if job.guide else []
+        loaded = {start for start in starts if start in source}
+        for start in loaded.copy():
+            loaded |= {one for one in loads(start, source) if one in source or f"{one}.__init__" in source}
+        files = {one if one in source else f"{one}.__init__" for one in loaded} - unseen
+        files = {
+            f"{one.replace('.', '/')}.py" for one in files if not one.startswith("compare.user_model")
+        }  # not of the zoo
+        assert files - set(keys.sources(name, job.library, job.guide)) == set(), job.name
+
+
+@pytest.mark.parametrize("name", models.CATALOGUE)
+def test_every_fit_of_the_zoo_can_be_kept(name, tmp_path):
+    """Of a model whose network is learnt first, those that then stand on it too."""
+    model = models.load(name)
+    data, kept = model.data(), FitCache(Store(tmp_path))
+    planned = trainings(model, data)
+    told = model.amortised(data)
+    if told is not None:
+        data = model.learnt(data, told.start(np.random.default_rng(0)))
+    planned += plan(model, data)
+    found = [kept.key(job) for job in planned]
+    assert None not in found and len(set(found)) == len(found)
+
+
+class Called:
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self) -> float:
+        return self.weight
+
+
+def test_an_object_that_can_be_called_has_the_content_that_it_holds():
+    assert canonical(Called(1.0)) == canonical(Called(1.0)) != canonical(Called(2.0))
+
+
+# The store
+
+
+def test_what_is_written_is_read(tmp_path):
+    kept = Store(tmp_path)
+    assert kept.read("fits", "a") is None
+    kept.write("fits", "a", {"one": b"1", "two": b""})
+    assert kept.read("fits", "a") == {"one": b"1", "two": b""}
+    assert kept.read("fits", "b") is kept.read("reports", "a") is None
+    assert Store(tmp_path, fresh=True).read("fits", "a") is None
+    Store(tmp_path, fresh=True).write("fits", "a", {"one": b"2"})
+    assert kept.read("fits", "a") == {"one": b"2"}
+
+
+def damaged(content: bytes) -> list[bytes]:
+    """Cut off anywhere, or with a byte of the content changed."""
+    place = content.index(b"payload")
+    flipped = content[: place + 2] + bytes([content[place + 2] ^ 1]) + content[place + 3 :]
+    return [content[:end] for end in (0, 1, 30, len(content) // 2, len(content) - 1)] + [flipped, b"\0" * len(content)]
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_damaged_entry_is_noticed_and_removed(number, tmp_path):
+    kept = Store(tmp_path)
+    kept.write("fits", "a", {"one": b"payload" * 100})
+    path = kept.place("fits", "a")
+    path.write_bytes(damaged(path.read_bytes())[number])
+    assert kept.read("fits", "a") is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_nothing_is_a_warning_once(error, tmp_path, monkeypatch, capsys):
+    def refuse(*arguments):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    kept = Store(tmp_path)
+    for _ in range(2):
+        kept.write("fits", "a", {"one": b"1"})
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert os.strerror(error) in err and store.VARIABLE in err
+    assert kept.read("fits", "a") is None
+    assert list((tmp_path / "fits").iterdir()) == []
+
+
+def test_a_run_whose_folder_cannot_be_written_is_made_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "file" / "below"))
+    made = Ran(tmp_path / "out", *SMALL)
+    assert (
+        made.status == 0 and made.err.startswith("compare: warning: nothing can be kept") and made.err.count("\n") == 1
+    )
+    assert made.summary["fits"]["exact"]["status"] == "done"
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_least_recently_used_is_removed_first(tmp_path):
+    kept = Store(tmp_path, limit=10_000)
+    for number, name in enumerate("abc"):
+        kept.write("fits", name, {"one": bytes(3000)})
+        os.utime(kept.place("fits", name), (1000 + number, 1000 + number))
+    assert kept.read("fits", "a")  # now the last that was used
+    kept.write("fits", "d", {"one": bytes(3000)})
+    assert [name for name in "abcd" if kept.place("fits", name).exists()] == ["a", "c", "d"]
+
+
+def test_what_nobody_finished_is_removed_after_a_day(tmp_path):
+    kept = Store(tmp_path)
+    (tmp_path / "fits").mkdir()
+    for name, age in ((".a.1.zip", 2 * store.DAY), (".b.1.zip", 0)):
+        (tmp_path / "fits" / name).write_bytes(b"half")
+        os.utime(tmp_path / "fits" / name, (time.time() - age,) * 2)
+    kept.prune()
+    assert [path.name for path in (tmp_path / "fits").iterdir()] == [".b.1.zip"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"POSTERIOR_ZOO_CACHE": "/a/b", "XDG_CACHE_HOME": "/c"}, "/a/b"),
+        ({"XDG_CACHE_HOME": "/c"}, "/c/posterior-zoo"),
+        ({"XDG_CACHE_HOME": "relative"}, "/home/me/.cache/posterior-zoo"),
+        ({}, "/home/me/.cache/posterior-zoo"),
+    ],
+)
+def test_the_folder(variables, expected, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("POSTERIOR_ZOO_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"HOME": "/home/me", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert store.folder() == Path(expected)
+
+
+def test_leftovers_of_processes_that_are_gone(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name in (f".draws.{gone.pid}.nc", f".draws.{os.getpid()}.nc", ".hidden", "draws.nc"):
+        (tmp_path / name).touch()
+    assert [path.name for path in leftovers(tmp_path)] == [f".draws.{gone.pid}.nc"]
+    with pytest.raises(ValueError), whole(tmp_path / "new") as temporary:
+        temporary.write_text("half")
+        raise ValueError
+    assert not list(tmp_path.glob("*new*"))
+
+
+# Fits
+
+
+@pytest.fixture(scope="module")
+def fitted() -> list[Fit]:
+    """A guide's, chains', coordinate ascent's, and one from the exact posterior."""
+    chain = models.load("chain")
+    wanted = ("exact", "coordinate_ascent", "numpyro-mean_field", "numpyro-nuts")
+    return [run(job) for job in plan(chain, chain.data()) if job.name in wanted]
+
+
+def test_a_fit_comes_back_as_it_was(fitted, tmp_path):
+    """Bit by bit: every group, attribute and type, its seconds and its gradients."""
+    kept = FitCache(Store(tmp_path))
+    for fit in fitted:
+        assert kept.load(fit.job) is None
+        kept.save(fit)
+        found = kept.load(fit.job)
+        assert found.tree.identical(fit.tree) and found.kept and not fit.kept
+        for node in fit.tree.subtree:
+            for name, values in node.to_dataset().variables.items():
+                assert found.tree[node.path].to_dataset().variables[name].dtype == values.dtype
+        assert (found.job, found.status, found.seconds, found.gradients) == (
+            fit.job,
+            "done",
+            fit.seconds,
+            fit.gradients,
+        )
+        assert kept.load(replace(fit.job, seed=1)) is None
+
+
+@pytest.mark.parametrize("change", [{"status": "failed", "tree": None}, {"status": "skipped", "tree": None}])
+def test_what_was_not_made_is_not_kept(change, fitted, tmp_path):
+    kept = FitCache(Store(tmp_path))
+    kept.save(replace(fitted[0], **change))
+    assert kept.load(fitted[0].job) is None
+
+
+def test_an_entry_that_is_whole_and_yet_no_fit_is_made_anew(fitted, tmp_path):
+    kept = FitCache(Store(tmp_path))
+    kept.store.write("fits", kept.key(fitted[0].job), {"cost.json": b"{}", "tree.nc": b"no"})
+    assert kept.load(fitted[0].job) is None
+    assert not kept.store.place("fits", kept.key(fitted[0].job)).exists()
+
+
+# The command
+
+
+@pytest.fixture
+def unmade(monkeypatch):
+    """From here on no fit can be made."""
+
+    def stop() -> None:
+        monkeypatch.setattr(compare.pipeline, "run", lambda job: pytest.fail(f"{job.name} was made"))
+
+    return stop
+
+
+def test_a_second_run_makes_nothing_and_leaves_the_same(tmp_path, unmade):
+    folder = tmp_path / "out"
+    first = Ran(folder, *SMALL)
+    (folder / "rank.png").write_bytes(b"of another run, with chains")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "rank.png"}
+    unmade()
+    (folder / "report.html").write_text("changed")
+    (folder / "draws.nc").unlink()
+    second = Ran(folder, *SMALL)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert second.out == first.out + "2 of 2 fits were kept from an earlier run; --fresh makes them anew\n"
+    assert second.summary == first.summary and "kept" not in first.out
+    as_json = Ran(tmp_path / "elsewhere", *SMALL, "--format", "json")
+    assert (as_json.out, as_json.err) == ((folder / "summary.json").read_text(), "")
+
+
+def test_what_is_kept_serves_another_comparison(tmp_path):
+    """Its fits, with the seconds that they took when they were made; the others are made."""
+    first = Ran(tmp_path / "first", *SMALL)
+    more = Ran(tmp_path / "more", "coin", "--libraries", "numpyro", "--guides", "mean_field,conjugate", "--no-nuts")
+    assert "2 of 3 fits were kept from an earlier run" in more.out
+    fits = ("exact", "numpyro-mean_field")
+    assert [more.summary["fits"][name] for name in fits] == [first.summary["fits"][name] for name in fits]
+
+
+def test_fresh_makes_anew_and_replaces(tmp_path):
+    first, fresh, third = (Ran(tmp_path / "out", *SMALL, *more) for more in ((), ("--fresh",), ()))
+    assert "kept" not in fresh.out
+    taken = [ran.summary["fits"]["numpyro-mean_field"]["seconds"] for ran in (first, fresh, third)]
+    assert taken[0] != taken[1] == taken[2]
+
+
+def test_a_fit_that_failed_is_tried_again(tmp_path, monkeypatch):
+    def fails(job: Job) -> Fit:
+        return Fit(job, "failed", "out of luck", 0.0) if job.library else run(job)
+
+    monkeypatch.setattr(compare.pipeline, "run", fails)
+    first = Ran(tmp_path / "out", *SMALL)
+    monkeypatch.setattr(compare.pipeline, "run", run)
+    second = Ran(tmp_path / "out", *SMALL)
+    assert [ran.summary["fits"]["numpyro-mean_field"]["status"] for ran in (first, second)] == ["failed", "done"]
+    assert "1 of 2 fits were kept" in second.out
+
+
+def test_a_kept_report_needs_no_library(tmp_path):
+    Ran(tmp_path / "out", *SMALL)
+    code = f"""
+import sys
+from compare.cli.main import main
+assert main({[*SMALL, "--out", str(tmp_path / "again")]!r}) == 0
+print("loaded", *sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    text, _, loaded = done.stdout.rpartition("loaded")
+    assert "2 of 2 fits were kept" in text
+    heavy = {"jax", "numpyro", "torch", "pyro", "arviz_base", "arviz_stats", "arviz_plots", "matplotlib", "distributed"}
+    assert heavy & set(loaded.split()) == set()
+
+
+def test_two_at_once_do_not_spoil_each_other(tmp_path):
+    command = [sys.executable, "-m", "compare", *SMALL, "--out", str(tmp_path / "out"), "--format", "json"]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0] and [err for _, err in said] == [b"", b""]
+    third = Ran(tmp_path / "out", *SMALL)
+    assert "2 of 2 fits were kept" in third.out
+    assert third.out and not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):
+    """Killed as soon as a fit is kept; the next run does not make that one again, and ends as if nothing had been."""
+    folder = Path(os.environ[store.VARIABLE]) / "fits"
+    command = [
+        sys.executable,
+        "-m",
+        "compare",
+        "chain",
+        "--libraries",
+        "numpyro",
+        "--guides",
+        "mean_field",
+        "--no-nuts",
+    ]
+    with subprocess.Popen([*command, "--out", str(tmp_path / "out")], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("[!.]*.zip")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+    entries = list(folder.glob("[!.]*.zip"))
+    assert process.returncode == -9 and not (tmp_path / "out" / "summary.json").exists()
+    seconds = set()
+    for path in entries:
+        with zipfile.ZipFile(path) as archive:
+            seconds.add(json.loads(archive.read("cost.json"))["seconds"])
+    made = Ran(tmp_path / "out", *command[3:])
+    assert f"{len(entries)} of 4 fits were kept" in made.out
+    assert seconds <= {fit["seconds"] for fit in made.summary["fits"].values()}
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+# A user's own model
+
+
+WRITTEN = """
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from {beside} import SCALE
+
+SHIFT = float(open({shift!r}).read())
+data = {{"x": np.array([0.5, 1.5])}}
+
+
+def model(x):
+    z = numpyro.sample("z", dist.Normal(SHIFT, SCALE))
+    numpyro.sample("x", dist.Normal(z, 1.0), obs=x.sum())
+"""
+
+
+def test_a_users_fit_follows_the_file_its_neighbours_and_what_they_read(tmp_path, monkeypatch):
+    """Each is read as by a process of its own."""
+
+    def told(beside: str = "SCALE = 2.0\n", shift: str = "0.5", more: str = "", data: float = 0.5) -> str:
+        told.calls += 1
+        folder = tmp_path / str(told.calls)
+        folder.mkdir()
+        (folder / "beside_mine.py").write_text(beside)
+        (folder / "shift.txt").write_text(shift)
+        text = WRITTEN.format(beside="beside_mine", shift=str(folder / "shift.txt"))
+        (folder / "mine.py").write_text(text.replace(str(folder), "").replace("'/shift.txt'", "'shift.txt'") + more)
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(user_model, "_known", {})
+        monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+        sys.modules.pop("beside_mine", None)
+        mine, _ = user_model.read("mine.py")
+        given = user_model.data_of(mine, {"x": np.array([data, 1.5])})
+        job = Job("numpyro-mean_field", "mine.py", given, "svi", "numpyro", "mean_field", 0, Options())
+        return FitCache(Store(tmp_path / "kept")).key(job)
+
+    told.calls = 0
+    found = [told(), told(), told(beside="SCALE = 2.5\n"), told(beside="SCALE = 2.0  # \n"), told(shift="0.6")]
+    found += [told(more="# more\n"), told(data=0.6)]
+    assert None not in found and found[0] == found[1] and len(set(found)) == len(found) - 1
+
+
+def test_a_truth_without_content_keeps_nothing_and_does_no_harm(tmp_path):
+    class Odd:
+        def __init__(self) -> None:
+            self.function = lambda: 0
+
+    assert FitCache(Store(tmp_path)).key(replace(JOB, options=Odd())) is None
