@@ -128,15 +128,15 @@ def house(tmp_path, monkeypatch) -> Path:
         ("models/contract.py", True),
         ("guides/mean_field/in_numpyro.py", True),
         ("guides/contract.py", True),
-        ("compare/fits/svi.py", True),
-        ("compare/fits/objective_numpyro.py", True),
-        ("compare/named.py", True),
+        ("compare/fit/svi/svi.py", True),
+        ("compare/fit/svi/objective_numpyro.py", True),
+        ("compare/registry.py", True),
         ("models/coin/in_pyro.py", False),
         ("models/coin/posterior.png", False),
         ("models/chain/in_numpyro.py", False),
         ("guides/full_rank/in_numpyro.py", False),
-        ("compare/fits/objective_pyro.py", False),
-        ("compare/report/plots.py", False),
+        ("compare/fit/svi/objective_pyro.py", False),
+        ("compare/report/plots/posteriors.py", False),
         ("compare/__main__.py", False),
     ],
 )
@@ -149,7 +149,7 @@ def test_the_key_follows_the_source_that_decides_the_numbers(path, changes, hous
 
 def test_a_report_follows_all_source_but_that_of_other_models(house):
     told = [digest(keys.report_document("coin", Coin(), []))]
-    for path in ("models/chain/in_numpyro.py", "compare/report/plots.py", "compare/report/report.html.jinja"):
+    for path in ("models/chain/in_numpyro.py", "compare/report/plots/posteriors.py", "compare/report/html/report.html.jinja"):
         with open(house / path, "a") as file:
             file.write("\n")
         told.append(digest(keys.report_document("coin", Coin(), [])))

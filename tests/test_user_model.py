@@ -100,7 +100,7 @@ def test_the_centred_form_is_not_to_be_trusted(capsys, tmp_path):
 IN_PYRO = """
 import json, sys
 from compare import compare
-from tests.own import awkward_pyro as awkward, eight_schools_pyro as schools
+from tests.user_models import awkward_pyro as awkward, eight_schools_pyro as schools
 
 quick = {"nuts": False, "reference_ess": 400.0, "reference_warmup": 150, "reference_budget": 90.0}
 results = {

@@ -292,7 +292,7 @@ def test_one_direction():
         ("guides.contract", "from compare import fit"),
         ("compare.fit.svi.svi", "from compare.measure.measures import measure"),
         ("compare.fit.svi.svi", "def f():\n    from compare import pipeline"),
-        ("compare.fit.mcmc.nuts_pyro", "from ..plan import plan"),
+        ("compare.fit.mcmc.nuts_pyro", "from ...plan import plan"),
         ("compare.plan", "import compare.pipeline"),
         ("compare.measure.measures", "from compare.verdict.judge import judge"),
         ("compare.verdict.judge", "from compare import report"),
