@@ -20,13 +20,13 @@ from compare.measure.measures import measure
 from compare.measure.truth import Sampled, truth
 from compare.pipeline import compare
 from compare.verdict.judge import REFERENCE_ESS, judge
-from models.bnn import MODEL, Network, network
+from models.bnn import MODEL, BnnData, network
 
 OPTIONS = Options(**MODEL.defaults)
 ERRORS = 4
 
 
-def made(data: Network, method: str, library: str = "numpyro", guide: str | None = None, **options: float):
+def made(data: BnnData, method: str, library: str = "numpyro", guide: str | None = None, **options: float):
     name = f"{library}-{guide or method}" if method != "reference" else method
     return run(Job(name, "bnn", data, method, library, guide, 0, Options(**{**MODEL.defaults, **options})))
 
@@ -34,14 +34,14 @@ def made(data: Network, method: str, library: str = "numpyro", guide: str | None
 @pytest.fixture(scope="module")
 def reference():
     """On the defaults."""
-    data = Network()
+    data = BnnData()
     fit = made(data, "reference")
     assert fit.status == "done", fit.reason
     return SimpleNamespace(data=data, fit=fit, known=truth(MODEL, data, {"reference": fit}))
 
 
 @pytest.mark.parametrize(
-    "data", [Network(), Network(noise="unknown", hidden=3), Network("diabetes", activation="relu")]
+    "data", [BnnData(), BnnData(noise="unknown", hidden=3), BnnData("diabetes", activation="relu")]
 )
 def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out(data, library):
     """log p(y, hidden) = log p(y, hidden, output) - log p(output | y, hidden), at output layers drawn by `complete`."""
@@ -62,30 +62,30 @@ def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out
 @pytest.mark.parametrize("name", ["moons", "diabetes", "breast_cancer"])
 def test_the_twins_are_the_same_model_on_the_other_data_sets(name):
     """What the shared battery asks of the cases that need no scikit-learn."""
-    battery.test_the_twins_are_the_same_model("bnn", Network(name))
+    battery.test_the_twins_are_the_same_model("bnn", BnnData(name))
     for library in ("numpyro", "pyro"):
-        battery.test_pointwise_log_likelihoods_add_up("bnn", Network(name), library)
+        battery.test_pointwise_log_likelihoods_add_up("bnn", BnnData(name), library)
 
 
-def output_density(data: Network, latents: dict[str, np.ndarray], draw: int) -> float:
+def output_density(data: BnnData, latents: dict[str, np.ndarray], draw: int) -> float:
     """log p(output layer | hidden layer, y) of one draw, from the joint Gaussian of the output layer and y."""
     one = {site: value[draw : draw + 1] for site, value in latents.items()}
     hidden = data.hidden
     features = np.column_stack(
-        [network.units(one, data.set.inputs, data.activation)[0], np.ones(len(data.set.targets))]
+        [network.units(one, data.dataset.inputs, data.activation)[0], np.ones(len(data.dataset.targets))]
     )
-    noise = data.set.noise if data.set.noise is not None else one["noise"][0]
+    noise = data.dataset.noise if data.dataset.noise is not None else one["noise"][0]
     prior = np.diag([*np.full(hidden, 1 / hidden), 1.0])
     gain = prior @ features.T @ np.linalg.inv(features @ prior @ features.T + noise**2 * np.eye(len(features)))
     value = np.append(one["output_weights"][0], one["output_bias"][0])
     return float(
-        stats.multivariate_normal(gain @ data.set.targets, prior - gain @ features @ prior, allow_singular=True).logpdf(
-            value
-        )
+        stats.multivariate_normal(
+            gain @ data.dataset.targets, prior - gain @ features @ prior, allow_singular=True
+        ).logpdf(value)
     )
 
 
-TINY = [Network(hidden=1, noise=1.0), Network(hidden=2)]
+TINY = [BnnData(hidden=1, noise=1.0), BnnData(hidden=2)]
 """One unit cannot bend twice: with less noise its posterior has isolated modes, which no chain of a few thousand draws
 visits in proportion."""
 
@@ -111,7 +111,7 @@ def test_the_reference_s_way_agrees_with_quadrature(data):
     """NUTS on the hidden layer and a drawn output layer, where the exact posterior is known too."""
     summary = measure(made(data, "reference", reference_ess=1000), MODEL.exact(data), None)
     truths = {"mean": MODEL.exact(data).mean()["f"], "sd": MODEL.exact(data).sd()["f"]}
-    for point in range(len(data.set.grid)):
+    for point in range(len(data.dataset.grid)):
         found = summary["variables"][f"f[{point}]"]
         assert abs(found["mean"] - truths["mean"][point]) < ERRORS * found["mcse_mean"]
         assert abs(found["sd"] - truths["sd"][point]) < ERRORS * found["mcse_sd"]
@@ -126,7 +126,7 @@ def within(summary) -> None:
 def test_the_reference_meets_posteriordb_s_rules(reference):
     """R-hat, bulk and tail ESS of every function value, no divergences; and the verdict says so, without "exact"."""
     summary = measure(reference.fit, reference.known, None)
-    for point in range(len(reference.data.set.grid)):
+    for point in range(len(reference.data.dataset.grid)):
         f = reference.fit.tree["posterior"]["f"].values[..., point]
         axes = {"chain_axis": 0, "draw_axis": 1}
         assert arviz_stats.rhat(f, **axes) < 1.01
@@ -147,7 +147,7 @@ def test_mean_field_forgets_the_gap(reference):
     fit = made(reference.data, "svi", guide="mean_field")
     summary = measure(fit, reference.known, None)
     middle = summary["variables"]["f[6]"]
-    assert reference.data.set.grid[6, 0] == 0
+    assert reference.data.dataset.grid[6, 0] == 0
     assert middle["sd_ratio"] < 1 - ERRORS * middle["mcse_sd_ratio"]
     verdict = judge(summary, OPTIONS, {}, measure(reference.fit, reference.known, None))
     assert verdict["word"] in ("off", "narrow") and any(character.isdigit() for character in verdict["sentence"])
@@ -155,11 +155,11 @@ def test_mean_field_forgets_the_gap(reference):
 
 def test_a_relu_mean_field_cannot_do_otherwise():
     """Foong et al. 2020, Theorem 1: Var f(0) <= Var f(p) + Var f(q) for p < 0 < q, here at the clusters' inner ends."""
-    data = Network(activation="relu")
+    data = BnnData(activation="relu")
     fit = made(data, "svi", guide="mean_field")
     posterior = fit.tree["posterior"].dataset
     latents = {site: posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in data.shapes()}
-    inputs = data.set.inputs[:, 0]
+    inputs = data.dataset.inputs[:, 0]
     points = np.array([[0.0], [inputs[inputs < 0].max()], [inputs[inputs > 0].min()]])
     squares = (values := network.values(latents, points, "relu")) - values.mean(axis=0)
     difference = squares[:, 0] ** 2 - squares[:, 1] ** 2 - squares[:, 2] ** 2
@@ -170,14 +170,14 @@ def test_leave_one_out_works_on_the_tree(reference):
     """The log likelihoods are there, observation by observation, and arviz_stats.loo takes them."""
     loo = arviz_stats.loo(reference.fit.tree)
     predicted = reference.fit.tree["log_likelihood"]["targets"].values
-    assert predicted.shape[2] == len(reference.data.set.targets)
+    assert predicted.shape[2] == len(reference.data.dataset.targets)
     assert np.isfinite(loo.elpd) and loo.elpd < predicted.mean(axis=(0, 1)).sum()
 
 
 def test_a_comparison_without_the_reference_says_so():
     """A reference that cannot be made costs the others their verdicts, not their numbers."""
     options = Options(**{**MODEL.defaults, "reference_budget": 1e-6})
-    found = compare(MODEL, Network(hidden=3), ["numpyro"], ["mean_field"], nuts=False, options=options).summary
+    found = compare(MODEL, BnnData(hidden=3), ["numpyro"], ["mean_field"], nuts=False, options=options).summary
     assert found["fits"]["reference"]["status"] == "skipped"
     guide = found["fits"]["numpyro-mean_field"]
     assert guide["verdict"]["word"] == "unreliable" and "nothing to hold it against" in guide["verdict"]["sentence"]
@@ -188,7 +188,7 @@ def test_a_comparison_without_the_reference_says_so():
 def test_a_reference_s_own_error_counts():
     """Draws of one distribution held against others of it: the errors of both are in the distance."""
     rng = np.random.default_rng(5)
-    data = Network(hidden=1)
+    data = BnnData(hidden=1)
     trees = [xr.DataTree.from_dict({"posterior": posterior_of(rng)}) for _ in range(2)]
     fits = [SimpleNamespace(tree=tree, job=Job("x", "bnn", data, "nuts", "numpyro")) for tree in trees]
     known = Sampled(fits[0], "half")

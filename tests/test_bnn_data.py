@@ -15,17 +15,17 @@ from scipy import integrate, stats
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from threadpoolctl import threadpool_limits
 
-from models.bnn import MODEL, Network, network
+from models.bnn import MODEL, BnnData, network
 from models.bnn.baselines import PENALTIES, linear_model, logistic_model, one_fit
 from models.bnn.data import sine
 
 EVERY = [
-    Network(),
-    Network(noise="unknown"),
-    Network("diabetes"),
-    Network("breast_cancer"),
-    Network("moons"),
-    Network("moons", task="regression", activation="relu"),
+    BnnData(),
+    BnnData(noise="unknown"),
+    BnnData("diabetes"),
+    BnnData("breast_cancer"),
+    BnnData("moons"),
+    BnnData("moons", task="regression", activation="relu"),
 ]
 NAMED = pytest.mark.parametrize("data", EVERY, ids=lambda data: f"{data.data}-{data.noise}")
 
@@ -37,8 +37,8 @@ def one_thread():
         yield
 
 
-def arrays(data: Network) -> list[np.ndarray]:
-    return [getattr(data.set, name) for name in ("inputs", "targets", "test_inputs", "test_targets", "grid")]
+def arrays(data: BnnData) -> list[np.ndarray]:
+    return [getattr(data.dataset, name) for name in ("inputs", "targets", "test_inputs", "test_targets", "grid")]
 
 
 @pytest.fixture
@@ -70,17 +70,17 @@ def test_shapes_and_types(data):
     assert inputs.shape == (len(targets), inputs.shape[1]) and targets.ndim == 1
     assert test_inputs.shape == (len(test_targets), inputs.shape[1]) and grid.shape[1] == inputs.shape[1]
     assert all(array.dtype == np.float64 and np.isfinite(array).all() for array in arrays(data))
-    assert not data.set.classes or set(targets) == set(test_targets) == {0.0, 1.0}
-    rows = data.set.about["rows"]
+    assert not data.dataset.classes or set(targets) == set(test_targets) == {0.0, 1.0}
+    rows = data.dataset.about["rows"]
     assert (rows["fitted"], rows["held out"]) == (len(targets), len(test_targets))
-    assert len(data.set.about["inputs"]) == inputs.shape[1]
+    assert len(data.dataset.about["inputs"]) == inputs.shape[1]
     assert data.reported()[: len(grid)] == [("f", (point,)) for point in range(len(grid))]
 
 
 def test_the_gap_is_fixed():
     """Numbers once published: a change of the generator or of numpy's would change every result."""
-    data = Network()
-    x, y = data.set.inputs[:, 0], data.set.targets
+    data = BnnData()
+    x, y = data.dataset.inputs[:, 0], data.dataset.targets
     assert len(x) == 40 and (np.abs(x + 1.5) <= 0.5)[:20].all() and (np.abs(x - 1.5) <= 0.5)[20:].all()
     np.testing.assert_allclose(
         x[[0, 20, 39]], [-1.2931019988099872, 1.4599812472082223, 1.7224822959213517], rtol=1e-12
@@ -88,28 +88,28 @@ def test_the_gap_is_fixed():
     np.testing.assert_allclose(
         y[[0, 20, 39]], [-0.8965289525783715, 0.22213851743478558, -0.23573697715535424], rtol=1e-12
     )
-    for residual in (y - sine(x), data.set.test_targets - sine(data.set.test_inputs[:, 0])):
+    for residual in (y - sine(x), data.dataset.test_targets - sine(data.dataset.test_inputs[:, 0])):
         assert abs(np.mean(residual**2) - 0.04) < 4 * 0.04 * np.sqrt(2 / len(residual))
-    assert data.set.noise == 0.2
-    np.testing.assert_allclose(data.set.grid[:, 0], np.arange(-3, 3.1, 0.5))
+    assert data.dataset.noise == 0.2
+    np.testing.assert_allclose(data.dataset.grid[:, 0], np.arange(-3, 3.1, 0.5))
 
 
 @pytest.mark.parametrize("name", ["gap", "moons"])
 def test_a_split_of_simulated_data_holds_out_other_rows_and_fits_the_same(name):
-    first, second = Network(name, split=0), Network(name, split=1)
-    assert np.array_equal(first.set.inputs, second.set.inputs)
-    assert np.array_equal(first.set.targets, second.set.targets)
-    assert np.array_equal(first.set.grid, second.set.grid)
-    assert not np.isin(first.set.test_inputs[:, 0], second.set.test_inputs[:, 0]).any()
+    first, second = BnnData(name, split=0), BnnData(name, split=1)
+    assert np.array_equal(first.dataset.inputs, second.dataset.inputs)
+    assert np.array_equal(first.dataset.targets, second.dataset.targets)
+    assert np.array_equal(first.dataset.grid, second.dataset.grid)
+    assert not np.isin(first.dataset.test_inputs[:, 0], second.dataset.test_inputs[:, 0]).any()
     for data in (first, second):
-        assert not np.isin(data.set.test_inputs[:, 0], data.set.inputs[:, 0]).any()
-        assert np.array_equal(Network(name, split=data.split).set.test_inputs, data.set.test_inputs)
+        assert not np.isin(data.dataset.test_inputs[:, 0], data.dataset.inputs[:, 0]).any()
+        assert np.array_equal(BnnData(name, split=data.split).set.test_inputs, data.dataset.test_inputs)
 
 
 @pytest.mark.parametrize("split", [0, 3])
 @pytest.mark.parametrize("name", ["diabetes", "breast_cancer"])
 def test_a_real_data_set_is_divided_and_standardised(name, split):
-    data = Network(name, split=split)
+    data = BnnData(name, split=split)
     raw = load_diabetes(scaled=False) if name == "diabetes" else load_breast_cancer()
     inputs, targets, test_inputs, test_targets, grid = arrays(data)
     assert len(test_targets) == round(len(raw.target) / 5) and len(targets) + len(test_targets) == len(raw.target)
@@ -120,16 +120,16 @@ def test_a_real_data_set_is_divided_and_standardised(name, split):
     order = np.argsort(joined[:, 0], kind="stable")
     slope, intercept = np.polyfit(joined[order, 0], np.sort(raw.data[:, 0]), 1)
     np.testing.assert_allclose(joined[order, 0] * slope + intercept, np.sort(raw.data[:, 0]), rtol=1e-9)
-    rows = data.set.about["f"]["at held-out row, from 0"]
+    rows = data.dataset.about["f"]["at held-out row, from 0"]
     assert len(rows) == len(set(rows)) == len(grid) == 12 and rows == sorted(rows)
     np.testing.assert_allclose(grid[:, 0] * slope + intercept, raw.data[rows, 0], rtol=1e-9)
     assert all((point == test_inputs).all(axis=1).any() for point in grid)
-    about = data.set.about["target"]
+    about = data.dataset.about["target"]
     if name == "diabetes":
         assert abs(targets.mean()) < 1e-12 and abs(targets.std() - 1) < 1e-12
         back = np.concatenate([targets, test_targets]) * about["sd"] + about["mean"]
         np.testing.assert_allclose(np.sort(back), np.sort(raw.target), rtol=1e-12)
-        assert data.set.noise is None and "noise" in data.shapes()
+        assert data.dataset.noise is None and "noise" in data.shapes()
     else:
         assert targets.sum() + test_targets.sum() == 212  # malignant (Street et al. 1993)
         assert inputs[targets == 1, 0].mean() > 0.5 > inputs[targets == 0, 0].mean()  # their radius is larger
@@ -137,15 +137,17 @@ def test_a_real_data_set_is_divided_and_standardised(name, split):
 
 
 def test_splits_differ_and_each_is_always_the_same():
-    first, again, other = Network("diabetes"), Network("diabetes"), Network("diabetes", split=1)
+    first, again, other = BnnData("diabetes"), BnnData("diabetes"), BnnData("diabetes", split=1)
     assert all(map(np.array_equal, arrays(first), arrays(again)))
-    assert not np.array_equal(first.set.targets, other.set.targets)
+    assert not np.array_equal(first.dataset.targets, other.dataset.targets)
 
 
 def test_the_moons_grid_lies_around_the_moons():
-    data = Network("moons")
-    assert data.set.grid.shape == (16, 2) and len(np.unique(data.set.grid, axis=0)) == 16
-    inside = (data.set.grid > data.set.inputs.min(axis=0)) & (data.set.grid < data.set.inputs.max(axis=0))
+    data = BnnData("moons")
+    assert data.dataset.grid.shape == (16, 2) and len(np.unique(data.dataset.grid, axis=0)) == 16
+    inside = (data.dataset.grid > data.dataset.inputs.min(axis=0)) & (
+        data.dataset.grid < data.dataset.inputs.max(axis=0)
+    )
     assert inside.all(axis=1).sum() == 4
 
 
@@ -153,9 +155,9 @@ def test_the_moons_grid_lies_around_the_moons():
 def test_what_a_data_set_is_goes_into_the_summary(data):
     told = data.describe()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["data"] == data.data and told["task"] == ("classification" if data.set.classes else "regression")
-    assert told.get("noise") == (None if data.set.classes else data.set.noise or "unknown")
-    assert all(len(points) == len(data.set.grid) for points in told["f"].values())
+    assert told["data"] == data.data and told["task"] == ("classification" if data.dataset.classes else "regression")
+    assert told.get("noise") == (None if data.dataset.classes else data.dataset.noise or "unknown")
+    assert all(len(points) == len(data.dataset.grid) for points in told["f"].values())
 
 
 # A user's table
@@ -164,11 +166,11 @@ def test_what_a_data_set_is_goes_into_the_summary(data):
 def test_a_table_is_treated_as_the_real_data_are(table):
     raw = load_diabetes(scaled=False)
     rows = [[*map(repr, map(float, row)), repr(float(y))] for row, y in zip(raw.data, raw.target, strict=True)]
-    data = Network(rows_of(table, [*raw.feature_names, "progression"], rows), "progression", split=2)
-    assert all(map(np.array_equal, arrays(data), arrays(Network("diabetes", split=2))))
-    assert data.set.about["target"] == Network("diabetes", split=2).set.about["target"]
-    lines = np.array(data.set.about["f"]["at held-out line"])
-    assert (lines - 2).tolist() == Network("diabetes", split=2).set.about["f"]["at held-out row, from 0"]
+    data = BnnData(rows_of(table, [*raw.feature_names, "progression"], rows), "progression", split=2)
+    assert all(map(np.array_equal, arrays(data), arrays(BnnData("diabetes", split=2))))
+    assert data.dataset.about["target"] == BnnData("diabetes", split=2).set.about["target"]
+    lines = np.array(data.dataset.about["f"]["at held-out line"])
+    assert (lines - 2).tolist() == BnnData("diabetes", split=2).set.about["f"]["at held-out row, from 0"]
 
 
 @pytest.mark.parametrize(
@@ -177,51 +179,51 @@ def test_a_table_is_treated_as_the_real_data_are(table):
 )
 def test_two_labels_of_any_spelling_are_two_classes(low, high, classes, table):
     rows = [[i, low if i % 3 else high] for i in range(30)]
-    data = Network(rows_of(table, ["x", "y"], rows), "y")
-    assert data.set.classes and data.set.noise is None
-    assert data.set.about["target"] == {"name": "y", "class 0": classes[0], "class 1": classes[1]}
-    ones = data.set.targets.sum() + data.set.test_targets.sum()
+    data = BnnData(rows_of(table, ["x", "y"], rows), "y")
+    assert data.dataset.classes and data.dataset.noise is None
+    assert data.dataset.about["target"] == {"name": "y", "class 0": classes[0], "class 1": classes[1]}
+    ones = data.dataset.targets.sum() + data.dataset.test_targets.sum()
     assert ones == (20 if classes[1] == low else 10)
 
 
 def test_numbers_that_are_equal_are_one_label(table):
     rows = [[i, ("1", "1.0", "0")[i % 3]] for i in range(30)]
-    assert Network(rows_of(table, ["x", "y"], rows), "y").set.about["target"]["class 1"] == "1"
+    assert BnnData(rows_of(table, ["x", "y"], rows), "y").set.about["target"]["class 1"] == "1"
 
 
 def test_two_values_may_be_numbers(table):
     path = rows_of(table, ["x", "y"], [[i, i % 2] for i in range(30)])
-    data = Network(path, "y", task="regression")
-    assert not data.set.classes and len(set(data.set.targets)) == 2 and abs(data.set.targets.mean()) < 1e-12
+    data = BnnData(path, "y", task="regression")
+    assert not data.dataset.classes and len(set(data.dataset.targets)) == 2 and abs(data.dataset.targets.mean()) < 1e-12
 
 
 def test_what_spreadsheets_write_is_read(table):
-    plain = Network(table("x,y\n1,2\n2,5\n3,3\n4,9\n5,1\n"), "y")
-    same = Network(table(b'\xef\xbb\xbf"x", "y"\r\n1, 2\r\n" 2",5\r\n\r\n3,3\r\n4,9e0\r\n,\r\n5,1', "other.csv"), "y")
+    plain = BnnData(table("x,y\n1,2\n2,5\n3,3\n4,9\n5,1\n"), "y")
+    same = BnnData(table(b'\xef\xbb\xbf"x", "y"\r\n1, 2\r\n" 2",5\r\n\r\n3,3\r\n4,9e0\r\n,\r\n5,1', "other.csv"), "y")
     assert all(map(np.array_equal, arrays(plain), arrays(same)))
-    assert plain.set.about["sha256"] != same.set.about["sha256"]
+    assert plain.dataset.about["sha256"] != same.dataset.about["sha256"]
 
 
 def test_one_input_is_reported_over_its_range_and_a_quarter_more(table):
-    data = Network(rows_of(table, ["x", "y"], [[i, i**2] for i in range(101)]), "y")
-    low, high = data.set.inputs.min(), data.set.inputs.max()
-    np.testing.assert_allclose(data.set.grid[[0, -1], 0], [low - (high - low) / 4, high + (high - low) / 4])
-    np.testing.assert_allclose(data.set.about["f"]["at x"][::6], [-25, 50, 125], atol=5)
+    data = BnnData(rows_of(table, ["x", "y"], [[i, i**2] for i in range(101)]), "y")
+    low, high = data.dataset.inputs.min(), data.dataset.inputs.max()
+    np.testing.assert_allclose(data.dataset.grid[[0, -1], 0], [low - (high - low) / 4, high + (high - low) / 4])
+    np.testing.assert_allclose(data.dataset.about["f"]["at x"][::6], [-25, 50, 125], atol=5)
 
 
 def test_a_constant_input_is_left_out_and_named(table):
     rows = [[i, 7, i % 4, i * i] for i in range(20)]
-    data = Network(rows_of(table, ["a", "site", "b", "y"], rows), "y")
-    assert data.set.inputs.shape[1] == 2
-    assert data.set.about["inputs"] == ["a", "b"] and data.set.about["left out, constant"] == ["site"]
+    data = BnnData(rows_of(table, ["a", "site", "b", "y"], rows), "y")
+    assert data.dataset.inputs.shape[1] == 2
+    assert data.dataset.about["inputs"] == ["a", "b"] and data.dataset.about["left out, constant"] == ["site"]
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e300, 0), (2e307, 0), (1e-300, 0), (1e-9, 0), (1, 1e12), (-3e5, 7)])
 def test_any_scale_will_do(scale, shift, table):
     base = np.round(np.random.default_rng(0).uniform(-8, 8, (40, 3)), 3)
     rows = [[repr(float(cell)) for cell in row] for row in base * scale + shift]
-    data = Network(rows_of(table, ["a", "b", "y"], rows), "y")
-    plain = Network(rows_of(table, ["a", "b", "y"], base.tolist(), "plain.csv"), "y")
+    data = BnnData(rows_of(table, ["a", "b", "y"], rows), "y")
+    plain = BnnData(rows_of(table, ["a", "b", "y"], base.tolist(), "plain.csv"), "y")
     tolerance = 1e-9 + 1e-15 * abs(shift / scale)
     for found, expected in zip(arrays(data), arrays(plain), strict=True):
         np.testing.assert_allclose(found, np.sign(scale) * expected, atol=tolerance)
@@ -234,7 +236,7 @@ def test_any_scale_will_do(scale, shift, table):
 def refusal(*arguments, **options) -> str:
     """The one line with which a network is refused."""
     with pytest.raises(ValueError) as raised:
-        Network(*arguments, **options)
+        BnnData(*arguments, **options)
     line = str(raised.value)
     assert line and "\n" not in line and line.isprintable() and len(line) < 250
     return line
@@ -292,7 +294,7 @@ def test_bad_options_are_refused_in_one_line(options, expected):
     ],
 )
 def test_text_that_is_no_option_is_refused(name, text, expected):
-    parse = next(field for field in dataclasses.fields(Network) if field.name == name).metadata["parse"]
+    parse = next(field for field in dataclasses.fields(BnnData) if field.name == name).metadata["parse"]
     with pytest.raises(ValueError, match=expected):
         parse(text)
 
@@ -357,7 +359,7 @@ def test_a_split_that_leaves_nothing_to_learn_is_refused(odd, even, expected, ta
     refused = []
     for split in range(40):
         try:
-            assert np.isfinite(Network(path, "y", split=split).set.test_targets).all()
+            assert np.isfinite(BnnData(path, "y", split=split).set.test_targets).all()
         except ValueError as error:
             assert expected in str(error) and "\n" not in str(error)
             refused.append(split)
@@ -395,27 +397,27 @@ def test_a_network_is_its_fields(data):
         assert other == data and hash(other) == hash(data) and other.describe() == data.describe()
         assert all(map(np.array_equal, arrays(other), arrays(data)))
     assert dataclasses.replace(data, hidden=3) != data
-    assert dataclasses.replace(data, hidden=3).set.noise == data.set.noise
+    assert dataclasses.replace(data, hidden=3).set.noise == data.dataset.noise
     assert dataclasses.replace(data, split=1).shapes() == data.shapes()
 
 
 def test_what_was_not_said_follows_the_data():
-    assert dataclasses.replace(Network(), data="diabetes").set.noise is None
-    assert dataclasses.replace(Network(), data="moons").set.classes
-    assert dataclasses.replace(Network(noise="unknown"), hidden=3).set.noise is None
-    assert dataclasses.replace(Network(noise=0.5), data="diabetes").set.noise == 0.5
+    assert dataclasses.replace(BnnData(), data="diabetes").set.noise is None
+    assert dataclasses.replace(BnnData(), data="moons").set.classes
+    assert dataclasses.replace(BnnData(noise="unknown"), hidden=3).set.noise is None
+    assert dataclasses.replace(BnnData(noise=0.5), data="diabetes").set.noise == 0.5
 
 
 def test_equal_values_of_other_types_are_one_network(tmp_path):
-    assert Network(hidden=np.int64(4), noise=np.float64(0.5), split=2.0) == Network(hidden=4, noise=0.5, split=2)
+    assert BnnData(hidden=np.int64(4), noise=np.float64(0.5), split=2.0) == BnnData(hidden=4, noise=0.5, split=2)
     (tmp_path / "t.csv").write_text("x,y\n" + TEN)
-    assert Network(tmp_path / "t.csv", "y") == Network(str(tmp_path / "t.csv"), "y")
+    assert BnnData(tmp_path / "t.csv", "y") == BnnData(str(tmp_path / "t.csv"), "y")
 
 
 def test_a_pickled_network_needs_no_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n" + TEN)
-    kept = pickle.dumps(Network(str(path), "y"))
+    kept = pickle.dumps(BnnData(str(path), "y"))
     path.unlink()
     assert len(pickle.loads(kept).set.inputs) == 8
 
@@ -428,13 +430,13 @@ def test_every_baseline_predicts_every_row_held_out(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found, again = MODEL.baselines(data), MODEL.baselines(data)
-    assert list(found) == ["logistic model" if data.set.classes else "linear model", "network, one fit"]
-    shape = (1, len(data.set.test_targets))
+    assert list(found) == ["logistic model" if data.dataset.classes else "linear model", "network, one fit"]
+    shape = (1, len(data.dataset.test_targets))
     for name, one in found.items():
-        assert one.observed is data.set.test_targets
+        assert one.observed is data.dataset.test_targets
         assert one.log_density.shape == one.mean.shape == shape and np.isfinite(one.log_density).all()
         assert np.array_equal(one.log_density, again[name].log_density)
-        if data.set.classes:
+        if data.dataset.classes:
             assert one.below is None
             right = np.where(one.observed == 1, one.mean, 1 - one.mean)
             np.testing.assert_allclose(np.exp(one.log_density), right, rtol=1e-9)
@@ -442,29 +444,29 @@ def test_every_baseline_predicts_every_row_held_out(data):
             assert one.below.shape == shape and (np.abs(one.below - 0.5) <= 0.5).all()
 
 
-def joint_covariance(data: Network, scale: float) -> np.ndarray:
+def joint_covariance(data: BnnData, scale: float) -> np.ndarray:
     """Of all targets, fitted and held out, in units of scale^2, under the linear model's prior."""
-    inputs = np.concatenate([data.set.inputs, data.set.test_inputs])
+    inputs = np.concatenate([data.dataset.inputs, data.dataset.test_inputs])
     return np.eye(len(inputs)) + (inputs @ inputs.T / inputs.shape[1] + 1) / scale**2
 
 
 @pytest.mark.parametrize("name", ["gap", "diabetes"])
 def test_the_linear_model_with_known_noise_is_conditioning_a_joint_gaussian(name):
-    data = Network(name, noise=0.3)
-    count, covariance = len(data.set.targets), 0.09 * joint_covariance(data, 0.3)
+    data = BnnData(name, noise=0.3)
+    count, covariance = len(data.dataset.targets), 0.09 * joint_covariance(data, 0.3)
     gain = np.linalg.solve(covariance[:count, :count], covariance[:count, count:])
-    mean = gain.T @ data.set.targets
+    mean = gain.T @ data.dataset.targets
     sd = np.sqrt(np.diag(covariance)[count:] - np.sum(gain * covariance[:count, count:], axis=0))
     found = linear_model(data)
     np.testing.assert_allclose(found.mean[0], mean, atol=1e-9)
-    np.testing.assert_allclose(found.log_density[0], stats.norm.logpdf(data.set.test_targets, mean, sd), atol=1e-8)
-    np.testing.assert_allclose(found.below[0], stats.norm.cdf(data.set.test_targets, mean, sd), atol=1e-9)
+    np.testing.assert_allclose(found.log_density[0], stats.norm.logpdf(data.dataset.test_targets, mean, sd), atol=1e-8)
+    np.testing.assert_allclose(found.below[0], stats.norm.cdf(data.dataset.test_targets, mean, sd), atol=1e-9)
 
 
-@pytest.mark.parametrize("data", [Network(noise="unknown"), Network("diabetes")], ids=lambda data: data.data)
+@pytest.mark.parametrize("data", [BnnData(noise="unknown"), BnnData("diabetes")], ids=lambda data: data.data)
 def test_the_linear_model_with_unknown_noise_integrates_it_out(data):
     """p(y* | y) = p(y*, y) / p(y), each an integral over the noise's variance by quadrature."""
-    count, covariance, found = len(data.set.targets), joint_covariance(data, 0.1), linear_model(data)
+    count, covariance, found = len(data.dataset.targets), joint_covariance(data, 0.1), linear_model(data)
     prior = stats.invgamma(0.5, scale=0.1**2 / 2)
 
     def log_marginal(targets: np.ndarray, rows: list[int]) -> float:
@@ -482,27 +484,27 @@ def test_the_linear_model_with_unknown_noise_integrates_it_out(data):
         return highest + np.log(value)
 
     fitted = list(range(count))
-    evidence = log_marginal(data.set.targets, fitted)
+    evidence = log_marginal(data.dataset.targets, fitted)
     for point in (0, 1, 2, 40):
-        with_one = np.append(data.set.targets, data.set.test_targets[point])
+        with_one = np.append(data.dataset.targets, data.dataset.test_targets[point])
         expected = log_marginal(with_one, [*fitted, count + point]) - evidence
         assert found.log_density[0, point] == pytest.approx(expected, abs=1e-6)
     # The distribution function is the density's integral: by a secant, between a row and one a little higher.
-    higher = dataclasses.replace(data.set, test_targets=data.set.test_targets + 1e-4)
-    moved = linear_model(SimpleNamespace(set=higher))
+    higher = dataclasses.replace(data.dataset, test_targets=data.dataset.test_targets + 1e-4)
+    moved = linear_model(SimpleNamespace(dataset=higher))
     slope = (moved.below - found.below)[0] / 1e-4
     np.testing.assert_allclose(slope, np.exp((found.log_density + moved.log_density)[0] / 2), rtol=1e-6, atol=1e-9)
 
 
 def test_the_logistic_model_is_at_the_mode_that_it_claims():
     """Its logits are linear; the weights behind them are where the log posterior is flat."""
-    data = Network("breast_cancer")
+    data = BnnData("breast_cancer")
     logits = np.log(logistic_model(data).mean[0]) - np.log1p(-logistic_model(data).mean[0])
-    features = np.column_stack([data.set.test_inputs, np.ones(len(logits))])
+    features = np.column_stack([data.dataset.test_inputs, np.ones(len(logits))])
     weights = np.linalg.lstsq(features, logits, rcond=None)[0]
     np.testing.assert_allclose(features @ weights, logits, atol=1e-6)
-    features = np.column_stack([data.set.inputs, np.ones(len(data.set.targets))])
-    residuals = data.set.targets - 1 / (1 + np.exp(-features @ weights))
+    features = np.column_stack([data.dataset.inputs, np.ones(len(data.dataset.targets))])
+    residuals = data.dataset.targets - 1 / (1 + np.exp(-features @ weights))
     slope = features.T @ residuals
     variance = weights[:-1] @ weights[:-1] / (slope[:-1] @ weights[:-1])
     assert np.abs(np.log(variance / np.array(PENALTIES))).min() < 1e-3
@@ -512,7 +514,7 @@ def test_the_logistic_model_is_at_the_mode_that_it_claims():
 
 @pytest.mark.parametrize(
     "data",
-    [Network(), Network(hidden=3, noise=0.5), Network("moons"), Network("breast_cancer")],
+    [BnnData(), BnnData(hidden=3, noise=0.5), BnnData("moons"), BnnData("breast_cancer")],
     ids=lambda data: f"{data.data}-{data.hidden}",
 )
 def test_one_fit_is_at_a_mode_of_the_network_s_own_posterior(data):
@@ -520,13 +522,13 @@ def test_one_fit_is_at_a_mode_of_the_network_s_own_posterior(data):
     latents = one_fit(data)
 
     def log_posterior(point: dict[str, np.ndarray]) -> float:
-        f = network.values(point, data.set.inputs, data.activation)
-        likelihood = network.log_density(data, point, f, data.set.targets).sum()
-        columns = data.set.inputs.shape[1]
+        f = network.values(point, data.dataset.inputs, data.activation)
+        likelihood = network.log_density(data, point, f, data.dataset.targets).sum()
+        columns = data.dataset.inputs.shape[1]
         prior = columns * np.sum(point["hidden_weights"] ** 2) + data.hidden * np.sum(point["output_weights"] ** 2)
         return float(likelihood - 0.5 * prior)
 
-    for site, factor in (("hidden_weights", data.set.inputs.shape[1]), ("output_weights", data.hidden)):
+    for site, factor in (("hidden_weights", data.dataset.inputs.shape[1]), ("output_weights", data.hidden)):
         value = latents[site]
         gradient = np.empty_like(value)
         for index in np.ndindex(value.shape):
@@ -538,10 +540,10 @@ def test_one_fit_is_at_a_mode_of_the_network_s_own_posterior(data):
 
 
 def test_one_fit_beats_a_line_where_there_is_a_curve_and_learns_the_noise():
-    for data in (Network(), Network(noise="unknown")):
+    for data in (BnnData(), BnnData(noise="unknown")):
         curve, line = MODEL.baselines(data)["network, one fit"], linear_model(data)
         assert curve.log_density.mean() > line.log_density.mean() + 0.5
-    residuals = data.set.targets - network.values(one_fit(data), data.set.inputs, "tanh")[0]
+    residuals = data.dataset.targets - network.values(one_fit(data), data.dataset.inputs, "tanh")[0]
     noise = one_fit(data)["noise"]
     assert noise.shape == (1,) and noise[0] ** 2 == pytest.approx((residuals @ residuals + 0.01) / 41)
     assert 0.1 < noise[0] < 0.3
@@ -549,13 +551,13 @@ def test_one_fit_beats_a_line_where_there_is_a_curve_and_learns_the_noise():
 
 def test_the_linear_model_is_calibrated_on_real_data():
     """Over 5 splits: the share of rows held out in its 95% interval, within 4 standard errors of 88 rows' mean."""
-    below = np.concatenate([linear_model(Network("diabetes", split=split)).below[0] for split in range(5)])
+    below = np.concatenate([linear_model(BnnData("diabetes", split=split)).below[0] for split in range(5)])
     assert abs(np.mean(np.abs(below - 0.5) < 0.475) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 88)
-    rows = [linear_model(Network("diabetes", split=split)) for split in range(5)]
+    rows = [linear_model(BnnData("diabetes", split=split)) for split in range(5)]
     assert np.mean([np.sqrt(np.mean((one.observed - one.mean) ** 2)) for one in rows]) < 0.75
 
 
 def test_claims_of_a_network_so_wide_that_its_modes_cannot_be_written_out():
     """Python refuses to print an integer of more than 4,300 digits; 3,000! 2^3000 has 10,034."""
-    assert "about 10^10034 equal modes" in MODEL.claims(Network(hidden=3000))[0].truth
-    assert "3,840 equal modes" in MODEL.claims(Network())[0].truth
+    assert "about 10^10034 equal modes" in MODEL.claims(BnnData(hidden=3000))[0].truth
+    assert "3,840 equal modes" in MODEL.claims(BnnData())[0].truth

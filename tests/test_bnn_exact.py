@@ -11,43 +11,43 @@ import numpy as np
 import pytest
 from scipy import spatial, special, stats
 
-from models.bnn import Network, network
+from models.bnn import BnnData, network
 from models.bnn.exact import Collapsed, QuadraturePosterior, exact
 from models.bnn.lattice import Lattice, Marginal, TooManyPoints, Trapezoid
 
 quadrature = sys.modules["models.bnn.exact"]  # as an attribute of its package the module is hidden by the function
 
 CASES = [
-    pytest.param(Network(hidden=hidden, activation=activation), id=f"{activation}-{hidden}")
+    pytest.param(BnnData(hidden=hidden, activation=activation), id=f"{activation}-{hidden}")
     for hidden in (1, 2)
     for activation in ("tanh", "relu")
 ]
-SOLVED: dict[Network, QuadraturePosterior] = {}
+SOLVED: dict[BnnData, QuadraturePosterior] = {}
 
 
-def solved(data: Network) -> QuadraturePosterior:
+def solved(data: BnnData) -> QuadraturePosterior:
     """The posterior, found once for all tests."""
     if data not in SOLVED:
         SOLVED[data] = exact(data)
     return SOLVED[data]
 
 
-def sine(hidden: int, activation: str = "tanh", rows: int = 40, noise: float = 0.2, scale: float = 1.0) -> Network:
+def sine(hidden: int, activation: str = "tanh", rows: int = 40, noise: float = 0.2, scale: float = 1.0) -> BnnData:
     """A network for rows of a sine with so much noise, in two clusters, all targets times a scale."""
     rng = np.random.default_rng(5)
     x = rng.uniform(1, 2, rows) * np.where(np.arange(rows) % 2, 1, -1)
     y = scale * (np.sin(2 * x) + noise * rng.standard_normal(rows))
-    data = Network(hidden=hidden, activation=activation)
-    object.__setattr__(data, "set", dataclasses.replace(data.set, inputs=x[:, None], targets=y, noise=noise))
+    data = BnnData(hidden=hidden, activation=activation)
+    object.__setattr__(data, "dataset", dataclasses.replace(data.dataset, inputs=x[:, None], targets=y, noise=noise))
     return data
 
 
-def collapsed(data: Network, weights: np.ndarray, biases: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def collapsed(data: BnnData, weights: np.ndarray, biases: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """log p(y, weights, biases), and f's mean and variance at the grid, at points of shape (count, hidden).
 
     Written by the formulas of Gaussian process regression with the features' covariance, and not by the quadrature's.
     """
-    x, y, grid = data.set.inputs[:, 0], data.set.targets, data.set.grid[:, 0]
+    x, y, grid = data.dataset.inputs[:, 0], data.dataset.targets, data.dataset.grid[:, 0]
     activation = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0)}[data.activation]
 
     def features(inputs):
@@ -55,17 +55,17 @@ def collapsed(data: Network, weights: np.ndarray, biases: np.ndarray) -> tuple[n
         return np.concatenate([units, np.ones((*units.shape[:2], 1))], axis=2)
 
     here, there = features(x), features(grid)
-    core = np.eye(data.hidden + 1) + here.transpose(0, 2, 1) @ here / data.set.noise**2
-    pull = np.linalg.solve(core, here.transpose(0, 2, 1) @ y[:, None] / data.set.noise**2)
-    quadratic = (y**2).sum() / data.set.noise**2 - (y @ here * pull[:, :, 0]).sum(axis=1) / data.set.noise**2
-    log_det = np.linalg.slogdet(core)[1] + 2 * len(y) * math.log(data.set.noise)
+    core = np.eye(data.hidden + 1) + here.transpose(0, 2, 1) @ here / data.dataset.noise**2
+    pull = np.linalg.solve(core, here.transpose(0, 2, 1) @ y[:, None] / data.dataset.noise**2)
+    quadratic = (y**2).sum() / data.dataset.noise**2 - (y @ here * pull[:, :, 0]).sum(axis=1) / data.dataset.noise**2
+    log_det = np.linalg.slogdet(core)[1] + 2 * len(y) * math.log(data.dataset.noise)
     prior = stats.norm.logpdf(weights).sum(axis=1) + stats.norm.logpdf(biases).sum(axis=1)
     mean = (there @ pull)[:, :, 0]
     variance = (there * np.linalg.solve(core, there.transpose(0, 2, 1)).transpose(0, 2, 1)).sum(axis=2)
     return prior - 0.5 * (quadratic + log_det + len(y) * math.log(2 * math.pi)), mean, variance
 
 
-def folded(data: Network, theta: np.ndarray) -> np.ndarray:
+def folded(data: BnnData, theta: np.ndarray) -> np.ndarray:
     """Of each point's copies the one with positive weights (tanh) in ascending order, shape (count, 2 hidden)."""
     weights, biases = np.split(theta, 2, axis=1)
     if data.activation == "tanh":
@@ -75,12 +75,12 @@ def folded(data: Network, theta: np.ndarray) -> np.ndarray:
     return np.concatenate([np.take_along_axis(part, order, axis=1) for part in (weights, biases)], axis=1)
 
 
-def log_target(data: Network, theta: np.ndarray) -> np.ndarray:
+def log_target(data: BnnData, theta: np.ndarray) -> np.ndarray:
     pieces = np.array_split(theta, len(theta) // 2000 + 1)
     return np.concatenate([collapsed(data, *np.split(piece, 2, axis=1))[0] for piece in pieces])
 
 
-def annealed(data: Network, rng: np.random.Generator, count: int) -> np.ndarray:
+def annealed(data: BnnData, rng: np.random.Generator, count: int) -> np.ndarray:
     """Particles that went from the prior to the posterior by sequential Monte Carlo, folded."""
     theta = folded(data, rng.standard_normal((count, 2 * data.hidden)))
     prior = stats.norm.logpdf(theta).sum(axis=1)
@@ -106,7 +106,7 @@ def annealed(data: Network, rng: np.random.Generator, count: int) -> np.ndarray:
     return theta
 
 
-def importance(data: Network, count: int, seed: int = 0, components: int = 150) -> dict[str, np.ndarray]:
+def importance(data: BnnData, count: int, seed: int = 0, components: int = 150) -> dict[str, np.ndarray]:
     """log evidence, f's means and sds, each with its standard error, by importance sampling.
 
     Proposed is by a mixture of Gaussians about annealed particles, each as wide as those next to it are apart; one in
@@ -157,18 +157,18 @@ def test_the_output_layer_is_integrated_out(data):
     theta = np.random.default_rng(0).standard_normal((40, 2 * data.hidden))
     units = network.units(
         {"hidden_weights": theta[:, None, : data.hidden], "hidden_biases": theta[:, data.hidden :]},
-        data.set.inputs,
+        data.dataset.inputs,
         data.activation,
     )
-    covariances = units @ units.transpose(0, 2, 1) / data.hidden + 1 + data.set.noise**2 * np.eye(units.shape[1])
+    covariances = units @ units.transpose(0, 2, 1) / data.hidden + 1 + data.dataset.noise**2 * np.eye(units.shape[1])
     truth = [
-        stats.multivariate_normal.logpdf(data.set.targets, cov=covariance) + stats.norm.logpdf(point).sum()
+        stats.multivariate_normal.logpdf(data.dataset.targets, cov=covariance) + stats.norm.logpdf(point).sum()
         for covariance, point in zip(covariances, theta, strict=True)
     ]
     assert Collapsed(data).log_joint(theta) == pytest.approx(truth, rel=1e-10)
 
 
-def agree(data: Network, count: int, seed: int = 0) -> None:
+def agree(data: BnnData, count: int, seed: int = 0) -> None:
     """The quadrature and importance sampling, within 4 of its standard errors."""
     posterior, found = exact(data), importance(data, count, seed)
     truth = {"log evidence": posterior.log_evidence, "means": posterior.mean()["f"], "sds": posterior.sd()["f"]}
@@ -237,7 +237,7 @@ def test_draws_have_the_marginals(data):
 
 def test_quantiles_and_densities_are_those_of_the_mixture():
     """Of f at every point of the grid, by the sum over all nodes."""
-    posterior = solved(Network(hidden=2))
+    posterior = solved(BnnData(hidden=2))
     for probability in (0.025, 0.5, 0.975):
         quantiles = posterior.quantile(probability)["f"]
         for point, quantile in enumerate(quantiles):
@@ -249,10 +249,12 @@ def test_quantiles_and_densities_are_those_of_the_mixture():
 
 def test_the_output_layer_is_drawn_given_the_hidden_one():
     """Mean and covariance of 40,000 draws given one hidden layer; the noise may differ between draws."""
-    data, count = Network(hidden=3, noise="unknown"), 40_000
+    data, count = BnnData(hidden=3, noise="unknown"), 40_000
     rng = np.random.default_rng(0)
     layer = {"hidden_weights": rng.standard_normal((1, 1, 3)), "hidden_biases": rng.standard_normal((1, 3))}
-    features = np.column_stack([network.units(layer, data.set.inputs, "tanh")[0], np.ones(len(data.set.inputs))])
+    features = np.column_stack(
+        [network.units(layer, data.dataset.inputs, "tanh")[0], np.ones(len(data.dataset.inputs))]
+    )
     latents = {site: np.repeat(value, count, axis=0) for site, value in layer.items()}
     latents["noise"] = np.where(np.arange(count) % 2, 0.3, 2.0)
     drawn = network.complete(data, latents, rng)
@@ -260,7 +262,7 @@ def test_the_output_layer_is_drawn_given_the_hidden_one():
     for odd, noise in enumerate((2.0, 0.3)):
         output = np.column_stack([drawn["output_weights"], drawn["output_bias"]])[odd::2]
         covariance = np.linalg.inv(np.diag([3, 3, 3, 1]) + features.T @ features / noise**2)
-        mean = covariance @ features.T @ data.set.targets / noise**2
+        mean = covariance @ features.T @ data.dataset.targets / noise**2
         whitened = np.linalg.solve(np.linalg.cholesky(covariance), (output - mean).T)
         assert np.abs(whitened.mean(axis=1)).max() < 4.5 / math.sqrt(count / 2)
         assert np.abs(np.cov(whitened) - np.eye(4)).max() < 4.5 * math.sqrt(2 / (count / 2))
@@ -269,10 +271,10 @@ def test_the_output_layer_is_drawn_given_the_hidden_one():
 def test_only_tiny_regressions_are_exact(tmp_path):
     two_inputs = tmp_path / "table.csv"
     two_inputs.write_text("a,b,y\n" + "\n".join(f"{i},{i * i % 7},{i % 5}" for i in range(20)))
-    assert exact(Network(hidden=3)) is None
-    assert exact(Network(hidden=1, noise="unknown")) is None
-    assert exact(Network(data="moons", hidden=1)) is None
-    assert exact(Network(data=str(two_inputs), target="y", noise=0.5, hidden=1)) is None
+    assert exact(BnnData(hidden=3)) is None
+    assert exact(BnnData(hidden=1, noise="unknown")) is None
+    assert exact(BnnData(data="moons", hidden=1)) is None
+    assert exact(BnnData(data=str(two_inputs), target="y", noise=0.5, hidden=1)) is None
 
 
 def test_what_is_not_known_well_enough_is_not_called_exact(monkeypatch):

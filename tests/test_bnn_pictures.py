@@ -13,14 +13,14 @@ import xarray as xr
 from matplotlib.image import imread
 from scipy import stats
 
-from models.bnn import Network, network
+from models.bnn import BnnData, network
 from models.bnn.calibration import coverage, reliability
 from models.bnn.data import DataSet
 from models.bnn.look import drawn, every, one_a_family, reach
 from models.bnn.pictures import PICTURES, bound, gap, limited, predictive
 
 
-def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh", rows: int = 60) -> Network:
+def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh", rows: int = 60) -> BnnData:
     """A network of three hidden units on made-up rows, half of them held out, with two clusters in each input."""
     rng = np.random.default_rng(columns)
     inputs = rng.uniform(1, 2, (rows, columns)) * rng.choice([-1.0, 1.0], (rows, 1))
@@ -28,12 +28,12 @@ def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh",
     targets = (targets > 0).astype(float) if classes else targets
     half = rows // 2
     made = DataSet(inputs[:half], targets[:half], inputs[half:], targets[half:], inputs[half : half + 5], classes)
-    data = Network(hidden=3, activation=activation, noise="unknown")
-    object.__setattr__(data, "set", made)
+    data = BnnData(hidden=3, activation=activation, noise="unknown")
+    object.__setattr__(data, "dataset", made)
     return data
 
 
-def a_tree(data: Network, seed: int = 0, draws: int = 40) -> xr.DataTree:
+def a_tree(data: BnnData, seed: int = 0, draws: int = 40) -> xr.DataTree:
     """A fit whose draws are the prior's, in two chains."""
     rng = np.random.default_rng(seed)
     sites = {site: rng.standard_normal((2, draws, *shape)) for site, shape in data.shapes().items()}
@@ -79,8 +79,8 @@ def test_the_gap_is_the_largest_between_neighbours():
 
 def test_the_reach_holds_the_grid_and_a_margin_around_the_rows():
     data = a_network()
-    somewhere = replace(data.set, inputs=np.array([[0.0], [10.0]]), grid=np.array([[-5.0], [2.0]]))
-    object.__setattr__(data, "set", somewhere)
+    somewhere = replace(data.dataset, inputs=np.array([[0.0], [10.0]]), grid=np.array([[-5.0], [2.0]]))
+    object.__setattr__(data, "dataset", somewhere)
     low, high = reach(data)
     assert (low.tolist(), high.tolist()) == ([-5.0], [11.0])
 
@@ -155,7 +155,7 @@ def test_both_sides_of_the_theorem_are_measured_with_their_errors():
 def test_the_theorem_is_silent_without_relu_or_where_the_gap_lies_to_one_side():
     data = a_network(activation="relu")
     assert limited(data) and not limited(a_network()) and not limited(a_network(2, activation="relu"))
-    object.__setattr__(data, "set", replace(data.set, inputs=data.set.inputs + 3))
+    object.__setattr__(data, "dataset", replace(data.dataset, inputs=data.dataset.inputs + 3))
     assert not limited(data)
 
 

@@ -16,7 +16,7 @@ from compare.calibration import calibrate
 from compare.calibration.judge import band, outside, probability
 from compare.calibration.ranks import LEVELS, pits
 from compare.cli.main import main
-from models.bnn import Network
+from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
 from models.vae import Autoencoder
@@ -28,7 +28,7 @@ CHAIN = Chain(2)
 def linear_autoencoder() -> Autoencoder:
     """With the decoder of the principal components, which needs no training."""
     data = Autoencoder(pixels="grey", hidden=0)
-    return replace(data, network=most_likely(data.set.train, 2))
+    return replace(data, network=most_likely(data.dataset.train, 2))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_simulated_chains_have_the_prior_predictive_covariance(data):
     assert np.all(np.abs(np.cov(x.T).reshape(expected.shape) - expected) < 5 * error)
 
 
-@pytest.mark.parametrize("data", [Network(hidden=1), Network(hidden=3, noise="unknown"), Network(data="moons")])
+@pytest.mark.parametrize("data", [BnnData(hidden=1), BnnData(hidden=3, noise="unknown"), BnnData(data="moons")])
 def test_simulated_networks_follow_the_log_joint(data):
     """The mean of -log p(y | z) over draws from the joint is the noise's entropy, within 5 standard errors."""
     model, count = models.load("bnn"), 2000
@@ -154,15 +154,15 @@ def test_simulated_networks_follow_the_log_joint(data):
     for number, one in enumerate(made.data):
         latents = {site: value[number] for site, value in each.items()}
         found[number] = -model.pointwise(one, latents)["targets"].sum()
-        if data.set.classes:
-            f = models.bnn.network.values(latents, one.set.inputs, one.activation)[0]
+        if data.dataset.classes:
+            f = models.bnn.network.values(latents, one.dataset.inputs, one.activation)[0]
             entropy[number] = stats.bernoulli.entropy(1 / (1 + np.exp(-f))).sum()
         else:
-            sd = data.set.noise or latents["noise"][0]
-            entropy[number] = len(one.set.targets) * stats.norm.entropy(scale=sd)
+            sd = data.dataset.noise or latents["noise"][0]
+            entropy[number] = len(one.dataset.targets) * stats.norm.entropy(scale=sd)
     difference = found - entropy
     assert abs(difference.mean()) < 5 * difference.std() / math.sqrt(count)
-    assert data.set.targets is not made.data[0].set.targets and made.data[0] is not data
+    assert data.dataset.targets is not made.data[0].set.targets and made.data[0] is not data
 
 
 def test_images_of_a_plate_are_ranked_one_by_one():

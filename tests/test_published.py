@@ -32,7 +32,7 @@ from compare.report.html import index
 from compare.report.html.page import page
 from compare.report.tables import rows, terminal
 from compare.verdict.literature import of_khat, of_reference
-from models.bnn import Network
+from models.bnn import BnnData
 from models.bnn.published import Moments, theorem, variance
 from models.chain import Chain
 from models.coin import Coin
@@ -202,13 +202,13 @@ def test_the_theorem_would_notice_units_that_are_not_independent(monkeypatch: py
     """Gaussians that are not factorised: were f(0) = 0 at the ends only, the bound would be broken."""
     module = import_module("models.bnn.published")
     monkeypatch.setattr(module, "variance", lambda q, x: np.exp(-(x**2)))
-    assert theorem(Network()).agrees is False
+    assert theorem(BnnData()).agrees is False
 
 
 def test_a_network_without_its_symmetry_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     network = import_module("models.bnn.network")
     monkeypatch.setitem(network.ACTIVATIONS, "tanh", lambda a: np.tanh(a - 0.1))
-    found = by_claim(models.load("bnn").published(Network(), NOTHING), "change places")
+    found = by_claim(models.load("bnn").published(BnnData(), NOTHING), "change places")
     assert found.agrees is False and found.ours.startswith("120 equal")
 
 
@@ -222,11 +222,11 @@ def test_fits_of_the_network_are_held_against_the_theorem(middle: float, bounded
         return {"status": "done", "method": method, "guide": guide, "optimisation": arrived, "variables": sds}
 
     summary = NOTHING | {"fits": {"reference": fit("reference", None), "pyro-mean_field": fit("svi", "mean_field")}}
-    found = models.load("bnn").published(Network(activation="relu"), summary)
+    found = models.load("bnn").published(BnnData(activation="relu"), summary)
     assert by_claim(found, "obey that bound").agrees is bounded
     assert by_claim(found, "exact inference").agrees is not bounded
     assert f"{2 * middle**2:.3g} ± " in by_claim(found, "exact inference").ours
-    unsaid = models.load("bnn").published(Network(), summary)
+    unsaid = models.load("bnn").published(BnnData(), summary)
     assert [by_claim(unsaid, part).agrees for part in ("obey that bound", "exact inference")] == [None, None]
 
 

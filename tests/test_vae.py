@@ -219,8 +219,8 @@ def test_a_linear_autoencoder_learns_principal_components(library):
     learning = run(Job("one", "vae", grey, "training", library, "full_rank"))
     assert learning.status == "done", learning.reason
     ours = MODEL.learnt(grey, weights(learning)).network
-    best = most_likely(grey.set.train, 2)
-    reached, highest = (posteriors(one, grey.set.train).log_evidences.mean() for one in (ours, best))
+    best = most_likely(grey.dataset.train, 2)
+    reached, highest = (posteriors(one, grey.dataset.train).log_evidences.mean() for one in (ours, best))
     assert reached <= highest + 1e-9
     assert reached > highest - 0.02
     group, known = learning.tree["test_set"].dataset, MODEL.held_out(MODEL.learnt(grey, weights(learning))).values

@@ -397,23 +397,23 @@ def test_what_has_no_known_posterior_is_said():
 def test_exact_is_for_the_images_shown():
     decoder, images = made(pixels=64), load()
     shown = np.array([5, 17, 99])
-    data = SimpleNamespace(network=decoder, set=images, shown=shown)
+    data = SimpleNamespace(network=decoder, dataset=images, shown=shown)
     posterior = exact(data)
     assert posterior.mean()["z"].shape == (3, 2)
     np.testing.assert_allclose(
         posterior.log_evidences, posteriors(decoder, images.test).log_evidences[shown], atol=1e-9
     )
     assert exact(data) is posterior  # found once
-    assert exact(SimpleNamespace(network=None, set=images, shown=shown)) is None
-    assert exact(SimpleNamespace(network=made(latent=3, pixels=64), set=images, shown=shown)) is None
-    closed = exact(SimpleNamespace(network=made(latent=3, hidden=0, noise=0.3, pixels=64), set=images, shown=shown))
+    assert exact(SimpleNamespace(network=None, dataset=images, shown=shown)) is None
+    assert exact(SimpleNamespace(network=made(latent=3, pixels=64), dataset=images, shown=shown)) is None
+    closed = exact(SimpleNamespace(network=made(latent=3, hidden=0, noise=0.3, pixels=64), dataset=images, shown=shown))
     assert closed.tolerance == 0
 
 
 def test_what_is_not_known_well_enough_is_not_called_exact(monkeypatch):
     decoder = made(pixels=64, scale=2.0, seed=9)
     monkeypatch.setattr(plane, "ENTRIES", 500)
-    assert exact(SimpleNamespace(network=decoder, set=load(), shown=np.array([0, 1]))) is None
+    assert exact(SimpleNamespace(network=decoder, dataset=load(), shown=np.array([0, 1]))) is None
 
 
 def test_facts_are_in_jsons_types():

@@ -35,14 +35,14 @@ def some_data(task: str = "compare", latent: int = 2, labels: bool = True) -> Si
     network = Decoder({name: 2 * rng.standard_normal(shape) for name, shape in shapes.items()})
     images = Images(*parts, SHAPE, *classes)
     return SimpleNamespace(
-        set=images, network=network, task=task, latent=latent, split=0, shown=SHOWN, pixels="binary"
+        dataset=images, network=network, task=task, latent=latent, split=0, shown=SHOWN, pixels="binary"
     )  # fmt: skip
 
 
 def a_fit(data: SimpleNamespace, seed: int = 0) -> xr.DataTree:
     """A fit whose guide and whose family's best member are Gaussians near the posterior."""
     rng = np.random.default_rng(seed)
-    images, latent = data.set.test, data.network.latent
+    images, latent = data.dataset.test, data.network.latent
     z = rng.standard_normal((2, 20, len(SHOWN), latent))
     evidence = posteriors(data.network, images).log_evidences if latent <= 2 else np.full(len(images), -4.0)
     best = evidence - rng.gamma(1.0, 0.1, len(images))
@@ -128,7 +128,7 @@ def test_the_gaps_add_up_to_the_evidence_gap():
     fits = {"pyro-flow": a_fit(data)}
     kinds = measured(fits, data)
     total = sum(rows[0][1].values for rows in kinds.values())
-    evidence = posteriors(data.network, data.set.test).log_evidences
+    evidence = posteriors(data.network, data.dataset.test).log_evidences
     assert list(kinds) == ["family gap", "amortisation gap"]
     assert total == pytest.approx(evidence - fits["pyro-flow"]["test_set"]["elbo"].values)
     many = some_data(latent=3)
@@ -137,7 +137,7 @@ def test_the_gaps_add_up_to_the_evidence_gap():
 
 def test_the_images_looked_at_are_those_mean_field_gets_most_wrong():
     data = some_data()
-    exact = posteriors(data.network, data.set.test[SHOWN])
+    exact = posteriors(data.network, data.dataset.test[SHOWN])
     fits = {"numpyro-mean_field": a_fit(data), "numpyro-flow": a_fit(data, 1)}
     bounds = fits["numpyro-mean_field"]["test_set"]
     for place, (family, amortisation) in enumerate([(0.1, 0.9), (0.5, 0.1), (0.2, 0.1)]):
@@ -157,7 +157,7 @@ def test_the_images_looked_at_are_those_mean_field_gets_most_wrong():
 
 def test_what_is_seen_holds_every_contour():
     data = some_data()
-    exact = posteriors(data.network, data.set.test[SHOWN])
+    exact = posteriors(data.network, data.dataset.test[SHOWN])
     (one,) = every({"numpyro-flow": a_fit(data)}, "window")
     first, second, density = seen([window(one, 0)], exact, 0)
     # The guides are Gaussians of variance 1 and 0.5 at (0.3, 0) and (0.3, 0.5): 95% lies within 2.45 sds.
@@ -203,7 +203,7 @@ def test_each_picture_is_drawn_of_whatever_was_fitted(kind: str, choice: str, tm
         fits[name] = a_fit(data, seed)
         if name in ("exact", "numpyro-nuts"):
             fits[name] = xr.DataTree.from_dict({"posterior": fits[name]["posterior"].dataset})
-    exact = posteriors(data.network, data.set.test[SHOWN]) if data.network.latent <= 2 else None
+    exact = posteriors(data.network, data.dataset.test[SHOWN]) if data.network.latent <= 2 else None
     some = [picture for picture in PICTURES if picture.applies(data)]
     assert [picture.name for picture in some] == names
     for picture in some:

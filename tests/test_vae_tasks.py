@@ -51,7 +51,7 @@ def some_images(shape: tuple[int, int] = (2, 2), counts: tuple[int, int, int] = 
 def a_task(task: str, latent: int = 2, pixels: str = "binary", **fields: object) -> SimpleNamespace:
     """Data with a task, on images of four pixels."""
     data = SimpleNamespace(
-        task=task, latent=latent, pixels=pixels, split=0, shown=np.arange(3), set=some_images(),
+        task=task, latent=latent, pixels=pixels, split=0, shown=np.arange(3), dataset=some_images(),
         network=a_decoder(latent),
     )  # fmt: skip
     vars(data).update(fields)
@@ -194,17 +194,17 @@ def test_noisy_pixels_have_the_channels_probabilities(flip: float):
 def test_what_is_asked():
     data = a_task("denoise")
     question = tasks.question(data)
-    assert np.array_equal(question.clean, data.set.test) and np.array_equal(tasks.queries(data), question.observed)
+    assert np.array_equal(question.clean, data.dataset.test) and np.array_equal(tasks.queries(data), question.observed)
     flips = question.observed != question.clean
     assert 0 < flips.mean() < 0.5
-    assert np.array_equal(tasks.question(a_task("denoise", set=data.set)).observed, question.observed)
-    other = tasks.question(a_task("denoise", set=data.set, split=1)).observed
+    assert np.array_equal(tasks.question(a_task("denoise", dataset=data.dataset)).observed, question.observed)
+    other = tasks.question(a_task("denoise", dataset=data.dataset, split=1)).observed
     assert not np.array_equal(other, question.observed)
 
     hidden = tasks.question(a_task("inpaint"))
     assert np.isnan(hidden.observed[:, 2:]).all() and np.array_equal(hidden.observed[:, :2], hidden.clean[:, :2])
-    assert np.array_equal(hidden.seen[:, 2:], np.tile(data.set.train.mean(axis=0)[2:], (20, 1)))
-    assert np.array_equal(tasks.queries(a_task("reconstruct")), data.set.test)
+    assert np.array_equal(hidden.seen[:, 2:], np.tile(data.dataset.train.mean(axis=0)[2:], (20, 1)))
+    assert np.array_equal(tasks.queries(a_task("reconstruct")), data.dataset.test)
     for task in ("compare", "generate", "interpolate", "compress"):
         other = a_task(task)
         assert tasks.queries(other) is None and tasks.predict(other, {"z": np.zeros((1, 20, 2))}) is None
@@ -228,7 +228,7 @@ def test_the_lower_half_of_an_odd_height_has_the_middle_row():
         ({"task": "paint"}, ["task is 'paint'", "inpaint", "compare"]),
         ({"task": "denoise", "pixels": "grey"}, ["binary"]),
         ({"task": "interpolate", "latent": 3}, ["latent is 3", "1 or 2"]),
-        ({"task": "inpaint", "set": some_images((1, 4))}, ["one row"]),
+        ({"task": "inpaint", "dataset": some_images((1, 4))}, ["one row"]),
     ],
 )
 def test_a_task_that_cannot_be_done_is_refused_in_one_line(fields: dict, words: list[str]):
@@ -251,8 +251,8 @@ def test_every_task_is_allowed_and_described():
 
 def test_the_mean_image_ignores_what_was_observed_and_the_noisy_image_does_not():
     data = a_task("denoise")
-    found, middle = guesses.guesses(data), (data.set.train.sum(axis=0) + 1) / 62
-    test = data.set.test
+    found, middle = guesses.guesses(data), (data.dataset.train.sum(axis=0) + 1) / 62
+    test = data.dataset.test
     assert found["mean image"].mean[0] == pytest.approx(np.tile(middle, (20, 1)))
     by_hand = np.log(np.where(test == 1, middle, 1 - middle)).sum(axis=1)
     assert found["mean image"].log_density[0] == pytest.approx(by_hand)
@@ -274,7 +274,7 @@ def test_validation_images_choose_the_smoothing(task: str, share: float):
     images, rng = some_images((3, 4)), np.random.default_rng(8)
     copies, noise = images.train[:20], rng.integers(0, 2, (200, 12)).astype(float)
     chosen = copies if task == "reconstruct" else noise
-    data = a_task(task, set=Images(images.train, chosen, images.test, images.shape))
+    data = a_task(task, dataset=Images(images.train, chosen, images.test, images.shape))
     question = tasks.question(data)
     near = images.train[guesses.nearest(question.observed, images.train)]
     smoothed = (1 - share) * near + share * independent(images.train).means
@@ -302,7 +302,7 @@ def test_every_task_has_baselines_with_scores(task: str):
 
 def test_generated_images_are_as_probable_as_the_model_says():
     """Their mean log evidence is minus the entropy of the model, within 4 errors."""
-    data = a_task("generate", set=some_images(counts=(60, 20, 2000)))
+    data = a_task("generate", dataset=some_images(counts=(60, 20, 2000)))
     evidence = posteriors(data.network, ALL).log_evidences
     assert np.exp(evidence).sum() == pytest.approx(1.0)
     found = generation.generation(data)["generated images"]
@@ -328,14 +328,14 @@ def test_without_quadrature_there_is_no_evidence():
 def test_paths_lead_from_one_posterior_mean_to_the_other():
     data = a_task("interpolate")
     (path,) = interpolation.paths(data)
-    exact, labels = posteriors(data.network, data.set.test), data.set.test_labels
+    exact, labels = posteriors(data.network, data.dataset.test), data.dataset.test_labels
     assert labels[path.first] != labels[path.second]
     assert path.z[0] == pytest.approx(exact.means[path.first])
     assert path.z[4] == pytest.approx((exact.means[path.first] + exact.means[path.second]) / 2)
     assert path.z[-1] == pytest.approx(exact.means[path.second])
     assert path.log_prior == pytest.approx(stats.norm.logpdf(path.z).sum(axis=1))
     # The average posterior from Bayes' rule: the prior times the mean of p(x | z) / p(x).
-    likelihood = data.network.log_likelihood(data.set.test, path.z)
+    likelihood = data.network.log_likelihood(data.dataset.test, path.z)
     ratio = np.exp(likelihood - exact.log_evidences[:, None]).mean(axis=0)
     assert path.log_aggregate == pytest.approx(path.log_prior + np.log(ratio))
 
@@ -349,17 +349,17 @@ def test_the_images_on_the_way_are_as_probable_as_enumeration_says():
     error = np.sqrt((share @ evidence**2 - expected**2) / interpolation.DRAWN)
     assert np.all(np.abs(path.log_decoded - expected) < 4 * error)
     assert np.all(path.errors[0] > 0) and path.errors[1, [0, -1]] == pytest.approx(0.0, abs=1e-12)
-    ends = posteriors(data.network, data.set.test[[path.first, path.second]]).log_evidences
+    ends = posteriors(data.network, data.dataset.test[[path.first, path.second]]).log_evidences
     assert path.log_mixed[[0, -1]] == pytest.approx(ends)
 
 
 def test_pairs_are_of_different_classes_and_come_without_labels_too():
     labels = np.array([3, 3, 1, 7, 1, 9, 4])
-    data = SimpleNamespace(set=SimpleNamespace(test=np.zeros((7, 4)), test_labels=labels))
+    data = SimpleNamespace(dataset=SimpleNamespace(test=np.zeros((7, 4)), test_labels=labels))
     assert interpolation.pairs(data) == [(2, 0), (6, 3)]
-    data.set.test_labels = None
+    data.dataset.test_labels = None
     assert interpolation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
-    data.set.test_labels = np.full(7, 3)
+    data.dataset.test_labels = np.full(7, 3)
     assert interpolation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
 
 
@@ -369,7 +369,7 @@ def test_pairs_are_of_different_classes_and_come_without_labels_too():
 def test_bits_are_those_of_a_code():
     """Bits of all 16 images make a complete code: the sum of 2^-bits is 1 (Kraft)."""
     data = a_task("compress")
-    vars(data.set)["test"] = ALL
+    vars(data.dataset)["test"] = ALL
     evidence = posteriors(data.network, ALL).log_evidences
     each = np.array([compression.bits(np.array([one, one]), 4)["value"] for one in evidence])
     assert (2.0 ** (-4 * each)).sum() == pytest.approx(1.0, abs=1e-6)
@@ -391,20 +391,20 @@ def test_a_guides_bits_and_their_error_by_hand():
 
 def test_the_compressors_files_hold_the_images():
     """What is counted is what a file has that opens to the same image."""
-    data = a_task("compress", set=some_images((5, 7)))
-    image = data.set.test[0].reshape(5, 7).astype(bool)
+    data = a_task("compress", dataset=some_images((5, 7)))
+    image = data.dataset.test[0].reshape(5, 7).astype(bool)
     content = compression.png(image)
     with Image.open(io.BytesIO(content)) as read:
         assert read.mode == "1" and np.array_equal(np.array(read), image)
 
-    packed, dictionary = np.packbits(image).tobytes(), np.packbits(data.set.train.astype(bool), axis=1).tobytes()
+    packed, dictionary = np.packbits(image).tobytes(), np.packbits(data.dataset.train.astype(bool), axis=1).tobytes()
     unpacked = zlib.decompressobj(zdict=dictionary).decompress(compression.with_dictionary(packed, dictionary))
     assert unpacked == packed
     rows = compression.others(data)
-    one_by_one = [8 * len(zlib.compress(np.packbits(one.astype(bool)).tobytes(), 9)) / 35 for one in data.set.test]
+    one_by_one = [8 * len(zlib.compress(np.packbits(one.astype(bool)).tobytes(), 9)) / 35 for one in data.dataset.test]
     assert rows["zlib, one by one"]["bits"]["value"] == pytest.approx(np.mean(one_by_one))
     assert rows["zlib, all together"]["bits"]["value"] < rows["zlib, one by one"]["bits"]["value"]
     assert rows["zlib, all together"]["bits"]["sampling"] is None
-    guess = independent(data.set.train).means[0]
-    by_hand = -np.log2(np.where(data.set.test == 1, guess, 1 - guess)).mean()
+    guess = independent(data.dataset.train).means[0]
+    by_hand = -np.log2(np.where(data.dataset.test == 1, guess, 1 - guess)).mean()
     assert rows["independent pixels"]["bits"]["value"] == pytest.approx(by_hand)

@@ -25,7 +25,7 @@ from models.bnn.pictures import PICTURES
 from models.bnn.published import published
 from models.contract import Model, Reference, Simulated, count, option
 
-__all__ = ["MODEL", "Network"]
+__all__ = ["MODEL", "BnnData"]
 
 TASKS = ("auto", "regression", "classification")
 
@@ -55,11 +55,11 @@ def whole(name: str, value: Any, least: int) -> int:
 
 
 @dataclass(frozen=True)
-class Network:
+class BnnData:
     """The data and the network's shape.
 
-    ``set`` is the `DataSet` that the first four fields name. Where the target is standardised the noise's sd is in
-    units of the target's. The fields stay as the user gave them; ``set.noise`` is what follows: the sd where it is
+    ``dataset`` is the `DataSet` that the first four fields name. Where the target is standardised the noise's sd is in
+    units of the target's. The fields stay as the user gave them; ``dataset.noise`` is what follows: the sd where it is
     known, else None.
 
     Raises:
@@ -93,36 +93,36 @@ class Network:
             raise ValueError(f"{shape}: that is {weights:,} weights; give fewer, for at most {WEIGHTS:,}")
         chosen = replace(chosen, noise=known(self.noise, chosen))
         noise = self.noise if isinstance(self.noise, str) else chosen.noise
-        values = {"data": data, "split": split, "hidden": hidden, "noise": noise, "set": chosen}
+        values = {"data": data, "split": split, "hidden": hidden, "noise": noise, "dataset": chosen}
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def arguments(self) -> dict[str, Any]:
-        noise = {} if self.set.noise is None else {"noise": np.float64(self.set.noise)}
-        shape = {"hidden": self.hidden, "activation": self.activation, "classes": self.set.classes}
-        return {"inputs": self.set.inputs, "targets": self.set.targets, **noise, **shape}
+        noise = {} if self.dataset.noise is None else {"noise": np.float64(self.dataset.noise)}
+        shape = {"hidden": self.hidden, "activation": self.activation, "classes": self.dataset.classes}
+        return {"inputs": self.dataset.inputs, "targets": self.dataset.targets, **noise, **shape}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = {
-            "hidden_weights": (self.set.inputs.shape[1], self.hidden),
+            "hidden_weights": (self.dataset.inputs.shape[1], self.hidden),
             "hidden_biases": (self.hidden,),
             "output_weights": (self.hidden,),
             "output_bias": (),
         }
-        return shapes if self.set.classes or self.set.noise is not None else {**shapes, "noise": ()}
+        return shapes if self.dataset.classes or self.dataset.noise is not None else {**shapes, "noise": ()}
 
     def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        named = [("f", (point,)) for point in range(len(self.set.grid))]
+        named = [("f", (point,)) for point in range(len(self.dataset.grid))]
         return [*named, ("noise", ())] if "noise" in self.shapes() else named
 
     def observed(self) -> dict[str, np.ndarray]:
-        return {"targets": self.set.targets}
+        return {"targets": self.dataset.targets}
 
     def describe(self) -> dict[str, Any]:
-        task = "classification" if self.set.classes else "regression"
-        noise = {} if self.set.classes else {"noise": self.set.noise or "unknown"}
+        task = "classification" if self.dataset.classes else "regression"
+        noise = {} if self.dataset.classes else {"noise": self.dataset.noise or "unknown"}
         shape = {"hidden": self.hidden, "activation": self.activation}
-        return {"data": self.data, "split": self.split, "task": task, **noise, **shape, **self.set.about}
+        return {"data": self.data, "split": self.split, "task": task, **noise, **shape, **self.dataset.about}
 
 
 def known(noise: Any, data: DataSet) -> float | None:
@@ -142,36 +142,36 @@ def known(noise: Any, data: DataSet) -> float | None:
     return float(noise)
 
 
-def reference(data: Network) -> Reference | None:
+def reference(data: BnnData) -> Reference | None:
     """NUTS: on the hidden layer alone where the output layer can be integrated out, else on all weights."""
-    if data.set.classes:
+    if data.dataset.classes:
         return Reference("NUTS on all weights")
     return Reference("NUTS with the output layer integrated out", "collapsed", network.complete)
 
 
-def best(data: Network, family: str) -> None:
+def best(data: BnnData, family: str) -> None:
     """Not known for any family: its ELBO has many optima."""
     return None
 
 
-def simulate(data: Network, rng: np.random.Generator, count: int) -> Simulated:
+def simulate(data: BnnData, rng: np.random.Generator, count: int) -> Simulated:
     """Networks from the prior, and targets of each at the same inputs."""
     latents = network.prior(data, rng, count)
     targets = network.observe(data, latents, rng)
     return Simulated(latents, tuple(with_targets(data, one) for one in targets))
 
 
-def with_targets(data: Network, targets: np.ndarray) -> Network:
+def with_targets(data: BnnData, targets: np.ndarray) -> BnnData:
     """The same with other targets, shape (rows,)."""
     other = copy.copy(data)
-    object.__setattr__(other, "set", replace(data.set, targets=targets))
+    object.__setattr__(other, "dataset", replace(data.dataset, targets=targets))
     return other
 
 
 MODEL = Model(
     name="bnn",
     title="a neural network with random weights: does it know what it does not know?",
-    data=Network,
+    data=BnnData,
     guides=("mean_field", "full_rank", "matrix_normal", "hypernetwork"),
     exact=exact,
     best=best,
@@ -184,6 +184,6 @@ MODEL = Model(
     baselines=baselines,
     simulate=simulate,
     pictures=PICTURES,
-    cases=(Network(hidden=1), Network(hidden=2), Network(noise="unknown"), Network(activation="relu")),
+    cases=(BnnData(hidden=1), BnnData(hidden=2), BnnData(noise="unknown"), BnnData(activation="relu")),
     defaults={"budget": 120.0},  # NUTS takes long paths here, and full rank many steps
 )

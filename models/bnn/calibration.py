@@ -12,7 +12,7 @@ from models.bnn import network
 from models.bnn.look import GREY, TRUTH, TRUTHS, Fits, drawn, one_a_family, panels, tidy
 
 if TYPE_CHECKING:
-    from models.bnn import Network
+    from models.bnn import BnnData
 
 __all__ = ["Bin", "coverage", "covered", "reliability", "reliable"]
 
@@ -47,10 +47,10 @@ def reliability(probability: np.ndarray, outcome: np.ndarray, count: int) -> lis
     return found
 
 
-def reliable(fits: Fits, data: Network, exact: object, path: Path) -> None:
+def reliable(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """Two classes: a reliability diagram for each family, the reference's behind it."""
     shown = one_a_family(fits)
-    count = int(np.clip(len(data.set.test_targets) // 20, 1, 10))
+    count = int(np.clip(len(data.dataset.test_targets) // 20, 1, 10))
     bins = {}
     for one in shown:
         predictions = network.predict(data, drawn(data, one.tree))
@@ -75,12 +75,12 @@ def reliable(fits: Fits, data: Network, exact: object, path: Path) -> None:
     figure.savefig(path, dpi=140)
 
 
-def covered(fits: Fits, data: Network, exact: object, path: Path) -> None:
+def covered(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """Regression: the coverage of central predictive intervals against their level, and its distance to the level."""
     from matplotlib.figure import Figure
 
     levels = np.linspace(0, 1, 21)
-    rows = len(data.set.test_targets)
+    rows = len(data.dataset.test_targets)
     likely = stats.binom.ppf([[0.025], [0.975]], rows, levels) / rows
     figure = Figure(figsize=(11.4, 4.6), layout="constrained")
     whole, close = figure.subplots(1, 2, width_ratios=[1, 1.45])

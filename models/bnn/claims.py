@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from models.contract import Claim
 
 if TYPE_CHECKING:
-    from models.bnn import Network
+    from models.bnn import BnnData
 
 __all__ = ["claims", "in_words", "modes"]
 
@@ -16,19 +16,19 @@ DIGITS = 15
 """Numbers of so many digits are written out."""
 
 
-def modes(data: Network) -> int:
+def modes(data: BnnData) -> int:
     """How many equal modes the symmetries of the network make of one: units can change places, and with tanh the
     signs of a unit's weights can all be flipped."""
     return math.factorial(data.hidden) * (2**data.hidden if data.activation == "tanh" else 1)
 
 
-def in_words(data: Network) -> str:
+def in_words(data: BnnData) -> str:
     """The number of modes as it is printed: Python refuses to write out that of a wide network."""
     magnitude = math.log10(modes(data))
     return f"{modes(data):,}" if magnitude < DIGITS else f"about 10^{magnitude:.0f}"
 
 
-def claims(data: Network) -> list[Claim]:
+def claims(data: BnnData) -> list[Claim]:
     """The claims that hold for any data: about the posterior's shape, and about what it knows."""
     if data.activation == "tanh":
         why = "units permuted, signs flipped"

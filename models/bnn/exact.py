@@ -32,7 +32,7 @@ from models.bnn.lattice import Lattice, Marginal, TooManyPoints, Trapezoid, grow
 from models.contract import Latents
 
 if TYPE_CHECKING:
-    from models.bnn import Network
+    from models.bnn import BnnData
 
 __all__ = ["QuadraturePosterior", "exact"]
 
@@ -58,21 +58,23 @@ STARTS = 32
 """Starts of the search for the highest points, from the prior widened by half."""
 
 
-def exact(data: Network) -> QuadraturePosterior | None:
+def exact(data: BnnData) -> QuadraturePosterior | None:
     """The posterior of a regression with known noise, one input and one or two hidden units; None of any other.
 
     None too where the quadrature's tolerance would be above `WORST`: where the mass is too bent and too narrow, or the
     targets are so many sds of the noise that the rounding of the log density would be.
     """
-    if data.set.classes or data.set.noise is None or data.set.inputs.shape[1] != 1 or data.hidden > 2:
+    if data.dataset.classes or data.dataset.noise is None or data.dataset.inputs.shape[1] != 1 or data.hidden > 2:
         return None
-    if np.finfo(float).eps * np.sum((data.set.targets / data.set.noise) ** 2) > WORST:
+    if np.finfo(float).eps * np.sum((data.dataset.targets / data.dataset.noise) ** 2) > WORST:
         return None
-    return solved(data, tuple(values.tobytes() for values in (data.set.inputs, data.set.targets, data.set.grid)))
+    return solved(
+        data, tuple(values.tobytes() for values in (data.dataset.inputs, data.dataset.targets, data.dataset.grid))
+    )
 
 
 @lru_cache(maxsize=4)
-def solved(data: Network, content: tuple[bytes, ...]) -> QuadraturePosterior | None:
+def solved(data: BnnData, content: tuple[bytes, ...]) -> QuadraturePosterior | None:
     """The posterior, found once for each content of the data (a file's may change)."""
     try:
         posterior = QuadraturePosterior(data)
@@ -104,8 +106,8 @@ class OutputLayer:
 class Collapsed:
     """The network without its output layer, at points theta of shape (count, dimension)."""
 
-    def __init__(self, data: Network) -> None:
-        self.inputs, self.targets, self.noise = data.set.inputs[:, 0], data.set.targets, data.set.noise
+    def __init__(self, data: BnnData) -> None:
+        self.inputs, self.targets, self.noise = data.dataset.inputs[:, 0], data.dataset.targets, data.dataset.noise
         self.hidden, self.dimension = data.hidden, 2 * data.hidden
         self.activation, self.odd = network.ACTIVATIONS[data.activation], data.activation == "tanh"
         self.precisions = [float(self.hidden)] * self.hidden + [1.0]
@@ -245,7 +247,7 @@ class QuadraturePosterior:
     an allowance for what is left out.
     """
 
-    def __init__(self, data: Network) -> None:
+    def __init__(self, data: BnnData) -> None:
         self.data, self.collapsed = data, Collapsed(data)
         self.symmetries = self.collapsed.symmetries()
         self.marginals: dict[tuple[str, tuple[int, ...]], Marginal] = {}
@@ -271,7 +273,7 @@ class QuadraturePosterior:
         ends = np.cumsum([0, *(len(values) for _, values in rule.grown)])
         inner = logs > logs.max() - rule.drop + 2
         parts = [slice(None), inner, *(slice(*pair) for pair in itertools.pairwise(ends))]
-        found = np.empty((len(self.data.set.grid), len(parts), 2))
+        found = np.empty((len(self.data.dataset.grid), len(parts), 2))
         for point in range(len(found)):
             mean, sd = self.components("f", (point,))[0]
             found[point] = [moments([(mean[part], sd[part])], self.weights[part]) for part in parts]
@@ -289,7 +291,7 @@ class QuadraturePosterior:
         """An element's means and sds at the lattices' points, once for every unit and sign that may be its own."""
         hidden = self.collapsed.hidden
         if site == "f":
-            units = self.collapsed.units(self.points, self.data.set.grid[index])
+            units = self.collapsed.units(self.points, self.data.dataset.grid[index])
             return [self.layer.along([*(unit[0] for unit in units), 1.0])]
         if site == "output_bias":
             return [self.layer.along([0.0] * hidden + [1.0])]
@@ -302,7 +304,7 @@ class QuadraturePosterior:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of the latent sites and of f."""
-        return {**self.data.shapes(), "f": (len(self.data.set.grid),)}
+        return {**self.data.shapes(), "f": (len(self.data.dataset.grid),)}
 
     def marginal(self, site: str, index: tuple[int, ...]) -> Marginal:
         """The distribution of one element; but for f, all elements of a site have the same."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from models.bnn import Network
+    from models.bnn import BnnData
 
 __all__ = ["Fits", "Shown", "drawn", "every", "one_a_family", "panels", "reach", "tidy"]
 
@@ -69,7 +69,7 @@ def one_a_family(fits: Fits) -> list[Shown]:
     return list(first.values())
 
 
-def drawn(data: Network, tree: xr.DataTree, most: int = DRAWS) -> Latents:
+def drawn(data: BnnData, tree: xr.DataTree, most: int = DRAWS) -> Latents:
     """A fit's draws of the weights, evenly thinned to about ``most``, each of shape (count, *shape of the site)."""
     sites = {site: tree["posterior"][site].values for site in data.shapes()}
     flat = {site: value.reshape(-1, *value.shape[2:]) for site, value in sites.items()}
@@ -77,11 +77,11 @@ def drawn(data: Network, tree: xr.DataTree, most: int = DRAWS) -> Latents:
     return {site: value[::step] for site, value in flat.items()}
 
 
-def reach(data: Network) -> tuple[np.ndarray, np.ndarray]:
+def reach(data: BnnData) -> tuple[np.ndarray, np.ndarray]:
     """Where each input is looked at, shapes (columns,): the grid, and the training inputs with a margin of a tenth."""
-    low, high = data.set.inputs.min(0), data.set.inputs.max(0)
+    low, high = data.dataset.inputs.min(0), data.dataset.inputs.max(0)
     margin = 0.1 * (high - low)
-    return np.minimum(low - margin, data.set.grid.min(0)), np.maximum(high + margin, data.set.grid.max(0))
+    return np.minimum(low - margin, data.dataset.grid.min(0)), np.maximum(high + margin, data.dataset.grid.max(0))
 
 
 def tidy(axes: Axes, title: str) -> None:

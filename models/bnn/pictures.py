@@ -31,7 +31,7 @@ from models.contract import Latents, Picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from models.bnn import Network
+    from models.bnn import BnnData
 
 __all__ = ["PICTURES", "Bound", "bound", "gap"]
 
@@ -50,18 +50,18 @@ def gap(inputs: np.ndarray) -> tuple[float, float]:
     return float(ordered[widest]), float(ordered[widest + 1])
 
 
-def predictive(data: Network, latents: Latents, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predictive(data: BnnData, latents: Latents, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles along x, shape (5, points), of f, or of two classes the probability of 1; and the outer two of targets
     with their noise, shape (2, points), of which classes have none: shape (0, points)."""
     f = network.values(latents, x[:, None], data.activation)
-    if data.set.classes:
+    if data.dataset.classes:
         return np.quantile(special.expit(f), QUANTILES, axis=0), np.empty((0, len(x)))
     levels = (np.random.default_rng(0).permutation(len(f)) + 0.5) / len(f)  # one noise a draw keeps the bands smooth
     targets = f + network.noise_of(data, latents) * special.ndtri(levels)[:, None]
     return np.quantile(f, QUANTILES, axis=0), np.quantile(targets, (QUANTILES[0], QUANTILES[-1]), axis=0)
 
 
-def bands(fits: Fits, data: Network, exact: object, path: Path) -> None:
+def bands(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """One panel a family: its predictive bands over the data, and the outline of the reference's over each."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -71,11 +71,11 @@ def bands(fits: Fits, data: Network, exact: object, path: Path) -> None:
     x = np.linspace(low, high, 241)
     curves = {one.name: predictive(data, drawn(data, one.tree), x) for one in shown}
     truth = next((name for name in TRUTHS if name in fits), None)
-    ylabel = "probability of class 1" if data.set.classes else "f(x) and targets"
+    ylabel = "probability of class 1" if data.dataset.classes else "f(x) and targets"
     figure, places = panels(max(1, len(shown)), (4.4, 2.9), "input x", ylabel)
     for axes in places:
-        axes.axvspan(*gap(data.set.inputs[:, 0]), color=SHADE, lw=0, zorder=0)
-        axes.plot(data.set.inputs[:, 0], data.set.targets, "o", color=POINTS, ms=3.2, mew=0, zorder=4)
+        axes.axvspan(*gap(data.dataset.inputs[:, 0]), color=SHADE, lw=0, zorder=0)
+        axes.plot(data.dataset.inputs[:, 0], data.dataset.targets, "o", color=POINTS, ms=3.2, mew=0, zorder=4)
         if truth:
             axes.plot(x, curves[truth][0][[0, -1]].T, color=TRUTH, lw=1.1)
     for one, axes in zip(shown, places, strict=False):
@@ -88,7 +88,7 @@ def bands(fits: Fits, data: Network, exact: object, path: Path) -> None:
         axes.plot(x, f[2], color=one.colour, lw=1.6)
         tidy(axes, one.name)
     seen = [curves[truth]] if truth else list(curves.values())
-    heights = np.concatenate([data.set.targets, *(part.ravel() for curve in seen for part in curve)])
+    heights = np.concatenate([data.dataset.targets, *(part.ravel() for curve in seen for part in curve)])
     room = 0.06 * np.ptp(heights)
     places[0].set(xlim=(low, high), ylim=(heights.min() - room, heights.max() + room))
     of_function = [
@@ -103,7 +103,7 @@ def bands(fits: Fits, data: Network, exact: object, path: Path) -> None:
             Line2D([], [], color=POINTS, marker="o", ms=4, mew=0, ls="", label="training data"),
             Patch(color=SHADE, label="largest gap between inputs"),
             *(of_function if shown else []),
-            *(of_targets if shown and not data.set.classes else []),
+            *(of_targets if shown and not data.dataset.classes else []),
             *(outline if truth else []),
         ],
         loc="outside lower center", ncols=7 if figure.get_figwidth() > 12 else 4, fontsize=9, frameon=False,
@@ -136,15 +136,15 @@ def bound(f: np.ndarray) -> Bound:
     return Bound(*numbers)
 
 
-def limited(data: Network) -> bool:
+def limited(data: BnnData) -> bool:
     """Whether the theorem speaks of this network between the two sides of its gap."""
     if data.activation != "relu" or not one_input(data):
         return False
-    p, q = gap(data.set.inputs[:, 0])
+    p, q = gap(data.dataset.inputs[:, 0])
     return p < 0 < q
 
 
-def spread(fits: Fits, data: Network, exact: object, path: Path) -> None:
+def spread(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """The sd of f along the input, all fits in one figure."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -156,8 +156,8 @@ def spread(fits: Fits, data: Network, exact: object, path: Path) -> None:
     x = np.linspace(low, high, 241)
     figure = Figure(figsize=(10.4, 5.0), layout="constrained")
     axes = figure.subplots()
-    axes.axvspan(*gap(data.set.inputs[:, 0]), color=SHADE, lw=0, zorder=0)
-    inputs = data.set.inputs[:, 0]
+    axes.axvspan(*gap(data.dataset.inputs[:, 0]), color=SHADE, lw=0, zorder=0)
+    inputs = data.dataset.inputs[:, 0]
     axes.plot(inputs, np.full(len(inputs), 0.02), "|", color=POINTS, ms=9, transform=axes.get_xaxis_transform())
     for one in shown:
         f = network.values(drawn(data, one.tree), x[:, None], data.activation)
@@ -168,7 +168,9 @@ def spread(fits: Fits, data: Network, exact: object, path: Path) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_ylim(bottom=0.85 * axes.get_ylim()[0])  # room for the ticks of the inputs
-    axes.set(xlim=(low, high), xlabel="input x", ylabel="sd of the logit f(x)" if data.set.classes else "sd of f(x)")
+    axes.set(
+        xlim=(low, high), xlabel="input x", ylabel="sd of the logit f(x)" if data.dataset.classes else "sd of f(x)"
+    )
     theorem = foong(axes, shown, data)
     families = {one.label: Line2D([], [], color=one.colour, lw=2.2, label=one.label) for one in shown}
     libraries = {one.line: one.name.partition("-")[0] for one in shown if one.name not in TRUTHS}
@@ -186,12 +188,12 @@ def spread(fits: Fits, data: Network, exact: object, path: Path) -> None:
     figure.savefig(path, dpi=140)
 
 
-def foong(axes: Axes, shown: Sequence[Shown], data: Network) -> list:
+def foong(axes: Axes, shown: Sequence[Shown], data: BnnData) -> list:
     """Draw the theorem's limit on mean field; its line for the legend, none where the theorem is silent."""
     found = [one for one in shown if one.name.endswith("-mean_field")]
     if not found or not limited(data):
         return []
-    p, q = gap(data.set.inputs[:, 0])
+    p, q = gap(data.dataset.inputs[:, 0])
     name, _, colour, _, tree = found[0]
     latents = drawn(data, tree, most=tree["posterior"]["output_bias"].size)
     f = network.values(latents, np.array([[p], [0.0], [q]]), data.activation)
@@ -213,13 +215,13 @@ def foong(axes: Axes, shown: Sequence[Shown], data: Network) -> list:
 # Two inputs: the surface
 
 
-def surface(fits: Fits, data: Network, exact: object, path: Path) -> None:
+def surface(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """Mean and sd of f, or of two classes the probability of 1, over the plane of the inputs: one column a family."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    shown, classes = one_a_family(fits), data.set.classes
+    shown, classes = one_a_family(fits), data.dataset.classes
     low, high = reach(data)
     first, second = np.meshgrid(*np.linspace(low, high, 41).T)
     points = np.column_stack([first.ravel(), second.ravel()])
@@ -258,7 +260,7 @@ def surface(fits: Fits, data: Network, exact: object, path: Path) -> None:
     for axes in grid.ravel():
         axes.grid(False)
         axes.scatter(
-            *data.set.inputs.T, c=data.set.targets, cmap=two_sided, **scale, s=13, linewidths=0.5,
+            *data.dataset.inputs.T, c=data.dataset.targets, cmap=two_sided, **scale, s=13, linewidths=0.5,
             edgecolors="white" if classes else POINTS,
         )  # fmt: skip
         axes.label_outer()
@@ -272,29 +274,29 @@ def surface(fits: Fits, data: Network, exact: object, path: Path) -> None:
 # Where each makes sense
 
 
-def one_input(data: Network) -> bool:
+def one_input(data: BnnData) -> bool:
     """Whether the function is a curve."""
-    return data.set.inputs.shape[1] == 1
+    return data.dataset.inputs.shape[1] == 1
 
 
-def not_limited(data: Network) -> bool:
+def not_limited(data: BnnData) -> bool:
     """Whether the function is a curve of which the theorem does not speak."""
     return one_input(data) and not limited(data)
 
 
-def two_inputs(data: Network) -> bool:
+def two_inputs(data: BnnData) -> bool:
     """Whether the function is a surface."""
-    return data.set.inputs.shape[1] == 2
+    return data.dataset.inputs.shape[1] == 2
 
 
-def classes(data: Network) -> bool:
+def classes(data: BnnData) -> bool:
     """Whether the targets are two classes."""
-    return data.set.classes
+    return data.dataset.classes
 
 
-def numbers(data: Network) -> bool:
+def numbers(data: BnnData) -> bool:
     """Whether the targets are numbers."""
-    return not data.set.classes
+    return not data.dataset.classes
 
 
 SPREAD = (

@@ -16,7 +16,7 @@ from models.contract import Published
 from models.published import settled
 
 if TYPE_CHECKING:
-    from models.bnn import Network
+    from models.bnn import BnnData
 
 __all__ = ["published"]
 
@@ -32,12 +32,12 @@ COPIES = 4000
 FOONG = "Foong et al. 2020, On the Expressiveness of Approximate Inference in Bayesian Neural Networks"
 
 
-def published(data: Network, summary: Mapping[str, Any]) -> list[Published]:
+def published(data: BnnData, summary: Mapping[str, Any]) -> list[Published]:
     """The symmetries of its posterior; Foong et al.'s theorem, and whether the exact answer obeys its bound too."""
     return [symmetries(data), theorem(data), *between(data, summary)]
 
 
-def symmetries(data: Network) -> Published:
+def symmetries(data: BnnData) -> Published:
     """How many weights have the log joint of one, counted where that can be done one by one."""
     claim = (
         "units can change places and, with tanh, signs can be flipped: so many weights have the same posterior density"
@@ -56,7 +56,7 @@ def symmetries(data: Network) -> Published:
     return Published(claim, source, said, f"{equal:,} equal log joints among {different:,} different weights", agrees)
 
 
-def orbit(data: Network) -> dict[str, np.ndarray]:
+def orbit(data: BnnData) -> dict[str, np.ndarray]:
     """One random point and what becomes of it when units change places and signs, each site of shape (copies, ...)."""
     rng, shapes = np.random.default_rng(0), data.shapes()
     point = {site: rng.standard_normal(shape) for site, shape in shapes.items()}
@@ -73,10 +73,10 @@ def orbit(data: Network) -> dict[str, np.ndarray]:
     return found
 
 
-def log_joint(data: Network, latents: Mapping[str, np.ndarray]) -> np.ndarray:
+def log_joint(data: BnnData, latents: Mapping[str, np.ndarray]) -> np.ndarray:
     """log p(weights) + log p(targets | weights) up to a constant, shape (count,)."""
     scales = {
-        "hidden_weights": data.set.inputs.shape[1] ** -0.5,
+        "hidden_weights": data.dataset.inputs.shape[1] ** -0.5,
         "hidden_biases": 1.0,
         "output_weights": data.hidden**-0.5,
         "output_bias": 1.0,
@@ -112,7 +112,7 @@ def variance(q: Moments, x: np.ndarray) -> np.ndarray:
     return np.sum((q.output**2 + q.output_sd**2) * second - (q.output * first) ** 2, axis=1)
 
 
-def theorem(data: Network) -> Published:
+def theorem(data: BnnData) -> Published:
     """The bound over many factorised Gaussians of this network's size, and as many triples of points."""
     hidden = min(data.hidden, WIDEST)
     rng, shape = np.random.default_rng(0), (TRIED, hidden)
@@ -133,11 +133,11 @@ def theorem(data: Network) -> Published:
     )
 
 
-def triple(data: Network) -> tuple[int, int, int] | None:
+def triple(data: BnnData) -> tuple[int, int, int] | None:
     """The reported points nearest to the ends of a gap around 0 and to 0; None where there is no gap around 0."""
-    if data.set.inputs.shape[1] != 1 or not (data.set.inputs.min() < 0 < data.set.inputs.max()):
+    if data.dataset.inputs.shape[1] != 1 or not (data.dataset.inputs.min() < 0 < data.dataset.inputs.max()):
         return None
-    x, inputs = data.set.grid[:, 0], data.set.inputs[:, 0]
+    x, inputs = data.dataset.grid[:, 0], data.dataset.inputs[:, 0]
     left, right = (int(np.argmin(np.abs(x - end))) for end in (inputs[inputs < 0].max(), inputs[inputs > 0].min()))
     middle = int(np.argmin(np.abs(x)))
     return (left, middle, right) if abs(x[middle]) < min(-x[left], x[right]) else None
@@ -151,13 +151,13 @@ def ratio(fit: Mapping[str, Any], points: tuple[int, int, int]) -> tuple[float, 
     return middle / ends, middle / ends * math.hypot(errors[1] / middle, math.hypot(errors[0], errors[2]) / ends)
 
 
-def between(data: Network, summary: Mapping[str, Any]) -> list[Published]:
+def between(data: BnnData, summary: Mapping[str, Any]) -> list[Published]:
     """The same ratio of the fits, and of what they are held against."""
     points = triple(data)
     if points is None:
         return []
     relu = data.activation == "relu"
-    x = data.set.grid[list(points), 0]
+    x = data.dataset.grid[list(points), 0]
     where = f"Var f({x[1]:g})/(Var f({x[0]:g}) + Var f({x[2]:g}))"
     beyond = "" if relu else "; the theorem is about ReLU, these units are tanh"
     fits = {name: ratio(fit, points) for name, fit in settled(summary, "mean_field")}

@@ -85,7 +85,7 @@ class Autoencoder:
         if network is None and self.decoder is not None:
             network = self.fitting(Decoder.load(self.decoder), chosen)
         shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(len(chosen.test))[: self.images])
-        values = {"data": str(self.data), "set": chosen, "shown": shown, "network": network}
+        values = {"data": str(self.data), "dataset": chosen, "shown": shown, "network": network}
         if network is not None:
             values |= {"latent": network.latent, "hidden": network.hidden}
         for name, value in values.items():
@@ -111,7 +111,7 @@ class Autoencoder:
         return decoder
 
     def arguments(self) -> dict[str, Any]:
-        return {"images": self.set.test[self.shown], **self.network.weights}
+        return {"images": self.dataset.test[self.shown], **self.network.weights}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"z": (len(self.shown), self.latent)}
@@ -120,7 +120,7 @@ class Autoencoder:
         return [("z", (image, axis)) for image in range(len(self.shown)) for axis in range(self.latent)]
 
     def observed(self) -> dict[str, np.ndarray]:
-        return {"pixels": self.set.test[self.shown]}
+        return {"pixels": self.dataset.test[self.shown]}
 
     def queries(self) -> np.ndarray | None:
         """What the task asks about, as an encoder sees it, shape (n, pixels); None if it asks nothing."""
@@ -136,7 +136,7 @@ class Autoencoder:
             **trained,
             **where,
             "shown": len(self.shown),
-            **self.set.about,
+            **self.dataset.about,
         } | tasks.describe(self)
 
 
@@ -145,12 +145,12 @@ def amortised(data: Autoencoder) -> Amortised:
 
     In training the noise of grey pixels is known by its log, which may take any value.
     """
-    middle = np.clip(data.set.train.mean(axis=0), 0.01, 0.99)
+    middle = np.clip(data.dataset.train.mean(axis=0), 0.01, 0.99)
     grey = data.pixels == "grey"
 
     def decoder(rng: np.random.Generator) -> dict[str, np.ndarray]:
         weights = initial(rng, data.latent, data.hidden, middle if grey else np.log(middle / (1 - middle)))
-        return weights | ({"log_noise": np.log(data.set.train.std(axis=0).mean())} if grey else {})
+        return weights | ({"log_noise": np.log(data.dataset.train.std(axis=0).mean())} if grey else {})
 
     def encoder(rng: np.random.Generator, row: np.ndarray) -> dict[str, np.ndarray]:
         return initial(rng, len(middle), data.hidden, row, size=0.1)
@@ -159,9 +159,9 @@ def amortised(data: Autoencoder) -> Amortised:
     if weights and grey:
         weights["log_noise"] = np.log(weights.pop("noise"))
     return Amortised(
-        train=data.set.train,
-        validation=data.set.validation,
-        test=data.set.test,
+        train=data.dataset.train,
+        validation=data.dataset.validation,
+        test=data.dataset.test,
         shown=data.shown,
         latent=data.latent,
         epochs=data.epochs,
@@ -184,7 +184,7 @@ def learnt(data: Autoencoder, weights: Mapping[str, np.ndarray]) -> Autoencoder:
 
 def rivals(data: Autoencoder) -> dict[str, np.ndarray]:
     """The log density of every test image under simpler models; where a task is asked, they have no part in it."""
-    return baselines.baselines(data.set) if data.task == "compare" else {}
+    return baselines.baselines(data.dataset) if data.task == "compare" else {}
 
 
 def save(data: Autoencoder, path: Path) -> None:
@@ -194,7 +194,7 @@ def save(data: Autoencoder, path: Path) -> None:
 
 def held_out(data: Autoencoder) -> Evidences:
     """The log evidence of every test image: by quadrature or in closed form, else a reference with its error."""
-    found, images = exact(data, data.set.test), data.set.test
+    found, images = exact(data, data.dataset.test), data.dataset.test
     if found is not None:
         return Evidences(found.log_evidences, np.zeros(len(images)), found.method)
     values, mcse = ais(data.network, images, np.random.default_rng([int(data.split), 2]), CHAINS, TEMPERATURES)
@@ -209,8 +209,8 @@ def simulate(data: Autoencoder, rng: np.random.Generator, count: int) -> Simulat
         images = output + data.network.weights["noise"] * rng.standard_normal(output.shape)
     else:
         images = (rng.random(output.shape) < expit(output)).astype(float)
-    other, drawn = copy.copy(data), replace(data.set, test=images, test_labels=None)
-    for name, value in {"set": drawn, "images": count, "shown": np.arange(count)}.items():
+    other, drawn = copy.copy(data), replace(data.dataset, test=images, test_labels=None)
+    for name, value in {"dataset": drawn, "images": count, "shown": np.arange(count)}.items():
         object.__setattr__(other, name, value)
     return Simulated({"z": z}, (other,), plate=True)
 

@@ -33,7 +33,7 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     from matplotlib.figure import Figure
 
     made = generate(data)
-    away = differing(made.images, data.set.train)
+    away = differing(made.images, data.dataset.train)
     near = np.argmin(away, axis=1)
     known = data.network.latent <= 2
     figure = Figure(figsize=(14.6 if known else 9.0, 5.0), layout="constrained")
@@ -41,9 +41,9 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     for axes, images, title in (
         (panels[0], made.probabilities, "probabilities of the pixels"),
         (panels[1], made.images, "images drawn from them"),
-        (panels[2], data.set.train[near], "nearest training images"),
+        (panels[2], data.dataset.train[near], "nearest training images"),
     ):
-        ink(axes, tiled(images[:SHOWN], data.set.shape, COLUMNS))
+        ink(axes, tiled(images[:SHOWN], data.dataset.shape, COLUMNS))
         axes.set_title(title, loc="left", fontsize=11)
     least = away.min(axis=1)
     panels[2].set_xlabel(
@@ -57,7 +57,7 @@ def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
 def probable(axes: Axes, data: Any, images: np.ndarray) -> None:
     """The exact log evidence of generated images, test images and images of independent pixels, as shares below."""
     kinds = (
-        ("test images", data.set.test, TRUTH, "-"),
+        ("test images", data.dataset.test, TRUTH, "-"),
         ("generated images", images, MODEL, "-"),
         ("independent pixels", scattered(data), GREY, "--"),
     )
@@ -80,13 +80,13 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
 
     found = paths(data)
     steps = len(found[0].z)
-    tall = data.set.shape[0] / data.set.shape[1]
+    tall = data.dataset.shape[0] / data.dataset.shape[1]
     above = len(found) * (tall + 0.08) + 0.35
     figure = Figure(figsize=(1.08 * (steps + 2), above + 4.2), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[above, 4.2])
-    rows = [[data.set.test[one.first], *one.probabilities, data.set.test[one.second]] for one in found]
+    rows = [[data.dataset.test[one.first], *one.probabilities, data.dataset.test[one.second]] for one in found]
     sheet = top.subplots()
-    board(sheet, rows, data.set.shape, tall + 0.08)
+    board(sheet, rows, data.dataset.shape, tall + 0.08)
     titles = {0: "test image", 1: "t = 0", 1 + steps // 2: "decoded along the straight line", steps: "t = 1"}
     for column, title in {**titles, steps + 1: "test image"}.items():
         sheet.text(1.08 * column + 0.5, tall + 0.06, title, fontsize=9, ha="center")
@@ -107,7 +107,7 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
         middle = np.array([one.log_mixed if kind else one.log_decoded for one in found]).mean(axis=0)
         error = np.sqrt(np.sum([one.errors[kind] ** 2 for one in found], axis=0)) / len(found)
         images.fill_between(t, middle - 2 * error, middle + 2 * error, color=colour, alpha=0.2, lw=0)
-    of_test = posteriors(data.network, data.set.test).log_evidences.mean()
+    of_test = posteriors(data.network, data.dataset.test).log_evidences.mean()
     images.axhline(of_test, color=TRUTH, lw=1.2, ls=":", label="test images, mean")
     for axes, title, label in (
         (images, "is what is decoded on the way an image?", "exact log p(image), nats"),
@@ -130,14 +130,14 @@ def compressed(fits: Fits, data: Any, exact: object, path: Path) -> None:
     rows += [(one.name, one.colour, scores["bits"]) for one, scores in guides]
     known = data.network.latent <= 2
     if known:
-        bits = exact_bits(data, posteriors(data.network, data.set.test).log_evidences)["bits"]
+        bits = exact_bits(data, posteriors(data.network, data.dataset.test).log_evidences)["bits"]
         rows.append(("exact evidence", TRUTH, bits))
     rows.sort(key=lambda row: row[2]["value"], reverse=True)
     both = known and guides
     figure = Figure(figsize=(14.4 if both else 8.4, 0.3 * len(rows) + 1.5), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, 2 if both else 1))
     ranked(panels[0], rows)
-    tidy(panels[0], f"bits a pixel of {len(data.set.test)} test images, with 95% intervals")
+    tidy(panels[0], f"bits a pixel of {len(data.dataset.test)} test images, with 95% intervals")
     if both:
         excess(panels[1], guides, bits["value"])
         tidy(panels[1], "what each guide adds to the exact evidence")

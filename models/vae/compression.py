@@ -33,14 +33,14 @@ def bits(log_probabilities: np.ndarray, pixels: int, errors: np.ndarray | None =
 
 def exact_bits(data: Any, log_evidences: np.ndarray) -> Scores:
     """By the exact evidence of the test images, shape (n,)."""
-    return {"bits": bits(log_evidences, data.set.test.shape[1])}
+    return {"bits": bits(log_evidences, data.dataset.test.shape[1])}
 
 
 def fit_bits(data: Any, tree: Any) -> Scores:
     """Bits back with a fit's guide, and with the best member of its family for each image; none where not measured."""
     if "test_set" not in tree:
         return {}
-    of_images, pixels = tree["test_set"].dataset, data.set.test.shape[1]
+    of_images, pixels = tree["test_set"].dataset, data.dataset.test.shape[1]
     return {
         name: bits(of_images[elbo].values, pixels, of_images[f"{elbo}_mcse"].values)
         for name, elbo in (("bits", "elbo"), ("bits_best", "best_elbo"))
@@ -54,10 +54,10 @@ def others(data: Any) -> dict[str, Scores]:
     One by one a file's fixed costs weigh, together they do not. zlib packs eight pixels a byte (level 9); with the
     training images as its dictionary it knows, as the model does, what such images look like. PNG has one bit a pixel.
     """
-    test, pixels = data.set.test.astype(bool), data.set.test.size
-    train = np.packbits(data.set.train.astype(bool), axis=1).tobytes()[-WINDOW:]
+    test, pixels = data.dataset.test.astype(bool), data.dataset.test.size
+    train = np.packbits(data.dataset.train.astype(bool), axis=1).tobytes()[-WINDOW:]
     each = [np.packbits(image).tobytes() for image in test]
-    height, width = data.set.shape
+    height, width = data.dataset.shape
     sheet = test.reshape(-1, width)
     single = {
         "zlib, one by one": [len(zlib.compress(one, 9)) for one in each],
@@ -69,7 +69,7 @@ def others(data: Any) -> dict[str, Scores]:
         "zlib and training images, all together": len(with_dictionary(b"".join(each), train)),
         "PNG, all together": len(png(sheet)),
     }
-    found = {name: {"bits": bits(densities, test.shape[1])} for name, densities in baselines(data.set).items()}
+    found = {name: {"bits": bits(densities, test.shape[1])} for name, densities in baselines(data.dataset).items()}
     for name, sizes in single.items():
         found[name] = {"bits": bits(-8 * math.log(2) * np.array(sizes), test.shape[1])}
     for name, size in together.items():

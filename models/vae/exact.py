@@ -44,7 +44,7 @@ def exact(data: Autoencoder, images: np.ndarray | None = None) -> Posteriors | N
     decoder = data.network
     if decoder is None or (decoder.latent > 2 and not linear.applies(decoder)):
         return None
-    found = posteriors(decoder, data.set.test[data.shown] if images is None else images)
+    found = posteriors(decoder, data.dataset.test[data.shown] if images is None else images)
     return found if found.tolerance <= WORST else None
 
 

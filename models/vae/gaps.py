@@ -37,7 +37,7 @@ def gap(upper: np.ndarray, lower: np.ndarray, *errors: np.ndarray) -> Gap:
 
 def measured(fits: Fits, data: Any) -> dict[str, list[tuple[Any, Gap]]]:
     """The gaps by kind, each a list of fits with theirs; the family gap only where the evidence is known."""
-    evidence = posteriors(data.network, data.set.test).log_evidences if data.network.latent <= 2 else None
+    evidence = posteriors(data.network, data.dataset.test).log_evidences if data.network.latent <= 2 else None
     found: dict[str, list[tuple[Any, Gap]]] = {} if evidence is None else {"family gap": []}
     found["amortisation gap"] = []
     for one in every(fits, "test_set"):
@@ -84,5 +84,5 @@ def gaps(fits: Fits, data: Any, exact: object, path: Path) -> None:
             title="mean ± Monte Carlo error (error from so many images)", title_fontsize=8.5, fontsize=8.5,
             loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=1, frameon=False,
         )  # fmt: skip
-    panels[0].set_ylabel(f"share of {len(data.set.test)} test images with a smaller gap")
+    panels[0].set_ylabel(f"share of {len(data.dataset.test)} test images with a smaller gap")
     figure.savefig(path, dpi=140)

@@ -26,15 +26,15 @@ class Generated(NamedTuple):
 def generate(data: Any) -> Generated:
     """As many images from the prior as there are test images; the split's seed says which."""
     rng = np.random.default_rng((data.split, 2))
-    z = rng.standard_normal((len(data.set.test), data.network.latent))
+    z = rng.standard_normal((len(data.dataset.test), data.network.latent))
     probabilities = special.expit(data.network(z))
     return Generated(z, probabilities, (rng.random(probabilities.shape) < probabilities).astype(np.float64))
 
 
 def scattered(data: Any) -> np.ndarray:
     """As many images of independent pixels, each lit as often as in training, (n, pixels)."""
-    chance = np.random.default_rng((data.split, 4)).random(data.set.test.shape)
-    return (chance < independent(data.set.train).means).astype(np.float64)
+    chance = np.random.default_rng((data.split, 4)).random(data.dataset.test.shape)
+    return (chance < independent(data.dataset.train).means).astype(np.float64)
 
 
 def generation(data: Any) -> dict[str, Scores]:
@@ -46,7 +46,7 @@ def generation(data: Any) -> dict[str, Scores]:
     """
     kinds = {
         "generated images": (generate(data).images, True),
-        "test images": (data.set.test, False),
+        "test images": (data.dataset.test, False),
         "independent pixels": (scattered(data), True),
     }
     found = {}
@@ -54,7 +54,7 @@ def generation(data: Any) -> dict[str, Scores]:
         evidence = posteriors(data.network, images).log_evidences if data.network.latent <= 2 else None
         scores = {} if evidence is None else {"log_evidence": average(evidence, drawn)}
         scores["lit"] = average(images.mean(axis=1), drawn)
-        scores["distance"] = average(differing(images, data.set.train).min(axis=1), drawn)
+        scores["distance"] = average(differing(images, data.dataset.train).min(axis=1), drawn)
         found[name] = scores
     return found
 

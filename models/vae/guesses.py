@@ -42,10 +42,13 @@ COMPONENTS = 10_000
 def guesses(data: Any) -> dict[str, Predictions]:
     """The answers by name: arrays of shape (1, n, ...), log densities in nats an image."""
     question, practice = (
-        ask(data.task, images, data.set, seed)
-        for images, seed in ((data.set.test, (data.split, 0)), (data.set.validation[:PRACTICE], (data.split, 1)))
+        ask(data.task, images, data.dataset, seed)
+        for images, seed in (
+            (data.dataset.test, (data.split, 0)),
+            (data.dataset.validation[:PRACTICE], (data.split, 1)),
+        )
     )
-    train, middle = data.set.train, independent(data.set.train).means[0]
+    train, middle = data.dataset.train, independent(data.dataset.train).means[0]
 
     def best(answer: Callable[[Question, float], Predictions]) -> Predictions:
         shares = [float(answer(practice, share).log_density.mean()) for share in SMOOTHING]
@@ -70,7 +73,7 @@ def guesses(data: Any) -> dict[str, Predictions]:
         found["noisy image"] = predictions(question, flat)
     if data.task == "reconstruct":
         found["principal components"] = best(components)
-    fitted = best_mixture(data.set)
+    fitted = best_mixture(data.dataset)
     name = f"Bernoulli mixture, {len(fitted.weights)} components"
     found[name] = mixture(question, np.log(fitted.weights), special.logit(fitted.means))
     return found | {"nearest neighbour": best(neighbour), "training images": best(all_of_them)}

@@ -46,8 +46,8 @@ class Path(NamedTuple):
 
 def pairs(data: Any) -> list[tuple[int, int]]:
     """Test images by number: the first of a class with the first of the next; without classes, by twos as they come."""
-    labels = data.set.test_labels
-    count = len(data.set.test)
+    labels = data.dataset.test_labels
+    count = len(data.dataset.test)
     firsts = np.arange(count) if labels is None else np.unique(labels, return_index=True)[1]
     firsts = firsts if len(firsts) > 1 else np.arange(count)
     return [(int(a), int(b)) for a, b in zip(firsts[0::2], firsts[1::2], strict=False)][:MOST]
@@ -55,7 +55,7 @@ def pairs(data: Any) -> list[tuple[int, int]]:
 
 def paths(data: Any) -> list[Path]:
     """The paths of all `pairs`. Needs a latent space of at most two dimensions."""
-    test, decoder = data.set.test, data.network
+    test, decoder = data.dataset.test, data.network
     exact = posteriors(decoder, test)
     rng = np.random.default_rng((data.split, 3))
     t = np.linspace(0, 1, STEPS)[:, None]

@@ -68,7 +68,7 @@ def plane(fits: Fits, data: Any, exact: Posteriors, path: Path) -> None:
     figure = Figure(figsize=(2.5 + 2.55 * columns, 2.6 * height + 0.6), layout="constrained")
     grid = figure.subplots(height, 1 + columns, squeeze=False, width_ratios=[0.62] + [1] * columns)
     for row, (place, why) in zip(grid, rows, strict=False):
-        put(row[0], data.set.test[data.shown[place]], data.set.shape)
+        put(row[0], data.dataset.test[data.shown[place]], data.dataset.shape)
         row[0].set_title(why, loc="left", fontsize=9)
         row[0].set_xlabel(f"log p(x) = {exact.log_evidences[place]:.2f}", fontsize=9)
         windows = [window(one, place) for one in families]
@@ -156,11 +156,11 @@ def latent(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    of_test = posteriors(data.network, data.set.test)
+    of_test = posteriors(data.network, data.dataset.test)
     place = special.ndtr(of_test.means)
     figure = Figure(figsize=(13.2, 6.7), layout="constrained")
     means, sheet = figure.subplots(1, 2)
-    labels = data.set.test_labels
+    labels = data.dataset.test_labels
     if labels is None:
         means.plot(*place.T, "o", ms=4, color=TRUTH, alpha=0.6)
     else:
@@ -173,7 +173,7 @@ def latent(fits: Fits, data: Any, exact: object, path: Path) -> None:
     quantiles = (np.arange(SHEET) + 0.5) / SHEET
     second, first = np.meshgrid(quantiles[::-1], quantiles, indexing="ij")
     decoded = special.expit(data.network(special.ndtri(np.column_stack([first.ravel(), second.ravel()]))))
-    image = tiled(decoded, data.set.shape, SHEET)
+    image = tiled(decoded, data.dataset.shape, SHEET)
     sheet.imshow(image, cmap="Greys", vmin=0, vmax=1, extent=(0, 1, 0, 1), interpolation="nearest", aspect="equal")
     ticks = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
     for axes, title in (

@@ -121,7 +121,7 @@ def bounds(data: Autoencoder) -> list[Published]:
     """The bound of k samples, E[log of the mean of k weights], from Gaussians with the posteriors' moments."""
     claim = "the bound of k importance samples rises with k and never exceeds the log evidence"
     said = "L_1 <= L_8 <= L_64 <= log p(x)"
-    images = None if data.network is None else data.set.test[data.shown][:FEW]
+    images = None if data.network is None else data.dataset.test[data.shown][:FEW]
     found = None if images is None else exact(data, images)
     if found is None:
         return [Published(claim, BURDA, said, "the log evidence is not known exactly here", None)]
@@ -144,7 +144,7 @@ def bounds(data: Autoencoder) -> list[Published]:
 
 def components(data: Autoencoder) -> list[Published]:
     """The most likely linear decoder of the training images, against its formulas in their singular values."""
-    images = data.set.train[:IMAGES]
+    images = data.dataset.train[:IMAGES]
     count, size = images.shape
     latent = min(data.latent, size - 1)
     variances = np.linalg.svd(images - images.mean(axis=0), compute_uv=False) ** 2 / count

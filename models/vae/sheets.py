@@ -60,7 +60,7 @@ def drawn(tree: Any, group: str = "posterior") -> np.ndarray:
 
 def reconstructions(fits: Fits, data: Any, exact: Any, path: Path) -> None:
     """The images shown, and the mean image over each posterior, with what it expects of their log likelihood."""
-    images, kept = data.set.test[data.shown][:SHOWN], slice(SHOWN)
+    images, kept = data.dataset.test[data.shown][:SHOWN], slice(SHOWN)
     rows, error = [Row("test image", TRUTH, images, [""] * len(images))], 0.0
     posteriors = [(one.name, one.colour, drawn(one.tree)) for one in one_a_family(fits) if one.family != "nuts"]
     if exact is not None:
@@ -76,7 +76,7 @@ def reconstructions(fits: Fits, data: Any, exact: Any, path: Path) -> None:
         f"Grey is probability, averaged over {DRAWS} draws. Below each image, E_q[log p(x | z)] in nats, "
         f"of standard errors up to {error:.1g}."
     )
-    sheet(rows, data.set.shape, note, path)
+    sheet(rows, data.dataset.shape, note, path)
 
 
 def answers(fits: Fits, data: Any, exact: object, path: Path) -> None:
@@ -114,7 +114,7 @@ def answers(fits: Fits, data: Any, exact: object, path: Path) -> None:
         f"Grey is probability. Below each image, log p of {asked}, in nats;\n"
         f"beside each name the mean over {len(question.clean)} test images ± its standard error."
     )
-    sheet(rows, data.set.shape, note, path)
+    sheet(rows, data.dataset.shape, note, path)
 
 
 def completions(question: questions.Question, data: Any, places: np.ndarray, count: int = 2) -> list[Row]:

@@ -63,7 +63,7 @@ def check(data: Any) -> None:
         raise ValueError(f"task is {data.task!r}: give compare, {', '.join(TASKS)}")
     if data.pixels != "binary":
         raise ValueError(f"the task {data.task} is one of binary pixels, and pixels is {data.pixels}: give binary")
-    if data.task == "inpaint" and data.set.shape[0] < 2:
+    if data.task == "inpaint" and data.dataset.shape[0] < 2:
         raise ValueError("the task inpaint hides the lower half, and the images have one row: give higher images")
     if data.task == "interpolate" and data.latent > 2:
         raise ValueError(f"the task interpolate needs exact posteriors, and latent is {data.latent}: give 1 or 2")
@@ -81,7 +81,7 @@ def asked(task: str, images: Images, split: int) -> Question | None:
 
 def question(data: Any) -> Question | None:
     """What the task asks about the test images; None where it asks nothing of the posterior."""
-    return asked(data.task, data.set, data.split)
+    return asked(data.task, data.dataset, data.split)
 
 
 def queries(data: Any) -> np.ndarray | None:
@@ -101,7 +101,7 @@ def exact_predictions(data: Any) -> Predictions | Scores | None:
     if not known(data):
         return None
     if data.task == "compress":
-        return exact_bits(data, posteriors(data.network, data.set.test).log_evidences)
+        return exact_bits(data, posteriors(data.network, data.dataset.test).log_evidences)
     about = question(data)
     return None if about is None else questions.exactly(about, data.network)
 

@@ -27,7 +27,7 @@ from battery.known import (
 )
 from battery.rest import network_differs, reference_differs, scale_is_lost, text_differs
 from compare.fit.options import Options
-from models.bnn import Network
+from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
 
@@ -35,8 +35,8 @@ __all__ = ["CASES", "CHECKS"]
 
 COIN, SKEW, BARE = Coin(), Coin(heads=3, tosses=11, alpha=3.0, beta=1.5), Coin(heads=0, tosses=3)
 CHAIN, SEEN = Chain(), Chain(3, (0.5, -1.0, 2.0), "all")
-NETWORK = Network(hidden=1)
-TWO, TAUGHT = Network(hidden=2, noise="unknown"), Network("moons", hidden=2)
+NETWORK = BnnData(hidden=1)
+TWO, TAUGHT = BnnData(hidden=2, noise="unknown"), BnnData("moons", hidden=2)
 BINARY = digits(latent=2, hidden=6, images=2)
 GREY = digits(latent=2, hidden=6, images=2, pixels="grey")
 LINEAR = digits(latent=3, hidden=0, images=2, pixels="grey")
@@ -131,7 +131,7 @@ def of_fit(case: Case) -> None:
 
 def of_guides() -> None:
     """Guides at parameters of no meaning, several sites included."""
-    network = Network(hidden=2)
+    network = BnnData(hidden=2)
     for name, data, families in (
         ("coin", COIN, ("mean_field", "full_rank", "conjugate")),
         ("chain", Chain(3), ("mean_field", "full_rank", "markov")),

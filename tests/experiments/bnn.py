@@ -19,22 +19,22 @@ from compare.measure.measures import measure
 from compare.measure.predictive import score
 from compare.measure.truth import truth
 from compare.plan import plan
-from models.bnn import MODEL, Network, network
+from models.bnn import MODEL, BnnData, network
 
 SEEDS, SPLITS = 10, 5
 OPTIONS = Options(**MODEL.defaults)
 LIBRARIES = tuple(sys.argv[2].split(",")) if len(sys.argv) > 2 else ("numpyro", "pyro")
 
 
-def in_the_gap(fit: Fit, data: Network, known) -> np.ndarray:
+def in_the_gap(fit: Fit, data: BnnData, known) -> np.ndarray:
     """The sd ratios at the reported points strictly between the clusters."""
-    x = data.set.grid[:, 0]
-    inside = np.flatnonzero(np.abs(x) < np.abs(data.set.inputs).min())
+    x = data.dataset.grid[:, 0]
+    inside = np.flatnonzero(np.abs(x) < np.abs(data.dataset.inputs).min())
     variables = measure(fit, known, None)["variables"]
     return np.array([variables[f"f[{point}]"]["sd_ratio"] for point in inside])
 
 
-def spread(fit: Fit, data: Network, x: float) -> tuple[float, float]:
+def spread(fit: Fit, data: BnnData, x: float) -> tuple[float, float]:
     """The variance of f at a point, and its standard error."""
     sites = fit.tree["posterior"].dataset
     latents = {site: sites[site].values.reshape(-1, *sites[site].shape[2:]) for site in data.shapes()}
@@ -47,12 +47,12 @@ def gap() -> None:
     print("| activation | fit | converged | sd ratio at x = 0 | over the gap | in the clusters | in Foong's bound |")
     print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
     for activation in ("tanh", "relu"):
-        data = Network(activation=activation)
+        data = BnnData(activation=activation)
         reference = run(Job("reference", "bnn", data, "reference", "numpyro", options=OPTIONS))
         known = truth(MODEL, data, {"reference": reference})
-        inputs = data.set.inputs[:, 0]
+        inputs = data.dataset.inputs[:, 0]
         p, q = inputs[inputs < 0].max(), inputs[inputs > 0].min()
-        clusters = [point for point, x in enumerate(data.set.grid[:, 0]) if 1 < abs(x) < 2]
+        clusters = [point for point, x in enumerate(data.dataset.grid[:, 0]) if 1 < abs(x) < 2]
         for library in LIBRARIES:
             for family in MODEL.guides:
                 name = f"{library}-{family}"
@@ -95,7 +95,7 @@ def held_out() -> None:
     for name in sys.argv[3].split(",") if len(sys.argv) > 3 else ("diabetes", "breast_cancer"):
         found: dict[str, list[dict]] = {}
         for split in range(SPLITS):
-            data = Network(name, split=split)
+            data = BnnData(name, split=split)
             for job in plan(MODEL, data, LIBRARIES, options=options):
                 if job.name == "pyro-nuts":  # does not end within the budget
                     continue

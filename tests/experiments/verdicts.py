@@ -28,7 +28,7 @@ from compare.fit.options import Options
 from compare.measure.measures import measure
 from compare.verdict.judge import complaints, judge
 from compare.verdict.without_truth import THRESHOLDS, Estimate, Thresholds, Weighed, beside, decide, weigh
-from models.bnn import Network
+from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
 from models.vae import Autoencoder
@@ -70,12 +70,12 @@ def data_sets(name: str) -> Iterator[Any]:
             yield from model.simulate(Chain(length, 1.0, observe), rng, 4).data
     elif name == "bnn":
         for hidden, noise in ((1, 0.2), (1, 1.0), (1, 3.0), (2, 1.0)):
-            yield from model.simulate(Network(hidden=hidden, noise=noise), rng, 3 if hidden == 1 else 2).data
+            yield from model.simulate(BnnData(hidden=hidden, noise=noise), rng, 3 if hidden == 1 else 2).data
     else:
         for split in range(3):
             grey = Autoencoder(pixels="grey", hidden=0, split=split, images=2)
-            yield replace(grey, network=most_likely(grey.set.train, 2))
-            yield replace(grey, network=most_likely(grey.set.train, 1))
+            yield replace(grey, network=most_likely(grey.dataset.train, 2))
+            yield replace(grey, network=most_likely(grey.dataset.train, 1))
 
 
 def chains_of(name: str, data: Any, model: Any) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults import Fault
-from models.bnn import Network
+from models.bnn import BnnData
 
 __all__ = ["FAULTS"]
 
@@ -217,7 +217,7 @@ FAULTS = [
         "bnn",
         "numpyro",
         caught_by="test_bnn.test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out",
-        arguments={"data": Network(noise="unknown", hidden=3), "library": "numpyro"},
+        arguments={"data": BnnData(noise="unknown", hidden=3), "library": "numpyro"},
         slow=True,
     ),
     Fault(
