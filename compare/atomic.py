@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["Unwritten", "clear", "leftovers", "together", "whole", "writing"]
+__all__ = ["WriteError", "atomic_file", "atomic_folder", "explain_write_errors", "find_leftovers", "remove_leftovers"]
 
 TEMPORARY = re.compile(r"\..+\.(\d+)(\.\w+)?")
+"""A temporary file's name; the number is the process that writes it."""
+
+
+class WriteError(OSError):
+    """A result cannot be written; the message says where, why, and what to do."""
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place at the end, or is removed if anything goes wrong."""
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` at the end, or is removed after an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -28,34 +33,14 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-class Unwritten(OSError):
-    """What was made cannot be written; the message says where, why, and what to do."""
-
-
 @contextmanager
-def writing(what: Path | str, remedy: str = "make room there, or name another folder with --out") -> Iterator[None]:
-    """Say of an error of the disk what could not be written.
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder whose files all move to ``folder`` at the end, or none of them after an error.
 
-    Raises:
-        Unwritten: there was one.
-    """
-    try:
-        yield
-    except (BrokenPipeError, Unwritten):
-        raise
-    except OSError as error:
-        raise Unwritten(f"{what} cannot be written ({error.strerror or error}); {remedy}") from error
-
-
-@contextmanager
-def together(folder: Path) -> Iterator[Path]:
-    """A temporary folder in ``folder``; at the end all its files take their places there, or none does.
-
-    If anything goes wrong it is removed, and so is ``folder`` itself, with those above it, where it was not there
-    before and is empty.
+    After an error ``folder`` and its parents are removed too, where they are new and empty.
     """
     folder = Path(folder)
-    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     temporary = folder / f".files.{os.getpid()}"
     try:
         temporary.mkdir(parents=True)
@@ -66,35 +51,49 @@ def together(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
-            for one in new:
-                one.rmdir()
+            for path in created:
+                path.rmdir()
         raise
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def clear(folder: Path) -> None:
-    """Remove what processes that are gone have left half-written in a folder, if it can be."""
-    for path in leftovers(folder):
+@contextmanager
+def explain_write_errors(
+    target: Path | str, remedy: str = "make room there, or name another folder with --out"
+) -> Iterator[None]:
+    """Turn a disk error into one that names the target and the remedy.
+
+    Raises:
+        WriteError: in place of any `OSError` but that of a closed pipe.
+    """
+    try:
+        yield
+    except (BrokenPipeError, WriteError):
+        raise
+    except OSError as error:
+        raise WriteError(f"{target} cannot be written ({error.strerror or error}); {remedy}") from error
+
+
+def find_leftovers(folder: Path) -> list[Path]:
+    """The temporary files and folders of processes that have ended."""
+    with suppress(OSError):
+        matches = [(path, TEMPORARY.fullmatch(path.name)) for path in folder.iterdir()]
+        return [path for path, match in matches if match and not is_alive(int(match[1]))]
+    return []
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove, where possible, what processes that have ended left half-written in a folder."""
+    for path in find_leftovers(folder):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
 
-def leftovers(folder: Path) -> list[Path]:
-    """The temporary files and folders in a folder whose process is no longer there to finish or remove them."""
-    found = []
-    with suppress(OSError):
-        for path in folder.iterdir():
-            match = TEMPORARY.fullmatch(path.name)
-            if match and not alive(int(match[1])):
-                found.append(path)
-    return found
-
-
-def alive(process: int) -> bool:
-    """Whether there is such a process, or may be."""
-    if os.name != "posix":  # elsewhere to ask is to interrupt
+def is_alive(process: int) -> bool:
+    """Whether a process runs, or may run."""
+    if os.name != "posix":  # elsewhere this signal ends the process
         return True
     try:
         os.kill(process, 0)

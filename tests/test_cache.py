@@ -24,7 +24,7 @@ from test_walls import sources as everything
 import compare.pipeline
 import models
 from compare import user_model
-from compare.atomic import leftovers, whole
+from compare.atomic import atomic_file, find_leftovers
 from compare.cache import keys, store
 from compare.cache.fits import FitCache
 from compare.cache.keys import Uncacheable, canonical, digest, fit_document, sources_of_fit
@@ -318,8 +318,8 @@ def test_leftovers_of_processes_that_are_gone(tmp_path):
     gone.wait()
     for name in (f".draws.{gone.pid}.nc", f".draws.{os.getpid()}.nc", ".hidden", "draws.nc"):
         (tmp_path / name).touch()
-    assert [path.name for path in leftovers(tmp_path)] == [f".draws.{gone.pid}.nc"]
-    with pytest.raises(ValueError), whole(tmp_path / "new") as temporary:
+    assert [path.name for path in find_leftovers(tmp_path)] == [f".draws.{gone.pid}.nc"]
+    with pytest.raises(ValueError), atomic_file(tmp_path / "new") as temporary:
         temporary.write_text("half")
         raise ValueError
     assert not list(tmp_path.glob("*new*"))

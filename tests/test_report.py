@@ -177,7 +177,7 @@ def text_of(comparison: Any, width: int = 140) -> str:
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "summary.json"
     files.save_text("before", path)
-    with pytest.raises(error), files.whole(path) as temporary:
+    with pytest.raises(error), files.atomic_file(path) as temporary:
         temporary.write_text("half")
         raise error
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from compare.atomic import writing
+from compare.atomic import explain_write_errors
 from compare.bench import cases
 from compare.bench.runner import Plan, machine, run
 from compare.cli.main import Parser, positive, split, whole, writable
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     for row in summary["rows"]:
         row["data"] = strict(cases.parse(row["model"])[1].describe())
-    with writing(folder):
+    with explain_write_errors(folder):
         save_text(as_json(summary), folder / "bench.json")
         save_text(tables.markdown(summary), folder / "bench.md")
     if form == "json":

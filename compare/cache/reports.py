@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from compare.atomic import clear, together
+from compare.atomic import atomic_folder, remove_leftovers
 from compare.cache.keys import Uncacheable, digest, report_document
 from compare.cache.store import Store
 
@@ -58,14 +58,14 @@ class Report:
         except (KeyError, TypeError, ValueError):  # whole, but not what this version writes
             self.store.remove(KIND, self.key)
             return None
-        with together(folder) as temporary:
+        with atomic_folder(folder) as temporary:
             for name, content in found.items():
                 if not same(folder / name, content):
                     (temporary / name).write_bytes(content)
         for path in [path for pattern in possible for path in folder.glob(pattern) if path.name not in found]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        clear(folder)
+        remove_leftovers(folder)
         return Restored([folder / name for name in found], fits, summary)
 
     def keep(self, paths: Sequence[Path], possible: Iterable[str], fits: int) -> None:

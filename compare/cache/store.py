@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from compare.atomic import whole
+from compare.atomic import atomic_file
 
 __all__ = ["LIMIT", "VARIABLE", "Store", "folder"]
 
@@ -91,7 +91,7 @@ class Store:
         if self.path is None:
             return
         try:
-            with whole(self.place(kind, key)) as temporary, open(temporary, "wb") as file:
+            with atomic_file(self.place(kind, key)) as temporary, open(temporary, "wb") as file:
                 with zipfile.ZipFile(file, "w") as archive:
                     for name, value in files.items():
                         archive.writestr(name, value)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compare.atomic import atomic_file
 from compare.calibration import Calibration, calibrate, rows
 from compare.calibration.rows import NAMES
 from compare.execute.processes import workers
-from compare.report.files import as_json, save_text, whole
+from compare.report.files import as_json, save_text
 from compare.report.html.page import embedded
 from compare.report.html.template import render
 from compare.report.tables.terminal import STYLES, say, section
@@ -80,7 +81,7 @@ def write(calibration: Calibration, folder: Path, arguments: Sequence[str]) -> l
     drawn: list[tuple[Path, str]] = []
     if calibration.ranks:
         for name, picture in (("ranks", pictures.ranks), ("coverage", pictures.coverage)):
-            with whole(folder / f"{name}.png") as temporary:
+            with atomic_file(folder / f"{name}.png") as temporary:
                 picture(calibration, temporary)
             drawn.append((folder / f"{name}.png", pictures.CAPTIONS[name]))
     summary = calibration.summary

@@ -15,7 +15,7 @@ from typing import Any
 
 import guides
 import models
-from compare.atomic import writing
+from compare.atomic import explain_write_errors
 from compare.cli.main import Parser, Wish, add_general, flag, given_options, made, split, wish, writable
 from compare.plan import plan as jobs_of
 from models.contract import UnknownName, nearest
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
     entries = index.read(plan.folder)
     if not entries:
         raise ValueError(f"there is no summary in {plan.folder}; leave --page-only out to make some")
-    with writing(plan.folder):
+    with explain_write_errors(plan.folder):
         path = index.write(entries, plan.folder, command)
     if plan.as_json:
         print(json.dumps({entry.name: entry.summary for entry in entries}, indent=1, ensure_ascii=False))

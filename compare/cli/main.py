@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import models
-from compare.atomic import Unwritten, writing
+from compare.atomic import WriteError, explain_write_errors
 from compare.user_model.source import is_model_spec
 from models.contract import UnknownName, nearest
 
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("compare: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
-    except Unwritten as error:
+    except WriteError as error:
         print(f"compare: {one_line(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -368,7 +368,7 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
     as_json = given.format == "json"
     store = Store(fresh=given.fresh)
     finished = Report.of(store, model.name, data, [*wanted.asked, wanted.command], wanted.own)
-    with writing(folder):
+    with explain_write_errors(folder):
         restored = finished.restore(folder)
     text = restored and (restored.summary if as_json else finished.text(console))
     if text:
@@ -391,7 +391,7 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
         paths = restored.paths if restored else None
         if paths is None:
             tell("writing the report")
-            with writing(folder):
+            with explain_write_errors(folder):
                 paths = report.write(comparison, folder, helpers.plot_executor)
     with printing(folder):
         text = as_text(comparison.summary) if as_json else report.text(comparison, console)
@@ -407,7 +407,7 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
 
 def printing(folder: Path) -> AbstractContextManager[None]:
     """Say of an error of standard output, to which a captured console too writes, that the files are there."""
-    return writing("standard output", f"the files are in {folder}")
+    return explain_write_errors("standard output", f"the files are in {folder}")
 
 
 def compare_model(arguments: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from compare.atomic import clear, together
+from compare.atomic import atomic_folder, remove_leftovers
 from compare.measure.held_out import weights
 from compare.report import files
 from compare.report.files import save_draws, save_text
@@ -146,7 +146,7 @@ def write(comparison: Comparison, folder: Path | str, plot_executor: Executor | 
         OSError: they cannot be written; what an earlier run left there is as it was.
     """
     folder = Path(folder)
-    with together(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         with drawing(comparison, temporary, plot_executor) as collect:
             from compare.report.html.page import page
 
@@ -163,7 +163,7 @@ def write(comparison: Comparison, folder: Path | str, plot_executor: Executor | 
     for path in (path for pattern in (*possible(comparison.model), "failure.json") for path in folder.glob(pattern)):
         if path not in written:
             path.unlink(missing_ok=True)
-    clear(folder)
+    remove_leftovers(folder)
     return written
 
 

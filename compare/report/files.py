@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from compare.atomic import whole
+from compare.atomic import atomic_file
 
-__all__ = ["as_json", "save_draws", "save_text", "strict", "whole"]
+__all__ = ["as_json", "save_draws", "save_text", "strict"]
 
 
 def save_text(text: str, path: Path) -> Path:
     """Write text as UTF-8."""
-    with whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 
@@ -76,6 +76,6 @@ def save_draws(trees: Mapping[str, xr.DataTree], path: Path, attributes: Mapping
         for node in tree.subtree:
             groups["/".join(["", name, *node.path.strip("/").split("/")]).rstrip("/")] = storable(node.to_dataset())
     content = xr.DataTree.from_dict(groups).to_netcdf(engine="h5netcdf")
-    with whole(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
