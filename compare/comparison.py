@@ -1,15 +1,30 @@
-"""The objects that travel through a comparison. Nothing here imports the pipeline."""
+"""The objects that travel through a comparison: immutable, and independent of the steps that make them.
+
+The numbers that are measured are in `compare.summary`.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 
-__all__ = ["Layout"]
+from compare.options import Options
+from compare.summary import Evidence, FitSummary, HeldOut, Score, Status, to_json
+from models.contract import Best, Claim, Model, Published
+
+__all__ = ["Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request", "Truth"]
 
 Element = tuple[str, tuple[int, ...]]
 """One element of a site: the site's name, and the index in it."""
+
+SCHEMA = 1
+"""The version of ``summary.json``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,4 +50,216 @@ class Layout:
     @property
     def dimension(self) -> int:
         """The number of elements of all latents."""
-        return sum(int(np.prod(shape)) for shape in self.latents.values())
+        return sum(math.prod(shape) for shape in self.latents.values())
+
+
+@dataclass(frozen=True)
+class Request:
+    """One comparison that is wanted.
+
+    Attributes:
+        model: The model.
+        data: Its data, an instance of ``model.data``.
+        libraries: ``numpyro``, ``pyro`` or both.
+        guides: The families to fit; the model's own where None is given.
+        nuts: Whether NUTS is run.
+        options: Targets and limits of the fits; the model's defaults where None is given.
+        seed: What everything random follows from.
+        command: What the user typed to get it, where the page should show that.
+    """
+
+    model: Model
+    data: Any
+    libraries: tuple[str, ...] = ("numpyro", "pyro")
+    guides: tuple[str, ...] | None = None
+    nuts: bool = True
+    options: Options = None  # type: ignore[assignment]  # replaced below
+    seed: int = 0
+    command: str | None = None
+
+    def __post_init__(self) -> None:
+        guides = self.model.guides if self.guides is None else self.guides
+        object.__setattr__(self, "libraries", tuple(dict.fromkeys(self.libraries)))
+        object.__setattr__(self, "guides", tuple(dict.fromkeys(guides)))
+        if self.options is None:
+            object.__setattr__(self, "options", Options(**self.model.defaults))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit to be made.
+
+    Attributes:
+        name: The fit's name, such as ``numpyro-mean_field``.
+        model: The model's name.
+        data: The model's data.
+        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``.
+        library: The library that fits; None where the method has none.
+        guide: The family of guides; None where the method has none.
+        seed: The comparison's seed.
+        options: Targets and limits.
+        reason: Why the fit is skipped; None if it is not.
+        layout: What tracing the model on the data tells.
+        twin: The library whose twin gives the densities of draws, where ``library`` is None.
+    """
+
+    name: str
+    model: str
+    data: Any
+    method: str
+    library: str | None = None
+    guide: str | None = None
+    seed: int = 0
+    options: Any = None
+    reason: str | None = None
+    layout: Layout | None = None
+    twin: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A posterior in ArviZ's schema, and what it cost.
+
+    ``tree`` has the groups ``posterior``, ``sample_stats`` (``log_joint``, ``log_prior``, and ``log_guide`` where there
+    is a guide), ``observed_data``, and ``optimisation`` where something was optimised: ``elbo`` and ``elbo_mcse`` over
+    dimension ``step``, and in its attributes where it ended: ``elbo``, ``elbo_mcse``, ``gap``, ``gap_mcse``,
+    ``tolerance``, ``converged``, ``reason``.
+
+    Attributes:
+        job: What was to be fitted.
+        status: ``done``, ``skipped`` or ``failed``.
+        reason: Why it was skipped or failed.
+        seconds: The time it took.
+        gradients: Gradient evaluations of the log joint.
+        tree: The draws; None unless the status is ``done``.
+        cached: Whether an earlier run made it.
+    """
+
+    job: Job
+    status: Status
+    reason: str | None = None
+    seconds: float | None = None
+    gradients: int | None = None
+    tree: xr.DataTree | None = field(default=None, repr=False)
+    cached: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Draws from the fit of one of many data sets.
+
+    Attributes:
+        latents: The draws by site, each of shape (count, *site).
+        converged: Whether the optimiser arrived; None where there is none.
+        r_hat: R-hat of the chains that the draws were thinned from.
+        ess: Bulk effective sample size of these chains.
+        divergences: Divergent transitions of these chains.
+    """
+
+    latents: dict[str, np.ndarray]
+    converged: bool | None = None
+    r_hat: float | None = None
+    ess: float | None = None
+    divergences: int | None = None
+
+
+class Truth(Protocol):
+    """What the fits are measured against: an exact posterior, or the draws of a reference."""
+
+    method: str
+    tolerance: float
+
+    @property
+    def log_evidence(self) -> float | None:
+        """log p(x) in nats; None where it is not known."""
+
+    def mean(self) -> dict[str, np.ndarray]:
+        """Posterior means, each of its site's shape."""
+
+    def sd(self) -> dict[str, np.ndarray]:
+        """Posterior standard deviations, each of its site's shape."""
+
+    def quantile(self, probability: float) -> dict[str, np.ndarray]:
+        """Marginal quantiles, each of its site's shape."""
+
+    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
+        """The marginal density of one element on a grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A model, its data, the truth, and every fit measured against it.
+
+    Attributes:
+        request: What was wanted; where the model's own network was learnt, its data hold that.
+        truth: The exact posterior, or the reference where none is known; None where that could not be made.
+        best: The best member of each family, where it is known.
+        fits: The fits by name.
+        trainings: The fits that learnt the model's own network; the first that ended well gave it.
+        summaries: The numbers of each fit and the verdict on it.
+        log_evidence: log p(x), and how it is known.
+        claims: What the model's founding text claims, and what is true.
+        published: What others published, and what is found here.
+        held_out: The test set; None where the model has none.
+        baselines: The scores of simpler models on held-out observations.
+        extra: What else is known of the truth, in JSON's types.
+        notes: What a reader should know, one sentence each.
+        versions: The versions of the packages that made the numbers.
+        seconds: The time it all took.
+    """
+
+    request: Request
+    truth: Truth | None
+    best: Mapping[str, Best | None]
+    fits: Mapping[str, Fit]
+    trainings: Mapping[str, Fit]
+    summaries: Mapping[str, FitSummary]
+    log_evidence: Evidence
+    claims: tuple[Claim, ...] = ()
+    published: tuple[Published, ...] = ()
+    held_out: HeldOut | None = None
+    baselines: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def model(self) -> Model:
+        """The model."""
+        return self.request.model
+
+    @property
+    def data(self) -> Any:
+        """The data that the fits were made on."""
+        return self.request.data
+
+    @property
+    def reference_fit(self) -> str:
+        """The name of the fit that the others are held against."""
+        return next((name for name in ("exact", "reference") if name in self.fits), "exact")
+
+    @property
+    def truth_name(self) -> str:
+        """What that fit may be called: the truth, if it is exact."""
+        return "truth" if self.reference_fit == "exact" else self.reference_fit
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model.name,
+            "seed": self.request.seed,
+            "data": self.data.describe(),
+            "versions": to_json(self.versions),
+            "log_evidence": to_json(self.log_evidence),
+            "fits": to_json(self.summaries),
+            "text": to_json(self.claims),
+            "held_out": to_json(self.held_out),
+            "baselines": to_json(self.baselines),
+            "facts": to_json(self.extra),
+            "notes": to_json(self.notes),
+            "published": to_json(self.published),
+            "seconds": self.seconds,
+        }

@@ -11,15 +11,16 @@ from typing import Any
 
 from compare import report
 from compare.cache.fits import FitCache
+from compare.comparison import Fit, Job
 from compare.execute.dispatch import spread
 from compare.execute.processes import Workers
-from compare.fit import Fit, Job, run
-from compare.fit.options import Options
+from compare.fit import run
 from compare.measure import held_out
 from compare.measure.held_out import weights
 from compare.measure.measures import measure
 from compare.measure.predictive import score
 from compare.measure.truth import Truth, truth
+from compare.options import Options
 from compare.plan import plan, trainings
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
@@ -156,7 +157,7 @@ def make(
 
     def have(fit: Fit) -> None:
         fits[fit.job.name] = fit
-        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'kept' if fit.kept else fit.status}")
+        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'kept' if fit.cached else fit.status}")
 
     for job in jobs if kept else ():
         found = kept.load(job)

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import guides
-from compare.fit import Job
+from compare.comparison import Job
 from compare.fit.mcmc.nuts import BLOCK
-from compare.fit.options import Options
 from compare.fit.tree import CHAINS
+from compare.options import Options
 from models.contract import Model, UnknownName, nearest
 
 __all__ = ["LIBRARIES", "plan", "trainings"]

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from compare import pipeline, report, user_model
-from compare.fit.options import Options
+from compare.options import Options
 from compare.report.tables import rows
 from compare.report.tables.elements import finished
 from models.contract import Exact, UnknownName, nearest
@@ -98,7 +98,7 @@ def compare(
     ints, flags and words shape the program) or a pandas frame of them. ``library`` is ``numpyro`` or ``pyro``; without
     it, that which the model uses. ``exact`` is the posterior if you know it (`models.contract.Exact`, or a function of
     the data that returns one); without it a long NUTS run on the model is the reference. ``options`` are those of
-    `compare.fit.options.Options`. All is done in this process; the library is set to float64.
+    `compare.options.Options`. All is done in this process; the library is set to float64.
 
     Raises:
         ValueError: an argument, a site or a prior that cannot be handled: one line says which, why, and what to do.

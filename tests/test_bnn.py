@@ -13,11 +13,12 @@ import xarray as xr
 from conftest import side
 from scipy import stats
 
-from compare.fit import Job, run
-from compare.fit.options import Options
+from compare.comparison import Job
+from compare.fit import run
 from compare.measure import measures
 from compare.measure.measures import measure
 from compare.measure.truth import Sampled, truth
+from compare.options import Options
 from compare.pipeline import compare
 from compare.verdict.judge import REFERENCE_ESS, judge
 from models.bnn import MODEL, BnnData, network

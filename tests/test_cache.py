@@ -30,8 +30,9 @@ from compare.cache.fits import FitCache
 from compare.cache.keys import Uncacheable, canonical, digest, fit_document, sources_of_fit
 from compare.cache.store import Store
 from compare.cli.main import main
-from compare.fit import Fit, Job, run
-from compare.fit.options import Options
+from compare.comparison import Fit, Job
+from compare.fit import run
+from compare.options import Options
 from compare.plan import plan, trainings
 from models.coin import Coin
 
@@ -149,7 +150,11 @@ def test_the_key_follows_the_source_that_decides_the_numbers(path, changes, hous
 
 def test_a_report_follows_all_source_but_that_of_other_models(house):
     told = [digest(keys.report_document("coin", Coin(), []))]
-    for path in ("models/chain/in_numpyro.py", "compare/report/plots/posteriors.py", "compare/report/html/report.html.jinja"):
+    for path in (
+        "models/chain/in_numpyro.py",
+        "compare/report/plots/posteriors.py",
+        "compare/report/html/report.html.jinja",
+    ):
         with open(house / path, "a") as file:
             file.write("\n")
         told.append(digest(keys.report_document("coin", Coin(), [])))
@@ -343,7 +348,7 @@ def test_a_fit_comes_back_as_it_was(fitted, tmp_path):
         assert kept.load(fit.job) is None
         kept.save(fit)
         found = kept.load(fit.job)
-        assert found.tree.identical(fit.tree) and found.kept and not fit.kept
+        assert found.tree.identical(fit.tree) and found.cached and not fit.cached
         for node in fit.tree.subtree:
             for name, values in node.to_dataset().variables.items():
                 assert found.tree[node.path].to_dataset().variables[name].dtype == values.dtype

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from compare.fit import Job, run
+from compare.comparison import Job
+from compare.fit import run
 from models import load
 from models.chain import Chain
 from models.chain.exact import GaussianChain

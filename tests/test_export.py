@@ -16,7 +16,7 @@ import pytest
 import models
 from compare.cli.main import main
 from compare.export import program, programs
-from compare.fit.options import Options
+from compare.options import Options
 from models.contract import Best
 
 LIBRARIES = ("numpyro", "pyro")

@@ -13,12 +13,13 @@ from targets import breast_cancer, gaussian, raw_regression
 
 import guides
 import models
-from compare.fit import Job, run, run_many
-from compare.fit.options import Options
+from compare.comparison import Job
+from compare.fit import run, run_many
 from compare.fit.svi import quantiles
 from compare.fit.svi.draws import fresh, matched
 from compare.fit.svi.gap import estimate, lanczos, raw
 from compare.fit.svi.svi import optimise, optimise_many
+from compare.options import Options
 from models.coin import Coin
 from models.coin.exact import BetaPosterior
 

@@ -15,9 +15,9 @@ from scipy.linalg import block_diag
 from targets import gaussian
 
 import guides
-from compare.fit.options import Options
 from compare.fit.svi.draws import matched
 from compare.fit.svi.svi import optimise
+from compare.options import Options
 from guides import hypernetwork, matrix_normal
 from guides.contract import Curvature
 from models.chain import Chain

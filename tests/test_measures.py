@@ -13,7 +13,8 @@ import scipy.stats
 from scipy import integrate, optimize, special
 
 import models
-from compare.fit import Fit, Job, run
+from compare.comparison import Fit, Job
+from compare.fit import run
 from compare.fit.tree import build
 from compare.measure.measures import LEDGER, measure
 from models.coin import Coin

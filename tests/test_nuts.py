@@ -6,9 +6,10 @@ import pytest
 from conftest import LIBRARIES
 
 import models
-from compare.fit import Job, run
-from compare.fit.options import Options
+from compare.comparison import Job
+from compare.fit import run
 from compare.measure.measures import measure
+from compare.options import Options
 from compare.verdict.judge import judge
 
 

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from compare.fit import Fit, Job
+from compare.comparison import Fit, Job
 from compare.measure import measures
 from compare.measure.predictive import score
 from models.contract import Predictions

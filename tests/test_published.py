@@ -21,12 +21,12 @@ from test_report import a_comparison
 
 import models
 from compare import compare, pipeline, user_model
-from compare.fit import Fit, Job
+from compare.comparison import Fit, Job
 from compare.fit import run as make
-from compare.fit.options import Options
 from compare.fit.tree import build, split
 from compare.measure.measures import measure
 from compare.measure.truth import truth
+from compare.options import Options
 from compare.report import files
 from compare.report.html import index
 from compare.report.html.page import page

@@ -13,11 +13,12 @@ from conftest import LIBRARIES
 
 import guides
 from compare.cli.main import main
-from compare.fit import Fit, Job, run
+from compare.comparison import Fit, Job
+from compare.fit import run
 from compare.fit.amortized.encoder import member, strata
-from compare.fit.options import Options
 from compare.measure.held_out import ledger, weights
 from compare.measure.measures import measure
+from compare.options import Options
 from compare.plan import plan, trainings
 from guides.layout import size
 from models.contract import UnknownName

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from compare.fit.options import Options
 from compare.measure.measures import DIAGNOSTICS, LEDGER, VARIABLE
+from compare.options import Options
 from compare.verdict.judge import RULES, judge
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "compare/report/summary.schema.json").read_text(encoding="utf-8"))

@@ -288,7 +288,7 @@ def test_one_direction():
     ("module", "source"),
     [
         ("models.coin.exact", "import guides"),
-        ("models.coin.in_pyro", "from compare.fit import Job"),
+        ("models.coin.in_pyro", "from compare.comparison import Job"),
         ("guides.contract", "from compare import fit"),
         ("compare.fit.svi.svi", "from compare.measure.measures import measure"),
         ("compare.fit.svi.svi", "def f():\n    from compare import pipeline"),

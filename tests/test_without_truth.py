@@ -10,10 +10,11 @@ from conftest import LIBRARIES
 from scipy import stats
 
 import models
-from compare.fit import Fit, Job, run
-from compare.fit.options import Options
+from compare.comparison import Fit, Job
+from compare.fit import run
 from compare.fit.tree import build, split
 from compare.measure.measures import measure
+from compare.options import Options
 from compare.pipeline import compare
 from compare.verdict.without_truth import THRESHOLDS, Estimate, Weighed, assess, decide, moments, weigh
 from models.chain import Chain

@@ -20,9 +20,9 @@ import pytest
 
 from compare import pipeline
 from compare.cli.main import main
+from compare.comparison import Fit, Job
 from compare.execute.dispatch import SMALL, TRIES, batches, spread
 from compare.execute.processes import Lasting, Workers, share, workers
-from compare.fit import Fit, Job
 from models.coin import MODEL, Coin
 
 ROOT = Path(__file__).parents[1]

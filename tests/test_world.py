@@ -33,7 +33,8 @@ import compare.pipeline
 from compare import report
 from compare.cache.store import VARIABLE
 from compare.cli.main import main
-from compare.fit import Fit, Job, run
+from compare.comparison import Fit, Job
+from compare.fit import run
 from models.vae.decoder import Decoder
 
 resource = pytest.importorskip("resource", reason="limits of a process are a matter of POSIX")
@@ -396,9 +397,9 @@ def test_a_chain_that_is_killed_is_an_error_and_no_endless_wait():
     pytest.importorskip("pyro")
     code = """
 import os, signal, sys
-from compare.fit import Job
+from compare.comparison import Job
 from compare.fit.mcmc import nuts_pyro
-from compare.fit.options import Options
+from compare.options import Options
 from models.coin import Coin
 
 original = nuts_pyro.Chains.__enter__

@@ -39,11 +39,12 @@ def usual(task: dict[str, Any], arguments: dict[str, Any]) -> Any:
 
 def zoo(task: dict[str, Any], data: Any, seed: int) -> Any:
     """The zoo's own fit, as far as the usual way goes: no draws from a fitted guide."""
-    from compare.fit.options import Options
+    from compare.options import Options
 
     model = cases.parse(task["case"])[0].name
     if task["guide"] is None:
-        from compare.fit import Job, run
+        from compare.comparison import Job
+        from compare.fit import run
 
         name = f"{task['library']}-nuts"
         fit = run(Job(name, model, data, "nuts", task["library"], None, seed, Options()))
@@ -104,7 +105,7 @@ def unfit(task: dict[str, Any], data: Any) -> str | None:
     """Why the fit is not attempted on these data, or None."""
     import math
 
-    from compare.fit.options import Options
+    from compare.options import Options
     from compare.plan import too_large, too_long
 
     dimension = sum(math.prod(shape) for shape in data.shapes().values())

@@ -9,7 +9,7 @@ import xarray as xr
 
 from compare.cache.keys import Uncacheable, digest, fit_document, sources_of_fit
 from compare.cache.store import Store
-from compare.fit import Fit, Job
+from compare.comparison import Fit, Job
 
 __all__ = ["FitCache"]
 
@@ -45,7 +45,7 @@ class FitCache:
         try:
             cost = json.loads(found["cost.json"])
             with xr.open_datatree(io.BytesIO(found["tree.nc"]), engine="h5netcdf") as tree:
-                return Fit(job, "done", None, cost["seconds"], cost["gradients"], tree.load(), kept=True)
+                return Fit(job, "done", None, cost["seconds"], cost["gradients"], tree.load(), cached=True)
         except Exception:  # whole, but not what this version writes
             self.store.remove(KIND, key)
             return None

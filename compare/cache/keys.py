@@ -162,7 +162,8 @@ def sources(model: str, library: str | None, guide: str | None, catalogued: bool
     The folders of the model and of the guide with what stands beside them, and the ways to fit; of each the files of
     this library and those of none.
     """
-    chosen = [*files(HOUSE["compare"] / "fit"), HOUSE["compare"] / "registry.py"]
+    beside = ("registry.py", "comparison.py", "summary.py", "options.py")
+    chosen = [*files(HOUSE["compare"] / "fit"), *(HOUSE["compare"] / name for name in beside)]
     chosen += [path for path in files(HOUSE["models"], deep=False) if path.name != "__init__.py"]  # it only lists them
     chosen += files(HOUSE["guides"], deep=False)
     if guide is not None:

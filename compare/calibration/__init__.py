@@ -19,9 +19,9 @@ import numpy as np
 
 from compare.calibration.judge import FAMILYWISE, judge, measure
 from compare.calibration.ranks import LEVELS, Ranked, has_likelihood, names, ranked
+from compare.comparison import Job
 from compare.execute.processes import Workers
-from compare.fit import Job
-from compare.fit.options import Options
+from compare.options import Options
 from compare.pipeline import make, versions, with_network
 from compare.plan import plan, trainings
 from models.contract import Model, Simulated

@@ -19,7 +19,7 @@ from compare.report.tables.terminal import STYLES, say, section
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compare.fit.options import Options
+    from compare.options import Options
     from models.contract import Model
 
 __all__ = ["FOLDER", "make", "show", "write"]

@@ -11,7 +11,7 @@ import xarray as xr
 
 from compare.calibration.judge import band, probability
 from compare.calibration.ranks import LIKELIHOOD
-from compare.fit import Fit
+from compare.comparison import Fit
 from compare.report.plots.palette import GREY, looks, style
 from compare.report.plots.posteriors import legend, panels, save
 

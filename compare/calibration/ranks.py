@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from compare import registry
-from compare.fit import Drawn, Job, draw_many, fit_seed
+from compare.comparison import Drawn, Job
+from compare.fit import draw_many, fit_seed
 from models.contract import Latents, Simulated, element
 
 __all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "names", "ranked", "values"]

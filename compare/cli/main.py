@@ -23,7 +23,7 @@ from models.contract import UnknownName, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compare.fit.options import Options
+    from compare.options import Options
     from models.contract import Model
 
 __all__ = ["main"]
@@ -167,7 +167,7 @@ def parser_of_own(reference: str) -> Parser:
 def add_general(build: Parser, which: Any, families: Sequence[str], defaults: Mapping[str, float], name: str) -> None:
     """Add the options that every comparison has, those of the fits to the group ``which``."""
     from compare.cache.store import folder
-    from compare.fit.options import Options
+    from compare.options import Options
 
     which.add_argument("--guides", default=None, help=f"families of guides (default {','.join(families)})")
     which.add_argument("--no-nuts", action="store_true", help="leave NUTS out")
@@ -342,7 +342,7 @@ def wish(arguments: Sequence[str]) -> Wish:
     """
     model, data, given = parse(arguments)
     from compare.cache.keys import sources_of
-    from compare.fit.options import Options
+    from compare.options import Options
 
     names = {field.name for field in dataclasses.fields(Options)}
     options = Options(**{name: value for name, value in vars(given).items() if name in names})
@@ -402,7 +402,7 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
             finished.keep(paths, report.possible(model), done)
         if not as_json:
             finished.keep_text(text, console)
-    return Made(paths, text, sum(fit.kept for fit in fits), done)
+    return Made(paths, text, sum(fit.cached for fit in fits), done)
 
 
 def printing(folder: Path) -> AbstractContextManager[None]:

@@ -20,7 +20,8 @@ from typing import Any
 
 from compare import user_model
 from compare.cache.keys import own_sources
-from compare.fit import Fit, Job, run_each
+from compare.comparison import Fit, Job
+from compare.fit import run_each
 
 __all__ = ["TIMEOUT", "Cluster", "cluster"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future, as_completed
 
+from compare.comparison import Fit, Job
 from compare.execute.processes import Workers
-from compare.fit import Fit, Job, run_each
+from compare.fit import run_each
 
 __all__ = ["SMALL", "TRIES", "batches", "spread"]
 

@@ -21,7 +21,7 @@ import guides
 from compare import user_model
 from compare.export.literals import MOST, dictionary, literal, size, wide
 from compare.export.source import Program, definition, path_of
-from compare.fit.options import Options
+from compare.options import Options
 from compare.plan import LIBRARIES, plan
 from compare.user_model.source import is_model_spec
 from compare.user_model.source import path_of as file_of

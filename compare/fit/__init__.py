@@ -10,74 +10,18 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
+from compare.comparison import Drawn, Fit, Job
 from compare.fit.threads import one_thread
 
-__all__ = ["Drawn", "Fit", "Job", "draw_many", "fit_seed", "run", "run_each", "run_many"]
+__all__ = ["draw_many", "fit_seed", "run", "run_each", "run_many"]
 
 PACKAGES = {"svi": "svi", "nuts": "mcmc", "reference": "mcmc", "amortised": "amortized", "training": "amortized"}
 """Where the files of a method stand; the others' stand here."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One fit to be made.
-
-    ``method`` is ``svi``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``; ``library`` and ``guide`` are
-    None where the method has none. ``reason`` says why the fit is skipped, None if it is not.
-    """
-
-    name: str
-    model: str
-    data: Any
-    method: str
-    library: str | None = None
-    guide: str | None = None
-    seed: int = 0
-    options: Any = None
-    reason: str | None = None
-
-
-@dataclass
-class Fit:
-    """A posterior in ArviZ's schema, and what it cost.
-
-    ``tree`` has the groups ``posterior``, ``sample_stats`` (``log_joint``, ``log_prior``, and ``log_guide`` where there
-    is a guide), ``observed_data``, and ``optimisation`` where something was optimised: ``elbo`` and ``elbo_mcse`` over
-    dimension ``step``, and in its attributes where it ended: ``elbo``, ``elbo_mcse``, ``gap``, ``gap_mcse``,
-    ``tolerance``, ``converged``, ``reason``. It is None unless ``status`` is ``done``. ``gradients`` counts gradient
-    evaluations of the log joint. ``kept`` says that an earlier run made it.
-    """
-
-    job: Job
-    status: str
-    reason: str | None = None
-    seconds: float | None = None
-    gradients: int | None = None
-    tree: xr.DataTree | None = field(default=None, repr=False)
-    kept: bool = False
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Draws from what a way to get a posterior says of one data set: no tree, where there are thousands of them.
-
-    ``latents`` have shape (count, *site). ``converged`` says whether an optimiser arrived, None where there is none;
-    ``r_hat``, ``ess`` (bulk) and ``divergences`` are those of the chains that independent draws were thinned from.
-    """
-
-    latents: dict[str, np.ndarray]
-    converged: bool | None = None
-    r_hat: float | None = None
-    ess: float | None = None
-    divergences: int | None = None
 
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:

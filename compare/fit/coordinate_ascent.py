@@ -14,7 +14,8 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from compare.fit import Drawn, Job, fit_seed
+from compare.comparison import Drawn, Job
+from compare.fit import fit_seed
 from compare.fit.tree import CHAINS, build, split
 from models.contract import CoordinateAscent
 

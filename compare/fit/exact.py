@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from compare.fit import Drawn, Job, fit_seed
-from compare.fit.options import Options
+from compare.comparison import Drawn, Job
+from compare.fit import fit_seed
 from compare.fit.tree import build, how_many, keep, pointwise, split
+from compare.options import Options
 
 __all__ = ["draw_many", "fit"]
 

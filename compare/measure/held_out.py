@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.fit import Fit
+from compare.comparison import Fit
 from models.contract import Evidences, Model
 
 __all__ = ["ledger", "summary", "weights"]

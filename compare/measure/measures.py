@@ -11,7 +11,7 @@ import xarray as xr
 from arviz_stats.base import array_stats
 
 from compare import registry
-from compare.fit import Fit
+from compare.comparison import Fit
 from compare.measure.predictive import score
 from compare.measure.truth import Truth
 from models.contract import Best, element

@@ -9,7 +9,7 @@ import arviz_stats
 import numpy as np
 from arviz_stats.base import array_stats
 
-from compare.fit import Fit
+from compare.comparison import Fit
 from models.contract import Exact, Model
 
 __all__ = ["Sampled", "Truth", "truth"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compare.fit.options import Options
+from compare.options import Options
 
 __all__ = ["ERRORS", "MEAN", "RULES", "SPREAD", "complaints", "excess", "judge", "said"]
 

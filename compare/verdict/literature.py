@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from compare.fit import Fit
+from compare.comparison import Fit
 from compare.measure.measures import smoothed, values
 from compare.measure.truth import Truth
 from compare.verdict.judge import ERRORS, MEAN, SPREAD, excess

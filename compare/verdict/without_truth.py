@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.fit import Fit
+from compare.comparison import Fit
 from compare.measure.measures import Number, digits, smoothed, values
 from models.contract import element
 

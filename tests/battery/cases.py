@@ -26,7 +26,7 @@ from battery.known import (
     twins_differ,
 )
 from battery.rest import network_differs, reference_differs, scale_is_lost, text_differs
-from compare.fit.options import Options
+from compare.options import Options
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin

@@ -16,9 +16,10 @@ from scipy import special, stats
 
 import models
 from battery import ERRORS, Complaint, beyond, first
-from compare.fit import Fit, Job, run_many
-from compare.fit.options import Options
+from compare.comparison import Fit, Job
+from compare.fit import run_many
 from compare.measure.measures import measure
+from compare.options import Options
 from compare.verdict.judge import judge
 
 __all__ = ["LOOKS", "Case", "complaints", "guides_differ", "said_density", "slopes_differ"]

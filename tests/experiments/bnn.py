@@ -13,11 +13,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from compare.fit import Fit, Job, run, run_many
-from compare.fit.options import Options
+from compare.comparison import Fit, Job
+from compare.fit import run, run_many
 from compare.measure.measures import measure
 from compare.measure.predictive import score
 from compare.measure.truth import truth
+from compare.options import Options
 from compare.plan import plan
 from models.bnn import MODEL, BnnData, network
 

@@ -17,8 +17,8 @@ from test_fits import true_gap
 
 import guides
 import models
-from compare.fit.options import Options
 from compare.fit.svi.svi import optimise, optimise_many
+from compare.options import Options
 from models.chain import Chain
 from models.coin import Coin
 

@@ -13,9 +13,10 @@ import numpy as np
 from scipy import stats
 
 from compare import compare, user_model
-from compare.fit import Job, run
-from compare.fit.options import Options
+from compare.comparison import Job
+from compare.fit import run
 from compare.measure.measures import measure
+from compare.options import Options
 from tests.eight_schools import KHAT, NAMES, POSTERIORDB, quadrature
 
 

@@ -22,10 +22,11 @@ from pathlib import Path
 
 import psutil
 
+from compare.comparison import Job
 from compare.execute.dispatch import batches, spread
 from compare.execute.processes import Workers, workers
-from compare.fit import Job, run_each
-from compare.fit.options import Options
+from compare.fit import run_each
+from compare.options import Options
 from models.coin import Coin
 
 ALL_ALONE = 10**9

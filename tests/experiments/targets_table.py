@@ -22,9 +22,9 @@ import numpy as np
 
 import guides
 import models
-from compare.fit.options import Options
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.svi import optimise
+from compare.options import Options
 
 TARGETS = {
     "diabetes": "diabetes",

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from compare import pipeline
+from compare.comparison import Job
 from compare.execute import processes
-from compare.fit import Job
 from compare.fit import run as fit
 from compare.fit.amortized.encoder import member
-from compare.fit.options import Options
 from compare.measure.held_out import weights
+from compare.options import Options
 from models.vae import MODEL
 
 LATENTS = (2, 3, 4, 6, 10)

@@ -23,9 +23,10 @@ import numpy as np
 from conftest import LIBRARIES
 
 import models
-from compare.fit import Fit, Job, run
-from compare.fit.options import Options
+from compare.comparison import Fit, Job
+from compare.fit import run
 from compare.measure.measures import measure
+from compare.options import Options
 from compare.verdict.judge import complaints, judge
 from compare.verdict.without_truth import THRESHOLDS, Estimate, Thresholds, Weighed, beside, decide, weigh
 from models.bnn import BnnData

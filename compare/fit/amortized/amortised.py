@@ -14,11 +14,12 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from compare.fit import Drawn, Job, fit_seed
+from compare.comparison import Drawn, Job
+from compare.fit import fit_seed
 from compare.fit.amortized.encoder import RISE, Learnt, Library, Weights, learn, member, strata
 from compare.fit.amortized.members import Members, at_once, best, weighed
-from compare.fit.options import Options
 from compare.fit.tree import build, how_many, split
+from compare.options import Options
 
 __all__ = ["draw_many", "fit", "train"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from compare.fit import Drawn, Job
-from compare.fit.options import Options
+from compare.comparison import Drawn, Job
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import CHAINS, build, keep, pointwise
+from compare.options import Options
 from models.contract import element
 
 __all__ = [

@@ -14,7 +14,8 @@ import xarray as xr
 from numpyro.infer import NUTS
 
 from compare import registry
-from compare.fit import Drawn, Job, fit_seed
+from compare.comparison import Drawn, Job
+from compare.fit import fit_seed
 from compare.fit.mcmc.nuts import (
     BLOCK,
     deadline_of_many,
@@ -25,10 +26,10 @@ from compare.fit.mcmc.nuts import (
     statistics,
     thinned,
 )
-from compare.fit.options import Options
 from compare.fit.svi.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
 from compare.fit.svi.protocol import bind
 from compare.fit.tree import CHAINS
+from compare.options import Options
 from models.contract import Latents
 
 __all__ = ["draw_many", "fit", "sample"]

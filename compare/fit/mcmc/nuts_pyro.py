@@ -19,7 +19,8 @@ from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
 
 from compare import registry
-from compare.fit import Drawn, Job, fit_seed
+from compare.comparison import Drawn, Job
+from compare.fit import fit_seed
 from compare.fit.mcmc.child import begin
 from compare.fit.mcmc.nuts import (
     BLOCK,
@@ -31,10 +32,10 @@ from compare.fit.mcmc.nuts import (
     statistics,
     thinned,
 )
-from compare.fit.options import Options
 from compare.fit.svi.objective_pyro import density, prepare, split_arguments
 from compare.fit.svi.protocol import bind
 from compare.fit.tree import CHAINS
+from compare.options import Options
 from models.contract import Latents
 
 __all__ = ["draw_many", "fit", "sample"]

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from compare.fit import Job, fit_seed
-from compare.fit.options import Options
+from compare.comparison import Job
+from compare.fit import fit_seed
+from compare.options import Options
 
 __all__ = ["fit"]
 

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from compare.fit.options import Options
 from compare.fit.svi.batch import Batch
 from compare.fit.svi.draws import fresh, matched
 from compare.fit.svi.free import LARGEST, FreeCoordinates
@@ -31,6 +30,7 @@ from compare.fit.svi.gap import LEAST, Gap, estimate, lanczos, raw
 from compare.fit.svi.laplace import laplace, positive_factor
 from compare.fit.svi.protocol import Objective
 from compare.fit.svi.state import FEW, UNKNOWN, Outcome, State
+from compare.options import Options
 from guides.contract import Coordinates, Curvature, Parameters
 
 __all__ = ["Fitter", "rows", "short"]

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 import guides
-from compare.fit import Drawn, Job, fit_seed
-from compare.fit.options import Options
+from compare.comparison import Drawn, Job
+from compare.fit import fit_seed
 from compare.fit.svi.batch import Batch
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.fitter import Fitter, rows, short
@@ -20,6 +20,7 @@ from compare.fit.svi.protocol import Density, Objective
 from compare.fit.svi.state import Outcome
 from compare.fit.threads import one_thread
 from compare.fit.tree import LONG, build, how_many, keep, pointwise, split
+from compare.options import Options
 from guides.contract import Parameters
 
 __all__ = ["Outcome", "draw_many", "fit", "fit_many", "optimise", "optimise_many"]

@@ -19,7 +19,7 @@ from compare.report.tables.rows import COLUMNS, LEDGER, Rows
 from compare.report.tables.without_truth import unaided
 
 if TYPE_CHECKING:
-    from compare.fit import Fit
+    from compare.comparison import Fit
     from compare.pipeline import Comparison
 
 __all__ = ["command", "page"]

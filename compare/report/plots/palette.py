@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compare.fit import Fit
+    from compare.comparison import Fit
 
 __all__ = ["EXACT", "GREY", "Look", "coloured", "family", "looks", "style"]
 

@@ -1,0 +1,303 @@
+"""The numbers of a comparison, as ``summary.json`` holds them: immutable, and independent of what computes them.
+
+`to_json` turns them into JSON's types. The keys of ``summary.json`` are the names of the fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = [
+    "Correlation",
+    "Diagnostics",
+    "Estimate",
+    "Evidence",
+    "FitSummary",
+    "HeldOut",
+    "HeldOutEvidence",
+    "HeldOutLedger",
+    "Ledger",
+    "NetworkSummary",
+    "Optimisation",
+    "Score",
+    "Status",
+    "VariableSummary",
+    "Verdict",
+    "WithoutTruth",
+    "to_json",
+]
+
+Status = Literal["done", "skipped", "failed"]
+
+
+def to_json(value: Any) -> Any:
+    """A value in JSON's types: a dataclass as a dict of its fields, under the ``key`` of a field where it has one."""
+    if is_dataclass(value):
+        return {entry.metadata.get("key", entry.name): to_json(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its Monte Carlo standard error, 0 where it is exact."""
+
+    value: float
+    mcse: float = 0.0
+
+
+@dataclass(frozen=True)
+class Score(Estimate):
+    """A mean over held-out observations.
+
+    Attributes:
+        value: The mean.
+        mcse: The error that the finite number of draws makes.
+        sampling: The standard error that the finite number of observations makes; None where it is not known.
+    """
+
+    sampling: float | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The log evidence in nats, its error, and how it is known; None where it is not."""
+
+    value: float | None
+    mcse: float | None
+    method: str
+
+
+@dataclass(frozen=True)
+class VariableSummary:
+    """One element of a latent or of a derived quantity; None where nothing is known.
+
+    Attributes:
+        mean: Posterior mean.
+        sd: Posterior standard deviation.
+        lower: 2.5% quantile.
+        median: Median.
+        upper: 97.5% quantile.
+        mcse_mean: Standard error of the mean.
+        mcse_sd: Standard error of the sd.
+        mean_error: (mean - true mean) / true sd.
+        sd_ratio: sd / true sd.
+        mcse_mean_error: Standard error of the mean error, the truth's own included.
+        mcse_sd_ratio: Standard error of the sd ratio, the truth's own included.
+    """
+
+    mean: float | None = None
+    sd: float | None = None
+    lower: float | None = field(default=None, metadata={"key": "q2.5"})
+    median: float | None = None
+    upper: float | None = field(default=None, metadata={"key": "q97.5"})
+    mcse_mean: float | None = None
+    mcse_sd: float | None = None
+    mean_error: float | None = None
+    sd_ratio: float | None = None
+    mcse_mean_error: float | None = None
+    mcse_sd_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Correlation(Estimate):
+    """A correlation of two elements, its standard error, and the true one."""
+
+    truth: float = math.nan
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """Worst diagnostics over the reported elements: of chains all but ``khat``, of a guide ``khat``; else None."""
+
+    r_hat: float | None = None
+    ess_bulk: float | None = None
+    ess_tail: float | None = None
+    divergences: int | None = None
+    e_bfmi: float | None = None
+    khat: float | None = None
+
+    @property
+    def ess(self) -> float:
+        """The smaller of bulk and tail ESS of chains."""
+        return min(self.ess_bulk, self.ess_tail)
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """Where an optimiser ended.
+
+    Attributes:
+        gap: Its own estimate of the optimisation gap in nats; None where it makes none.
+        tolerance: The tolerance it aimed at, in nats.
+        converged: Whether it arrived.
+        steps: Steps, sweeps or epochs taken.
+        reason: Why it did not arrive; None if it did.
+    """
+
+    gap: Estimate | None
+    tolerance: float
+    converged: bool
+    steps: int
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where a guide's evidence goes, in nats; None where a term does not apply or is not known.
+
+    ELBO = data fit - complexity; evidence gap = log p(x) - ELBO = family gap + amortisation gap + optimisation gap.
+    """
+
+    elbo: Estimate | None = None
+    data_fit: Estimate | None = None
+    complexity: Estimate | None = None
+    evidence_gap: Estimate | None = None
+    family_gap: Estimate | None = None
+    amortisation_gap: Estimate | None = None
+    optimisation_gap: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class WithoutTruth:
+    """A verdict on a guide that rests on nothing exact.
+
+    Attributes:
+        word: One of the verdicts' words.
+        sentence: Why.
+        by: What it rests on; None where nothing could be said.
+        mean_error: The mean error, in sd, of the element that is furthest off.
+        sd_ratio: The sd ratio of the element that is furthest off.
+        evidence: The log evidence that the guide's weighted draws give, in nats.
+        khat: Pareto k-hat of the weights.
+    """
+
+    word: str
+    sentence: str
+    by: str | None = None
+    mean_error: Estimate | None = None
+    sd_ratio: Estimate | None = None
+    evidence: Estimate | None = None
+    khat: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One of the verdicts' words, and the sentence that says why."""
+
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """All numbers of one fit, and the verdict on it.
+
+    Attributes:
+        library: The library, where there is one.
+        guide: The family of guides, where there is one.
+        method: As `Job.method`.
+        status: ``done``, ``skipped`` or ``failed``.
+        reason: Why it was skipped or failed.
+        seconds: The time it took.
+        gradients: Gradient evaluations.
+        variables: The reported elements by name, such as ``z[0]``.
+        correlations: Those that the truth names, keyed ``z[0],z[1]``.
+        diagnostics: Of chains, or of a guide's weights.
+        optimisation: None where nothing was optimised.
+        ledger: Where the evidence goes.
+        predictions: Scores of held-out observations by name; None where nothing is held out.
+        without_truth: What would be said of it if no truth were known; None for what is no guide.
+        verdict: None until it is judged.
+    """
+
+    library: str | None
+    guide: str | None
+    method: str
+    status: Status
+    reason: str | None
+    seconds: float | None
+    gradients: int | None
+    variables: Mapping[str, VariableSummary]
+    correlations: Mapping[str, Correlation] = field(default_factory=dict)
+    diagnostics: Diagnostics = Diagnostics()
+    optimisation: Optimisation | None = None
+    ledger: Ledger = Ledger()
+    predictions: Mapping[str, Score] | None = None
+    without_truth: WithoutTruth | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class HeldOutLedger:
+    """A guide's ledger as means over the test observations, in nats each; None where the evidence is not known."""
+
+    log_evidence: Score | None
+    elbo: Score
+    data_fit: Score
+    complexity: Score
+    evidence_gap: Score | None
+    family_gap: Score | None
+    amortisation_gap: Score
+
+
+@dataclass(frozen=True)
+class HeldOutEvidence(Score):
+    """Mean log evidence of a test observation in nats, and the same in bits for each of its elements."""
+
+    bits: float = math.nan
+    bits_sampling: float = math.nan
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """A network that was learnt.
+
+    Attributes:
+        status: ``done``, ``skipped`` or ``failed``.
+        reason: Why it was skipped or failed, or did not converge.
+        seconds: The time that learning took.
+        evidence: Its held-out log evidence.
+        elbo: The ELBO of the guide that was learnt along, in nats a test observation.
+        epochs: Passes over the training set.
+        speed: Training observations a second.
+        converged: Whether the validation ELBO stopped rising.
+    """
+
+    status: Status
+    reason: str | None = None
+    seconds: float | None = None
+    evidence: HeldOutEvidence | None = None
+    elbo: Score | None = None
+    epochs: int | None = None
+    speed: float | None = None
+    converged: bool | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What is said of a test set.
+
+    Attributes:
+        observations: Their number.
+        size: Elements of each.
+        method: How the log evidence is known; None where it is not.
+        guides: A ledger for each guide on the comparison's network.
+        networks: Each network that was learnt, by the fit that learnt it; ``given`` where it was given.
+        rivals: The held-out evidence of simpler models.
+    """
+
+    observations: int
+    size: int
+    method: str | None
+    guides: Mapping[str, HeldOutLedger]
+    networks: Mapping[str, NetworkSummary]
+    rivals: Mapping[str, HeldOutEvidence]
