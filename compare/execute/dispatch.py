@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future, as_completed
+from dataclasses import replace
 
 from compare.comparison import Fit, Job
 from compare.execute.processes import Workers
@@ -54,9 +55,7 @@ def arrived(future: Future, batch: Sequence[Job], save: Callable[[Fit], None]) -
 
 def with_jobs(fits: Sequence[Fit], batch: Sequence[Job]) -> Sequence[Fit]:
     """The fits of a batch, each with its own job, which may have been left behind where it was made."""
-    for fit, job in zip(fits, batch, strict=True):
-        fit.job = job
-    return fits
+    return [replace(fit, job=job) for fit, job in zip(fits, batch, strict=True)]
 
 
 def gather(waiting: dict[Future, list[Job]], helpers: Workers, save: Callable[[Fit], None]) -> Iterator[Fit]:
