@@ -1,7 +1,7 @@
 """What the README says of Bayesian neural networks beyond one run: measured here, printed as its tables.
 
-python tests/experiments/bnn.py gap [numpyro,pyro]         sd ratios in the gap over 10 seeds, tanh and ReLU
-python tests/experiments/bnn.py held-out [numpyro,pyro] [diabetes,breast_cancer]    held-out scores over 5 splits
+python -m tests.experiments.bnn gap [numpyro,pyro]         sd ratios in the gap over 10 seeds, tanh and ReLU
+python -m tests.experiments.bnn held-out [numpyro,pyro] [diabetes,breast_cancer]    held-out scores over 5 splits
 
 A fit of the latter may take 60 seconds.
 """
@@ -9,6 +9,7 @@ A fit of the latter may take 60 seconds.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,6 @@ from models.bnn import MODEL, BnnData, network
 
 SEEDS, SPLITS = 10, 5
 OPTIONS = Options(**MODEL.defaults)
-LIBRARIES = tuple(sys.argv[2].split(",")) if len(sys.argv) > 2 else ("numpyro", "pyro")
 
 
 def in_the_gap(fit: Fit, data: BnnData, known) -> np.ndarray:
@@ -44,7 +44,7 @@ def spread(fit: Fit, data: BnnData, x: float) -> tuple[float, float]:
     return float(squares.mean()), float(squares.std() / np.sqrt(len(squares)))
 
 
-def gap() -> None:
+def gap(libraries: Sequence[str]) -> None:
     print("| activation | fit | converged | sd ratio at x = 0 | over the gap | in the clusters | in Foong's bound |")
     print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
     for activation in ("tanh", "relu"):
@@ -54,7 +54,7 @@ def gap() -> None:
         inputs = data.dataset.inputs[:, 0]
         p, q = inputs[inputs < 0].max(), inputs[inputs > 0].min()
         clusters = [point for point, x in enumerate(data.dataset.grid[:, 0]) if 1 < abs(x) < 2]
-        for library in LIBRARIES:
+        for library in libraries:
             for family in MODEL.guides:
                 name = f"{library}-{family}"
                 together = replace(OPTIONS, budget=SEEDS * OPTIONS.budget)  # which they share
@@ -91,13 +91,13 @@ def bounded(variances) -> str:
     return f"{middle:.3f} ± {error:.3f} against {total:.4f} ± {spread_of:.4f}"
 
 
-def held_out() -> None:
+def held_out(libraries: Sequence[str]) -> None:
     options = replace(OPTIONS, budget=60.0)
     for name in sys.argv[3].split(",") if len(sys.argv) > 3 else ("diabetes", "breast_cancer"):
         found: dict[str, list[dict]] = {}
         for split in range(SPLITS):
             data = BnnData(name, split=split)
-            for job in plan(MODEL, data, LIBRARIES, options=options):
+            for job in plan(MODEL, data, libraries, options=options):
                 if job.name == "pyro-nuts":  # does not end within the budget
                     continue
                 fit = run(job)
@@ -120,4 +120,5 @@ def held_out() -> None:
 
 
 if __name__ == "__main__":
-    {"gap": gap, "held-out": held_out}[sys.argv[1]]()
+    chosen = sys.argv[2].split(",") if len(sys.argv) > 2 else ["numpyro", "pyro"]
+    {"gap": gap, "held-out": held_out}[sys.argv[1]](chosen)

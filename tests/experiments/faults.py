@@ -1,7 +1,7 @@
 """The table of planted faults, and how often the quick battery cries wolf.
 
-    python tests/experiments/faults.py                plant every fault: is it caught, and what is said of it?
-    python tests/experiments/faults.py alarms 200 2   run the quick battery with 200 seeds and no fault, in 2 processes
+    python -m tests.experiments.faults                plant every fault: is it caught, and what is said of it?
+    python -m tests.experiments.faults alarms 200 2   run the quick battery with 200 seeds and no fault, in 2 processes
 
 Both print Markdown, as it stands in tests/faults/README.md.
 """

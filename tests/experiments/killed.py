@@ -1,7 +1,7 @@
 """Runs that are killed at random moments, and go on each time where they were.
 
-    python tests/experiments/killed.py KILLS SEED -- MODEL [options]
-    python tests/experiments/killed.py KILLS SEED -- all [options]
+    python -m tests.experiments.killed KILLS SEED -- MODEL [options]
+    python -m tests.experiments.killed KILLS SEED -- all [options]
 
 A run is killed with SIGKILL after a time drawn between 0 and what an undisturbed run took, and started again, with one
 folder for what is kept, until one ends before its time has come; then all begins anew, until there were so many kills.

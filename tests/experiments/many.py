@@ -1,6 +1,6 @@
 """How long many data sets take in one vectorised call, and how far each fit is from its optimum.
 
-    python tests/experiments/many.py [count] [library]
+    python -m tests.experiments.many [count] [library]
 
 The data sets are drawn from the prior: coins of 10 tosses, and chains of 2 and 10 nodes. One call that compiles goes
 before; one by one is estimated from 20 fits.

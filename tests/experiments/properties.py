@@ -1,6 +1,6 @@
 """How many generated command lines are planned and how many refused, and why: a table in Markdown.
 
-    python tests/experiments/properties.py [INPUTS] [MODEL ...]
+    python -m tests.experiments.properties [INPUTS] [MODEL ...]
 
 The inputs are those of ``tests/test_properties.py``, 2,000 a model unless told otherwise: the same ones every time.
 """

@@ -1,6 +1,6 @@
 """What it costs to have a fit made by somebody else: the code that hands out a plan's jobs, given jobs with no work.
 
-    python tests/experiments/scheduling.py [jobs ...]
+    python -m tests.experiments.scheduling [jobs ...]
 
 On a Dask cluster (a scheduler and two workers, each a process here) and on two processes of a pool; each fit a task of
 its own, and in the batches that are used beyond 100 jobs. The processor seconds of each process say which of them

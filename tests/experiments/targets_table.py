@@ -1,6 +1,6 @@
 """Our row of the README's table, and our fits beside the usual way on targets that are not in the catalogue.
 
-    python tests/experiments/targets_table.py [repeats] [library]
+    python -m tests.experiments.targets_table [repeats] [library]
 
 Cold: a whole process, imports and compilation included. Warm: the median of later fits in one process, ours and the
 library's usual way (Adam at 0.01, 5,000 steps) in turn, with other seeds. The gap is the true one where q* is in closed
@@ -125,7 +125,7 @@ def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     for library in sys.argv[2:] or ("numpyro", "pyro"):
         for number, (name, fields, family) in enumerate(COLUMNS):
-            here = [sys.executable, __file__, "--cell", library, str(number)]
+            here = [sys.executable, "-m", "tests.experiments.targets_table", "--cell", library, str(number)]
             cold = [timed(partial(subprocess.run, [*here, way], check=True))[1] for way in ("zoo", "usual")]
             cell = json.loads(subprocess.run([*here, str(repeats)], check=True, capture_output=True, text=True).stdout)
             label = f"{name} {' '.join(map(str, (fields or {}).values()))} {family}"

@@ -1,4 +1,4 @@
-"""The README's tables of the autoencoder: python tests/experiments/vae.py guides|latents|speed [libraries] [splits].
+"""The README's tables of the autoencoder: python -m tests.experiments.vae guides|latents|speed [libraries] [splits].
 
 ``guides``: over splits (and seeds), what each guide costs on one decoder, and how good a decoder each guide learns.
 ``latents``: from which number of latent dimensions on an autoencoder beats the mixture of Bernoullis.

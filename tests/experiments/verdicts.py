@@ -1,7 +1,7 @@
 """How good verdicts without the truth are: over many fits whose posteriors are known, both verdicts side by side.
 
-    python tests/experiments/verdicts.py collect FILE [coin,chain,bnn,vae]    make the fits, and keep what both rest on
-    python tests/experiments/verdicts.py table FILE ...   thresholds from one half, confusion of the other
+    python -m tests.experiments.verdicts collect FILE [coin,chain,bnn,vae]    make the fits, and keep what both rest on
+    python -m tests.experiments.verdicts table FILE ...   thresholds from one half, confusion of the other
 
 Data sets are drawn from the prior, in several sizes; a data set's fits are all in the same half. A fit is wrong if the
 verdict that knows the truth says so (off, narrow, wide, not converged), and flagged if the verdict without it is any
