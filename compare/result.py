@@ -63,8 +63,8 @@ class Result:
 
     def plot_posterior(self) -> Figure:
         """The fits' densities over the truth's, an element a row, drawn by ArviZ."""
-        from compare.report.plots.palette import style
         from compare.report.plots.posteriors import densities
+        from models.plotting import style
 
         with style():
             return densities(self.comparison)

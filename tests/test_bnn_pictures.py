@@ -16,8 +16,9 @@ from scipy import stats
 from models.bnn import BnnData, network
 from models.bnn.calibration import coverage, reliability
 from models.bnn.data import DataSet
-from models.bnn.look import drawn, every, one_a_family, reach
-from models.bnn.pictures import PICTURES, bound, gap, limited, predictive
+from models.bnn.pictures import PICTURES, predictive
+from models.bnn.spread import bound, gap, input_range, limited
+from models.plotting import flat_draws, list_fits, one_per_family, style
 
 
 def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh", rows: int = 60) -> BnnData:
@@ -46,15 +47,17 @@ def a_tree(data: BnnData, seed: int = 0, draws: int = 40) -> xr.DataTree:
 
 
 def test_the_truth_comes_first_and_numpyro_stands_for_a_family():
-    names = ["pyro-nuts", "pyro-mean_field", "numpyro-flow", "numpyro-mean_field", "reference", "coordinate_ascent"]
-    fits = dict.fromkeys(names, xr.DataTree())
-    shown = {one.name: one for one in every(fits)}
-    assert list(shown) == ["reference", "numpyro-mean_field", "pyro-mean_field", "pyro-nuts", "numpyro-flow"]
-    assert [one.name for one in one_a_family(fits)] == ["reference", "numpyro-mean_field", "pyro-nuts", "numpyro-flow"]
-    assert shown["numpyro-mean_field"].colour == shown["pyro-mean_field"].colour
+    names = ["pyro-nuts", "pyro-mean_field", "numpyro-new", "numpyro-mean_field", "reference", "mean_field-variant"]
+    fits = dict.fromkeys(names, xr.DataTree.from_dict({"posterior": xr.Dataset()}))
+    shown = {fit.name: fit for fit in list_fits(fits, references=True)}
+    first = one_per_family(fits, references=True)
+    assert list(shown) == ["reference", "numpyro-mean_field", "pyro-mean_field", "pyro-nuts", "numpyro-new"]
+    assert [fit.name for fit in first] == ["reference", "numpyro-mean_field", "pyro-nuts", "numpyro-new"]
+    assert [fit.name for fit in list_fits(fits)] == list(shown)[1:]
+    assert shown["numpyro-mean_field"].color == shown["pyro-mean_field"].color
     assert (shown["numpyro-mean_field"].line, shown["pyro-mean_field"].line) == ("-", "--")
-    assert len({one.colour for one in one_a_family(fits)}) == 4
-    assert every({}) == []
+    assert len({fit.color for fit in first}) == 4
+    assert list_fits({}) == []
 
 
 def test_draws_are_thinned_over_all_chains_and_stay_together():
@@ -63,10 +66,10 @@ def test_draws_are_thinned_over_all_chains_and_stay_together():
     number = np.arange(1000.0).reshape(2, 500)
     tree["posterior"]["output_bias"][:] = number
     tree["posterior"]["noise"][:] = number
-    kept = drawn(data, tree, most=100)
-    assert kept["output_bias"].tolist() == list(range(0, 1000, 10)) == kept["noise"].tolist()
-    assert kept["hidden_weights"].shape == (100, 1, 3)
-    assert len(drawn(data, tree, most=10**6)["noise"]) == 1000
+    draws = flat_draws(tree, most=100)
+    assert draws["output_bias"].tolist() == list(range(0, 1000, 10)) == draws["noise"].tolist()
+    assert draws["hidden_weights"].shape == (100, 1, 3)
+    assert len(flat_draws(tree, most=10**6)["noise"]) == 1000
 
 
 # One input
@@ -81,7 +84,7 @@ def test_the_reach_holds_the_grid_and_a_margin_around_the_rows():
     data = a_network()
     somewhere = replace(data.dataset, inputs=np.array([[0.0], [10.0]]), grid=np.array([[-5.0], [2.0]]))
     object.__setattr__(data, "dataset", somewhere)
-    low, high = reach(data)
+    low, high = input_range(data)
     assert (low.tolist(), high.tolist()) == ([-5.0], [11.0])
 
 
@@ -229,6 +232,7 @@ def test_each_picture_is_drawn_of_whatever_was_fitted(kind: str, choice: str, tm
     assert [picture.name for picture in some] == names
     for picture in some:
         path = tmp_path / f"{picture.name}.png"
-        picture.draw(fits, data, None, path)
+        with style():
+            picture.draw(fits, data, None, path)
         image = imread(path)
         assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 10

@@ -16,6 +16,7 @@ from compare.fit import run
 from models import load
 from models.chain import Chain
 from models.chain.exact import GaussianChain
+from models.plotting import style
 
 MODEL = load("chain")
 BOTH = pytest.mark.parametrize("observe", ["last", "all"])
@@ -267,7 +268,8 @@ def test_pictures_are_drawn_of_whatever_was_fitted(data, tmp_path):
         for picture in MODEL.pictures:
             if picture.applies(data):
                 path = tmp_path / f"{picture.name}-{len(some)}.png"
-                picture.draw(some, data, exact, path)
+                with style():
+                    picture.draw(some, data, exact, path)
                 assert path.read_bytes().startswith(b"\x89PNG")
     assert any(picture.applies(data) for picture in MODEL.pictures)
 

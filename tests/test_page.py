@@ -21,7 +21,7 @@ from compare.report.html.page import page as report_page
 from compare.report.html.template import CARDS
 from compare.report.plots import scatter, stack
 from compare.report.plots.contrast import ratio, visible
-from compare.report.plots.palette import KNOWN, SPARE
+from models.plotting import FAMILY_COLORS, SPARE_COLORS
 from tests.browser import Page, browse, executable
 from tests.test_report import a_comparison
 
@@ -192,7 +192,7 @@ def test_text_and_drawings_stand_out(scheme: str, html: str) -> None:
 def test_contrast_is_wcags() -> None:
     assert ratio("#000", "#ffffff") == pytest.approx(21) and ratio("#777777", "#fff") == pytest.approx(4.48, abs=0.005)
     for card in CARDS.values():
-        for colour in (*KNOWN.values(), *SPARE, card):
+        for colour in (*FAMILY_COLORS.values(), *SPARE_COLORS, card):
             assert ratio(visible(colour, card), card) >= 3
     assert visible("#0072b2", "#ffffff") == "#0072b2"
 

@@ -12,14 +12,15 @@ import xarray as xr
 from matplotlib.image import imread
 from scipy import stats
 
+from models.plotting import list_fits, one_per_family, style
 from models.vae import tasks
 from models.vae.decoder import Decoder
+from models.vae.drawing import contour_levels, draw_images, tile
 from models.vae.exact import posteriors
-from models.vae.gaps import gap, measured
+from models.vae.gaps import estimate_gap, estimate_gaps
 from models.vae.images import Images
-from models.vae.look import board, every, levels, one_a_family, tiled
 from models.vae.pictures import PICTURES
-from models.vae.planes import chosen, seen, window
+from models.vae.planes import choose_images, grid_over, window_of
 
 SHAPE = (3, 2)
 SHOWN = np.array([4, 0, 9])
@@ -72,32 +73,32 @@ def test_numpyro_stands_for_a_family_and_only_fits_with_the_group_are_shown():
     data = some_data()
     names = ["pyro-flow", "pyro-mean_field", "numpyro-mean_field", "numpyro-strange", "exact"]
     fits = {name: a_fit(data) for name in names} | {"numpyro-nuts": xr.DataTree()}
-    assert [one.name for one in every(fits)] == [
+    assert [one.name for one in list_fits(fits)] == [
         "numpyro-mean_field",
         "pyro-mean_field",
         "pyro-flow",
         "numpyro-strange",
     ]
-    found = one_a_family(fits, "window")
+    found = one_per_family(fits, "window")
     assert [one.name for one in found] == ["numpyro-mean_field", "pyro-flow", "numpyro-strange"]
-    assert len({one.colour for one in found}) == 3
-    assert every(fits)[0].colour == every(fits)[1].colour and every(fits)[0].line != every(fits)[1].line
-    assert every(fits, "queries") == []
+    assert len({one.color for one in found}) == 3
+    assert list_fits(fits)[0].color == list_fits(fits)[1].color and list_fits(fits)[0].line != list_fits(fits)[1].line
+    assert list_fits(fits, "queries") == []
 
 
 def test_contours_hold_the_mass_they_say():
     """Of a Gaussian in the plane the region of mass m is where the squared radius is below -2 log(1 - m)."""
     line = np.linspace(-6, 6, 801)
     density = stats.norm.logpdf(line)[:, None] + stats.norm.logpdf(line)
-    found = levels(density, (0.5, 0.95))
+    found = contour_levels(density, (0.5, 0.95))
     exact = [-np.log(2 * np.pi) + np.log(1 - mass) for mass in (0.95, 0.5)]
     assert found == pytest.approx(exact, abs=0.01)
-    assert levels(density - 1000, (0.5,))[0] == pytest.approx(exact[1] - 1000, abs=0.01)
+    assert contour_levels(density - 1000, (0.5,))[0] == pytest.approx(exact[1] - 1000, abs=0.01)
 
 
 def test_images_are_tiled_row_by_row():
     images = np.arange(18.0).reshape(3, 6)
-    sheet = tiled(images, SHAPE, 2)
+    sheet = tile(images, SHAPE, 2)
     assert sheet.shape == (7, 5)
     assert np.array_equal(sheet[:3, :2], images[0].reshape(SHAPE)) and np.array_equal(
         sheet[4:, :2], images[2].reshape(SHAPE)
@@ -110,14 +111,14 @@ def test_an_image_stands_upright_in_its_place():
 
     axes = Figure().subplots()
     images = np.arange(24.0).reshape(4, 6) / 24
-    board(axes, [images[:2], images[2:]], SHAPE, 2.0)
+    draw_images(axes, [images[:2], images[2:]], SHAPE, 2.0)
     last = axes.images[-1]
     assert last.get_extent() == [1.08, 2.08, -2.0, -0.5] and last.origin == "upper"
     assert np.array_equal(last.get_array(), images[3].reshape(SHAPE))
 
 
 def test_gaps_are_means_with_both_errors():
-    found = gap(np.array([1.0, 3.0]), np.array([0.5, 1.0]), np.array([0.3, 0.4]), np.array([0.0, 1.2]))
+    found = estimate_gap(np.array([1.0, 3.0]), np.array([0.5, 1.0]), np.array([0.3, 0.4]), np.array([0.0, 1.2]))
     assert found.values.tolist() == [0.5, 2.0] and found.mean == 1.25
     assert found.mcse == pytest.approx(np.sqrt(0.09 + 0.16 + 1.44) / 2)
     assert found.sampling == pytest.approx(0.75)
@@ -126,13 +127,13 @@ def test_gaps_are_means_with_both_errors():
 def test_the_gaps_add_up_to_the_evidence_gap():
     data = some_data()
     fits = {"pyro-flow": a_fit(data)}
-    kinds = measured(fits, data)
+    kinds = estimate_gaps(fits, data)
     total = sum(rows[0][1].values for rows in kinds.values())
     evidence = posteriors(data.network, data.dataset.test).log_evidences
     assert list(kinds) == ["family gap", "amortisation gap"]
     assert total == pytest.approx(evidence - fits["pyro-flow"]["test_set"]["elbo"].values)
     many = some_data(latent=3)
-    assert list(measured({"pyro-flow": a_fit(many)}, many)) == ["amortisation gap"]
+    assert list(estimate_gaps({"pyro-flow": a_fit(many)}, many)) == ["amortisation gap"]
 
 
 def test_the_images_looked_at_are_those_mean_field_gets_most_wrong():
@@ -143,23 +144,23 @@ def test_the_images_looked_at_are_those_mean_field_gets_most_wrong():
     for place, (family, amortisation) in enumerate([(0.1, 0.9), (0.5, 0.1), (0.2, 0.1)]):
         bounds["best_elbo"].values[SHOWN[place]] = exact.log_evidences[place] - family
         bounds["elbo"].values[SHOWN[place]] = exact.log_evidences[place] - family - amortisation
-    found = chosen(fits, data, exact)
+    found = choose_images(fits, data, exact)
     assert [place for place, _ in found] == [1, 0, 2]
     assert "the largest\nfamily gap" in found[0][1] and "the largest\namortisation gap" in found[1][1]
     assert all("mean field" in why for _, why in found)
     bounds["elbo"].values[SHOWN] = bounds["best_elbo"].values[SHOWN] - [0.1, 0.9, 0.2]  # now one image has both
-    assert [(place, why.split("\n")[0]) for place, why in chosen(fits, data, exact)][:2] == [
+    assert [(place, why.split("\n")[0]) for place, why in choose_images(fits, data, exact)][:2] == [
         (1, "the largest"),
         (2, "the next largest"),
     ]
-    assert chosen({}, data, exact) == []
+    assert choose_images({}, data, exact) == []
 
 
 def test_what_is_seen_holds_every_contour():
     data = some_data()
     exact = posteriors(data.network, data.dataset.test[SHOWN])
-    (one,) = every({"numpyro-flow": a_fit(data)}, "window")
-    first, second, density = seen([window(one, 0)], exact, 0)
+    (one,) = list_fits({"numpyro-flow": a_fit(data)}, "window")
+    first, second, density = grid_over([window_of(one, 0)], exact, 0)
     # The guides are Gaussians of variance 1 and 0.5 at (0.3, 0) and (0.3, 0.5): 95% lies within 2.45 sds.
     assert first[0] < 0.3 - 2.4 and first[-1] > 0.3 + 2.4
     assert second[0] < -2.4 * np.sqrt(0.5) and second[-1] > 0.5 + 2.4 * np.sqrt(0.5)
@@ -208,7 +209,8 @@ def test_each_picture_is_drawn_of_whatever_was_fitted(kind: str, choice: str, tm
     assert [picture.name for picture in some] == names
     for picture in some:
         path = tmp_path / f"{picture.name}.png"
-        picture.draw(fits, data, exact, path)
+        with style():
+            picture.draw(fits, data, exact, path)
         image = imread(path)[::5, ::5]
         assert len(np.unique(image.reshape(-1, image.shape[-1]), axis=0)) > 10
         assert len(picture.caption) > 100

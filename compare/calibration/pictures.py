@@ -12,8 +12,9 @@ import xarray as xr
 from compare.calibration.judge import band, probability
 from compare.calibration.ranks import LIKELIHOOD
 from compare.comparison import Fit
-from compare.report.plots.palette import GREY, looks, style
+from compare.report.plots.palette import looks
 from compare.report.plots.posteriors import legend, panels, save
+from models.plotting import GREY, style
 
 if TYPE_CHECKING:
     from compare.calibration import Calibration
@@ -56,7 +57,7 @@ def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
                 plot_collection=collection,
                 stats={"ecdf_pit": {"n_simulations": 2}},
                 visuals={
-                    "ecdf_lines": {"color": look[fit].colour, "linestyle": look[fit].line, "width": 1.5},
+                    "ecdf_lines": {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.5},
                     "credible_interval": False,
                     "title": False,
                     "xlabel": False,

@@ -80,7 +80,7 @@ def sketch(comparison: Comparison, name: str, folder: str) -> str | None:
     Raises:
         OSError: there is no room for it; that is no matter of the picture.
     """
-    from compare.report.plots.palette import style
+    from models.plotting import style
 
     make = next(make for other, _, make in pictures(comparison) if other == name)
     try:

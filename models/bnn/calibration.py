@@ -9,12 +9,26 @@ import numpy as np
 from scipy import stats
 
 from models.bnn import network
-from models.bnn.look import GREY, TRUTH, TRUTHS, Fits, drawn, one_a_family, panels, tidy
+from models.plotting import (
+    EXACT,
+    GREY,
+    REFERENCES,
+    Fits,
+    find_reference,
+    flat_draws,
+    new_figure,
+    one_per_family,
+    save,
+    small_multiples,
+)
 
 if TYPE_CHECKING:
     from models.bnn import BnnData
 
 __all__ = ["Bin", "coverage", "covered", "reliability", "reliable"]
+
+N_DRAWS = 2000
+"""Draws of a fit behind a curve, and half as many behind a surface: an sd is then known to some 2%."""
 
 
 def coverage(below: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -49,53 +63,53 @@ def reliability(probability: np.ndarray, outcome: np.ndarray, count: int) -> lis
 
 def reliable(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """Two classes: a reliability diagram for each family, the reference's behind it."""
-    shown = one_a_family(fits)
+    shown = one_per_family(fits, references=True)
     count = int(np.clip(len(data.dataset.test_targets) // 20, 1, 10))
     bins = {}
     for one in shown:
-        predictions = network.predict(data, drawn(data, one.tree))
+        predictions = network.predict(data, flat_draws(one.tree, N_DRAWS))
         bins[one.name] = reliability(predictions.mean.mean(0), predictions.observed, count)
-    truth = next((name for name in TRUTHS if name in fits), None)
-    figure, places = panels(max(1, len(shown)), (3.5, 3.3), "predicted probability of class 1", "observed frequency")
+    truth = find_reference(fits)
+    figure, places = small_multiples(
+        max(1, len(shown)), (3.5, 3.3), "predicted probability of class 1", "observed frequency"
+    )
     for axes in places:
         axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":")
     for one, axes in zip(shown, places, strict=False):
         if truth and one.name != truth:
             behind = np.array(bins[truth])
-            axes.plot(behind[:, 0], behind[:, 1], color=TRUTH, lw=1.0, alpha=0.6, label=f"the {truth}")
+            axes.plot(behind[:, 0], behind[:, 1], color=EXACT, lw=1.0, alpha=0.6, label=f"the {truth}")
         predicted, observed, low, high = np.array(bins[one.name]).T
         axes.errorbar(
-            predicted, observed, [observed - low, high - observed], color=one.colour, fmt="o-", ms=4, lw=1.5,
+            predicted, observed, [observed - low, high - observed], color=one.color, fmt="o-", ms=4, lw=1.5,
             elinewidth=1.1, capsize=2,
         )  # fmt: skip
-        tidy(axes, one.name)
+        axes.set_title(one.name)
     places[0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     for axes in places[1:2] if truth else []:
-        axes.legend(loc="upper left", fontsize=9, frameon=False)
-    figure.savefig(path, dpi=140)
+        axes.legend(loc="upper left")
+    save(figure, path)
 
 
 def covered(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
     """Regression: the coverage of central predictive intervals against their level, and its distance to the level."""
-    from matplotlib.figure import Figure
-
     levels = np.linspace(0, 1, 21)
     rows = len(data.dataset.test_targets)
     likely = stats.binom.ppf([[0.025], [0.975]], rows, levels) / rows
-    figure = Figure(figsize=(11.4, 4.6), layout="constrained")
+    figure = new_figure(11.4, 4.6)
     whole, close = figure.subplots(1, 2, width_ratios=[1, 1.45])
     whole.fill_between(levels, *likely, color=GREY, alpha=0.25, lw=0, label=f"95% of binomial\ncounts of {rows} rows")
     close.fill_between(levels, *(likely - levels), color=GREY, alpha=0.25, lw=0)
     whole.plot(levels, levels, color=GREY, lw=1, ls=":")
     close.axhline(0, color=GREY, lw=1, ls=":")
-    for one in one_a_family(fits):
-        share = coverage(network.predict(data, drawn(data, one.tree)).below.mean(0), levels)
-        look = {"color": one.colour, "lw": 2.6 if one.name in TRUTHS else 1.6}
+    for one in one_per_family(fits, references=True):
+        share = coverage(network.predict(data, flat_draws(one.tree, N_DRAWS)).below.mean(0), levels)
+        look = {"color": one.color, "lw": 2.6 if one.name in REFERENCES else 1.6}
         whole.plot(levels, share, **look, label=one.name)
         close.plot(levels, share - levels, **look)
     whole.set(xlim=(0, 1), ylim=(0, 1), xlabel="level of the central interval", ylabel="held-out rows within it")
     close.set(xlim=(0, 1), xlabel="level of the central interval", ylabel="held-out rows within it, less the level")
-    tidy(whole, "coverage")
-    tidy(close, "coverage less the level")
-    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
-    figure.savefig(path, dpi=140)
+    whole.set_title("coverage")
+    close.set_title("coverage less the level")
+    figure.legend(loc="outside right upper")
+    save(figure, path)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.contract import Scores
+from models.plotting import EXACT, GREY, PALE, Fits, ShownFit, legend_line, list_fits, new_figure, save
 from models.vae.compression import exact_bits, fit_bits, others
+from models.vae.drawing import STEP, draw_images, draw_sheet, tile
 from models.vae.exact import posteriors
 from models.vae.generation import generate, scattered
 from models.vae.interpolation import DRAWN, paths
-from models.vae.look import GREY, PALE, TRUTH, Fits, Shown, board, every, ink, tidy, tiled
 from models.vae.questions import differing
 
 if TYPE_CHECKING:
@@ -30,34 +31,32 @@ COLUMNS = 6
 
 def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """Images from the prior, the training image nearest to each in the same place, and how probable both kinds are."""
-    from matplotlib.figure import Figure
-
     made = generate(data)
     away = differing(made.images, data.dataset.train)
     near = np.argmin(away, axis=1)
     known = data.network.latent <= 2
-    figure = Figure(figsize=(14.6 if known else 9.0, 5.0), layout="constrained")
+    figure = new_figure(14.6 if known else 9.0, 5.0)
     panels = figure.subplots(1, 4 if known else 3, width_ratios=[1, 1, 1, 1.6] if known else None)
     for axes, images, title in (
         (panels[0], made.probabilities, "probabilities of the pixels"),
         (panels[1], made.images, "images drawn from them"),
         (panels[2], data.dataset.train[near], "nearest training images"),
     ):
-        ink(axes, tiled(images[:SHOWN], data.dataset.shape, COLUMNS))
-        axes.set_title(title, loc="left", fontsize=11)
+        draw_sheet(axes, tile(images[:SHOWN], data.dataset.shape, COLUMNS))
+        axes.set_title(title)
     least = away.min(axis=1)
     panels[2].set_xlabel(
         f"{least.mean():.1f} pixels differ on average;\n{np.mean(least == 0):.1%} are copies", fontsize=9
     )
     if known:
         probable(panels[3], data, made.images)
-    figure.savefig(path, dpi=140)
+    save(figure, path)
 
 
 def probable(axes: Axes, data: Any, images: np.ndarray) -> None:
     """The exact log evidence of generated images, test images and images of independent pixels, as shares below."""
     kinds = (
-        ("test images", data.dataset.test, TRUTH, "-"),
+        ("test images", data.dataset.test, EXACT, "-"),
         ("generated images", images, MODEL, "-"),
         ("independent pixels", scattered(data), GREY, "--"),
     )
@@ -68,28 +67,24 @@ def probable(axes: Axes, data: Any, images: np.ndarray) -> None:
         label = f"{name}: {evidence.mean():.2f} ± {error:.2f}"
         axes.step(evidence, share, where="post", color=colour, ls=line, lw=1.8, label=label)
     axes.set(xlabel="exact log p(x) in nats", ylabel="share of images below", ylim=(0, 1))
-    axes.grid(color="#e6e6e6", lw=0.6)
-    axes.set_axisbelow(True)
-    tidy(axes, "are they as probable as real ones?")
-    axes.legend(title="mean ± standard error", title_fontsize=9, fontsize=9, frameon=False, loc="upper left")
+    axes.set_title("are they as probable as real ones?")
+    axes.legend(title="mean ± standard error", loc="upper left")
 
 
 def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """A row a pair: the two test images and what is decoded between them; below, how probable the way is."""
-    from matplotlib.figure import Figure
-
     found = paths(data)
     steps = len(found[0].z)
     tall = data.dataset.shape[0] / data.dataset.shape[1]
     above = len(found) * (tall + 0.08) + 0.35
-    figure = Figure(figsize=(1.08 * (steps + 2), above + 4.2), layout="constrained")
+    figure = new_figure(STEP * (steps + 2), above + 4.2)
     top, bottom = figure.subfigures(2, 1, height_ratios=[above, 4.2])
     rows = [[data.dataset.test[one.first], *one.probabilities, data.dataset.test[one.second]] for one in found]
     sheet = top.subplots()
-    board(sheet, rows, data.dataset.shape, tall + 0.08)
+    draw_images(sheet, rows, data.dataset.shape, tall + 0.08)
     titles = {0: "test image", 1: "t = 0", 1 + steps // 2: "decoded along the straight line", steps: "t = 1"}
     for column, title in {**titles, steps + 1: "test image"}.items():
-        sheet.text(1.08 * column + 0.5, tall + 0.06, title, fontsize=9, ha="center")
+        sheet.text(STEP * column + 0.5, tall + 0.06, title, fontsize=9, ha="center")
     sheet.set_ylim(top=tall + 0.3)
     t = np.linspace(0, 1, steps)
     images, plane = bottom.subplots(1, 2)
@@ -108,40 +103,36 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
         error = np.sqrt(np.sum([one.errors[kind] ** 2 for one in found], axis=0)) / len(found)
         images.fill_between(t, middle - 2 * error, middle + 2 * error, color=colour, alpha=0.2, lw=0)
     of_test = posteriors(data.network, data.dataset.test).log_evidences.mean()
-    images.axhline(of_test, color=TRUTH, lw=1.2, ls=":", label="test images, mean")
+    images.axhline(of_test, color=EXACT, lw=1.2, ls=":", label="test images, mean")
     for axes, title, label in (
         (images, "is what is decoded on the way an image?", "exact log p(image), nats"),
         (plane, "does the way lead through empty space?", "log density of z, nats"),
     ):
-        tidy(axes, title)
+        axes.set_title(title)
         axes.set(xlabel="t", ylabel=label, xlim=(0, 1))
-        axes.grid(color="#e6e6e6", lw=0.6)
-        axes.set_axisbelow(True)
-        axes.legend(fontsize=9, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18))
-    figure.savefig(path, dpi=140)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    save(figure, path)
 
 
 def compressed(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """Bits a pixel: of the model and of compressors, and how much more than the exact evidence each guide needs."""
-    from matplotlib.figure import Figure
-
-    guides = [(one, fit_bits(data, one.tree)) for one in every(fits, "test_set")]
+    guides = [(one, fit_bits(data, one.tree)) for one in list_fits(fits, "test_set")]
     rows = [(name, GREY, scores["bits"]) for name, scores in others(data).items()]
-    rows += [(one.name, one.colour, scores["bits"]) for one, scores in guides]
+    rows += [(one.name, one.color, scores["bits"]) for one, scores in guides]
     known = data.network.latent <= 2
     if known:
         bits = exact_bits(data, posteriors(data.network, data.dataset.test).log_evidences)["bits"]
-        rows.append(("exact evidence", TRUTH, bits))
+        rows.append(("exact evidence", EXACT, bits))
     rows.sort(key=lambda row: row[2]["value"], reverse=True)
     both = known and guides
-    figure = Figure(figsize=(14.4 if both else 8.4, 0.3 * len(rows) + 1.5), layout="constrained")
+    figure = new_figure(14.4 if both else 8.4, 0.3 * len(rows) + 1.5)
     panels = np.atleast_1d(figure.subplots(1, 2 if both else 1))
     ranked(panels[0], rows)
-    tidy(panels[0], f"bits a pixel of {len(data.dataset.test)} test images, with 95% intervals")
+    panels[0].set_title(f"bits a pixel of {len(data.dataset.test)} test images, with 95% intervals")
     if both:
         excess(panels[1], guides, bits["value"])
-        tidy(panels[1], "what each guide adds to the exact evidence")
-    figure.savefig(path, dpi=140)
+        panels[1].set_title("what each guide adds to the exact evidence")
+    save(figure, path)
 
 
 def ranked(axes: Axes, rows: list[tuple[str, str, Mapping[str, float | None]]]) -> None:
@@ -165,31 +156,27 @@ def ranked(axes: Axes, rows: list[tuple[str, str, Mapping[str, float | None]]]) 
     axes.set_xticks([tick for tick in (0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 20) if low < tick < high])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.grid(axis="x", color="#e6e6e6", lw=0.6)
-    axes.set_axisbelow(True)
+    axes.grid(visible=False, axis="y")
 
 
-def excess(axes: Axes, guides: list[tuple[Shown, Scores]], exact: float) -> None:
+def excess(axes: Axes, guides: list[tuple[ShownFit, Scores]], exact: float) -> None:
     """Bits a pixel beyond the exact evidence of the same images: by the encoder, and by the best of its family."""
-    from matplotlib.lines import Line2D
-
     guides = sorted(guides, key=lambda guide: guide[1]["bits"]["value"], reverse=True)
     for height, (one, scores) in enumerate(guides):
-        for name, face in (("bits_best", "white"), ("bits", one.colour)):
+        for name, face in (("bits_best", "white"), ("bits", one.color)):
             if name in scores:
                 more, half = scores[name]["value"] - exact, 1.96 * scores[name]["mcse"]
-                axes.errorbar(more, height, xerr=half, fmt="o", color=one.colour, mfc=face, ms=6, capsize=2, lw=1.4)
+                axes.errorbar(more, height, xerr=half, fmt="o", color=one.color, mfc=face, ms=6, capsize=2, lw=1.4)
     axes.set_yticks(range(len(guides)), [one.name for one, _ in guides])
     axes.set(xlabel="bits a pixel more than the exact evidence, of the same images", ylim=(-0.6, len(guides) - 0.4))
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
-    axes.axvline(0.0, color=TRUTH, lw=1.2)
-    axes.grid(axis="x", color="#e6e6e6", lw=0.6)
-    axes.set_axisbelow(True)
+    axes.axvline(0.0, color=EXACT, lw=1.2)
+    axes.grid(visible=False, axis="y")
     axes.legend(
         handles=[
-            Line2D([], [], color=GREY, marker="o", ms=6, ls="", label="the encoder"),
-            Line2D([], [], color=GREY, marker="o", ms=6, mfc="white", ls="", label="the family's best for each image"),
+            legend_line("the encoder", marker="o", ms=6, ls=""),
+            legend_line("the family's best for each image", marker="o", ms=6, mfc="white", ls=""),
         ],
-        title="with 95% Monte Carlo intervals", title_fontsize=9, fontsize=9, frameon=False, loc="upper center",
+        title="with 95% Monte Carlo intervals", loc="upper center",
         bbox_to_anchor=(0.5, -0.09), ncols=2,
     )  # fmt: skip

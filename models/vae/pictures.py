@@ -1,4 +1,4 @@
-"""The autoencoder's own pictures: posteriors on the plane, what lies where on it, the gaps, and one of each task."""
+"""The autoencoder's own pictures: posteriors and images on the plane of latents, the gaps, and one for each task."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def trained(data: Any) -> bool:
 
 
 def compared(data: Any) -> bool:
-    """Whether the guides themselves are what is looked at."""
+    """Whether the task is to compare the guides."""
     return trained(data) and data.task == "compare"
 
 
 def flat(data: Any) -> bool:
-    """Whether the latents are those of a plane."""
+    """Whether the guides are compared on a plane of two latents."""
     return compared(data) and data.network.latent == 2
 
 
@@ -34,14 +34,17 @@ def asks(data: Any) -> bool:
 
 
 def generates(data: Any) -> bool:
+    """Whether the task is to generate."""
     return trained(data) and data.task == "generate"
 
 
 def interpolates(data: Any) -> bool:
+    """Whether the task is to interpolate."""
     return trained(data) and data.task == "interpolate"
 
 
 def compresses(data: Any) -> bool:
+    """Whether the task is to compress."""
     return trained(data) and data.task == "compress"
 
 
@@ -50,62 +53,64 @@ PICTURES = (
         "plane",
         "Posteriors of single images on the plane, one row an image, one column a family, NumPyro's fit where both "
         "libraries made one. Grey is the exact posterior, dashed the best member of the family for this image, solid "
-        "what the encoder says; contours hold 50%, 80% and 95%. Above each panel what this costs in nats: the family "
-        "gap is the distance from grey to dashed, the amortisation gap from dashed to solid. The rows are those of the "
-        "images shown that mean field gets most wrong, by either gap, a middling one and the one it gets most right.",
+        "what the encoder says; contours hold 50%, 80% and 95%. Above each panel stands what this costs in nats: the "
+        "family gap is the distance from grey to dashed, the amortisation gap from dashed to solid. The rows are the "
+        "images that mean field gets most wrong, by either gap, a middling one, and the one it gets most right.",
         plane,
         flat,
     ),
     Picture(
         "latent",
         "Left, the exact posterior mean of every test image, by its class; right, the images decoded at the same "
-        "places. Both measure the plane in quantiles of the prior: if the posteriors averaged to the prior, they would "
-        "fill the square evenly, and each decoded image is equally probable to be drawn.",
+        "places. Both measure the plane in quantiles of the prior: if the posteriors averaged to the prior, the means "
+        "would fill the square evenly, and every decoded image is equally probable.",
         latent,
         flat,
     ),
     Picture(
         "reconstructions",
-        "Test images, and below them the mean image over the exact posterior and over what each encoder says, one fit "
-        "a family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
+        "Test images, and below them the mean image over the exact posterior and over each encoder's answer, one fit a "
+        "family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
         reconstructions,
         compared,
     ),
     Picture(
         "gaps",
         "The gaps of all test images, one line a fit: the share of images whose gap is smaller. A line further left is "
-        "better; NumPyro solid, Pyro dashed; the dots are means. Gaps below 0.001 nats, negative ones by Monte Carlo "
-        "error among them, are drawn at the left edge.",
+        "better; NumPyro's are solid, Pyro's dashed; the dots are means. Gaps below 0.001 nats, including those that "
+        "Monte Carlo error makes negative, are drawn at the left edge.",
         gaps,
         compared,
     ),
     Picture(
         "answers",
-        "What the task asks and what each posterior answers; one fit a family. The exact posterior is that of the same "
-        "decoder: where an encoder's row is worse, the encoder is at fault.",
+        "The task's question and each posterior's answer, one fit a family. The exact posterior is that of the same "
+        "decoder, so where an encoder's row is worse, the encoder is at fault.",
         answers,
         asks,
     ),
     Picture(
         "generated",
-        "Images from the prior, decoded, and the training image nearest to each; on the right the exact log evidence "
-        "of generated images beside that of real ones. A model of the data would give both the same distribution.",
+        "Images decoded from draws of the prior, and the training image nearest to each; on the right the exact log "
+        "evidence of generated images beside that of real ones. A right model of the data would give both the same "
+        "distribution.",
         generated,
         generates,
     ),
     Picture(
         "interpolated",
-        "Between the exact posterior means of two test images of different classes, decoded along the straight line. "
-        "Below, thick lines are means over the pairs. Left, the exact log evidence of images drawn from the decoder on "
-        "the way, beside that of images that mix the pixels of the pair; right, the log density of z along the line, "
-        "under the prior and under the average posterior of the test images, which shows the holes in the plane.",
+        "Images decoded along the straight line between the exact posterior means of two test images of different "
+        "classes. Below, thick lines are means over the pairs: left, the exact log evidence of images drawn from the "
+        "decoder along the line, beside that of images that mix the pixels of the pair; right, the log density of z "
+        "along the line under the prior and under the average posterior of the test images, which shows the holes in "
+        "the plane.",
         interpolated,
         interpolates,
     ),
     Picture(
         "compressed",
-        "Bits a pixel: -log2 p(x) of the test images by the exact evidence, bits back with each guide, and files of "
-        "general-purpose compressors, which alone count all their overhead. The decoder's own size is not counted.",
+        "Bits a pixel of the test images: -log2 p(x) by the exact evidence, bits back with each guide, and files of "
+        "general-purpose compressors, which alone include all their overhead. The size of the decoder is not counted.",
         compressed,
         compresses,
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from compare.report.plots.contrast import visible
-from compare.report.plots.palette import coloured
+from models.plotting import family_colors
 
 __all__ = ["CARDS", "colours", "render"]
 
@@ -19,7 +19,7 @@ CARDS = {"light": "#ffffff", "dark": "#1c1f23"}
 
 def colours(families: Iterable[str], scheme: str) -> dict[str, str]:
     """Each family's colour in the plots, as far from the card as a drawing must be."""
-    known = coloured(families)
+    known = family_colors(families)
     return {family: visible(known[family], CARDS[scheme]) for family in families}
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from compare.report.plots.palette import EXACT, family, looks
+from compare.report.plots.palette import family, looks
 from compare.report.tables.elements import optimised
+from models.plotting import EXACT
 
 if TYPE_CHECKING:
     from compare.pipeline import Comparison
@@ -61,7 +62,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     ends, floor, curves = [], np.inf, []
     for name in names:
         spent, elbo, error = trajectory(comparison, name)
-        colour, line, few = look[name].colour, look[name].line, len(spent) <= FEW
+        colour, line, few = look[name].color, look[name].line, len(spent) <= FEW
         near.plot(spent, elbo, line, color=colour, lw=1.6, label=name, marker="o" if few else "", ms=4)
         near.fill_between(spent, elbo - 2 * error, elbo + 2 * error, color=colour, alpha=0.15, lw=0)
         gap = log_evidence - elbo
@@ -76,7 +77,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         far.fill_between(spent, *band, color=colour, alpha=0.15, lw=0)
         floor = min(floor, float(np.nanmin(shown)))
         ends.extend(gap[len(gap) // 2 :])
-    drawn = {family(comparison.fits[name]): look[name].colour for name in names}
+    drawn = {family(comparison.fits[name]): look[name].color for name in names}
     if "coordinate_ascent" in drawn:
         drawn.setdefault("mean_field", drawn["coordinate_ascent"])
     for name, colour in drawn.items():

@@ -15,9 +15,10 @@ from arviz_plots import PlotCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from compare.report.plots.palette import EXACT, GREY, Look, family, looks
+from compare.report.plots.palette import Look, family, looks
 from compare.report.tables.elements import Element, draws, finished, reported, sampled, tree_of
 from models.contract import element
+from models.plotting import EXACT, GREY
 
 if TYPE_CHECKING:
     from compare.pipeline import Comparison
@@ -79,7 +80,7 @@ def reach(comparison: Comparison, e: Element) -> tuple[float, float]:
 
 
 def legend(figure: Figure, look: dict[str, Look], names: Sequence[str], exact: str | None) -> None:
-    lines = [Line2D([], [], color=look[n].colour, ls=look[n].line, lw=1.8, label=n) for n in names]
+    lines = [Line2D([], [], color=look[n].color, ls=look[n].line, lw=1.8, label=n) for n in names]
     if exact:
         lines.insert(0, Line2D([], [], color=EXACT, lw=1.4, label=exact))
     figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 4))
@@ -116,7 +117,7 @@ def densities(comparison: Comparison) -> Figure:
             kind="kde",
             plot_collection=collection,
             visuals={
-                "dist": {"color": look[fit].colour, "linestyle": look[fit].line, "width": 1.8},
+                "dist": {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.8},
                 "credible_interval": False,
                 "point_estimate": False,
                 "point_estimate_text": False,
@@ -162,7 +163,7 @@ def forest(comparison: Comparison, path: Path) -> None:
     elements, look = reported(comparison, ROWS), looks(comparison.fits.items())
     twig, trunk, middle = bounds(comparison, elements)
     names = [str(n) for n in middle["model"].values]
-    colours = [look[n].colour if n in look else EXACT for n in names]
+    colours = [look[n].color if n in look else EXACT for n in names]
     height = min(0.9 + 0.2 * len(names) * len(elements), 16.0) + 0.9
     shell = middle.expand_dims(chain=1, draw=2).transpose("chain", "draw", "model")
     plot = arviz_plots.plot_forest(
