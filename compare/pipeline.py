@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -21,11 +21,11 @@ from compare.measure.measures import measure
 from compare.measure.predictive import score
 from compare.measure.truth import Truth, truth
 from compare.options import Options
-from compare.plan import plan, trainings
+from compare.plan import best_member, family_of, plan, trainings
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
 from compare.verdict.without_truth import assess
-from models.contract import Best, Model
+from models.contract import Best, Claim, Model, Predictions, Scores
 
 __all__ = ["Comparison", "compare"]
 
@@ -89,12 +89,11 @@ def compare(
     jobs = plan(model, data, libraries, families, nuts, options, seed)
     fits = make(jobs, helpers, progress, kept)
     known = truth(model, data, fits)
-    updates = model.coordinate_ascent(data)
-    family_of = {job.name: updates[job.name].family if job.name in updates else job.guide for job in jobs}
-    best = {family: model.best(data, family) for family in sorted({name for name in family_of.values() if name})}
+    families_of = {job.name: family_of(model, data, job) for job in jobs}
+    best = {family: best_member(model, data, family) for family in sorted({one for one in families_of.values() if one})}
     comparison = Comparison(model, data, seed, known, best, fits, options, learning)
     family_gaps = {name: known.log_evidence - one.elbo for name, one in best.items() if one is not None}
-    summaries = {name: measured_or_failed(fits, name, known, best.get(family_of[name])) for name in fits}
+    summaries = {name: measured_or_failed(fits, name, known, best.get(families_of[name])) for name in fits}
     chains = trusted_chains(summaries, options)
     for name, measured in summaries.items():
         measured["without_truth"] = assess(fits[name], measured, chains)
@@ -108,16 +107,26 @@ def compare(
         "log_evidence": evidence(known),
         "fits": summaries,
         "text": [
-            {"claim": claim.claim, "truth": claim.truth, "agrees": bool(claim.agrees)} for claim in model.claims(data)
+            {"claim": claim.claim, "truth": claim.truth, "agrees": bool(claim.agrees)} for claim in claims(model, data)
         ],
         "held_out": held_out.summary(model, data, fits, learning),
-        "baselines": {name: score(one) for name, one in model.baselines(data).items()},
-        "facts": known.facts() if known else {},
+        "baselines": {name: score(one) for name, one in baselines(model, data).items()},
+        "facts": known.extra_summary() if known else {},
         "notes": notes(data, jobs),
     }
     comparison.summary["published"] = published(model, data, comparison.summary, fits, known)
     comparison.summary["seconds"] = time.perf_counter() - start
     return comparison
+
+
+def claims(model: Model, data: Any) -> list[Claim]:
+    """The founding text's claims, judged; none where it does not speak of the model."""
+    return model.literature.claims(data) if model.literature and model.literature.claims else []
+
+
+def baselines(model: Model, data: Any) -> Mapping[str, Predictions | Scores]:
+    """What simpler models predict, by name."""
+    return model.prediction.baselines(data) if model.prediction and model.prediction.baselines else {}
 
 
 def trusted_chains(summaries: dict[str, dict[str, Any]], options: Options) -> dict[str, Any] | None:
@@ -134,7 +143,7 @@ def with_network(model: Model, data: Any, learning: dict[str, Fit]) -> Any:
     if done is None:
         name, fit = next(iter(learning.items()))
         raise RuntimeError(f"the network of {model.name} could not be learnt: {name}: {fit.reason}")
-    return model.learnt(data, weights(done))
+    return model.amortization.with_decoder(data, weights(done))
 
 
 def evidence(known: Truth | None) -> dict[str, Any]:

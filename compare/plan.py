@@ -13,9 +13,9 @@ from compare.comparison import Job
 from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import CHAINS
 from compare.options import Options
-from models.contract import Model, UnknownName, nearest
+from models.contract import Best, CoordinateAscent, Model, Reference, UnknownName, nearest
 
-__all__ = ["LIBRARIES", "plan", "trainings"]
+__all__ = ["LIBRARIES", "best_member", "coordinate_ascents", "family_of", "plan", "trainings"]
 
 LIBRARIES = {"numpyro": "numpyro", "pyro": "pyro"}
 """The libraries by name, and the module that shows each is installed."""
@@ -38,23 +38,23 @@ def plan(
     options = options or Options()
     families = known(model, data, libraries, families)
     dimension = sum(math.prod(shape) for shape in data.shapes().values())
-    encoders = model.amortised(data) is not None
+    encoders = model.amortization is not None
 
     def job(name: str, method: str, library: str | None = None, family: str | None = None, reason: str | None = None):
         reason = reason or not_installed(library)
         return Job(name, model.name, data, method, library, family, seed, options, reason)
 
-    reference = None if model.exact(data) else model.reference(data)
+    truth = model.truth(data)
     jobs = [job("exact", "exact")]
-    if reference:
+    if isinstance(truth, Reference):
         patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
-        jobs = [job("reference", "reference", reference.library, reason=too_long(dimension, patient))]
-    jobs += [job(name, "coordinate_ascent") for name in model.coordinate_ascent(data)]
+        jobs = [job("reference", "reference", truth.library, reason=too_long(dimension, patient))]
+    jobs += [job(name, "coordinate_ascent") for name in coordinate_ascents(model, data)]
     for library in dict.fromkeys(libraries):
         for family in families:
             reason = None if encoders else too_large(family, dimension)
             jobs.append(job(f"{library}-{family}", "amortised" if encoders else "svi", library, family, reason))
-        if nuts and model.sampled(data):
+        if nuts and (model.amortization is None or model.amortization.is_sampled(data)):
             jobs.append(job(f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
     return jobs
 
@@ -73,11 +73,11 @@ def trainings(
         UnknownName: as `plan`.
     """
     families = known(model, data, libraries, families)
-    told = model.amortised(data)
-    if told is None or told.decoder is not None:
+    training = model.amortization.training(data) if model.amortization else None
+    if training is None or training.decoder is not None:
         return []
     pairs = [(library, family) for library in dict.fromkeys(libraries) for family in families]
-    pairs = pairs if told.every else pairs[:1]
+    pairs = pairs if training.every_family else pairs[:1]
     return [
         Job(
             f"{library}-{family}",
@@ -97,7 +97,7 @@ def trainings(
 def known(model: Model, data: Any, libraries: Sequence[str], families: Sequence[str] | None) -> list[str]:
     """The families asked for, or the model's, if they and the libraries exist."""
     families = list(dict.fromkeys(model.guides if families is None else families))
-    encoders = model.amortised(data) is not None
+    encoders = model.amortization is not None
     for library in libraries:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
@@ -106,6 +106,22 @@ def known(model: Model, data: Any, libraries: Sequence[str], families: Sequence[
         if particular and family not in model.guides:
             raise UnknownName(f"{model.name} has no {family} guide; choose from {', '.join(model.guides)}")
     return families
+
+
+def coordinate_ascents(model: Model, data: Any) -> dict[str, CoordinateAscent]:
+    """The model's closed-form updates by the name of the fit; none if it has none."""
+    return model.coordinate_ascent(data) if model.coordinate_ascent else {}
+
+
+def family_of(model: Model, data: Any, job: Job) -> str | None:
+    """The family that a fit seeks the best member of."""
+    updates = coordinate_ascents(model, data)
+    return updates[job.name].family if job.name in updates else job.guide
+
+
+def best_member(model: Model, data: Any, family: str) -> Best | None:
+    """The best member of a family, None if it is not known."""
+    return model.best_member(data, family) if model.best_member else None
 
 
 def not_installed(library: str | None) -> str | None:

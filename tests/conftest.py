@@ -34,10 +34,16 @@ def library(request) -> str:
 def ready(name: str):
     """The data sets that a model is tried on, each with a network, an untrained one where none is given."""
     model = models.load(name)
-    for data in (model.data(), *model.cases):
-        told = model.amortised(data)
-        learns = told is not None and told.decoder is None
-        yield model.learnt(data, told.start(np.random.default_rng(0))) if learns else data
+    for data in (model.data(), *model.test_cases):
+        yield with_network(model, data)
+
+
+def with_network(model, data):
+    """The data with a network, an untrained one where the model has one that is not given."""
+    training = model.amortization.training(data) if model.amortization else None
+    if training is None or training.decoder is not None:
+        return data
+    return model.amortization.with_decoder(data, training.start_decoder(np.random.default_rng(0)))
 
 
 def side(library: str):

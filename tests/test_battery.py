@@ -26,7 +26,8 @@ from conftest import ready
 
 import models
 from compare.fit.svi.protocol import DENSE
-from models.contract import nothing_more
+from compare.plan import best_member
+from models.contract import Reference
 
 EVERY = [
     pytest.param(name, data, id=f"{name}-{number}")
@@ -34,12 +35,12 @@ EVERY = [
     for number, data in enumerate(ready(name))
 ]
 CASES = [case for case in EVERY if models.load(case.values[0]).exact(case.values[1]) is not None]
-POINTWISE = [case for case in EVERY if models.load(case.values[0]).pointwise is not nothing_more]
+POINTWISE = [case for case in EVERY if (part := models.load(case.values[0]).prediction) and part.pointwise]
 FAMILIES = [
     pytest.param(*case.values, family, id=f"{case.id}-{family}")
     for case in CASES
     for family in models.load(case.values[0]).guides
-    if models.load(case.values[0]).best(case.values[1], family) is not None
+    if best_member(models.load(case.values[0]), case.values[1], family) is not None
 ]
 GAUSSIAN = [case for case in FAMILIES if case.values[2] in SPELT and dimension(case.values[1]) <= DENSE]
 
@@ -54,9 +55,9 @@ def test_the_twins_are_the_same_model(name, data):
 def test_every_posterior_is_known_somehow(name, data):
     """By an exact posterior, or by a reference whose program the twin has."""
     model = models.load(name)
-    if model.exact(data) is None:
-        way = model.reference(data)
-        assert way is not None and way.method
+    way = model.truth(data)
+    assert way.method
+    if isinstance(way, Reference):
         assert callable(getattr(import_module(f"models.{name}.in_{way.library}"), way.program))
 
 
@@ -86,7 +87,7 @@ def test_exact_density_integrates_to_its_quantiles(name, data):
 @pytest.mark.parametrize(("name", "data", "family"), FAMILIES)
 def test_the_best_member_is_no_better_than_the_posterior(name, data, family):
     """Its ELBO is known, and cannot cross the log evidence."""
-    best, log_evidence = models.load(name).best(data, family), models.load(name).exact(data).log_evidence
+    best, log_evidence = models.load(name).best_member(data, family), models.load(name).exact(data).log_evidence
     assert best is not None
     assert best.elbo <= log_evidence + 1e-9 * max(1.0, abs(log_evidence))
 
@@ -113,7 +114,7 @@ def test_data_travel_and_print(name, data):
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_claims_are_judged(name):
     model = models.load(name)
-    claims = model.claims(model.data())
+    claims = model.literature.claims(model.data())
     assert claims, "the defaults are the text's example: its claims belong here"
     for claim in claims:
         assert claim.claim and isinstance(claim.truth, float | str)

@@ -227,7 +227,7 @@ def test_any_scale_will_do(scale, shift, table):
     tolerance = 1e-9 + 1e-15 * abs(shift / scale)
     for found, expected in zip(arrays(data), arrays(plain), strict=True):
         np.testing.assert_allclose(found, np.sign(scale) * expected, atol=tolerance)
-    assert all(np.isfinite(p.log_density).all() for p in MODEL.baselines(data).values())
+    assert all(np.isfinite(p.log_density).all() for p in MODEL.prediction.baselines(data).values())
 
 
 # What is refused
@@ -429,7 +429,7 @@ def test_a_pickled_network_needs_no_file(tmp_path):
 def test_every_baseline_predicts_every_row_held_out(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found, again = MODEL.baselines(data), MODEL.baselines(data)
+        found, again = MODEL.prediction.baselines(data), MODEL.prediction.baselines(data)
     assert list(found) == ["logistic model" if data.dataset.classes else "linear model", "network, one fit"]
     shape = (1, len(data.dataset.test_targets))
     for name, one in found.items():
@@ -541,7 +541,7 @@ def test_one_fit_is_at_a_mode_of_the_network_s_own_posterior(data):
 
 def test_one_fit_beats_a_line_where_there_is_a_curve_and_learns_the_noise():
     for data in (BnnData(), BnnData(noise="unknown")):
-        curve, line = MODEL.baselines(data)["network, one fit"], linear_model(data)
+        curve, line = MODEL.prediction.baselines(data)["network, one fit"], linear_model(data)
         assert curve.log_density.mean() > line.log_density.mean() + 0.5
     residuals = data.dataset.targets - network.values(one_fit(data), data.dataset.inputs, "tanh")[0]
     noise = one_fit(data)["noise"]
@@ -559,5 +559,5 @@ def test_the_linear_model_is_calibrated_on_real_data():
 
 def test_claims_of_a_network_so_wide_that_its_modes_cannot_be_written_out():
     """Python refuses to print an integer of more than 4,300 digits; 3,000! 2^3000 has 10,034."""
-    assert "about 10^10034 equal modes" in MODEL.claims(BnnData(hidden=3000))[0].truth
-    assert "3,840 equal modes" in MODEL.claims(BnnData())[0].truth
+    assert "about 10^10034 equal modes" in MODEL.literature.claims(BnnData(hidden=3000))[0].truth
+    assert "3,840 equal modes" in MODEL.literature.claims(BnnData())[0].truth

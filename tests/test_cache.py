@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import with_network
 from test_walls import loads
 from test_walls import sources as everything
 
@@ -201,11 +202,7 @@ def test_every_fit_of_the_zoo_can_be_kept(name, tmp_path):
     """Of a model whose network is learnt first, those that then stand on it too."""
     model = models.load(name)
     data, kept = model.data(), FitCache(Store(tmp_path))
-    planned = trainings(model, data)
-    told = model.amortised(data)
-    if told is not None:
-        data = model.learnt(data, told.start(np.random.default_rng(0)))
-    planned += plan(model, data)
+    planned = [*trainings(model, data), *plan(model, with_network(model, data))]
     found = [kept.key(job) for job in planned]
     assert None not in found and len(set(found)) == len(found)
 

@@ -153,7 +153,7 @@ def test_simulated_networks_follow_the_log_joint(data):
     found, entropy = np.empty(count), np.empty(count)
     for number, one in enumerate(made.data):
         latents = {site: value[number] for site, value in each.items()}
-        found[number] = -model.pointwise(one, latents)["targets"].sum()
+        found[number] = -model.prediction.pointwise(one, latents)["targets"].sum()
         if data.dataset.classes:
             f = models.bnn.network.values(latents, one.dataset.inputs, one.activation)[0]
             entropy[number] = stats.bernoulli.entropy(1 / (1 + np.exp(-f))).sum()

@@ -46,13 +46,13 @@ def test_the_chain_of_the_text():
     np.testing.assert_allclose(exact.correlations()["z[0],z[1]"], 0.5, rtol=1e-14)
     np.testing.assert_allclose(exact.log_evidence, norm.logpdf(1, 0, math.sqrt(3)), rtol=1e-14)
     np.testing.assert_allclose(exact.log_evidence, -1.634911, atol=5e-7)
-    best = MODEL.best(Chain(), "mean_field")
+    best = MODEL.best_member(Chain(), "mean_field")
     np.testing.assert_allclose(best.parameters["location"], [1 / 3, 2 / 3], rtol=1e-14)
     np.testing.assert_allclose(best.parameters["scale"] ** 2, [0.5, 0.5], rtol=1e-14)
     np.testing.assert_allclose(exact.log_evidence - best.elbo, math.log(4 / 3) / 2, rtol=1e-13)
     for family in ("full_rank", "markov"):
-        assert MODEL.best(Chain(), family).elbo == exact.log_evidence
-    assert MODEL.best(Chain(), "conjugate") is None
+        assert MODEL.best_member(Chain(), family).elbo == exact.log_evidence
+    assert MODEL.best_member(Chain(), "conjugate") is None
 
 
 @BOTH
@@ -99,13 +99,13 @@ def test_best_members_against_dense(length):
     exact = GaussianChain(data)
     _, covariance, evidence = dense(data)
     precision = np.linalg.inv(covariance)
-    best = MODEL.best(data, "mean_field")
+    best = MODEL.best_member(data, "mean_field")
     np.testing.assert_allclose(best.parameters["scale"], np.diag(precision) ** -0.5)
     divergence = 0.5 * (np.log(np.diag(precision)).sum() + np.linalg.slogdet(covariance)[1])
     np.testing.assert_allclose(best.elbo, evidence - divergence, rtol=1e-10)
-    tril = MODEL.best(data, "full_rank").parameters["scale_tril"]
+    tril = MODEL.best_member(data, "full_rank").parameters["scale_tril"]
     np.testing.assert_allclose(tril @ tril.T, covariance, rtol=1e-10)
-    markov = MODEL.best(data, "markov").parameters
+    markov = MODEL.best_member(data, "markov").parameters
     factor = np.diag(markov["diagonal"]) + np.diag(markov["off_diagonal"], -1)
     np.testing.assert_allclose(factor @ factor.T, precision, atol=1e-10)
     np.testing.assert_allclose(exact.mean_field_divergence(), divergence, rtol=1e-9)
@@ -123,7 +123,7 @@ def test_a_hundred_thousand_nodes_in_seconds():
     evidence = exact.log_prior(z) + exact.log_likelihood(z) - exact.log_posterior(z)
     np.testing.assert_allclose(evidence, exact.log_evidence, atol=exact.tolerance)
     assert len(exact.correlations()) == 19
-    assert "scale_tril" not in MODEL.best(exact.data, "full_rank").parameters
+    assert "scale_tril" not in MODEL.best_member(exact.data, "full_rank").parameters
     assert time.perf_counter() - start < 10
 
 
@@ -189,7 +189,7 @@ def test_coordinate_ascent_never_descends_and_arrives(length, observe):
     steps = tree["optimisation"]
     assert steps.attrs["converged"] == 1
     assert np.diff(steps["elbo"].values).min() > -1e-10
-    best = MODEL.best(data, "mean_field")
+    best = MODEL.best_member(data, "mean_field")
     np.testing.assert_allclose(steps.attrs["elbo"], best.elbo, atol=1e-6)
     if length <= 10:
         np.testing.assert_allclose(steps["mean"][-1], best.parameters["location"], atol=1e-6)
@@ -202,7 +202,7 @@ def test_coordinate_ascent_on_the_chain_of_the_text():
     assert steps.attrs["sweeps"] == 11 and steps.attrs["converged"] == 1
     assert steps.sizes["step"] == 1 + 2 * 11
     np.testing.assert_allclose(steps["mean"][-1], [1 / 3, 2 / 3], atol=1e-6)
-    np.testing.assert_allclose(steps.attrs["elbo"], MODEL.best(Chain(), "mean_field").elbo, atol=1e-6)
+    np.testing.assert_allclose(steps.attrs["elbo"], MODEL.best_member(Chain(), "mean_field").elbo, atol=1e-6)
     assert tree.posterior["z"].shape == (4, 1000, 2)
     terms = tree.sample_stats["log_joint"] - tree.sample_stats["log_guide"]
     assert abs(float(terms.mean()) - steps.attrs["elbo"]) < 4 * float(terms.std()) / math.sqrt(4000)
@@ -213,7 +213,7 @@ def test_coordinate_ascent_on_the_chain_of_the_text():
 def test_the_text_s_update_walks_to_x_x():
     steps = ascend(Chain(), "coordinate_ascent-text")["optimisation"]
     np.testing.assert_allclose(steps["mean"][-1], [1, 1], atol=1e-6)
-    np.testing.assert_allclose(MODEL.best(Chain(), "mean_field").elbo - steps.attrs["elbo"], 1 / 3, atol=1e-5)
+    np.testing.assert_allclose(MODEL.best_member(Chain(), "mean_field").elbo - steps.attrs["elbo"], 1 / 3, atol=1e-5)
     assert np.diff(steps["elbo"].values).min() < 0
     for other in (Chain(3), Chain(2, observe="all")):
         assert "coordinate_ascent-text" not in MODEL.coordinate_ascent(other)
@@ -238,7 +238,7 @@ def test_small_changes_are_not_arrival():
     steps = tree["optimisation"]
     assert steps.attrs["converged"] == 0 and steps.attrs["sweeps"] == 100
     assert "stopped after 100 sweeps" in steps.attrs["reason"]
-    assert MODEL.best(data, "mean_field").elbo - steps.attrs["elbo"] > 1
+    assert MODEL.best_member(data, "mean_field").elbo - steps.attrs["elbo"] > 1
     assert tree.posterior["z"].sizes["z_dim_0"] == 20
     assert tree.posterior["z_dim_0"].values.tolist() == [index[0] for _, index in data.reported()]
 
@@ -247,13 +247,13 @@ def test_small_changes_are_not_arrival():
 
 
 def test_claims_of_the_text():
-    verdicts = {claim.claim: claim for claim in MODEL.claims(Chain())}
+    verdicts = {claim.claim: claim for claim in MODEL.literature.claims(Chain())}
     assert [claim.agrees for claim in verdicts.values()] == [False, False, True, True]
     assert "(0.3333, 0.6667)" in verdicts["the chain's posterior is intractable"].truth
     assert verdicts["coordinate update mu1 = (mu2 + x)/2"].truth.startswith("mu1 = 0.5 mu2;")
     assert verdicts["mean-field variances sigma1^2 = sigma2^2 = 1/2"].truth == pytest.approx(0.5)
-    assert [claim.agrees for claim in MODEL.claims(Chain(x=0.0))] == [False, False, True, True]
-    assert MODEL.claims(Chain(3)) == MODEL.claims(Chain(2, observe="all")) == []
+    assert [claim.agrees for claim in MODEL.literature.claims(Chain(x=0.0))] == [False, False, True, True]
+    assert MODEL.literature.claims(Chain(3)) == MODEL.literature.claims(Chain(2, observe="all")) == []
 
 
 # The pictures

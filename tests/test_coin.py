@@ -14,7 +14,7 @@ from models.coin.exact import BetaPosterior, best, best_logit_normal
 
 
 def test_the_defaults():
-    facts = BetaPosterior(Coin()).facts()
+    facts = BetaPosterior(Coin()).extra_summary()
     assert facts["posterior"] == "Beta(8, 6)"
     assert facts["mean"] == pytest.approx(0.571429, abs=5e-7)
     assert facts["sd"] == pytest.approx(0.127775, abs=5e-7)
@@ -39,7 +39,7 @@ def test_highest_density_interval_holds_its_mass_and_is_shortest():
     lower, upper = exact.highest_density_interval()
     assert exact.posterior.cdf(upper) - exact.posterior.cdf(lower) == pytest.approx(0.95, abs=1e-9)
     assert exact.posterior.pdf(lower) == pytest.approx(exact.posterior.pdf(upper), rel=1e-4)
-    tails = exact.facts()["95% equal-tailed"]
+    tails = exact.extra_summary()["95% equal-tailed"]
     assert upper - lower < tails[1] - tails[0]
 
 

@@ -92,7 +92,7 @@ def test_a_program_gives_the_zoos_result(name: str, library: str, printed: dict[
     if not importlib.util.find_spec(library):
         pytest.skip(f"{library} is not installed")
     model = models.load(name)
-    best = model.best(model.data(), "mean_field")
+    best = model.best_member(model.data(), "mean_field")
     tolerance = Options().tolerance
     elbo, error = (float(text) for text in re.search(r"ELBO (\S+) ± (\S+) nats", printed[name, library]).groups())
     assert 0 < error < 0.05

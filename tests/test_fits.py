@@ -82,7 +82,7 @@ def kl_gaussian(parameters: dict[str, np.ndarray], mean: np.ndarray, precision: 
 def true_gap(name: str, data, family: str, parameters: dict[str, np.ndarray]) -> float:
     """ELBO(q*) - ELBO(q) without any sampling."""
     model = models.load(name)
-    family_gap = model.exact(data).log_evidence - model.best(data, family).elbo
+    family_gap = model.exact(data).log_evidence - model.best_member(data, family).elbo
     if family == "conjugate":
         a, b = np.exp(parameters["flat"])
         exact = BetaPosterior(data)

@@ -43,7 +43,7 @@ def measured(request) -> Measured:
     fit = run(job)
     assert fit.status == "done", fit.reason
     model = models.load("coin")
-    exact, best = model.exact(COIN), model.best(COIN, "mean_field")
+    exact, best = model.exact(COIN), model.best_member(COIN, "mean_field")
     summary = measure(fit, exact, best if library[1] else None)
     return Measured(fit, summary, by_quadrature(log_density_on_the_logit(fit)))
 

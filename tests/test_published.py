@@ -69,7 +69,7 @@ def test_every_claim_has_a_source_and_numbers_and_agrees(name: str) -> None:
     """Without fits, whatever the data: what is proven holds, and of the rest nothing is said."""
     model = models.load(name)
     for data in ready(name):
-        found = model.published(data, NOTHING)
+        found = model.literature.published(data, NOTHING)
         assert len(found) >= 2 and any(one.agrees for one in found), data
         for one in found:
             assert re.search(r"\b1[7-9]\d\d\b|\b20\d\d\b", one.source), one
@@ -158,7 +158,7 @@ def test_a_wrong_factor_of_the_chain_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_chains_mean_field_is_as_theory_says(of_chain: pipeline.Comparison) -> None:
-    found = of_chain.model.published(of_chain.data, of_chain.summary)
+    found = of_chain.model.literature.published(of_chain.data, of_chain.summary)
     assert [one.agrees for one in found] == [True] * 6
     assert "coordinate_ascent, numpyro-mean_field" in by_claim(found, "posterior's means").ours
 
@@ -175,7 +175,7 @@ def test_the_chains_mean_field_is_as_theory_says(of_chain: pipeline.Comparison) 
 def test_a_mean_field_that_is_another_is_noticed(of_chain: pipeline.Comparison, claim: str, change: Any) -> None:
     summary = copy.deepcopy(of_chain.summary)
     change(summary["fits"]["numpyro-mean_field"])
-    found = of_chain.model.published(of_chain.data, summary)
+    found = of_chain.model.literature.published(of_chain.data, summary)
     assert [one.claim for one in found if one.agrees is False] == [by_claim(found, claim).claim]
 
 
@@ -184,7 +184,7 @@ def test_a_fit_that_did_not_arrive_says_nothing(of_chain: pipeline.Comparison) -
     summary["fits"]["numpyro-mean_field"]["optimisation"]["converged"] = False
     summary["fits"]["coordinate_ascent"] |= {"status": "failed", "optimisation": None}
     assert list(settled(summary, "mean_field")) == []
-    found = of_chain.model.published(of_chain.data, summary)
+    found = of_chain.model.literature.published(of_chain.data, summary)
     assert [one.agrees for one in found] == [True] * 3 + [None] * 3
 
 
@@ -264,7 +264,7 @@ def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.Monk
     data = next(ready("vae"))
     with monkeypatch.context() as patch:
         patch.setattr(module, "normal", lambda z: -0.5 * np.sum(z**2, axis=-1) - 3.0)
-        assert by_claim(vae.published(data, NOTHING), "importance samples").agrees is False
+        assert by_claim(vae.literature.published(data, NOTHING), "importance samples").agrees is False
     linear = import_module("models.vae.linear")
     right = linear.Principal.decoder
 
@@ -273,7 +273,7 @@ def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.Monk
         return type(found)(dict(found.weights) | {"noise": found.weights["noise"] ** 2})
 
     monkeypatch.setattr(linear.Principal, "decoder", wrong)
-    found = vae.published(data, NOTHING)
+    found = vae.literature.published(data, NOTHING)
     assert [by_claim(found, part).agrees for part in ("most likely noise", "log likelihood")] == [False, False]
 
 
@@ -340,7 +340,7 @@ def test_the_summary_has_them_all(of_coin: pipeline.Comparison, of_chain: pipeli
     for comparison in (of_coin, of_chain):
         summary = json.loads(files.as_json(comparison.summary))
         jsonschema.validate(summary, SCHEMA)
-        own_claims = comparison.model.published(comparison.data, comparison.summary)
+        own_claims = comparison.model.literature.published(comparison.data, comparison.summary)
         told = summary["published"]
         assert [one["claim"] for one in told[: len(own_claims)]] == [one.claim for one in own_claims]
         assert all(one["agrees"] for one in told[: len(own_claims)])

@@ -153,7 +153,7 @@ def a_comparison(nuts: bool = True, pictures: tuple[Picture, ...] = (), referenc
         "text": [{"claim": "variance 0.021", "truth": 0.01633, "agrees": np.bool_(False)}],
         "facts": {"mode": 7 / 12}, "notes": [], "seconds": 3.0,
     }  # fmt: skip
-    model = SimpleNamespace(name="coin", title="a coin & its <bias>", pictures=pictures)
+    model = SimpleNamespace(name="coin", title="a coin & its <bias>", pictures=pictures, amortization=None)
     best = {"mean_field": Best(LOG_EVIDENCE - 0.0042, 1e-9, "quadrature", {}), "full_rank": None}
     truth = Truth() if reference_fit == "exact" else Sampled(fits["reference"], "a long run") if reference_fit else None
     if reference_fit != "exact":

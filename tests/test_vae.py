@@ -70,7 +70,7 @@ def trained() -> Decoder:
         Job("numpyro-mean_field", "vae", Autoencoder(hidden=32, epochs=80), "training", "numpyro", "mean_field")
     )
     assert learning.status == "done", learning.reason
-    return MODEL.learnt(Autoencoder(), weights(learning)).network
+    return MODEL.amortization.with_decoder(Autoencoder(), weights(learning)).network
 
 
 @cache
@@ -158,7 +158,7 @@ def test_the_elbo_is_the_one_of_quadrature(family, library):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_elbo_crosses_the_evidence_and_the_ledger_adds_up(family, library):
     """Image by image within 4 standard errors; nor is the encoder's better than the best member's."""
-    fit, known = fitted(library, family), MODEL.held_out(data())
+    fit, known = fitted(library, family), MODEL.amortization.held_out(data())
     group = fit.tree["test_set"].dataset
     assert (group["elbo"] <= known.values + 4 * group["elbo_mcse"] + 1e-9).all()
     assert (group["best_elbo"] <= known.values + 4 * group["best_elbo_mcse"] + 1e-9).all()
@@ -219,12 +219,15 @@ def test_a_linear_autoencoder_learns_principal_components(library):
     grey = Autoencoder(pixels="grey", hidden=0, epochs=300, batch=32, images=2)
     learning = run(Job("one", "vae", grey, "training", library, "full_rank"))
     assert learning.status == "done", learning.reason
-    ours = MODEL.learnt(grey, weights(learning)).network
+    ours = MODEL.amortization.with_decoder(grey, weights(learning)).network
     best = most_likely(grey.dataset.train, 2)
     reached, highest = (posteriors(one, grey.dataset.train).log_evidences.mean() for one in (ours, best))
     assert reached <= highest + 1e-9
     assert reached > highest - 0.02
-    group, known = learning.tree["test_set"].dataset, MODEL.held_out(MODEL.learnt(grey, weights(learning))).values
+    group, known = (
+        learning.tree["test_set"].dataset,
+        MODEL.amortization.held_out(MODEL.amortization.with_decoder(grey, weights(learning))).values,
+    )
     error = 4 * np.linalg.norm(group["elbo_mcse"]) / len(known)
     assert -error <= float((known - group["elbo"]).mean()) < 0.1 + error
 

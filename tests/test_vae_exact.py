@@ -420,5 +420,5 @@ def test_facts_are_in_jsons_types():
     import json
 
     for name in CASES:
-        assert json.loads(json.dumps(found(name).facts()))
+        assert json.loads(json.dumps(found(name).extra_summary()))
         assert found(name).method.startswith("quadrature: trapezoid, step")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -134,8 +135,9 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
         comparison = a_comparison(nuts=False)
         comparison.summary["seed"] = comparison.seed = seed
         comparison.trainings = {"numpyro-flow": comparison.fits["exact"]}
-        comparison.model.learnt = lambda data, weights: data
-        comparison.model.save = lambda data, path: path.write_bytes(b"weights" * (seed + 2))
+        comparison.model.amortization = SimpleNamespace(
+            with_decoder=lambda data, weights: data, save=lambda data, path: path.write_bytes(b"weights" * (seed + 2))
+        )
         return comparison
 
     return made

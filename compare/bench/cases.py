@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import models
-from models.contract import Model, UnknownName, nearest, nothing
+from models.contract import Model, UnknownName, nearest
 
 __all__ = ["offered", "parse"]
 
@@ -42,11 +42,11 @@ def parse(text: str) -> tuple[Model, Any]:
         data = model.data(**given)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from None
-    if model.amortised(data) is not None:
+    if model.amortization is not None:
         raise ValueError(f"{text}: its guides have encoders, which the benchmark does not time; choose another model")
     return model, data
 
 
 def offered() -> list[str]:
     """The models that the benchmark runs on unless told otherwise."""
-    return [name for name in models.CATALOGUE if models.load(name).amortised is nothing]
+    return [name for name in models.CATALOGUE if models.load(name).amortization is None]

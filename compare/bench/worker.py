@@ -118,6 +118,7 @@ def measure_svi(task: dict[str, Any], model: Any, data: Any, ours: list, theirs:
 
     from compare.fit.svi.draws import fresh
     from compare.fit.svi.fitter import rows
+    from compare.plan import best_member
 
     library = import_module(f"compare.fit.svi.objective_{task['library']}")
     arrays, static = library.split_arguments(data.arguments())
@@ -139,7 +140,7 @@ def measure_svi(task: dict[str, Any], model: Any, data: Any, ours: list, theirs:
 
     found = [elbos(outcome.parameters) for outcome in ours]
     usual_found = [elbos(parameters) for parameters in theirs]
-    best = model.best(data, task["guide"])
+    best = best_member(model, data, task["guide"])
     if best is None:
         reference = "the zoo's own estimate"
         gaps = [{"value": outcome.gap.value, "mcse": outcome.gap.mcse} for outcome in ours]

@@ -23,7 +23,7 @@ from compare.comparison import Job
 from compare.execute.processes import Workers
 from compare.options import Options
 from compare.pipeline import make, versions, with_network
-from compare.plan import plan, trainings
+from compare.plan import family_of, plan, trainings
 from models.contract import Model, Simulated
 
 __all__ = ["LEAST", "Calibration", "calibrate"]
@@ -69,13 +69,13 @@ def calibrate(
     if count < LEAST:
         raise ValueError(f"--calibrate {count}: give {LEAST} data sets or more")
     options, helpers, start = options or Options(**model.defaults), helpers or Workers(), time.perf_counter()
+    if model.simulate is None:
+        raise ValueError(f"--calibrate: {model.name} has no way to draw data from its prior")
     first = list(model.guides if families is None else families)[:1]
     data = with_network(
         model, data, make(trainings(model, data, libraries[:1], first, options, seed), helpers, progress)
     )
     simulated = model.simulate(data, np.random.default_rng([seed, 7]), count)
-    if simulated is None:
-        raise ValueError(f"--calibrate: {model.name} has no way to draw data from its prior")
     jobs = plan(model, data, libraries, families, nuts, options, seed)
     jobs = [
         job for job in jobs if job.method != "reference" and (job.method != "exact" or model.exact(data) is not None)
@@ -87,7 +87,7 @@ def calibrate(
     summaries: dict[str, dict[str, Any]] = {}
     for job in jobs:
         found, seconds = done.get(job.name, (None, None))
-        theory = {level: dict(model.coverage(data, family(model, data, job) or "", level) or {}) for level in LEVELS}
+        theory = {level: coverage(model, data, job, level) for level in LEVELS}
         summaries[job.name] = summary(job, found, seconds, quantities, exact, theory)
     calibration = Calibration(
         model,
@@ -147,10 +147,10 @@ def timed(job: Job, simulated: Simulated, likelihood: bool) -> tuple[Ranked | st
     return found, time.perf_counter() - start
 
 
-def family(model: Model, data: Any, job: Job) -> str | None:
-    """The family that a fit seeks the best member of."""
-    updates = model.coordinate_ascent(data)
-    return updates[job.name].family if job.name in updates else job.guide
+def coverage(model: Model, data: Any, job: Job, level: float) -> dict[str, float]:
+    """By theory, how often the fit's central intervals hold the true value, by element; empty where none is known."""
+    family = family_of(model, data, job)
+    return (model.coverage(data, family, level) if model.coverage and family else None) or {}
 
 
 def summary(

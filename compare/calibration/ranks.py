@@ -18,6 +18,7 @@ import numpy as np
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit import draw_many, fit_seed
+from compare.fit.tree import derive
 from models.contract import Latents, Simulated, element
 
 __all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "names", "ranked", "values"]
@@ -68,18 +69,23 @@ def has_likelihood(model: Any, simulated: Simulated) -> bool:
     """Whether the log likelihood of latents can be had without a library."""
     one = {site: value[:1] for site, value in simulated.latents.items()}
     data = simulated.data[0]
-    return not simulated.plate and (bool(model.pointwise(data, one)) or model.exact(data) is not None)
+    return not simulated.plate and (bool(pointwise(model, data, one)) or model.exact(data) is not None)
 
 
 def values(model: Any, data: Any, latents: Latents, likelihood: bool) -> np.ndarray:
     """The quantities of draws of the latents, shape (count, quantities)."""
-    known = {**latents, **model.derive(data, latents)}
+    known = {**latents, **derive(model, data, latents)}
     found = [known[site][(slice(None), *index)] for site, index in data.reported()]
     if likelihood:
-        parts = model.pointwise(data, latents)
+        parts = pointwise(model, data, latents)
         exact = None if parts else model.exact(data)
         found.append(sum(part.sum(axis=1) for part in parts.values()) if parts else exact.log_likelihood(latents))
     return np.stack(found, axis=1)
+
+
+def pointwise(model: Any, data: Any, latents: Latents) -> dict[str, np.ndarray]:
+    """The log likelihood of each observation by site, where the model offers it."""
+    return model.prediction.pointwise(data, latents) if model.prediction and model.prediction.pointwise else {}
 
 
 def truths(model: Any, simulated: Simulated, likelihood: bool) -> np.ndarray:

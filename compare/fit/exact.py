@@ -43,9 +43,11 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     )
     likelihood = pointwise(kept, job.model, job.data)
     tree = build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood)
-    asked = model.exact_queries(job.data, rng, QUERIES)
-    if asked is not None:
-        tree["queries"] = xr.DataTree(xr.Dataset({site: (("draw", "query", "latent"), z) for site, z in asked.items()}))
+    if model.prediction and model.prediction.exact_queries:
+        queries = model.prediction.exact_queries(job.data, rng, QUERIES)
+        if queries is not None:
+            variables = {site: (("draw", "query", "latent"), z) for site, z in queries.items()}
+            tree["queries"] = xr.DataTree(xr.Dataset(variables))
     return tree, 0
 
 

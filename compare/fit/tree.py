@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
+from models.contract import Model
 
-__all__ = ["CHAINS", "LONG", "build", "how_many", "keep", "pointwise", "split"]
+__all__ = ["CHAINS", "LONG", "build", "derive", "how_many", "keep", "pointwise", "split"]
 
 LONG = 1000
 """Elements of a site beyond which a tree keeps the reported ones only."""
@@ -57,6 +58,12 @@ def build(
     return tree
 
 
+def derive(model: Model, data: Any, latents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The quantities that the model derives from its latents, by name; none if it has none."""
+    part = model.quantities
+    return part.derive(data, latents) if part and part.derive else {}
+
+
 def keep(
     latents: Mapping[str, np.ndarray], model: str, data: Any
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -67,7 +74,7 @@ def keep(
         The draws and the labels of the kept elements (for `build`'s ``coordinates``).
     """
     kept, labels = {}, {}
-    for site, value in {**latents, **registry.load(model).derive(data, latents)}.items():
+    for site, value in {**latents, **derive(registry.load(model), data, latents)}.items():
         chosen = np.array([index[0] for name, index in data.reported() if name == site and len(index) == 1], dtype=int)
         if value.ndim == 2 and value.shape[1] > LONG and len(chosen):
             kept[site], labels[f"{site}_dim_0"] = value[:, chosen], chosen
@@ -78,4 +85,5 @@ def keep(
 
 def pointwise(latents: Mapping[str, np.ndarray], model: str, data: Any) -> dict[str, np.ndarray]:
     """The log likelihood of each observation, shape (chains, draws, observations), of draws, shape (count, *site)."""
-    return split(registry.load(model).pointwise(data, latents))
+    part = registry.load(model).prediction
+    return split(part.pointwise(data, latents)) if part and part.pointwise else {}

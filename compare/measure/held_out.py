@@ -32,27 +32,27 @@ def summary(model: Model, data: Any, fits: Mapping[str, Fit], learning: Mapping[
     each network that was learnt, with its guide's ELBO, and ``rivals`` that of simpler models.
     """
     amortised = {name: fit for name, fit in fits.items() if fit.tree is not None and "test_set" in fit.tree}
-    told = model.amortised(data)
-    if told is None:
+    part = model.amortization
+    if part is None:
         return None
-    known = model.held_out(data)
-    size = told.test.shape[1]
+    training, known = part.training(data), part.held_out(data)
+    size = training.test.shape[1]
     networks = {}
     for name, fit in learning.items():
-        theirs = model.learnt(data, weights(fit)) if fit.tree is not None else None
-        found = known if theirs == data else model.held_out(theirs) if theirs else None
+        theirs = part.with_decoder(data, weights(fit)) if fit.tree is not None else None
+        found = known if theirs == data else part.held_out(theirs) if theirs else None
         networks[name] = network(fit, found, size)
     if not learning:
         networks["given"] = blank("done", None, None) | {"evidence": per_observation(known, size)}
     return {
-        "observations": len(told.test),
+        "observations": len(training.test),
         "size": size,
         "method": known.method if known else None,
         "guides": {name: ledger(fit, known) for name, fit in amortised.items()},
         "networks": networks,
         "rivals": {
             name: per_observation(Evidences(values, np.zeros(len(values)), "exact"), size)
-            for name, values in model.rivals(data).items()
+            for name, values in part.baselines(data).items()
         },
     }
 

@@ -112,16 +112,18 @@ def measure(fit: Fit, exact: Truth | None, best: Best | None) -> dict[str, Any]:
 def predictions(fit: Fit) -> dict[str, Any] | None:
     """The scores of a fit on what the data hold out; None where they hold out nothing, or ask what it does not say."""
     model, data = registry.load(fit.job.model), fit.job.data
-    asked = data.queries() if hasattr(data, "queries") else None
-    found = model.exact_predictions(data) if fit.job.method == "exact" else None
-    group = "posterior" if asked is None else "queries"
+    part = model.prediction
+    if part is None:
+        return None
+    found = part.exact_predictions(data) if fit.job.method == "exact" and part.exact_predictions else None
+    group = "posterior" if part.queries is None or part.queries(data) is None else "queries"
     if found is None and group in fit.tree:
         draws = fit.tree[group].dataset
         apart = draws[next(iter(draws))].dims.index("draw") + 1  # dimensions that are draws: there may be no chains
         latents = {str(site): draws[site].values.reshape(-1, *draws[site].shape[apart:]) for site in draws}
-        found = model.predict(data, latents)
+        found = part.predict(data, latents)
     scores = {} if found is None else score(found)
-    return (scores | score(model.scores(data, fit.tree))) or None
+    return (scores | (score(part.scores(data, fit.tree)) if part.scores else {})) or None
 
 
 def digits(value: float, count: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 from compare.comparison import Fit
-from models.contract import Exact, Model
+from models.contract import Exact, Model, Reference
 
 __all__ = ["Sampled", "Truth", "truth"]
 
@@ -57,7 +57,7 @@ class Sampled:
         """None are reported."""
         return {}
 
-    def facts(self) -> dict[str, Any]:
+    def extra_summary(self) -> dict[str, Any]:
         """Nothing beyond the tables."""
         return {}
 
@@ -75,8 +75,8 @@ Truth = Exact | Sampled
 
 def truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None:
     """The exact posterior, or the reference among the fits; None where that was not made."""
-    exact = model.exact(data)
-    if exact is not None:
-        return exact
+    known = model.truth(data)
+    if not isinstance(known, Reference):
+        return known
     fit = fits.get("reference")
-    return Sampled(fit, model.reference(data).method) if fit is not None and fit.tree is not None else None
+    return Sampled(fit, known.method) if fit is not None and fit.tree is not None else None

@@ -64,7 +64,7 @@ def pictures(comparison: Comparison) -> Iterator[tuple[str, str, Callable[[Path]
         yield "trace", CAPTIONS["trace"], by("plots.posteriors", "trace")
         yield "rank", CAPTIONS["rank"], by("plots.posteriors", "rank")
     for one in comparison.model.pictures:
-        if one.applies(comparison.data):
+        if one.applies is None or one.applies(comparison.data):
             draw = one.draw
             yield one.name, one.caption, lambda path, draw=draw: draw(trees, comparison.data, comparison.truth, path)
 
@@ -132,7 +132,7 @@ def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
     for name, fit in comparison.trainings.items():
         if fit.tree is not None:
             saved.append(folder / f"network-{name}.npz")
-            model.save(model.learnt(comparison.data, weights(fit)), saved[-1])
+            model.amortization.save(model.amortization.with_decoder(comparison.data, weights(fit)), saved[-1])
     return saved
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from compare.user_model.arguments import arguments
 from compare.user_model.source import is_model_spec, library_of, locate
-from models.contract import Exact, Latents, Model, Reference
+from models.contract import Exact, Latents, Model, Quantities, Reference
 
 __all__ = [
     "GUIDES",
@@ -187,11 +187,8 @@ def register(
         title=f"a model of your own, in {LIBRARIES[library]}",
         data=Given,
         guides=GUIDES,
-        exact=lambda data: data.truth,
-        best=lambda data, family: None,
-        claims=lambda data: [],
-        reference=lambda data: way,
-        derive=derive,
+        truth=lambda data: way if data.truth is None else data.truth,
+        quantities=Quantities(derive),
     )
     _known[name] = Own(name, function, library, model, exact)
     return _known[name]

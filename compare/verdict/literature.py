@@ -54,8 +54,13 @@ def published(
     model: Model, data: Any, summary: Mapping[str, Any], fits: Mapping[str, Fit], known: Truth | None
 ) -> list[dict[str, Any]]:
     """Every claim with its source, what is published, and what is found here, as in the summary."""
-    found = [*model.published(data, summary), *of_khat(data, summary, fits, known), *of_reference(summary, fits)]
+    found = [*papers(model, data, summary), *of_khat(data, summary, fits, known), *of_reference(summary, fits)]
     return [dataclasses.asdict(one) for one in found]
+
+
+def papers(model: Model, data: Any, summary: Mapping[str, Any]) -> list[Published]:
+    """The model's own published claims; none if it has none."""
+    return model.literature.published(data, summary) if model.literature and model.literature.published else []
 
 
 def of_khat(data: Any, summary: Mapping[str, Any], fits: Mapping[str, Fit], known: Truth | None) -> list[Published]:

@@ -23,7 +23,8 @@ from models.bnn.data import SETS, DataSet, load
 from models.bnn.exact import exact
 from models.bnn.pictures import PICTURES
 from models.bnn.published import published
-from models.contract import Model, Reference, Simulated, count, option
+from models.contract import Exact, Literature, Model, Prediction, Quantities, Reference, Simulated
+from models.options import Data, option, parse_int
 
 __all__ = ["MODEL", "BnnData"]
 
@@ -55,7 +56,7 @@ def whole(name: str, value: Any, least: int) -> int:
 
 
 @dataclass(frozen=True)
-class BnnData:
+class BnnData(Data):
     """The data and the network's shape.
 
     ``dataset`` is the `DataSet` that the first four fields name. Where the target is standardised the noise's sd is in
@@ -70,8 +71,8 @@ class BnnData:
     data: str = option("gap", "gap, diabetes, breast_cancer, moons, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted", str)
     task: str = option("auto", "auto: classification if the target has two values", str, TASKS)
-    split: int = option(0, "seed of the split into rows fitted and rows held out", count)
-    hidden: int = option(5, "hidden units", count)
+    split: int = option(0, "seed of the split into rows fitted and rows held out", parse_int)
+    hidden: int = option(5, "hidden units", parse_int)
     activation: str = option("tanh", "of the hidden units", str, tuple(network.ACTIVATIONS))
     noise: Any = option(
         "auto", "sd of the Gaussian noise (in sds of a standardised target), or unknown; auto: known for gap", spread
@@ -112,8 +113,7 @@ class BnnData:
         return shapes if self.dataset.classes or self.dataset.noise is not None else {**shapes, "noise": ()}
 
     def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        named = [("f", (point,)) for point in range(len(self.dataset.grid))]
-        return [*named, ("noise", ())] if "noise" in self.shapes() else named
+        return report(self)
 
     def observed(self) -> dict[str, np.ndarray]:
         return {"targets": self.dataset.targets}
@@ -142,16 +142,20 @@ def known(noise: Any, data: DataSet) -> float | None:
     return float(noise)
 
 
-def reference(data: BnnData) -> Reference | None:
-    """NUTS: on the hidden layer alone where the output layer can be integrated out, else on all weights."""
+def truth(data: BnnData) -> Exact | Reference:
+    """Quadrature for one hidden unit; else NUTS, on the hidden layer alone where the output layer integrates out."""
+    known = exact(data)
+    if known is not None:
+        return known
     if data.dataset.classes:
         return Reference("NUTS on all weights")
     return Reference("NUTS with the output layer integrated out", "collapsed", network.complete)
 
 
-def best(data: BnnData, family: str) -> None:
-    """Not known for any family: its ELBO has many optima."""
-    return None
+def report(data: BnnData) -> list[tuple[str, tuple[int, ...]]]:
+    """The function at the grid, and the noise where it is unknown."""
+    values = [("f", (point,)) for point in range(len(data.dataset.grid))]
+    return values if data.dataset.classes or data.dataset.noise is not None else [*values, ("noise", ())]
 
 
 def simulate(data: BnnData, rng: np.random.Generator, count: int) -> Simulated:
@@ -173,17 +177,12 @@ MODEL = Model(
     title="a neural network with random weights: does it know what it does not know?",
     data=BnnData,
     guides=("mean_field", "full_rank", "matrix_normal", "hypernetwork"),
-    exact=exact,
-    best=best,
-    claims=claims,
-    published=published,
-    reference=reference,
-    derive=network.derive,
-    pointwise=network.pointwise,
-    predict=network.predict,
-    baselines=baselines,
+    truth=truth,
+    test_cases=(BnnData(hidden=1), BnnData(hidden=2), BnnData(noise="unknown"), BnnData(activation="relu")),
     simulate=simulate,
+    quantities=Quantities(network.derive, report),
+    prediction=Prediction(network.predict, network.pointwise, baselines),
+    literature=Literature(claims, published),
     pictures=PICTURES,
-    cases=(BnnData(hidden=1), BnnData(hidden=2), BnnData(noise="unknown"), BnnData(activation="relu")),
     defaults={"budget": 120.0},  # NUTS takes long paths here, and full rank many steps
 )

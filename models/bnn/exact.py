@@ -29,7 +29,7 @@ from scipy import optimize, special, stats
 
 from models.bnn import network
 from models.bnn.lattice import Lattice, Marginal, TooManyPoints, Trapezoid, grow
-from models.contract import Latents
+from models.contract import Exact, Latents
 
 if TYPE_CHECKING:
     from models.bnn import BnnData
@@ -239,7 +239,7 @@ def integral(collapsed: Collapsed, tops: np.ndarray) -> Trapezoid:
     return Trapezoid(log_density, lattice, STEP[collapsed.hidden], seeds, DROP[collapsed.hidden], limit)
 
 
-class QuadraturePosterior:
+class QuadraturePosterior(Exact):
     """The posterior as a mixture of Gaussians, one for every point of the lattices. Implements `models.contract.Exact`.
 
     ``tolerance`` is twice as much as the lattices are apart, in their log evidences, in nats, in their means of f, in
@@ -369,7 +369,7 @@ class QuadraturePosterior:
     def log_posterior(self, latents: Latents) -> np.ndarray:
         return self.log_prior(latents) + self.log_likelihood(latents) - self.log_evidence
 
-    def facts(self) -> dict[str, Any]:
+    def extra_summary(self) -> dict[str, Any]:
         """What the quadrature consists of, and how far the hidden weights go."""
         below = self.marginal("hidden_weights", (0, 0)).distribution(np.array([-3.0, 3.0]))
         return {

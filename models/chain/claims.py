@@ -11,7 +11,7 @@ from models.chain.exact import GaussianChain
 from models.contract import Claim
 
 if TYPE_CHECKING:
-    from models.chain import Chain
+    from models.chain.data import Chain
 
 __all__ = ["claims"]
 
@@ -24,7 +24,7 @@ def optimum(data: Chain, node: int, other: float) -> tuple[float, float]:
     exact = GaussianChain(data)
     z = np.full((3, 2), other)
     z[:, node] = -1.0, 0.0, 1.0
-    low, middle, high = exact.log_prior({"z": z}) + exact.log_likelihood({"z": z})
+    low, middle, high = exact.log_joint({"z": z})
     precision = 2 * middle - low - high
     return (high - low) / (2 * precision), 1 / precision
 
@@ -52,7 +52,7 @@ def claims(data: Chain) -> list[Claim]:
         return []
     exact, x = GaussianChain(data), data.x[0]
     z = {"z": np.random.default_rng(0).normal(x, 1.0, (16, 2))}
-    evidence = exact.log_prior(z) + exact.log_likelihood(z) - exact.log_posterior(z)
+    evidence = exact.log_joint(z) - exact.log_posterior(z)
     closed = np.allclose(evidence, exact.log_evidence, rtol=1e-10)  # one number for every z: Bayes' theorem holds
     covariance = " ".join(pair(row) for row in exact.covariance())
 

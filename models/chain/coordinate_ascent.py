@@ -12,16 +12,13 @@ of the length where only the last node is seen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.signal import lfilter
 
+from models.chain.data import Chain
 from models.chain.exact import LOG_2PI, GaussianChain
 from models.contract import CoordinateAscent, Latents
-
-if TYPE_CHECKING:
-    from models.chain import Chain
 
 __all__ = ["coordinate_ascent"]
 
@@ -64,8 +61,7 @@ def coordinate_ascent(data: Chain) -> dict[str, CoordinateAscent]:
 
     def elbo(state: State) -> float:
         """E_q[log p(x, z)] + entropy: the log joint at the means, minus what the variances cost."""
-        at_mean = {"z": state["mean"][None]}
-        log_joint = exact.log_prior(at_mean)[0] + exact.log_likelihood(at_mean)[0]
+        log_joint = exact.log_joint({"z": state["mean"][None]})[0]
         spread = exact.precision_diagonal * state["variance"] - np.log(state["variance"])
         return float(log_joint - 0.5 * spread.sum() + 0.5 * n * (1 + LOG_2PI))
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
 from models import banded
-from models.contract import Best, Latents, element
+from models.chain.data import Chain, report
+from models.contract import Best, Exact, Latents, Marginal, element
 
-if TYPE_CHECKING:
-    from models.chain import Chain
-
-__all__ = ["GaussianChain", "best", "coverage"]
+__all__ = ["GaussianChain", "best_member", "coverage"]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -45,10 +43,12 @@ def factorise(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return diagonal, -1 / diagonal[:-1]
 
 
-class GaussianChain:
-    """z | x ~ N(location, P^-1). Implements `models.contract.Exact`.
+class GaussianChain(Exact):
+    """z | x ~ N(location, P^-1).
 
-    ``diagonal`` (n,) and ``off_diagonal`` (n - 1,) are the lower Cholesky factor of the precision P.
+    Attributes:
+        diagonal: That of the lower Cholesky factor of the precision P, shape (n,).
+        off_diagonal: What stands below it, shape (n - 1,).
     """
 
     method = "closed form (banded Cholesky)"
@@ -70,8 +70,7 @@ class GaussianChain:
         )
         self.variance, self.neighbours = banded.inverse_bands(self.diagonal, self.off_diagonal)
         self.half_log_det = float(np.log(self.diagonal).sum())
-        at_mean = {"z": self.location[None]}
-        log_joint = self.log_prior(at_mean)[0] + self.log_likelihood(at_mean)[0]
+        log_joint = self.log_joint({"z": self.location[None]})[0]
         self.log_evidence = float(log_joint - self.half_log_det + data.length / 2 * LOG_2PI)
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
@@ -80,15 +79,12 @@ class GaussianChain:
         z += self.location
         return {"z": z}
 
-    def log_prior(self, latents: Latents) -> np.ndarray:
+    def log_joint(self, latents: Latents) -> np.ndarray:
+        """log p(x, z), shape (n_draws,)."""
         z = np.asarray(latents["z"])
-        steps = np.diff(z, axis=-1)
-        squares = z[..., 0] ** 2 + np.einsum("...k,...k->...", steps, steps)
-        return -0.5 * squares - self.data.length / 2 * LOG_2PI
-
-    def log_likelihood(self, latents: Latents) -> np.ndarray:
-        noise = self.x - np.asarray(latents["z"])[..., self.observed_nodes]
-        return -0.5 * np.einsum("...k,...k->...", noise, noise) - self.x.size / 2 * LOG_2PI
+        steps, noise = np.diff(z, axis=-1), self.x - z[..., self.observed_nodes]
+        squares = z[..., 0] ** 2 + sum(np.einsum("...k,...k->...", part, part) for part in (steps, noise))
+        return -0.5 * squares - (self.data.length + self.x.size) / 2 * LOG_2PI
 
     def log_posterior(self, latents: Latents) -> np.ndarray:
         centred = np.asarray(latents["z"]) - self.location
@@ -104,8 +100,8 @@ class GaussianChain:
     def quantile(self, probability: float) -> dict[str, np.ndarray]:
         return {"z": self.location + special.ndtri(probability) * np.sqrt(self.variance)}
 
-    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
-        return stats.norm.pdf(grid, self.location[index], math.sqrt(self.variance[index]))
+    def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
+        return stats.norm(self.location[index], math.sqrt(self.variance[index]))
 
     def correlations(self) -> dict[str, float]:
         """All pairs up to length 10, beyond that the neighbours among the reported nodes.
@@ -114,7 +110,7 @@ class GaussianChain:
         """
         log_neighbours = np.log(self.neighbours) - 0.5 * np.log(self.variance[:-1] * self.variance[1:])
         path = np.concatenate([[0.0], np.cumsum(log_neighbours)])
-        nodes = [index for _, (index,) in self.data.reported()]
+        nodes = [index for _, (index,) in report(self.data)]
         pairs = list(pairwise(nodes))
         if self.data.length <= 10:
             pairs = [(a, b) for a in nodes for b in nodes if a < b]
@@ -129,7 +125,7 @@ class GaussianChain:
         root = banded.solve(self.diagonal, self.off_diagonal, np.eye(self.data.length), transposed=True)
         return root.T @ root
 
-    def facts(self) -> dict[str, Any]:
+    def extra_summary(self) -> dict[str, Any]:
         ratio = 1 / np.sqrt(self.precision_diagonal * self.variance)
         return {
             "posterior": f"Gaussian on {self.data.length} nodes, tridiagonal precision",
@@ -139,7 +135,7 @@ class GaussianChain:
         }
 
 
-def best(data: Chain, family: str) -> Best | None:
+def best_member(data: Chain, family: str) -> Best | None:
     """The best member of a Gaussian family in closed form; None for any other family.
 
     Mean field has the posterior's means and the variances 1 / P_ii (Bishop 2006, section 10.1.2); the other two
@@ -173,4 +169,4 @@ def coverage(data: Chain, family: str, probability: float) -> dict[str, float] |
         return None
     held = 2 * special.ndtr(ratio[family] * special.ndtri((1 + probability) / 2)) - 1
     held = np.broadcast_to(held, data.length)
-    return {element(site, index): float(held[index]) for site, index in data.reported()}
+    return {element(site, index): float(held[index]) for site, index in report(data)}

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.chain.data import report
 from models.chain.exact import DENSE, GaussianChain
 from models.contract import Published
 from models.published import by_formula, settled, threshold
 
 if TYPE_CHECKING:
-    from models.chain import Chain
+    from models.chain.data import Chain
 
 __all__ = ["published"]
 
@@ -91,7 +92,7 @@ def factorised(data: Chain, summary: Mapping[str, Any]) -> list[Published]:
         fits = {"coordinate_ascent": right, **fits}
     exact = GaussianChain(data)
     predicted = 1 / np.sqrt(exact.precision_diagonal * exact.variance)
-    nodes = [index for _, (index,) in data.reported()]
+    nodes = [index for _, (index,) in report(data)]
     narrow = float(predicted[nodes].min())
     claims = (
         "a factorised Gaussian has the posterior's means",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from scipy import stats
 
-from models.coin.exact import BetaPosterior, best
+from models.coin.exact import BetaPosterior, best_member
 from models.contract import Claim
 
 if TYPE_CHECKING:
-    from models.coin import Coin
+    from models.coin.data import Coin
 
 __all__ = ["claims"]
 
@@ -31,7 +31,7 @@ def claims(data: Coin) -> list[Claim]:
     lower, upper = posterior.ppf([0.025, 0.975])
     prior = stats.beta(data.alpha, data.beta)
     gap_of_prior = exact.log_evidence - prior.expect(lambda theta: stats.binom.logpmf(data.heads, data.tosses, theta))
-    gap_of_best = exact.log_evidence - best(data, "mean_field").elbo
+    gap_of_best = exact.log_evidence - best_member(data, "mean_field").elbo
     entropy = float(posterior.entropy())
     f = 10.0  # a constant f is enough to refute the inequality
     return [

@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, special, stats
 
-from models.contract import Best, Latents
+from models.contract import Best, Exact, Latents, Marginal
 
 if TYPE_CHECKING:
-    from models.coin import Coin
+    from models.coin.data import Coin
 
-__all__ = ["BetaPosterior", "best"]
+__all__ = ["BetaPosterior", "best_member"]
 
 
-class BetaPosterior:
-    """theta | heads ~ Beta(a, b). Implements `models.contract.Exact`."""
+class BetaPosterior(Exact):
+    """theta | heads ~ Beta(a, b)."""
 
     method = "closed form"
     tolerance = 0.0
 
     def __init__(self, data: Coin) -> None:
-        self.data = data
         self.a = data.alpha + data.heads
         self.b = data.beta + data.tosses - data.heads
         self.posterior = stats.beta(self.a, self.b)
@@ -39,29 +38,11 @@ class BetaPosterior:
         edge = np.finfo(float)  # a Beta with a parameter far below 1 rounds to 0 or 1, where its density is infinite
         return {"theta": np.clip(theta, edge.tiny, 1 - edge.epsneg)}
 
-    def log_prior(self, latents: Latents) -> np.ndarray:
-        return stats.beta.logpdf(latents["theta"], self.data.alpha, self.data.beta)
-
-    def log_likelihood(self, latents: Latents) -> np.ndarray:
-        return stats.binom.logpmf(self.data.heads, self.data.tosses, latents["theta"])
-
     def log_posterior(self, latents: Latents) -> np.ndarray:
         return self.posterior.logpdf(latents["theta"])
 
-    def mean(self) -> dict[str, np.ndarray]:
-        return {"theta": np.asarray(self.posterior.mean())}
-
-    def sd(self) -> dict[str, np.ndarray]:
-        return {"theta": np.asarray(self.posterior.std())}
-
-    def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        return {"theta": np.asarray(self.posterior.ppf(probability))}
-
-    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
-        return self.posterior.pdf(grid)
-
-    def correlations(self) -> dict[str, float]:
-        return {}
+    def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
+        return self.posterior
 
     def mode(self) -> float | None:
         """The density's highest point; None where it has two (a, b < 1) or is flat (a = b = 1)."""
@@ -86,7 +67,7 @@ class BetaPosterior:
             tail = optimize.minimize_scalar(width, bounds=(0, 1 - mass), method="bounded", options={"xatol": 1e-12}).x
         return [float(self.posterior.ppf(tail)), float(self.posterior.ppf(min(tail + mass, 1.0)))]
 
-    def facts(self) -> dict[str, Any]:
+    def extra_summary(self) -> dict[str, Any]:
         return {
             "posterior": f"Beta({self.a:g}, {self.b:g})",
             "mean": float(self.posterior.mean()),
@@ -99,7 +80,7 @@ class BetaPosterior:
         }
 
 
-def best(data: Coin, family: str) -> Best | None:
+def best_member(data: Coin, family: str) -> Best | None:
     """The best member of a family: the Gaussian on the logit by quadrature, the Beta in closed form."""
     exact = BetaPosterior(data)
     if family == "conjugate":

@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.coin.exact import BetaPosterior, best
+from models.coin.exact import BetaPosterior, best_member
 from models.contract import Published
 from models.published import by_formula, printed
 
 if TYPE_CHECKING:
-    from models.coin import Coin
+    from models.coin.data import Coin
 
 __all__ = ["published"]
 
@@ -44,7 +44,7 @@ def births(coin: type[Coin]) -> list[Published]:
         for weight in weights
         for quantile in (0.5, 0.025, 0.975)
     ]
-    logit = best(data, "mean_field").parameters
+    logit = best_member(data, "mean_field").parameters
     spread = float(logit["scale"][0])
     errors = spread / math.sqrt(SIMULATED), spread / math.sqrt(2 * SIMULATED)
     girls, boys = PARIS

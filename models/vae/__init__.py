@@ -20,7 +20,19 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from models.contract import Amortised, Evidences, Model, Reference, Simulated, count, option
+from models.contract import (
+    Amortization,
+    Evidences,
+    Exact,
+    Literature,
+    Model,
+    Prediction,
+    Quantities,
+    Reference,
+    Simulated,
+    Training,
+)
+from models.options import Data, option, parse_int
 from models.vae import baselines, tasks
 from models.vae.claims import claims
 from models.vae.decoder import Decoder
@@ -42,10 +54,10 @@ LEAST = {"latent": 1, "hidden": 0, "epochs": 1, "batch": 1, "split": 0, "images"
 
 
 @dataclass(frozen=True)
-class Autoencoder:
+class Autoencoder(Data):
     """The images, the networks' sizes, and the decoder where one is given.
 
-    ``network`` is the decoder: that of the file, or the one that was learnt (`MODEL.learnt`); None before that.
+    ``network`` is the decoder: that of the file, or the one that was learnt (`with_decoder`); None before that.
     ``shown`` are the test images, shape (images,), whose posteriors are compared one by one.
 
     Raises:
@@ -55,13 +67,13 @@ class Autoencoder:
 
     data: str = option("digits", "digits, or a file of images as MNIST's: idx, idx.gz or npz", str)
     pixels: str = option("binary", "binary: 0 or 1, Bernoulli; grey: from 0 to 1, Gaussian", str, PIXELS)
-    latent: int = option(2, "dimensions of z; the posterior is exact up to 2", count)
-    hidden: int = option(128, "units of the encoder's and of the decoder's hidden layer; 0: linear", count)
-    epochs: int = option(600, "most passes over the training images", count)
-    batch: int = option(128, "images a step", count)
+    latent: int = option(2, "dimensions of z; the posterior is exact up to 2", parse_int)
+    hidden: int = option(128, "units of the encoder's and of the decoder's hidden layer; 0: linear", parse_int)
+    epochs: int = option(600, "most passes over the training images", parse_int)
+    batch: int = option(128, "images a step", parse_int)
     decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
-    split: int = option(0, "seed of the split into training, validation and test images", count)
-    images: int = option(10, "test images whose posteriors are compared one by one", count)
+    split: int = option(0, "seed of the split into training, validation and test images", parse_int)
+    images: int = option(10, "test images whose posteriors are compared one by one", parse_int)
     task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(tasks.TASKS)}", str)
     network: Decoder | None = field(default=None, metadata=None)
 
@@ -117,14 +129,10 @@ class Autoencoder:
         return {"z": (len(self.shown), self.latent)}
 
     def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        return [("z", (image, axis)) for image in range(len(self.shown)) for axis in range(self.latent)]
+        return report(self)
 
     def observed(self) -> dict[str, np.ndarray]:
         return {"pixels": self.dataset.test[self.shown]}
-
-    def queries(self) -> np.ndarray | None:
-        """What the task asks about, as an encoder sees it, shape (n, pixels); None if it asks nothing."""
-        return tasks.queries(self)
 
     def describe(self) -> dict[str, Any]:
         sizes = {"pixels": self.pixels, "latent": self.latent, "hidden": self.hidden, "split": self.split}
@@ -140,7 +148,7 @@ class Autoencoder:
         } | tasks.describe(self)
 
 
-def amortised(data: Autoencoder) -> Amortised:
+def training(data: Autoencoder) -> Training:
     """What encoders are trained on, and the decoder with them where none is given.
 
     In training the noise of grey pixels is known by its log, which may take any value.
@@ -158,7 +166,7 @@ def amortised(data: Autoencoder) -> Amortised:
     weights = None if data.network is None else dict(data.network.weights)
     if weights and grey:
         weights["log_noise"] = np.log(weights.pop("noise"))
-    return Amortised(
+    return Training(
         train=data.dataset.train,
         validation=data.dataset.validation,
         test=data.dataset.test,
@@ -167,14 +175,14 @@ def amortised(data: Autoencoder) -> Amortised:
         epochs=data.epochs,
         batch=data.batch,
         decoder=weights,
-        start=decoder,
-        encoder=encoder,
-        queries=data.queries(),
-        every=data.task == "compare",
+        start_decoder=decoder,
+        start_encoder=encoder,
+        queries=tasks.queries(data),
+        every_family=data.task == "compare",
     )
 
 
-def learnt(data: Autoencoder, weights: Mapping[str, np.ndarray]) -> Autoencoder:
+def with_decoder(data: Autoencoder, weights: Mapping[str, np.ndarray]) -> Autoencoder:
     """The same with this decoder."""
     weights = dict(weights)
     if "log_noise" in weights:
@@ -182,7 +190,7 @@ def learnt(data: Autoencoder, weights: Mapping[str, np.ndarray]) -> Autoencoder:
     return replace(data, network=Decoder(weights))
 
 
-def rivals(data: Autoencoder) -> dict[str, np.ndarray]:
+def simpler_models(data: Autoencoder) -> dict[str, np.ndarray]:
     """The log density of every test image under simpler models; where a task is asked, they have no part in it."""
     return baselines.baselines(data.dataset) if data.task == "compare" else {}
 
@@ -215,19 +223,19 @@ def simulate(data: Autoencoder, rng: np.random.Generator, count: int) -> Simulat
     return Simulated({"z": z}, (other,), plate=True)
 
 
-def sampled(data: Autoencoder) -> bool:
+def is_sampled(data: Autoencoder) -> bool:
     """NUTS belongs to the comparison of posteriors, not to a task."""
     return data.task == "compare"
 
 
-def best(data: Autoencoder, family: str) -> None:
-    """Not known beforehand: the fits seek it, image by image."""
-    return None
+def truth(data: Autoencoder) -> Exact | Reference:
+    """The exact posteriors; NUTS beyond the dimensions in which quadrature is possible."""
+    return exact(data) or Reference("NUTS on every shown image's z")
 
 
-def reference(data: Autoencoder) -> Reference | None:
-    """NUTS, beyond the dimensions in which quadrature is possible."""
-    return Reference("NUTS on every shown image's z")
+def report(data: Autoencoder) -> list[tuple[str, tuple[int, ...]]]:
+    """Every latent of every image shown."""
+    return [("z", (image, axis)) for image in range(len(data.shown)) for axis in range(data.latent)]
 
 
 MODEL = Model(
@@ -235,29 +243,32 @@ MODEL = Model(
     title="a variational autoencoder whose posterior is known: how far is the encoder's answer from it?",
     data=Autoencoder,
     guides=("mean_field", "full_rank", "mixture", "flow"),
-    exact=exact,
-    best=best,
-    claims=claims,
-    published=published,
-    reference=reference,
-    predict=tasks.predict,
-    baselines=tasks.baselines,
-    scores=tasks.scores,
-    exact_predictions=tasks.exact_predictions,
-    exact_queries=tasks.exact_draws,
-    sampled=sampled,
-    pictures=PICTURES,
-    amortised=amortised,
-    learnt=learnt,
-    save=save,
-    held_out=held_out,
-    rivals=rivals,
-    simulate=simulate,
-    cases=(
+    truth=truth,
+    test_cases=(
         Autoencoder(hidden=0),
         Autoencoder(pixels="grey", hidden=0),
         Autoencoder(pixels="grey", images=3),
         Autoencoder(latent=1),
         Autoencoder(latent=4, images=2),
     ),
+    simulate=simulate,
+    quantities=Quantities(report=report),
+    prediction=Prediction(
+        tasks.predict,
+        baselines=tasks.baselines,
+        scores=tasks.scores,
+        queries=tasks.queries,
+        exact_queries=tasks.exact_draws,
+        exact_predictions=tasks.exact_predictions,
+    ),
+    amortization=Amortization(
+        training=training,
+        with_decoder=with_decoder,
+        save=save,
+        held_out=held_out,
+        baselines=simpler_models,
+        is_sampled=is_sampled,
+    ),
+    literature=Literature(claims, published),
+    pictures=PICTURES,
 )

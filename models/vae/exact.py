@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from scipy import optimize, special, stats
 
-from models.contract import Latents
+from models.contract import Exact, Latents
 from models.vae import linear
 from models.vae.decoder import Decoder
 from models.vae.plane import Mass, integrate
@@ -75,7 +75,7 @@ def solved(decoder: Likelihood, content: bytes, count: int) -> Posteriors:
     return GaussianPosteriors(decoder, images) if linear.applies(decoder) else QuadraturePosteriors(decoder, images)
 
 
-class Posteriors:
+class Posteriors(Exact):
     """p(z | image) of n images. Implements `models.contract.Exact`, with one site ``z`` of shape (n, latent).
 
     ``log_evidences`` (n,) and their sum ``log_evidence`` are in nats, and ``tolerance`` is how far one of the former
@@ -153,7 +153,7 @@ class QuadraturePosteriors(Posteriors):
                 for mass, mean in zip(self.masses, self.means, strict=True)
             ]
         )
-        self.method = f"quadrature: trapezoid, steps of {self.facts()['step']}"
+        self.method = f"quadrature: trapezoid, steps of {self.extra_summary()['step']}"
         self.marginals: dict[tuple[int, ...], Marginal] = {}
 
     def marginal(self, index: tuple[int, ...]) -> Marginal:
@@ -198,7 +198,7 @@ class QuadraturePosteriors(Posteriors):
         """How many points the mass of each image lies on."""
         return [len(mass.indices) for mass in self.masses]
 
-    def facts(self) -> dict[str, Any]:
+    def extra_summary(self) -> dict[str, Any]:
         """What the quadrature consists of."""
         steps = [mass.step for mass in self.masses]
         finest, coarsest = min(steps), max(steps)
@@ -268,7 +268,7 @@ class GaussianPosteriors(Posteriors):
         white = np.linalg.solve(lower, (z - self.means[:, None]).swapaxes(1, 2)).swapaxes(1, 2)
         return normal(white) - np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)[:, None]
 
-    def facts(self) -> dict[str, Any]:
+    def extra_summary(self) -> dict[str, Any]:
         """The noise of a pixel."""
         return {"noise": float(self.decoder.weights["noise"])}
 

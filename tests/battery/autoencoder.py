@@ -32,8 +32,9 @@ def digits(**fields: Any) -> Autoencoder:
     """Digits with a network whose every weight is random."""
     data = Autoencoder(**fields)
     rng = np.random.default_rng(5)
-    weights = MODEL.amortised(data).start(rng)
-    return MODEL.learnt(data, {name: value + 0.3 * rng.normal(size=np.shape(value)) for name, value in weights.items()})
+    weights = MODEL.amortization.training(data).start_decoder(rng)
+    moved = {name: value + 0.3 * rng.normal(size=np.shape(value)) for name, value in weights.items()}
+    return MODEL.amortization.with_decoder(data, moved)
 
 
 def linear(latent: int = 2, pixels: int = 12) -> Decoder:

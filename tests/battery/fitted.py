@@ -20,6 +20,7 @@ from compare.comparison import Fit, Job
 from compare.fit import run_many
 from compare.measure.measures import measure
 from compare.options import Options
+from compare.plan import best_member, family_of
 from compare.verdict.judge import judge
 
 __all__ = ["LOOKS", "Case", "complaints", "guides_differ", "said_density", "slopes_differ"]
@@ -58,9 +59,8 @@ def made(case: Case, seeds: tuple[int, ...]) -> list[tuple[Fit, dict[str, Any] |
     found = []
     model = models.load(case.model)
     exact = model.exact(case.data)
-    ways = model.coordinate_ascent(case.data)
-    family = ways[case.name].family if case.name in ways else case.guide
-    best = model.best(case.data, family) if family else None
+    family = family_of(model, case.data, case.job(0))
+    best = best_member(model, case.data, family) if family else None
     for fit in run_many([case.job(seed) for seed in seeds]):
         summary = None
         if fit.tree is not None:

@@ -180,7 +180,7 @@ def member_differs(
     These are the errors of as many independent draws: those of designed draws are smaller, but a few batches, whose
     means are skewed, do not tell by how much.
     """
-    best, exact = models.load(name).best(data, family), models.load(name).exact(data)
+    best, exact = models.load(name).best_member(data, family), models.load(name).exact(data)
     if set(best.parameters) != SPELT[family]:
         return f"the best member has the parameters {sorted(best.parameters)}"
     arguments, static = side(library).split_arguments(data.arguments())

@@ -119,7 +119,7 @@ RIGHT = {
 def text_differs(name: str) -> Complaint:
     """The founding text's claims are judged as they deserve, beside the right numbers."""
     model = models.load(name)
-    judged = {claim.claim: claim for claim in model.claims(model.data())}
+    judged = {claim.claim: claim for claim in model.literature.claims(model.data())}
     if set(judged) != set(TEXT[name]):
         return f"claims judged: {sorted(judged)}"
     for claim, truth in TEXT[name].items():

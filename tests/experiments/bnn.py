@@ -106,7 +106,7 @@ def held_out(libraries: Sequence[str]) -> None:
                     entry = summary["predictions"] | {"optimisation": summary["optimisation"]}
                     found.setdefault(job.name, []).append(entry)
                 print(f"# {name} {split} {job.name} {fit.status} {fit.seconds:.0f} s", file=sys.stderr, flush=True)
-            for baseline, predictions in MODEL.baselines(data).items():
+            for baseline, predictions in MODEL.prediction.baselines(data).items():
                 found.setdefault(baseline, []).append(score(predictions) | {"optimisation": None})
         scores = [key for key in found["reference"][0] if key != "optimisation"]
         print(f"| {name} | converged | {' | '.join(key.replace('_', ' ') for key in scores)} |")

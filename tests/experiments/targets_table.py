@@ -77,7 +77,7 @@ def reference(number: int, objective, data) -> tuple[dict[str, np.ndarray], floa
     """The parameters of q*, or of a much longer fit, with that one's own gap and error in nats."""
     name, fields, family = COLUMNS[number]
     if fields is not None:
-        return models.load(name).best(models.load(name).data(**fields), family).parameters, 0.0, 0.0
+        return models.load(name).best_member(models.load(name).data(**fields), family).parameters, 0.0, 0.0
     long = optimise(objective, data, guides.load(family), Options(tolerance=2e-4, budget=60), 1000)
     return long.parameters, max(long.gap.value, 0.0), long.gap.mcse
 

@@ -87,10 +87,10 @@ def latents(libraries: list[str], splits: int) -> None:
                 made = fit(
                     Job(f"{library}-flow", "vae", data, "training", library, "flow", split, Options(budget=300.0))
                 )
-                known = MODEL.held_out(MODEL.learnt(data, weights(made)))
+                known = MODEL.amortization.held_out(MODEL.amortization.with_decoder(data, weights(made)))
                 found[f"{library}-flow, {latent}"].append(float(known.values.mean()))
                 errors[f"{library}-flow, {latent}"].append(np.linalg.norm(known.mcse) / len(known.mcse))
-        for name, values in MODEL.rivals(data).items():
+        for name, values in MODEL.amortization.baselines(data).items():
             found[name.partition(",")[0]].append(float(values.mean()))
         print(f"split {split} done", file=sys.stderr, flush=True)
     print("| network, dimensions of z; or simpler model | log evidence | Monte Carlo error |\n| --- | --- | --- |")
@@ -100,9 +100,9 @@ def latents(libraries: list[str], splits: int) -> None:
 
 def start(library: str) -> tuple[Any, Any, dict]:
     """What the library computes for mean field, what is trained on, and the networks' weights before training."""
-    told = MODEL.amortised(MODEL.data())
+    told = MODEL.amortization.training(MODEL.data())
     rng = np.random.default_rng(0)
-    begin = {"encoder": told.encoder(rng, member("mean_field").start(told.latent)), "decoder": told.start(rng)}
+    begin = {"encoder": told.encoder(rng, member("mean_field").start(told.latent)), "decoder": told.start_decoder(rng)}
     return (
         import_module(f"compare.fit.amortized.amortised_{library}").library("vae", "mean_field", told.latent),
         told,
@@ -202,7 +202,7 @@ def speed(libraries: list[str], runs: int, epochs: int = 20) -> None:
                 way(epochs)
                 if number:
                     found.append(time.perf_counter() - began)
-        told = MODEL.amortised(MODEL.data())
+        told = MODEL.amortization.training(MODEL.data())
         images = epochs * (len(told.train) // told.batch) * told.batch
         rates = [images / np.median(found) for found in seconds]
         ratios = np.array(seconds[1]) / np.array(seconds[0])

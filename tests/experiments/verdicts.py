@@ -27,6 +27,7 @@ from compare.comparison import Fit, Job
 from compare.fit import run
 from compare.measure.measures import measure
 from compare.options import Options
+from compare.plan import best_member, coordinate_ascents, family_of
 from compare.verdict.judge import complaints, judge
 from compare.verdict.without_truth import THRESHOLDS, Estimate, Thresholds, Weighed, beside, decide, weigh
 from models.bnn import BnnData
@@ -96,7 +97,7 @@ def cases(name: str) -> Iterator[Case]:
         if exact is None:
             continue
         chains = chains_of(name, data, model)
-        encoders = model.amortised(data) is not None
+        encoders = model.amortization is not None
         options = Options(**model.defaults)
         asked = [
             Job(f"{library}-{family}", name, data, "amortised" if encoders else "svi", library, family, number, options)
@@ -104,7 +105,7 @@ def cases(name: str) -> Iterator[Case]:
             for family in model.guides
             if library == "numpyro" or not encoders or number == 0
         ]
-        asked += [Job(way, name, data, "coordinate_ascent", seed=number) for way in model.coordinate_ascent(data)]
+        asked += [Job(way, name, data, "coordinate_ascent", seed=number) for way in coordinate_ascents(model, data)]
         if not encoders and number % 5 == 0:
             adam = replace(options, optimiser="adam", steps=200)
             asked.append(Job("numpyro-mean_field", name, data, "svi", "numpyro", "mean_field", number, adam))
@@ -120,9 +121,8 @@ def one(fit: Fit, model: Any, exact: Any, chains: dict[str, Any] | None, half: i
     if fit.tree is None:
         print(f"{job.name} on {job.data.describe()}: {fit.reason}", file=sys.stderr)
         return None
-    updates = model.coordinate_ascent(job.data)
-    family = updates[job.name].family if job.name in updates else job.guide
-    summary = measure(fit, exact, model.best(job.data, family))
+    family = family_of(model, job.data, job)
+    summary = measure(fit, exact, best_member(model, job.data, family or ""))
     described = str({key: value for key, value in job.data.describe().items() if not isinstance(value, dict)})
     name = f"{job.name} (Adam, 200 steps)" if job.options and job.options.optimiser == "adam" else job.name
     word = judge(summary, job.options or Options())["word"]

@@ -41,7 +41,7 @@ def train(factory: Factory, job: Job) -> tuple[xr.DataTree, int]:
     The tree has the groups ``decoder``, ``test_set`` (``elbo`` and ``elbo_mcse`` of each test observation, in nats) and
     ``optimisation``.
     """
-    told, seed = registry.load(job.model).amortised(job.data), fit_seed(job)
+    told, seed = registry.load(job.model).amortization.training(job.data), fit_seed(job)
     library = factory(job.model, job.guide, told.latent)
     found = learn(library, told, job.guide, seed, (job.options or Options()).budget)
     decoder = found.weights["decoder"]
@@ -65,7 +65,11 @@ def fit(factory: Factory, job: Job) -> tuple[xr.DataTree, int]:
     ``window`` (log q of the shown ones on a grid, where z has two dimensions), ``encoder`` (its weights), and
     ``queries`` (draws, where there are any).
     """
-    told, options, seed = registry.load(job.model).amortised(job.data), job.options or Options(), fit_seed(job)
+    told, options, seed = (
+        registry.load(job.model).amortization.training(job.data),
+        job.options or Options(),
+        fit_seed(job),
+    )
     library, kinds = factory(job.model, job.guide, told.latent), strata(job.guide)
     found = learn(library, told, job.guide, seed, options.budget)
     encoder = found.weights["encoder"]
@@ -98,7 +102,7 @@ def draw_many(factory: Factory, jobs: Sequence[Job], count: int) -> list[Drawn |
     """Draws from what the trained encoder says of every test observation of each job's data."""
     found: list[Drawn | Exception] = []
     for job in jobs:
-        told, seed = registry.load(job.model).amortised(job.data), fit_seed(job)
+        told, seed = registry.load(job.model).amortization.training(job.data), fit_seed(job)
         library = factory(job.model, job.guide, told.latent)
         watched = replace(told, shown=told.shown[:WATCHED])
         learnt = learn(library, watched, job.guide, seed, (job.options or Options()).budget)

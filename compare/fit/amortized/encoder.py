@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from models.contract import Amortised
+from models.contract import Training
 
 __all__ = ["RISE", "Learnt", "Library", "Trainer", "Weights", "learn", "member", "strata"]
 
@@ -118,16 +118,16 @@ def strata(family: str) -> int:
     return getattr(member(family), "STRATA", 1)
 
 
-def learn(library: Library, told: Amortised, family: str, seed: int, budget: float) -> Learnt:
+def learn(library: Library, told: Training, family: str, seed: int, budget: float) -> Learnt:
     """Train from random weights; the weights with the highest validation ELBO are kept.
 
     Raises:
         FloatingPointError: the ELBO is not finite.
     """
     rng, kinds = np.random.default_rng([seed, 4]), strata(family)
-    start = {"encoder": told.encoder(rng, member(family).start(told.latent))}
+    start = {"encoder": told.start_encoder(rng, member(family).start(told.latent))}
     if told.decoder is None:
-        start["decoder"] = told.start(rng)
+        start["decoder"] = told.start_decoder(rng)
     trainer = library.trainer(start, told.decoder, told.train, kinds, told.batch, seed)
     eps = rng.standard_normal((NOISE, len(told.validation), kinds, told.latent))
     noise = rng.standard_normal((4 * NOISE, len(told.shown), kinds, told.latent))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.fit.amortized.encoder import Library, Weights, member, strata
-from models.contract import Amortised
+from models.contract import Training
 
 __all__ = ["Members", "at_once", "best", "weighed"]
 
@@ -85,7 +85,7 @@ def at_once(numbers: int, most: int) -> int:
 _found: dict[tuple, Members] = {}
 
 
-def best(factory: Callable[..., Library], model: str, family: str, told: Amortised) -> Members:
+def best(factory: Callable[..., Library], model: str, family: str, told: Training) -> Members:
     """The best member for each test observation: Adam from the best member of the families that this one contains.
 
     It depends on the model and the data alone, not on the encoder or on what was fitted before.
@@ -99,7 +99,7 @@ def best(factory: Callable[..., Library], model: str, family: str, told: Amortis
     return _found[key]
 
 
-def search(factory: Callable[..., Library], model: str, family: str, told: Amortised) -> Members:
+def search(factory: Callable[..., Library], model: str, family: str, told: Training) -> Members:
     library, kinds = factory(model, family, told.latent), strata(family)
     seed = int.from_bytes(hashlib.sha256(family.encode()).digest()[:4])
     smaller = member(family).CONTAINS
@@ -113,7 +113,7 @@ def search(factory: Callable[..., Library], model: str, family: str, told: Amort
     return found.where(climbed.elbo > found.elbo, climbed)
 
 
-def guesses(library: Library, family: str, told: Amortised) -> list[np.ndarray]:
+def guesses(library: Library, family: str, told: Training) -> list[np.ndarray]:
     """Rows of Gaussians: with the posterior's moments, and about its likeliest point, as draws from the prior say."""
     gaussian, prior = member(family).gaussian, member(family).start(told.latent)
     rng, n = np.random.default_rng(0), len(told.test)

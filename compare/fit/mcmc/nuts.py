@@ -13,7 +13,7 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.svi.protocol import Density
-from compare.fit.tree import CHAINS, build, keep, pointwise
+from compare.fit.tree import CHAINS, build, derive, keep, pointwise
 from compare.options import Options
 from models.contract import element
 
@@ -104,7 +104,7 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
     """What the chains are judged by, each of shape (chain, draw, ...)."""
     chains, draws = next(iter(latents.values())).shape[:2]
     flat = {site: value.reshape(chains * draws, *value.shape[2:]) for site, value in latents.items()}
-    derived = registry.load(job.model).derive(job.data, flat)
+    derived = derive(registry.load(job.model), job.data, flat)
     if not derived:
         return latents
     known = flat | derived

@@ -12,6 +12,7 @@ from compare import registry
 from compare.comparison import Job
 from compare.fit import fit_seed
 from compare.options import Options
+from models.contract import Reference
 
 __all__ = ["fit"]
 
@@ -22,7 +23,9 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     ``library`` is the file that samples in the job's library.
     """
     options = job.options or Options()
-    way = registry.load(job.model).reference(job.data)
+    way = registry.load(job.model).truth(job.data)
+    if not isinstance(way, Reference):
+        raise ValueError(f"the posterior of {job.model} is known exactly on these data: no reference is made")
     rng = np.random.default_rng([fit_seed(job), 1])
     patient = replace(
         options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
@@ -30,6 +33,6 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     return library.sample(
         replace(job, options=patient),
         way.program,
-        lambda latents: way.complete(job.data, latents, rng),
+        dict if way.complete is None else lambda latents: way.complete(job.data, latents, rng),
         way.acceptance,
     )

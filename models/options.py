@@ -1,0 +1,70 @@
+"""The data of a model: a dataclass whose fields are options of the command line, and how their text is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Data", "option", "parse_int", "parse_number"]
+
+
+def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, choices: Sequence[str] = ()) -> Any:
+    """A field of a model's data that is also an option of the command line.
+
+    ``parse`` turns the option's text into the value (`parse_int`, `parse_number`); without it the default's
+    own type does.
+    """
+    metadata = {"help": help, "parse": parse or type(default), "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Data:
+    """Base of a model's data and constants: a frozen dataclass whose fields are made by `option`.
+
+    Its ``__post_init__`` validates and raises ``ValueError`` with one line that says what is wrong and what
+    would be right. Override a method where the fields do not say it.
+    """
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of both twins: here every field, numbers as float64, flags and words as they are."""
+        values = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]
+        return {
+            name: value if isinstance(value, bool | str | None) else np.asarray(value, dtype=np.float64)[()]
+            for name, value in values
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """The data in JSON's types, for the summary: here every field."""
+        values = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+
+
+def parse_int(text: str) -> int:
+    """A whole number from the command line; ``6.5`` and ``six`` are refused with a reason.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; give a whole number, such as 6") from None
+    if not math.isfinite(value) or value != math.floor(value):
+        raise ValueError(f"{text} is not a whole number; give one, such as 6")
+    return int(text) if text.lstrip("+-").isdigit() else int(value)
+
+
+def parse_number(text: str) -> float:
+    """A positive number from the command line; its range is for the data class to check.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number; give a positive number, such as 2") from None
