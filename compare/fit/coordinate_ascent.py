@@ -16,6 +16,7 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit import fit_seed
+from compare.fit.density import log_densities
 from compare.fit.tree import CHAINS, build, split
 from models.contract import CoordinateAscent
 
@@ -67,7 +68,6 @@ def ascend(way: CoordinateAscent, tolerance: float, sweeps: int) -> tuple[list[S
 
 def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, dict]:
     """Draws of the guide with their log densities, block by block, and the labels of the elements kept."""
-    exact = registry.load(job.model).exact(job.data)
     rng = np.random.default_rng(job.seed + zlib.crc32(job.name.encode()))
     shapes = job.data.shapes()
     size = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -81,8 +81,8 @@ def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, d
     rows = max(1, BLOCK // size)
     for start in range(0, count, rows):
         latents = way.draw(state, rng, min(rows, count - start))
-        log_prior = exact.log_prior(latents)
-        part = {"log_prior": log_prior, "log_joint": log_prior + exact.log_likelihood(latents)}
+        log_prior, log_likelihood = log_densities(job, latents)
+        part = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood}
         part["log_guide"] = way.log_guide(state, latents)
         part |= {name: value[:, kept[name]] if name in kept else value for name, value in latents.items()}
         for name, value in part.items():

@@ -10,6 +10,7 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit import fit_seed
+from compare.fit.density import log_densities
 from compare.fit.tree import build, how_many, keep, pointwise, split
 from compare.options import Options
 
@@ -30,11 +31,11 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     pieces, labels = [], {}
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
-        log_prior = exact.log_prior(latents)
+        log_prior, log_likelihood = log_densities(job, latents)
         kept, labels = keep(latents, job.model, job.data)
         stats = {
             "log_prior": log_prior,
-            "log_joint": log_prior + exact.log_likelihood(latents),
+            "log_joint": log_prior + log_likelihood,
             "log_guide": exact.log_posterior(latents),
         }
         pieces.append((kept, stats))
