@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,25 +26,39 @@ SIDES = {
     "pyro": {"torch", "pyro"},
 }
 
-UPSTREAM = {
-    "models": ("guides", "compare"),
-    "guides": ("compare",),
-    "compare.fit": (
-        "compare.plan",
-        "compare.measure.measures",
-        "compare.verdict.judge",
-        "compare.report",
-        "compare.pipeline",
-    ),
-    "compare.plan": ("compare.measure.measures", "compare.verdict.judge", "compare.report", "compare.pipeline"),
-    "compare.measure.measures": ("compare.verdict.judge", "compare.report", "compare.pipeline"),
-    "compare.verdict.judge": ("compare.report", "compare.pipeline"),
-    "compare.report": ("compare.pipeline",),
-}
-"""What the modules under a name must not import, directly or through others."""
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("models",),
+    ("guides",),
+    ("compare.atomic", "compare.comparison", "compare.options", "compare.summary"),
+    ("compare.fit",),
+    ("compare.user_model",),
+    ("compare.plan",),
+    ("compare.measure",),
+    ("compare.verdict",),
+    ("compare.pipeline",),
+    ("compare.report",),
+    ("compare.cli",),
+)
+"""The one direction: a module imports from its own layer and those before it, directly or through others."""
 
-TYPES_ONLY = {("compare.report", "compare.pipeline")}
-"""Where an import for the sake of a type is fine."""
+OLD_NAMES = re.compile(
+    "Chart|CHAINS|Kept|LENDER|Network|Wish|asked|bend|cases|draughtsman|drive|facts|found|hands|held_against|is_reference|"
+    "kept|learnt|made|member|named|one|reported|rest|rivals|said|test_set|told|usual|usual_.*|wanted|whole"
+)
+"""Identifiers that say too little, or mean something else in this field."""
+
+OLD_MODULES = re.compile(r"(.*\.)?(drive|fits|kept|named|own|show|spread|test_set|usual_\w+|whole|zoo)(\..*)?")
+
+OLD_SENTENCES = (
+    "So many standard errors may one",
+    "Of a wider network so many units",
+    "How the environment variables begin",
+    "Something whose content cannot be told",
+    "found, asked what it consists of",
+    "A model whose latents belong to one observation each has",
+    "What a fit made is kept",
+    "is no matter of a few lines",
+)
 
 Sources = Mapping[str, str]
 
@@ -56,13 +71,13 @@ class Import(NamedTuple):
     typing: bool
 
 
-def sources() -> dict[str, str]:
-    """Every file of the three folders by module name; a folder's ``__init__`` keeps that last part."""
-    found = {}
-    for folder in ("models", "guides", "compare"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            found[".".join(path.relative_to(ROOT).with_suffix("").parts)] = path.read_text(encoding="utf-8")
-    return found
+def sources(*folders: str) -> dict[str, str]:
+    """Every file of the folders by module name; a folder's ``__init__`` keeps that last part."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
+        for folder in folders or ("models", "guides", "compare")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    }
 
 
 def library_of(name: str) -> str | None:
@@ -87,7 +102,7 @@ def imports(module: str, source: str) -> list[Import]:
         for node in ast.walk(statement)
     }
     package = module.split(".")[:-1]
-    found = []
+    result = []
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
@@ -95,11 +110,11 @@ def imports(module: str, source: str) -> list[Import]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *([node.module] if node.module else [])])
-            names = [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+            names = [f"{origin}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             names = [pattern(node.args[0])] if node.args else []
-        found += [Import(name, node.lineno, id(node) in typing) for name in names]
-    return found
+        result += [Import(name, node.lineno, id(node) in typing) for name in names]
+    return result
 
 
 def pattern(node: ast.expr) -> str:
@@ -155,21 +170,61 @@ def through_the_library_wall(everything: Sources) -> list[str]:
     return holes
 
 
+def layer_of(name: str) -> int | None:
+    """The number of the layer that a module or something in it belongs to."""
+    return next((n for n, layer in enumerate(LAYERS) if any(under(name, prefix) for prefix in layer)), None)
+
+
 def against_the_direction(everything: Sources) -> list[str]:
-    """Imports that reach back."""
-    found = []
+    """Imports from a later layer, those for the sake of a type included."""
+    holes = []
     for module, source in everything.items():
-        for place, forbidden in UPSTREAM.items():
-            if not under(module, place):
-                continue
-            for one in imports(module, source):
-                for target in forbidden:
-                    if under(one.name, target) and not (one.typing and (place, target) in TYPES_ONLY):
-                        found.append(f"{module}:{one.line} imports {one.name}")
-            for name, by in loads(module, everything).items():
-                if by != module and any(under(name, target) for target in forbidden):
-                    found.append(f"{module} loads {name} through {by}")
-    return found
+        own = layer_of(module)
+        if own is None:
+            continue
+        reached = {name: f"{module} loads {name} through {by}" for name, by in loads(module, everything).items()}
+        reached |= {name: f"{module}:{line} imports {name}" for name, line, _ in imports(module, source)}
+        for name, words in reached.items():
+            layer = layer_of(name)
+            if layer is not None and layer > own:
+                holes.append(words)
+    return holes
+
+
+def circle(everything: Sources) -> list[str]:
+    """Modules that import each other, the first one again at the end; imports in functions and for types included."""
+    module_names = {module.removesuffix(".__init__"): module for module in everything}
+    graph: dict[str, set[str]] = {}
+    for name, module in module_names.items():
+        targets = set()
+        for imported in imports(module, everything[module]):
+            package = module.rpartition(".")[0] if imported.name.startswith(".") else ""
+            target = package + imported.name.removeprefix("tests.")
+            if "*" in target:
+                form = re.compile(re.escape(target).replace(r"\*", r"[^.]+"))
+                targets |= {known for known in module_names if target.strip("*.") and form.fullmatch(known)}
+            elif target in module_names:
+                targets.add(target)
+            elif target.rpartition(".")[0] in module_names:
+                targets.add(target.rpartition(".")[0])
+        graph[name] = targets - {name}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def old_names(everything: Sources) -> list[str]:
+    """Identifiers and modules that have better names now."""
+    uses = []
+    for module, source in everything.items():
+        uses += [f"{module} is a module"] if OLD_MODULES.fullmatch(module) else []
+        for node in ast.walk(ast.parse(source)):
+            names = [getattr(node, field, None) for field in ("id", "attr", "arg", "name", "asname")]
+            old = [name for name in names if isinstance(name, str) and OLD_NAMES.fullmatch(name)]
+            uses += [f"{module}:{getattr(node, 'lineno', '')} says {name}" for name in old]
+    return uses
 
 
 def special_cases(everything: Sources, names: set[str]) -> list[str]:
@@ -311,9 +366,40 @@ def test_reaching_back_is_seen_through_other_modules():
     )
 
 
-def test_a_type_may_be_imported_by_the_report():
-    source = "if TYPE_CHECKING:\n    from compare.pipeline import Comparison"
-    assert against_the_direction({"compare.report.tables.terminal": source}) == []
+def test_no_modules_import_each_other():
+    tests = {module.removeprefix("tests."): source for module, source in sources("tests").items()}
+    assert circle(sources() | tests) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a.c",
+        "from a import c",
+        "from a.c import name",
+        "from . import c",
+        "def f():\n    from a.c import name",
+        "if TYPE_CHECKING:\n    import a.c",
+        "import_module('.c', __package__)",
+        "import_module(f'a.{name}')",
+    ],
+)
+def test_a_circle_is_seen(source):
+    made_up = {"a.__init__": "", "a.b": source, "a.c": "from a.d import name", "a.d": "import a.b"}
+    assert {"a.b", "a.d"} <= set(circle(made_up))
+    assert circle(made_up | {"a.d": "from a import name"}) == []
+
+
+def test_names_say_what_they_mean():
+    assert old_names(sources()) == []
+
+
+def test_no_sentence_must_be_read_twice():
+    texts = [path for folder in ("models", "guides", "compare", "tests") for path in (ROOT / folder).rglob("*.*")]
+    for path in [*texts, *ROOT.glob("*.md")]:
+        if path.suffix in (".py", ".md", ".jinja") and path != Path(__file__):
+            text = " ".join(path.read_text(encoding="utf-8").split())
+            assert [sentence for sentence in OLD_SENTENCES if sentence in text] == [], path
 
 
 def test_no_model_is_a_special_case():
