@@ -18,10 +18,13 @@ from compare.options import Options
 from compare.summary import Evidence, FitSummary, HeldOut, Score, Status, to_json
 from models.contract import Best, Claim, Model, Published
 
-__all__ = ["Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request", "Truth"]
+__all__ = ["MCMC_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request", "Truth"]
 
 Element = tuple[str, tuple[int, ...]]
 """One element of a site: the site's name, and the index in it."""
+
+MCMC_METHODS = ("nuts", "reference")
+"""The methods whose draws are those of Markov chains."""
 
 SCHEMA = 1
 """The version of ``summary.json``."""
@@ -115,6 +118,11 @@ class Job:
     layout: Layout | None = None
     twin: str | None = None
 
+    @property
+    def is_mcmc(self) -> bool:
+        """Whether its draws are those of Markov chains."""
+        return self.method in MCMC_METHODS
+
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -184,6 +192,12 @@ class Truth(Protocol):
 
     def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
         """The marginal density of one element on a grid."""
+
+    def correlations(self) -> dict[str, float]:
+        """Correlations worth printing, keyed ``z[0],z[1]``."""
+
+    def extra_summary(self) -> dict[str, Any]:
+        """What else is known and worth printing, in JSON's types."""
 
 
 @dataclass(frozen=True, eq=False)

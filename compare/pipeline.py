@@ -1,220 +1,181 @@
-"""Runs a plan and keeps what it made."""
+"""A request in, a comparison out: plan, fit, measure, judge. Nothing else knows this order."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from typing import Any
 
-from compare import report
 from compare.cache.fits import FitCache
-from compare.comparison import Fit, Job
+from compare.cache.keys import versions
+from compare.comparison import Comparison, Fit, Job, Request, Truth
 from compare.execute.dispatch import spread
 from compare.execute.processes import Workers
 from compare.fit import run
-from compare.measure import held_out
-from compare.measure.held_out import weights
+from compare.measure.evidence import evidence
+from compare.measure.held_out import held_out, weights
 from compare.measure.measures import measure
 from compare.measure.predictive import score
-from compare.measure.truth import Truth, truth
+from compare.measure.truth import find_truth
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, trainings
+from compare.summary import FitSummary, Score
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
 from compare.verdict.without_truth import assess
-from models.contract import Best, Claim, Model, Predictions, Scores
+from models.contract import Best, Claim, Model
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["PACKAGES", "compare", "make_fits", "with_network"]
 
 PACKAGES = ("numpyro", "jax", "pyro-ppl", "torch", "arviz_stats", "arviz_plots", "numpy", "scipy", "xarray")
-
-
-@dataclass
-class Comparison:
-    """A model, its data, the truth, and every fit measured against it.
-
-    ``truth`` is the exact posterior, or the reference where none is known; None where that could not be made.
-    ``trainings`` learnt the model's own network, where it has one that was not given; the first that ended well gave
-    it.
-    """
-
-    model: Model
-    data: Any
-    seed: int
-    truth: Truth | None
-    best: dict[str, Best | None]
-    fits: dict[str, Fit]
-    options: Options
-    trainings: dict[str, Fit] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def reference_fit(self) -> str:
-        """The name of the fit that the others are held against."""
-        return next((name for name in ("exact", "reference") if name in self.fits), "exact")
-
-    @property
-    def called(self) -> str:
-        """What that fit may be called: the truth, if it is exact."""
-        return "truth" if self.reference_fit == "exact" else self.reference_fit
+"""The packages whose versions a summary states."""
 
 
 def compare(
-    model: Model,
-    data: Any,
-    libraries: Sequence[str] = ("numpyro", "pyro"),
-    families: Sequence[str] | None = None,
-    nuts: bool = True,
-    options: Options | None = None,
-    seed: int = 0,
+    request: Request,
     helpers: Workers | None = None,
     progress: Callable[[str], None] = lambda line: None,
-    kept: FitCache | None = None,
+    cache: FitCache | None = None,
+    on_dispatch: Callable[[], Any] = lambda: None,
 ) -> Comparison:
-    """Make every fit of the plan and measure it. A fit that fails is in the result as failed.
+    """Make every fit of the plan, measure and judge it. A fit that fails is in the result as failed.
 
-    ``helpers`` are those of `compare.execute.processes.workers`; without them every fit is made in this process. Fits
-    that are in ``kept`` are not made again, and those that are made are put there as soon as they are.
+    Args:
+        request: What is wanted.
+        helpers: Processes beside this one, of `compare.execute.processes.workers`; without them all is done here.
+        progress: Called with a line as each fit is done.
+        cache: Fits that it holds are not made again, and those that are made are put there as soon as they are.
+        on_dispatch: Called once the fits have been handed to the helpers, for work that can go on beside them.
 
     Raises:
-        RuntimeError: the model's own network was to be learnt, and no training ended well.
+        RuntimeError: the model's own network was to be trained, and no training ended well.
     """
-    options, helpers = options or Options(**model.defaults), helpers or Workers()
     start = time.perf_counter()
-    learning = make(trainings(model, data, libraries, families, options, seed), helpers, progress, kept)
-    data = with_network(model, data, learning)
-    jobs = plan(model, data, libraries, families, nuts, options, seed)
-    fits = make(jobs, helpers, progress, kept)
-    known = truth(model, data, fits)
-    families_of = {job.name: family_of(model, data, job) for job in jobs}
-    best = {family: best_member(model, data, family) for family in sorted({one for one in families_of.values() if one})}
-    comparison = Comparison(model, data, seed, known, best, fits, options, learning)
-    family_gaps = {name: known.log_evidence - one.elbo for name, one in best.items() if one is not None}
-    summaries = {name: measured_or_failed(fits, name, known, best.get(families_of[name])) for name in fits}
-    chains = trusted_chains(summaries, options)
-    for name, measured in summaries.items():
-        measured["without_truth"] = assess(fits[name], measured, chains)
-        measured["verdict"] = judge(measured, options, family_gaps, summaries.get("reference"))
-    comparison.summary = {
-        "schema": 1,
-        "model": model.name,
-        "seed": seed,
-        "data": data.describe(),
-        "versions": versions(),
-        "log_evidence": evidence(known),
-        "fits": summaries,
-        "text": [
-            {"claim": claim.claim, "truth": claim.truth, "agrees": bool(claim.agrees)} for claim in claims(model, data)
-        ],
-        "held_out": held_out.summary(model, data, fits, learning),
-        "baselines": {name: score(one) for name, one in baselines(model, data).items()},
-        "facts": known.extra_summary() if known else {},
-        "notes": notes(data, jobs),
-    }
-    comparison.summary["published"] = published(model, data, comparison.summary, fits, known)
-    comparison.summary["seconds"] = time.perf_counter() - start
-    return comparison
+    helpers = helpers or Workers()
+    trained = make_fits(trainings(request), helpers, progress, cache, on_dispatch)
+    request = replace(request, data=with_network(request.model, request.data, trained))
+    jobs = plan(request)
+    fits = make_fits(jobs, helpers, progress, cache, on_dispatch)
+    truth = find_truth(request.model, request.data, fits)
+    families = {job.name: family for job in jobs if (family := family_of(request.model, request.data, job))}
+    best = {family: best_member(request.model, request.data, family) for family in sorted(set(families.values()))}
+    measured = {name: measured_or_failed(fit, truth, best.get(families.get(name, ""))) for name, fit in fits.items()}
+    fits = {name: fit for name, (fit, _) in measured.items()}
+    summaries = {name: summary for name, (_, summary) in measured.items()}
+    comparison = Comparison(
+        request,
+        truth,
+        best,
+        fits,
+        trained,
+        judge_all(fits, summaries, family_gaps(truth, best), request.options),
+        log_evidence=evidence(truth),
+        claims=claims(request.model, request.data),
+        held_out=held_out(request.model, request.data, fits, trained),
+        baselines=baselines(request.model, request.data),
+        extra=truth.extra_summary() if truth else {},
+        notes=notes(request, jobs),
+        versions=versions(PACKAGES),
+    )
+    return replace(comparison, published=published(comparison), seconds=time.perf_counter() - start)
 
 
-def claims(model: Model, data: Any) -> list[Claim]:
-    """The founding text's claims, judged; none where it does not speak of the model."""
-    return model.literature.claims(data) if model.literature and model.literature.claims else []
-
-
-def baselines(model: Model, data: Any) -> Mapping[str, Predictions | Scores]:
-    """What simpler models predict, by name."""
-    return model.prediction.baselines(data) if model.prediction and model.prediction.baselines else {}
-
-
-def trusted_chains(summaries: dict[str, dict[str, Any]], options: Options) -> dict[str, Any] | None:
-    """The summary of the first NUTS run that met its targets; None if none did."""
-    runs = (one for one in summaries.values() if one["method"] == "nuts" and one["status"] == "done")
-    return next((one for one in runs if not complaints(one, options, options.ess)), None)
-
-
-def with_network(model: Model, data: Any, learning: dict[str, Fit]) -> Any:
-    """The data with the network of the first training that ended well; as they are where none was to be learnt."""
-    if not learning:
-        return data
-    done = next((fit for fit in learning.values() if fit.tree is not None), None)
-    if done is None:
-        name, fit = next(iter(learning.items()))
-        raise RuntimeError(f"the network of {model.name} could not be learnt: {name}: {fit.reason}")
-    return model.amortization.with_decoder(data, weights(done))
-
-
-def evidence(known: Truth | None) -> dict[str, Any]:
-    """The log evidence in the summary; null where it is not known."""
-    if known is None:
-        return {"value": None, "mcse": None, "method": "not known, and the reference was not made"}
-    if known.log_evidence is None:
-        return {"value": None, "mcse": None, "method": f"not known; the posterior is, by a reference: {known.method}"}
-    return {"value": known.log_evidence, "mcse": 0.0, "method": known.method}
-
-
-def make(
-    jobs: Sequence[Job], helpers: Workers, progress: Callable[[str], None], kept: FitCache | None = None
+def make_fits(
+    jobs: Sequence[Job],
+    helpers: Workers,
+    progress: Callable[[str], None],
+    cache: FitCache | None = None,
+    on_dispatch: Callable[[], Any] = lambda: None,
 ) -> dict[str, Fit]:
-    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here.
-
-    Fits that are in ``kept`` are not made; the others are put there as soon as they are.
-    """
+    """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here."""
     fits: dict[str, Fit] = {}
 
-    def have(fit: Fit) -> None:
+    def receive(fit: Fit) -> None:
         fits[fit.job.name] = fit
-        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'kept' if fit.cached else fit.status}")
+        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'cached' if fit.cached else fit.status}")
 
-    for job in jobs if kept else ():
-        found = kept.load(job)
-        if found:
-            have(found)
-    todo = [job for job in jobs if job.name not in fits]
-    save = kept.save if kept else lambda fit: None
-    elsewhere = {job.name: job for job in todo if job.reason is None and job.library in helpers.libraries}
-    made = spread(list(elsewhere.values()), helpers, save)
-    if helpers.plot_executor and todo:  # whoever draws imports what drawing needs while the last fits are made
-        helpers.plot_executor.submit(report.prepare)
-    for job in todo:
+    for job in jobs if cache else ():
+        fit = cache.load(job)
+        if fit:
+            receive(fit)
+    missing = [job for job in jobs if job.name not in fits]
+    save = cache.save if cache else lambda fit: None
+    elsewhere = {job.name: job for job in missing if job.reason is None and job.library in helpers.libraries}
+    arriving = spread(list(elsewhere.values()), helpers, save)
+    if missing:
+        on_dispatch()
+    for job in missing:
         if job.name not in elsewhere:
             fit = run(job)
             save(fit)
-            have(fit)
-    for fit in made:
-        have(fit)
+            receive(fit)
+    for fit in arriving:
+        receive(fit)
     return {job.name: fits[job.name] for job in jobs}
 
 
-def measured_or_failed(fits: dict[str, Fit], name: str, known: Truth | None, best: Best | None) -> dict[str, Any]:
-    """The fit's measures. Numbers that cannot be measured make it a failed fit, and cost no other fit theirs."""
+def with_network(model: Model, data: Any, trained: Mapping[str, Fit]) -> Any:
+    """The data with the network of the first training that ended well; as they are where none was to be trained."""
+    if not trained:
+        return data
+    done = next((fit for fit in trained.values() if fit.tree is not None), None)
+    if done is None:
+        name, fit = next(iter(trained.items()))
+        raise RuntimeError(f"the network of {model.name} could not be trained: {name}: {fit.reason}")
+    return model.amortization.with_decoder(data, weights(done))
+
+
+def claims(model: Model, data: Any) -> tuple[Claim, ...]:
+    """The founding text's claims, judged; none where it does not speak of the model."""
+    return tuple(model.literature.claims(data)) if model.literature and model.literature.claims else ()
+
+
+def baselines(model: Model, data: Any) -> dict[str, dict[str, Score]]:
+    """The scores of simpler models by name."""
+    known = model.prediction.baselines(data) if model.prediction and model.prediction.baselines else {}
+    return {name: score(predictions) for name, predictions in known.items()}
+
+
+def family_gaps(truth: Truth | None, best: Mapping[str, Best | None]) -> dict[str, float]:
+    """log p(x) - ELBO(q*) in nats of each family whose best member q* is known."""
+    return {name: truth.log_evidence - member.elbo for name, member in best.items() if member is not None}
+
+
+def measured_or_failed(fit: Fit, truth: Truth | None, best: Best | None) -> tuple[Fit, FitSummary]:
+    """The fit and its numbers. One that cannot be measured is a failed fit, and costs no other fit its numbers."""
     try:
-        return measure(fits[name], known, best)
+        return fit, measure(fit, truth, best)
     except Exception as error:
-        fits[name] = replace(fits[name], status="failed", reason=f"it could not be measured: {error}", tree=None)
-        return measure(fits[name], known, None)
+        fit = replace(fit, status="failed", reason=f"it could not be measured: {error}", tree=None)
+        return fit, measure(fit, truth, None)
 
 
-def notes(data: Any, jobs: Sequence[Job]) -> list[str]:
+def judge_all(
+    fits: Mapping[str, Fit], summaries: Mapping[str, FitSummary], gaps: Mapping[str, float], options: Options
+) -> dict[str, FitSummary]:
+    """The summaries with both verdicts: without the truth, and with it."""
+    chains = trusted_chains(summaries, options)
+    unaided = {
+        name: replace(summary, without_truth=assess(fits[name], summary, chains)) for name, summary in summaries.items()
+    }
+    reference = unaided.get("reference")
+    return {name: replace(fit, verdict=judge(fit, options, gaps, reference)) for name, fit in unaided.items()}
+
+
+def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> FitSummary | None:
+    """The summary of the first NUTS run that met its targets; None if none did."""
+    chains = (summary for summary in summaries.values() if summary.method == "nuts" and summary.status == "done")
+    return next((summary for summary in chains if not complaints(summary, options, options.ess)), None)
+
+
+def notes(request: Request, jobs: Sequence[Job]) -> tuple[str, ...]:
     """What a reader should know about the plan as a whole."""
-    found = list(getattr(data, "notes", ()))
-    size = sum(math.prod(shape) for shape in data.shapes().values())
+    known = tuple(getattr(request.data, "notes", ()))
+    size = sum(math.prod(shape) for shape in request.data.shapes().values())
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
-    if size == 1 and len(gaussian) > 1:
-        found.append(
-            f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
-        )
-    return found
-
-
-def versions() -> dict[str, str]:
-    """The versions of the packages that made the numbers; those that are installed."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    if size > 1 or len(gaussian) < 2:
+        return known
+    same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
+    return (*known, same)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import guides
-from compare.comparison import Job
+from compare.comparison import Job, Request
 from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import CHAINS
 from compare.options import Options
@@ -21,91 +20,74 @@ LIBRARIES = {"numpyro": "numpyro", "pyro": "pyro"}
 """The libraries by name, and the module that shows each is installed."""
 
 
-def plan(
-    model: Model,
-    data: Any,
-    libraries: Sequence[str] = tuple(LIBRARIES),
-    families: Sequence[str] | None = None,
-    nuts: bool = True,
-    options: Options | None = None,
-    seed: int = 0,
-) -> list[Job]:
+def plan(request: Request) -> list[Job]:
     """The jobs of a comparison, the exact posterior (or the reference in its place) first.
 
     Raises:
         UnknownName: a library or family that does not exist, or a family that this model has none of.
     """
-    options = options or Options()
-    families = known(model, data, libraries, families)
+    check_names(request)
+    model, data, options = request.model, request.data, request.options
     dimension = sum(math.prod(shape) for shape in data.shapes().values())
-    encoders = model.amortization is not None
-
-    def job(name: str, method: str, library: str | None = None, family: str | None = None, reason: str | None = None):
-        reason = reason or not_installed(library)
-        return Job(name, model.name, data, method, library, family, seed, options, reason)
-
-    truth = model.truth(data)
-    jobs = [job("exact", "exact")]
+    encoders, truth = model.amortization is not None, model.truth(data)
+    jobs = [make_job(request, "exact", "exact")]
     if isinstance(truth, Reference):
         patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
-        jobs = [job("reference", "reference", truth.library, reason=too_long(dimension, patient))]
-    jobs += [job(name, "coordinate_ascent") for name in coordinate_ascents(model, data)]
-    for library in dict.fromkeys(libraries):
-        for family in families:
+        jobs = [make_job(request, "reference", "reference", truth.library, reason=too_long(dimension, patient))]
+    jobs += [make_job(request, name, "coordinate_ascent") for name in coordinate_ascents(model, data)]
+    for library in request.libraries:
+        for family in request.guides:
             reason = None if encoders else too_large(family, dimension)
-            jobs.append(job(f"{library}-{family}", "amortised" if encoders else "svi", library, family, reason))
-        if nuts and (model.amortization is None or model.amortization.is_sampled(data)):
-            jobs.append(job(f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
+            method = "amortised" if encoders else "svi"
+            jobs.append(make_job(request, f"{library}-{family}", method, library, family, reason))
+        if request.nuts and (model.amortization is None or model.amortization.is_sampled(data)):
+            jobs.append(make_job(request, f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
     return jobs
 
 
-def trainings(
-    model: Model,
-    data: Any,
-    libraries: Sequence[str] = tuple(LIBRARIES),
-    families: Sequence[str] | None = None,
-    options: Options | None = None,
-    seed: int = 0,
-) -> list[Job]:
-    """The jobs that learn the model's own network, each along with another guide's encoder; none where it is known.
+def trainings(request: Request) -> list[Job]:
+    """The jobs that train the model's own network, each along with another guide's encoder; none where it is known.
 
     Raises:
         UnknownName: as `plan`.
     """
-    families = known(model, data, libraries, families)
-    training = model.amortization.training(data) if model.amortization else None
+    check_names(request)
+    part = request.model.amortization
+    training = part.training(request.data) if part else None
     if training is None or training.decoder is not None:
         return []
-    pairs = [(library, family) for library in dict.fromkeys(libraries) for family in families]
-    pairs = pairs if training.every_family else pairs[:1]
+    pairs = [(library, family) for library in request.libraries for family in request.guides]
     return [
-        Job(
-            f"{library}-{family}",
-            model.name,
-            data,
-            "training",
-            library,
-            family,
-            seed,
-            options or Options(),
-            not_installed(library),
-        )
-        for library, family in pairs
+        make_job(request, f"{library}-{family}", "training", library, family)
+        for library, family in (pairs if training.every_family else pairs[:1])
     ]
 
 
-def known(model: Model, data: Any, libraries: Sequence[str], families: Sequence[str] | None) -> list[str]:
-    """The families asked for, or the model's, if they and the libraries exist."""
-    families = list(dict.fromkeys(model.guides if families is None else families))
-    encoders = model.amortization is not None
-    for library in libraries:
+def make_job(
+    request: Request,
+    name: str,
+    method: str,
+    library: str | None = None,
+    family: str | None = None,
+    reason: str | None = None,
+) -> Job:
+    """A job of the request, skipped where its library is not installed."""
+    reason = reason or not_installed(library)
+    model = request.model.name
+    return Job(name, model, request.data, method, library, family, request.seed, request.options, reason)
+
+
+def check_names(request: Request) -> None:
+    """Raise `UnknownName` for a library or family that does not exist, or that this model has none of."""
+    encoders = request.model.amortization is not None
+    for library in request.libraries:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
-    for family in families:
+    for family in request.guides:
         particular = encoders or getattr(guides.load(family), "PARTICULAR", False)
-        if particular and family not in model.guides:
-            raise UnknownName(f"{model.name} has no {family} guide; choose from {', '.join(model.guides)}")
-    return families
+        if particular and family not in request.model.guides:
+            known = ", ".join(request.model.guides)
+            raise UnknownName(f"{request.model.name} has no {family} guide; choose from {known}")
 
 
 def coordinate_ascents(model: Model, data: Any) -> dict[str, CoordinateAscent]:

@@ -7,35 +7,30 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import xarray as xr
 
 from compare import pipeline, report, user_model
+from compare.comparison import Comparison, Request
 from compare.options import Options
 from compare.report.tables import rows
 from compare.report.tables.elements import finished
+from compare.summary import Verdict
 from models.contract import Exact, UnknownName, nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Result", "Verdict", "compare"]
-
-
-class Verdict(NamedTuple):
-    """One of the verdicts' words, and the sentence that says why."""
-
-    word: str
-    sentence: str
+__all__ = ["Result", "compare"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a comparison found. It prints as the command does; in a notebook it shows its table."""
+    """What a comparison gives. It prints as the command does; in a notebook it shows its table."""
 
-    comparison: pipeline.Comparison
+    comparison: Comparison
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -59,7 +54,7 @@ class Result:
     @property
     def verdict(self) -> dict[str, Verdict]:
         """The verdict on each fit."""
-        return {name: Verdict(**one["verdict"]) for name, one in self.summary["fits"].items()}
+        return {name: fit.verdict for name, fit in self.comparison.summaries.items()}
 
     def plot_posterior(self) -> Figure:
         """The fits' densities over the truth's, an element a row, drawn by ArviZ."""
@@ -92,13 +87,21 @@ def compare(
     exact: Exact | Callable[..., Exact] | None = None,
     **options: Any,
 ) -> Result:
-    """Fit a model of your own in every way and hold each fit against the truth.
+    """Fit a model of your own in every way and measure each fit against the truth.
 
-    ``model`` is a NumPyro or Pyro model, ``data`` a dict of its keyword arguments (arrays, frames and floats are data;
-    ints, flags and words shape the program) or a pandas frame of them. ``library`` is ``numpyro`` or ``pyro``; without
-    it, that which the model uses. ``exact`` is the posterior if you know it (`models.contract.Exact`, or a function of
-    the data that returns one); without it a long NUTS run on the model is the reference. ``options`` are those of
-    `compare.options.Options`. All is done in this process; the library is set to float64.
+    All is done in this process; the library is set to float64.
+
+    Args:
+        model: A NumPyro or Pyro model.
+        data: A dict of its keyword arguments, or a pandas frame of them. Arrays, frames and floats are data; ints,
+            flags and words shape the program.
+        library: ``numpyro`` or ``pyro``; by default the one that the model uses.
+        guides: The families of guides.
+        nuts: Whether to run NUTS.
+        seed: What everything random follows from.
+        exact: The posterior if you know it: a `models.contract.Exact`, or a function of the data that returns one.
+            Without it a long NUTS run on the model is the reference.
+        **options: Those of `compare.options.Options`.
 
     Raises:
         ValueError: an argument, a site or a prior that cannot be handled: one line says which, why, and what to do.
@@ -109,8 +112,8 @@ def compare(
             raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
     if isinstance(guides, str):
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
-    mine = user_model.register(model, library, exact)
-    given = user_model.data_of(mine, data)
-    made = pipeline.compare(mine.model, given, [mine.library], guides, nuts, Options(**options), seed)
-    made.command = f"compare({mine.name}, data)"
-    return Result(made)
+    own = user_model.register(model, library, exact)
+    given = user_model.data_of(own, data)
+    command = f"compare({own.name}, data)"
+    request = Request(own.model, given, (own.library,), tuple(guides), nuts, Options(**options), seed, command)
+    return Result(pipeline.compare(request))

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 __all__ = [
+    "LEDGER_TERMS",
     "Correlation",
     "Diagnostics",
+    "Distance",
     "Estimate",
     "Evidence",
     "FitSummary",
@@ -77,6 +79,19 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Distance:
+    """How far one element is from the truth.
+
+    Attributes:
+        mean_error: (mean - true mean) / true sd.
+        sd_ratio: sd / true sd.
+    """
+
+    mean_error: Estimate
+    sd_ratio: Estimate
+
+
+@dataclass(frozen=True)
 class VariableSummary:
     """One element of a latent or of a derived quantity; None where nothing is known.
 
@@ -106,6 +121,11 @@ class VariableSummary:
     mcse_mean_error: float | None = None
     mcse_sd_ratio: float | None = None
 
+    @property
+    def distance(self) -> Distance:
+        """The distance to the truth, where that is known."""
+        return Distance(Estimate(self.mean_error, self.mcse_mean_error), Estimate(self.sd_ratio, self.mcse_sd_ratio))
+
 
 @dataclass(frozen=True)
 class Correlation(Estimate):
@@ -128,7 +148,7 @@ class Diagnostics:
     @property
     def ess(self) -> float:
         """The smaller of bulk and tail ESS of chains."""
-        return min(self.ess_bulk, self.ess_tail)
+        return min(self.ess_bulk or 0.0, self.ess_tail or 0.0)
 
 
 @dataclass(frozen=True)
@@ -164,6 +184,9 @@ class Ledger:
     family_gap: Estimate | None = None
     amortisation_gap: Estimate | None = None
     optimisation_gap: Estimate | None = None
+
+
+LEDGER_TERMS = tuple(term.name for term in fields(Ledger))
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,11 @@ import xarray as xr
 from rich.console import Console
 
 from compare import report
-from compare.comparison import Fit, Job
+from compare.comparison import Comparison, Fit, Job
 from compare.fit.tree import build, split
 from compare.measure.measures import LEDGER
 from compare.measure.truth import Sampled
 from compare.options import Options
-from compare.pipeline import Comparison
 from compare.report import files
 from compare.report.html.code import code
 from compare.report.html.page import page

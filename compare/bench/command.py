@@ -99,7 +99,8 @@ def main(arguments: Sequence[str]) -> int:
         rows = run(plan, tell)
     # What follows imports much: the processes above must not inherit its memory.
     from compare.bench import tables
-    from compare.pipeline import versions
+    from compare.cache.keys import versions
+    from compare.pipeline import PACKAGES
     from compare.report.files import as_json, save_text, strict
     from compare.report.tables.terminal import console_for
 
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
         {
             "schema": 1,
             "machine": machine(),
-            "versions": versions(),
+            "versions": versions(PACKAGES),
             "settings": dataclasses.asdict(plan),
             "rows": rows,
         }

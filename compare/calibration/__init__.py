@@ -12,17 +12,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from compare.cache.keys import versions
 from compare.calibration.judge import FAMILYWISE, judge, measure
 from compare.calibration.ranks import LEVELS, Ranked, has_likelihood, names, ranked
-from compare.comparison import Job
+from compare.comparison import Job, Request
 from compare.execute.processes import Workers
 from compare.options import Options
-from compare.pipeline import make, versions, with_network
+from compare.pipeline import PACKAGES, make_fits, with_network
 from compare.plan import family_of, plan, trainings
 from models.contract import Model, Simulated
 
@@ -68,15 +69,14 @@ def calibrate(
     """
     if count < LEAST:
         raise ValueError(f"--calibrate {count}: give {LEAST} data sets or more")
-    options, helpers, start = options or Options(**model.defaults), helpers or Workers(), time.perf_counter()
     if model.simulate is None:
         raise ValueError(f"--calibrate: {model.name} has no way to draw data from its prior")
-    first = list(model.guides if families is None else families)[:1]
-    data = with_network(
-        model, data, make(trainings(model, data, libraries[:1], first, options, seed), helpers, progress)
-    )
+    helpers, start = helpers or Workers(), time.perf_counter()
+    request = Request(model, data, libraries, families, nuts, options, seed)
+    first = replace(request, libraries=request.libraries[:1], guides=request.guides[:1])
+    data = with_network(model, data, make_fits(trainings(first), helpers, progress))
     simulated = model.simulate(data, np.random.default_rng([seed, 7]), count)
-    jobs = plan(model, data, libraries, families, nuts, options, seed)
+    jobs = plan(replace(request, data=data))
     jobs = [
         job for job in jobs if job.method != "reference" and (job.method != "exact" or model.exact(data) is not None)
     ]
@@ -107,7 +107,7 @@ def calibrate(
             "data_sets": count,
             "band": 1 - FAMILYWISE,
             "quantities": quantities,
-            "versions": versions(),
+            "versions": versions(PACKAGES),
             "fits": summaries,
             "seconds": time.perf_counter() - start,
         }

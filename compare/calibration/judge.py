@@ -11,7 +11,8 @@ import numpy as np
 from arviz_stats.ecdf_utils import ecdf_pit
 
 from compare.calibration.ranks import ENDS, LEVELS, LIKELIHOOD, Ranked
-from compare.verdict.judge import ERRORS, said
+from compare.verdict.judge import sentence
+from compare.verdict.thresholds import ERRORS
 
 __all__ = ["FAMILYWISE", "band", "judge", "measure", "widest"]
 
@@ -131,3 +132,8 @@ def judge(measured: Mapping[str, Mapping[str, Any]], found: Ranked) -> dict[str,
         word, held = "narrow" if tension > 0 else "wide", one["coverage"]["80"]["value"]
         return said(word, f"{left}: it is too {word}, its 80% intervals hold the truth {held:.1%} of the time.{lost}")
     return said("off", f"{left}, though neither mean nor width stands out.{lost}")
+
+
+def said(word: str, text: str) -> dict[str, str]:
+    """A word and its sentence, as the summary has them."""
+    return {"word": word, "sentence": sentence(text)}

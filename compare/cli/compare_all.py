@@ -17,6 +17,7 @@ import guides
 import models
 from compare.atomic import explain_write_errors
 from compare.cli.main import Parser, Wish, add_general, flag, given_options, made, split, wish, writable
+from compare.comparison import Request
 from compare.plan import plan as jobs_of
 from models.contract import UnknownName, nearest
 
@@ -99,7 +100,8 @@ def parse(arguments: Sequence[str]) -> Plan:
             continue
         mine = [] if chosen is None else ["--guides", ",".join(chosen)]
         wishes[name] = wish([name, *shared, *mine, "--out", str(folder / name)])
-        jobs_of(wishes[name].model, wishes[name].data, *wishes[name].asked)  # a wrong name is refused before any fit
+        # A wrong name is refused before any fit.
+        jobs_of(Request(wishes[name].model, wishes[name].data, *wishes[name].asked))
     if not wishes:
         raise UnknownName(f"none of {', '.join(names)} has a guide {' or '.join(families or ())}")
     return Plan(wishes, tuple(left_out), folder, "page_only" in given, given.get("format") == "json")

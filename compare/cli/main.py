@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -375,19 +376,22 @@ def made(wanted: Wish, console: Console, tell: Callable[[str], None] | None = No
         return Made(restored.paths, text, restored.fits, restored.fits)
     from compare import pipeline, report
     from compare.cache.fits import FitCache
+    from compare.comparison import Request
     from compare.execute import progress
     from compare.execute.processes import workers
     from compare.plan import plan
     from compare.report.files import as_json as as_text
 
-    jobs = plan(model, data, *wanted.asked)
-    libraries = [*wanted.asked[0], *(job.library for job in jobs if job.library and job.reason is None)]
+    request = Request(model, data, *wanted.asked, wanted.command)
+    jobs = plan(request)
+    libraries = [*request.libraries, *(job.library for job in jobs if job.library and job.reason is None)]
     with ExitStack() as stack:
         tell = tell or stack.enter_context(progress.show())
         helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), given.workers, given.scheduler))
-        comparison = pipeline.compare(model, data, *wanted.asked, helpers, tell, FitCache(store))
-        if wanted.command:
-            comparison.command = wanted.command
+        draw = helpers.plot_executor
+        # Who draws imports what drawing needs while the last fits are made.
+        warm_up = partial(draw.submit, report.prepare) if draw else lambda: None
+        comparison = pipeline.compare(request, helpers, tell, FitCache(store), warm_up)
         paths = restored.paths if restored else None
         if paths is None:
             tell("writing the report")

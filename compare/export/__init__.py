@@ -19,6 +19,7 @@ import numpy as np
 
 import guides
 from compare import user_model
+from compare.comparison import Request
 from compare.export.literals import MOST, dictionary, literal, size, wide
 from compare.export.source import Program, definition, path_of
 from compare.options import Options
@@ -56,7 +57,8 @@ def programs(
     Raises:
         ValueError: one of them cannot be written; one line says why.
     """
-    jobs = plan(model, data, libraries or list(LIBRARIES)[:1], families or model.guides[:1], False, options, seed)
+    chosen = tuple(libraries or list(LIBRARIES)[:1]), tuple(families or model.guides[:1])
+    jobs = plan(Request(model, data, *chosen, False, options, seed))
     texts = []
     for job in jobs:
         if job.guide and job.method != WAY:

@@ -8,7 +8,7 @@
 - for two classes ``accuracy``, and ``calibration_error``: the mean distance between the predicted probability and
   the share of ones, in ten bins of equal width weighted by their points (Naeini, Cooper & Hauskrecht 2015).
 
-Each is ``{"value", "mcse", "sampling"}``. ``mcse`` is the error that the finite number of draws makes: a jackknife over
+Each is a `compare.summary.Score`, whose ``mcse`` is the error that the finite number of draws makes: a jackknife over
 blocks of draws, so that correlated draws are not taken for independent ones. Of the log density the jackknife's
 estimate of the bias is part of it: the logarithm of an average over draws is too low, by much where few of them explain
 a point, and where hardly any does this estimate is, too. ``sampling`` is the standard error that the finite number of
@@ -26,38 +26,56 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
+from compare import registry
+from compare.comparison import Fit
+from compare.summary import Score
 from models.contract import Predictions, Scores
 
-__all__ = ["BLOCKS", "score"]
+__all__ = ["BLOCKS", "predictions", "score"]
 
 BLOCKS = 16
 """Blocks of consecutive draws that the jackknife leaves out one by one."""
 
 BINS = 10
 
-Score = dict[str, float | None]
+
+def predictions(fit: Fit) -> dict[str, Score] | None:
+    """The scores of a fit on what the data hold out; None where they hold out nothing, or ask what it does not say."""
+    model, data = registry.load(fit.job.model), fit.job.data
+    part = model.prediction
+    if part is None:
+        return None
+    predicted = part.exact_predictions(data) if fit.job.method == "exact" and part.exact_predictions else None
+    group = "posterior" if part.queries is None or part.queries(data) is None else "queries"
+    if predicted is None and group in fit.tree:
+        draws = fit.tree[group].dataset
+        axes = draws[next(iter(draws))].dims.index("draw") + 1  # axes that are draws: there may be no chains
+        latents = {str(site): draws[site].values.reshape(-1, *draws[site].shape[axes:]) for site in draws}
+        predicted = part.predict(data, latents)
+    scores = {} if predicted is None else score(predicted)
+    return (scores | (score(part.scores(data, fit.tree)) if part.scores else {})) or None
 
 
 def score(predictions: Predictions | Scores) -> dict[str, Score]:
-    """The scores by name; scores that are finished stay as they are."""
+    """The scores by name; those that are finished stay as they are."""
     if not isinstance(predictions, Predictions):
-        return {name: dict(one) for name, one in predictions.items()}
-    found = {"log_density": scored(predictions, log_density)}
+        return {name: Score(**finished) for name, finished in predictions.items()}
+    scores = {"log_density": mean(predictions, log_density)}
     if predictions.below is None and np.isin(predictions.observed, (0, 1)).all():
-        found["accuracy"] = scored(predictions, correct)
-        found["calibration_error"] = scored(predictions, calibration_error) | {"sampling": None}
-        return found
-    squares = scored(predictions, squared_error)
-    root = float(np.sqrt(squares["value"]))
+        scores["accuracy"] = mean(predictions, correct)
+        scores["calibration_error"] = replace(mean(predictions, calibration_error), sampling=None)
+        return scores
+    squares = mean(predictions, squared_error)
+    root = float(np.sqrt(squares.value))
     slope = 1 / (2 * root) if root else 0.0
-    sampling = None if squares["sampling"] is None else slope * squares["sampling"]
-    found["rmse"] = {"value": root, "mcse": slope * squares["mcse"], "sampling": sampling}
+    sampling = None if squares.sampling is None else slope * squares.sampling
+    scores["rmse"] = Score(root, slope * squares.mcse, sampling)
     for mass in (50, 95) if predictions.below is not None else ():
-        found[f"coverage_{mass}"] = scored(predictions, inside(mass / 100))
-    return found
+        scores[f"coverage_{mass}"] = mean(predictions, inside(mass / 100))
+    return scores
 
 
-def scored(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) -> Score:
+def mean(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) -> Score:
     """The mean over points of what ``each`` gives for them, shape (points,) or (points, pixels), with both errors."""
     points = each(predictions)
     points = points.reshape(len(points), -1).mean(axis=1)
@@ -68,7 +86,7 @@ def scored(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) 
         bias = (blocks - 1) * (np.mean(left) - points.mean()) if each is log_density else 0.0
         mcse = float(np.hypot(np.sqrt((blocks - 1) * np.var(left)), bias))
     sampling = float(points.std(ddof=1) / np.sqrt(len(points))) if len(points) > 1 else None
-    return {"value": float(points.mean()), "mcse": mcse, "sampling": sampling}
+    return Score(float(points.mean()), mcse, sampling)
 
 
 def without(predictions: Predictions, block: int, blocks: int) -> Predictions:

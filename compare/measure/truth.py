@@ -1,4 +1,4 @@
-"""What the fits are held against: the exact posterior where there is one, else the reference's draws."""
+"""What the fits are measured against: the exact posterior where there is one, else the reference's draws."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import arviz_stats
 import numpy as np
 from arviz_stats.base import array_stats
 
-from compare.comparison import Fit
-from models.contract import Exact, Model, Reference
+from compare.comparison import Fit, Truth
+from models.contract import Model, Reference
 
-__all__ = ["Sampled", "Truth", "truth"]
+__all__ = ["Sampled", "errors", "find_truth"]
 
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
 
 class Sampled:
-    """A posterior known by the draws of a long run, each number with its standard error.
+    """A posterior known by the draws of a long run. The evidence is not known.
 
-    It answers as `models.contract.Exact` does, but for the densities in the space of the latents. The evidence is not
-    known.
+    Attributes:
+        method: How the draws were made.
+        posterior: The draws by site, each of shape (chain, draw, *site).
     """
 
     tolerance = 0.0
@@ -29,10 +30,10 @@ class Sampled:
 
     def __init__(self, fit: Fit, method: str) -> None:
         self.method = method
-        self.posterior = {name: values.values for name, values in fit.tree["posterior"].data_vars.items()}
+        self.posterior = {str(name): values.values for name, values in fit.tree["posterior"].data_vars.items()}
 
     def flat(self, site: str) -> np.ndarray:
-        """All draws of a site, shape (count, *shape)."""
+        """All draws of a site, shape (count, *site)."""
         values = self.posterior[site]
         return values.reshape(-1, *values.shape[2:])
 
@@ -70,10 +71,12 @@ class Sampled:
         )
 
 
-Truth = Exact | Sampled
+def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, float]:
+    """The standard errors of the truth's mean and sd of an element: none if it is exact."""
+    return truth.errors(site, index) if isinstance(truth, Sampled) else (0.0, 0.0)
 
 
-def truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None:
+def find_truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None:
     """The exact posterior, or the reference among the fits; None where that was not made."""
     known = model.truth(data)
     if not isinstance(known, Reference):

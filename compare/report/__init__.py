@@ -21,7 +21,7 @@ from compare.report.tables.elements import finished, optimised, sampled
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
     from models.contract import Model
 
 __all__ = ["PLOTS", "possible", "prepare", "show", "text", "write"]
@@ -150,7 +150,11 @@ def write(comparison: Comparison, folder: Path | str, plot_executor: Executor | 
         with drawing(comparison, temporary, plot_executor) as collect:
             from compare.report.html.page import page
 
-            about = {"model": comparison.model.name, "seed": comparison.seed, "data": comparison.data.describe()}
+            about = {
+                "model": comparison.model.name,
+                "seed": comparison.request.seed,
+                "data": comparison.data.describe(),
+            }
             draws = save_draws(finished(comparison), temporary / "draws.nc", about)
             drawn = collect()
         networks = save_networks(comparison, temporary)

@@ -1,257 +1,206 @@
-"""Numbers in, a word and a sentence out. All rules stand here, and `RULES` is what the README shows of them."""
+"""The verdict on a fit whose truth is known: its numbers in, a word and a sentence out."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from compare.options import Options
+from compare.summary import Distance, Estimate, FitSummary, Ledger, Verdict
+from compare.verdict.thresholds import E_BFMI, ERRORS, KHAT, REFERENCE_ESS, TINY, mean_excess, sd_excess, worst
 
-__all__ = ["ERRORS", "MEAN", "RULES", "SPREAD", "complaints", "excess", "judge", "said"]
-
-MEAN = 0.1
-SPREAD = 0.1
-ERRORS = 4
-REFERENCE_ESS = 1000
-E_BFMI = 0.3
-KHAT = 0.7
-
-RULES: tuple[tuple[str, str], ...] = (
-    (
-        "exact",
-        "the posterior itself, by the method and to the tolerance stated (a long NUTS run that stands in its place is "
-        "called the reference, never exact)",
-    ),
-    ("skipped", "not attempted, for the reason given"),
-    ("failed", "attempted and ended in an error, which is given"),
-    (
-        "unreliable",
-        f"NUTS missed a target: R-hat (below 1.01), bulk and tail ESS (at least 400; a reference {REFERENCE_ESS:,}), "
-        f"divergences (none), E-BFMI (at least {E_BFMI}); or the reference it is held against did, or is missing",
-    ),
-    (
-        "not converged",
-        "a guide whose estimated optimisation gap plus two of its errors exceeds the tolerance (0.01 nats); coordinate "
-        "ascent that ran out of sweeps, or whose ELBO is that far below the best of its family",
-    ),
-    (
-        "off",
-        f"some mean is wrong by more than {MEAN} posterior sd and {ERRORS} standard errors (NUTS: by more than "
-        f"{ERRORS} standard errors)",
-    ),
-    (
-        "narrow",
-        f"means right, but some sd is more than {SPREAD:.0%} and {ERRORS} standard errors below the truth (NUTS: more "
-        f"than {ERRORS} standard errors)",
-    ),
-    ("wide", "the same above the truth"),
-    ("agrees", "none of these: it may be used in the posterior's place for means, sds and intervals"),
-)
-"""Words and rules, in the order in which they are tried."""
+__all__ = ["complaints", "judge", "sentence"]
 
 
 def judge(
-    summary: dict[str, Any],
+    summary: FitSummary,
     options: Options,
-    family_gaps: dict[str, float] | None = None,
-    reference: dict[str, Any] | None = None,
-) -> dict[str, str]:
-    """The verdict on one fit's summary.
+    family_gaps: Mapping[str, float] | None = None,
+    reference: FitSummary | None = None,
+) -> Verdict:
+    """The verdict on one fit.
 
-    ``family_gaps`` maps the families whose best member is known to log p(x) - ELBO(q*), in nats; ``reference`` is the
-    summary of the reference, if the fits are held against one.
+    Args:
+        summary: The fit's numbers.
+        options: The targets.
+        family_gaps: log p(x) - ELBO(q*), in nats, of each family whose best member q* is known.
+        reference: The numbers of the reference, if that takes the truth's place.
     """
-    method = summary["method"]
-    if summary["status"] != "done":
-        began = {"skipped": "Not attempted", "failed": "It failed"}[summary["status"]]
-        return said(summary["status"], f"{began}: {summary['reason']}.")
-    if method == "exact":
-        return said("exact", "The posterior itself; every other fit is measured against it.")
-    if method == "reference":
+    if summary.status != "done":
+        beginning = {"skipped": "Not attempted", "failed": "It failed"}[summary.status]
+        return Verdict(summary.status, f"{beginning}: {summary.reason}.")
+    if summary.method == "exact":
+        return Verdict("exact", "The posterior itself; every other fit is measured against it.")
+    if summary.method == "reference":
         return judge_reference(summary, options)
-    if reference is not None:
-        if reference["status"] != "done":
-            lost = f"There is nothing to hold it against: the reference {reference['reason']}."
-            return said("unreliable", f"{lost}{unaided(summary)}")
-        missed = complaints(reference, options, REFERENCE_ESS)
-        if missed:
-            lost = f"It is held against a reference that missed its targets: {'; '.join(missed)}."
-            return said("unreliable", f"{lost}{unaided(summary)}")
-    if method == "nuts":
-        return judge_chain(summary, options)
+    lost = unusable(reference, options) if reference is not None else None
+    if lost:
+        alone = summary.without_truth
+        by_itself = f" By itself: {alone.word}. {alone.sentence}" if alone else ""
+        return Verdict("unreliable", f"{lost}{by_itself}")
+    if summary.method == "nuts":
+        return judge_chains(summary, options)
     return judge_guide(summary, options, family_gaps or {})
 
 
-def unaided(summary: dict[str, Any]) -> str:
-    """What is known of a guide without anything to hold it against."""
-    found = summary["without_truth"]
-    return f" By itself: {found['word']}. {found['sentence']}" if found else ""
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
-def said(word: str, sentence: str) -> dict[str, str]:
-    return {"word": word, "sentence": sentence[:1].upper() + sentence[1:]}
+def unusable(reference: FitSummary, options: Options) -> str | None:
+    """Why nothing can be compared with the reference; None if it can."""
+    if reference.status != "done":
+        return f"There is nothing to compare it with: the reference {reference.reason}."
+    missed = complaints(reference, options, REFERENCE_ESS)
+    return f"It is compared with a reference that missed its targets: {'; '.join(missed)}." if missed else None
 
 
-def complaints(summary: dict[str, Any], options: Options, least: float) -> list[str]:
-    """Which targets the chains missed; ``least`` is that of the effective sample size."""
-    found, missed = summary["diagnostics"], []
-    ess = effective(summary)
-    if not found["r_hat"] < options.r_hat:
-        missed.append(f"R-hat is {found['r_hat']:.3f} (target: below {options.r_hat:g})")
-    if not ess >= least:
-        missed.append(f"ESS is {ess:.0f} (target: at least {least:g})")
-    if found["divergences"]:
-        missed.append(f"{found['divergences']} transitions diverged")
-    if not found["e_bfmi"] >= E_BFMI:
-        missed.append(f"E-BFMI is {found['e_bfmi']:.2f} (target: at least {E_BFMI})")
+def complaints(summary: FitSummary, options: Options, ess_target: float) -> list[str]:
+    """Which targets the chains missed."""
+    chains, missed = summary.diagnostics, []
+    if not chains.r_hat < options.r_hat:
+        missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {options.r_hat:g})")
+    if not chains.ess >= ess_target:
+        missed.append(f"ESS is {chains.ess:.0f} (target: at least {ess_target:g})")
+    if chains.divergences:
+        missed.append(f"{chains.divergences} transitions diverged")
+    if not chains.e_bfmi >= E_BFMI:
+        missed.append(f"E-BFMI is {chains.e_bfmi:.2f} (target: at least {E_BFMI})")
     return missed
 
 
-def effective(summary: dict[str, Any]) -> float:
-    """The smaller of bulk and tail ESS."""
-    return min(summary["diagnostics"]["ess_bulk"], summary["diagnostics"]["ess_tail"])
-
-
-def judge_reference(summary: dict[str, Any], options: Options) -> dict[str, str]:
+def judge_reference(summary: FitSummary, options: Options) -> Verdict:
+    """Whether a reference may take the truth's place."""
     missed = complaints(summary, options, REFERENCE_ESS)
     if missed:
-        return said("unreliable", f"{'; '.join(missed)}. Give it a larger --reference-budget.")
-    return said(
+        return Verdict("unreliable", f"{sentence('; '.join(missed))}. Give it a larger --reference-budget.")
+    return Verdict(
         "agrees",
-        "the reference, not exact: a long NUTS run that met its targets (R-hat "
-        f"{summary['diagnostics']['r_hat']:.4f}, ESS {effective(summary):.0f}, no divergences); every other fit is "
-        "held against it within its error.",
+        "The reference, not exact: a long NUTS run that met its targets (R-hat "
+        f"{summary.diagnostics.r_hat:.4f}, ESS {summary.diagnostics.ess:.0f}, no divergences); every other fit is "
+        "compared with it within its error.",
     )
 
 
-def judge_chain(summary: dict[str, Any], options: Options) -> dict[str, str]:
-    missed, ess = complaints(summary, options, options.ess), effective(summary)
+def judge_chains(summary: FitSummary, options: Options) -> Verdict:
+    """NUTS has no bias of its own: where its diagnostics are clean, only standard errors count."""
+    missed, ess = complaints(summary, options, options.ess), summary.diagnostics.ess
     if missed:
         late = f" Its budget was {options.budget:g} s." if not ess >= options.ess else ""
-        return said(
+        return Verdict(
             "unreliable",
-            f"{'; '.join(missed)}.{late} Give it a larger --budget, or reparameterise the model before using it.",
+            f"{sentence('; '.join(missed))}.{late} Give it a larger --budget, or reparameterise the model before "
+            "using it.",
         )
-    trusted = f"R-hat {summary['diagnostics']['r_hat']:.3f}, ESS {ess:.0f}, no divergences"
-    mean, mean_at = worst(summary, lambda v: ratio_of(abs(v["mean_error"]), v["mcse_mean_error"]))
-    spread, spread_at = worst(summary, lambda v: ratio_of(abs(v["sd_ratio"] - 1), v["mcse_sd_ratio"]))
+    trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}, no divergences"
+    distances = distances_of(summary)
+    mean, mean_at = worst(distances, lambda apart: z_score(apart.mean_error, 0.0))
+    spread, sd_at = worst(distances, lambda apart: z_score(apart.sd_ratio, 1.0))
     if mean > ERRORS:
-        return said("off", f"{trusted}, yet the mean of {mean_at} is {mean:.1f} standard errors from the truth.")
+        return Verdict("off", f"{trusted}, yet the mean of {mean_at} is {mean:.1f} standard errors from the truth.")
     if spread > ERRORS:
-        ratio = summary["variables"][spread_at]["sd_ratio"]
-        return said(
+        ratio = distances[sd_at].sd_ratio.value
+        return Verdict(
             "narrow" if ratio < 1 else "wide",
-            f"{trusted}, yet the sd of {spread_at} is {ratio:.3f} of the truth, {spread:.1f} standard errors away.",
+            f"{trusted}, yet the sd of {sd_at} is {ratio:.3f} of the truth, {spread:.1f} standard errors away.",
         )
-    return said(
+    return Verdict(
         "agrees",
         f"NUTS may be trusted here ({trusted}): every mean and sd lies within {max(mean, spread):.1f} standard errors "
         "of the truth.",
     )
 
 
-def judge_guide(summary: dict[str, Any], options: Options, family_gaps: dict[str, float]) -> dict[str, str]:
-    variables, optimisation, ledger = summary["variables"], summary["optimisation"], summary["ledger"]
-    _, mean_at = worst(summary, lambda v: abs(v["mean_error"]))
-    shift = variables[mean_at]
-    narrowest = min(variables, key=lambda name: variables[name]["sd_ratio"])
-    widest = max(variables, key=lambda name: variables[name]["sd_ratio"])
-    wrong, wrong_at = worst(summary, lambda v: excess(abs(v["mean_error"]), MEAN, v["mcse_mean_error"]))
-    off = None
-    if wrong > 0:
-        off = f"the mean of {wrong_at} is off by {variables[wrong_at]['mean_error']:+.2f} posterior sd"
+def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str, float]) -> Verdict:
+    """A guide, or coordinate ascent: whether it arrived, and whether means and sds are right."""
+    distances, ledger = distances_of(summary), summary.ledger
+    wrong, mean_at = worst(distances, mean_excess)
+    off = f"the mean of {mean_at} is off by {distances[mean_at].mean_error.value:+.2f} posterior sd"
     arrived, arrival = arrive(summary, options)
-    if not arrived and not (off and summary["method"] == "coordinate_ascent" and optimisation["converged"]):
-        return said("not converged", arrival)
-    rest = f"family gap {ledger['family_gap']['value']:.2g} nats" if ledger["family_gap"] else "family gap not known"
-    if ledger["amortisation_gap"]:
-        rest = f"{rest}, amortisation gap {ledger['amortisation_gap']['value']:.2g}"
-    richer = advice(summary, family_gaps)
-    if off:
-        if not arrived:
-            gap = ledger["optimisation_gap"]["value"]
-            return said(
+    if not arrived:
+        if wrong > 0 and summary.method == "coordinate_ascent" and summary.optimisation.converged:
+            gap = ledger.optimisation_gap.value
+            return Verdict(
                 "off",
-                f"{off}: the updates have settled, but {gap:.4f} nats below the best of the family; they are wrong.",
+                f"{sentence(off)}: the updates have settled, but {gap:.4f} nats below the best of the family; they are "
+                "wrong.",
             )
-        return said("off", f"{off}, though {arrival}: {blame(ledger)} ({rest}). {richer}")
+        return Verdict("not converged", sentence(arrival))
+    gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"
+    if ledger.amortisation_gap:
+        gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
+    why = f"{blame(ledger)} ({gaps}). {advice(summary, family_gaps)}"
+    if wrong > 0:
+        return Verdict("off", f"{sentence(off)}, though {arrival}: {why}")
+    shift = max((apart.mean_error.value for apart in distances.values()), key=abs)
     for word, sign in (("narrow", -1), ("wide", 1)):
-        wrong, name = worst(summary, lambda v, s=sign: excess(s * (v["sd_ratio"] - 1), SPREAD, v["mcse_sd_ratio"]))
+        askew = {name: apart for name, apart in distances.items() if sign * (apart.sd_ratio.value - 1) > 0}
+        wrong, name = worst(askew, sd_excess) if askew else (0.0, "")
         if wrong > 0:
-            return said(
+            return Verdict(
                 word,
-                f"the sd of {name} is {variables[name]['sd_ratio']:.3f} of the truth while the means are right (worst "
-                f"{shift['mean_error']:+.2f} sd); {arrival}, so {blame(ledger)} ({rest}). {richer}",
+                f"The sd of {name} is {distances[name].sd_ratio.value:.3f} of the truth while the means are right "
+                f"(worst {shift:+.2f} sd); {arrival}, so {why}",
             )
-    holds = "the family holds the posterior" if tiny(ledger["family_gap"]) else rest
-    low, high = variables[narrowest]["sd_ratio"], variables[widest]["sd_ratio"]
-    spread = f"{low:.3f}" if narrowest == widest else f"{low:.3f} to {high:.3f}"
-    khat = summary["diagnostics"]["khat"]
+    holds = "the family holds the posterior" if ledger.family_gap and ledger.family_gap.value < TINY else gaps
+    ratios = [apart.sd_ratio.value for apart in distances.values()]
+    spread = f"{ratios[0]:.3f}" if len(ratios) == 1 else f"{min(ratios):.3f} to {max(ratios):.3f}"
+    khat = summary.diagnostics.khat
     tails = f" Its tails are too light (k-hat {khat:.2f}): do not reweight its draws." if khat and khat > KHAT else ""
-    return said(
+    return Verdict(
         "agrees",
-        f"{arrival}; {holds}; mean off by {shift['mean_error']:+.3f} sd at worst, sd {spread} of the truth.{tails}",
+        f"{sentence(arrival)}; {holds}; mean off by {shift:+.3f} sd at worst, sd {spread} of the truth.{tails}",
     )
 
 
-def arrive(summary: dict[str, Any], options: Options) -> tuple[bool, str]:
+def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
     """Whether the optimiser arrived, and the words for it."""
-    optimisation, known = summary["optimisation"], summary["ledger"]["optimisation_gap"]
-    if summary["method"] == "coordinate_ascent":
-        sweeps = f"{optimisation['steps']} sweeps"
-        if known is None:
-            return optimisation["converged"], f"coordinate ascent took {sweeps}"
-        gap = known["value"]
-        if gap <= options.tolerance and optimisation["converged"]:
-            return True, f"coordinate ascent arrived in {sweeps} ({max(gap, 0):.1g} nats short)"
-        ended = "every change became small" if optimisation["converged"] else f"it ran out of its {sweeps}"
-        return gap <= options.tolerance and optimisation["converged"], (
-            f"{ended} after {sweeps}, {gap:.3g} nats below the best of its family; allow more --sweeps"
-            if optimisation["converged"]
-            else f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
-        )
-    gap = optimisation["gap"]
-    if optimisation["converged"] and gap is None:
-        return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation['steps']} epochs)"
-    if optimisation["converged"]:
-        return True, f"the optimiser arrived ({gap['value']:.1g} ± {gap['mcse']:.1g} nats short)"
-    hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
-    return False, f"{optimisation['reason']}{hint}."
+    if summary.method == "coordinate_ascent":
+        return arrive_by_sweeps(summary, options)
+    optimisation = summary.optimisation
+    if not optimisation.converged:
+        hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
+        return False, f"{optimisation.reason}{hint}."
+    if optimisation.gap is None:
+        return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
+    return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"
 
 
-def blame(ledger: dict[str, Any]) -> str:
-    """Who is to blame for what an optimiser that arrived has left."""
-    encoder, family = ledger["amortisation_gap"], ledger["family_gap"]
-    if encoder and family and encoder["value"] > family["value"]:
+def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:
+    """The same for coordinate ascent, by its distance to the best of its family where that is known."""
+    settled, sweeps = summary.optimisation.converged, f"{summary.optimisation.steps} sweeps"
+    if summary.ledger.optimisation_gap is None:
+        return settled, f"coordinate ascent took {sweeps}"
+    gap = summary.ledger.optimisation_gap.value
+    if settled and gap <= options.tolerance:
+        return True, f"coordinate ascent arrived in {sweeps} ({max(gap, 0):.1g} nats short)"
+    ended = f"every change became small after {sweeps}" if settled else f"it ran out of its {sweeps}"
+    return False, f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
+
+
+def blame(ledger: Ledger) -> str:
+    """What is to blame for what an optimiser that arrived has left."""
+    encoder, family = ledger.amortisation_gap, ledger.family_gap
+    if encoder and family and encoder.value > family.value:
         return "most of it is the encoder's doing, the family holds better members"
     return "the family cannot hold this posterior"
 
 
-def advice(summary: dict[str, Any], family_gaps: dict[str, float]) -> str:
+def advice(summary: FitSummary, family_gaps: Mapping[str, float]) -> str:
     """Which families would come closer."""
-    if summary["ledger"]["amortisation_gap"]:
+    if summary.ledger.amortisation_gap:
         return "Fit each observation's q by itself from where the encoder puts it, or use NUTS."
-    own = family_gaps.get(
-        summary["guide"], summary["ledger"]["family_gap"] and summary["ledger"]["family_gap"]["value"]
-    )
+    measured = summary.ledger.family_gap
+    own = family_gaps.get(summary.guide or "", measured.value if measured else None)
     closer = [name for name, gap in family_gaps.items() if own is not None and gap < own / 2 - 1e-9]
     return f"Use {' or '.join(closer)}, or NUTS." if closer else "Use a richer family, or NUTS."
 
 
-def worst(summary: dict[str, Any], score: Any) -> tuple[float, str]:
-    """The largest score of a reported element, and its name."""
-    scores = {name: float(score(entry)) for name, entry in summary["variables"].items()}
-    name = max(scores, key=scores.__getitem__)
-    return scores[name], name
+def distances_of(summary: FitSummary) -> dict[str, Distance]:
+    """The distance to the truth of each reported element."""
+    return {name: variable.distance for name, variable in summary.variables.items()}
 
 
-def excess(distance: float, least: float, error: float) -> float:
-    """By how much a distance exceeds both what is tolerated and what may be chance."""
-    return distance - max(least, ERRORS * error)
-
-
-def ratio_of(distance: float, error: float) -> float:
-    return distance / error if error else 0.0
-
-
-def tiny(number: dict[str, float] | None) -> bool:
-    return number is not None and number["value"] < 1e-6
+def z_score(estimate: Estimate, ideal: float) -> float:
+    """The distance to the ideal in standard errors; 0 where there is no error."""
+    return abs(estimate.value - ideal) / estimate.mcse if estimate.mcse else 0.0

@@ -13,7 +13,7 @@ from pygments.lexers import PythonLexer
 from compare.export import TITLES, WAY, program, twin
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["code"]
 
@@ -23,7 +23,7 @@ def code(comparison: Comparison) -> dict[str, Any]:
     jobs = [fit.job for fit in comparison.fits.values()]
     families = [job.guide for job in jobs if job.guide and job.method == WAY]
     libraries = list(dict.fromkeys(job.library for job in jobs if job.library))
-    known = (comparison.options, comparison.seed)
+    known = (comparison.request.options, comparison.request.seed)
     try:
         if not families:
             raise ValueError("no guide was fitted by SVI")

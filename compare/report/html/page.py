@@ -19,8 +19,7 @@ from compare.report.tables.rows import COLUMNS, LEDGER, Rows
 from compare.report.tables.without_truth import unaided
 
 if TYPE_CHECKING:
-    from compare.comparison import Fit
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison, Fit
 
 __all__ = ["command", "page"]
 
@@ -29,7 +28,7 @@ TEMPLATE = "report.html.jinja"
 
 def command(comparison: Comparison) -> str:
     """The command line that makes this comparison again; the comparison's own ``command`` where it has one."""
-    given = getattr(comparison, "command", None)
+    given = comparison.request.command
     if given:
         return str(given)
     words = ["python", "-m", "compare", comparison.model.name]
@@ -45,7 +44,7 @@ def command(comparison: Comparison) -> str:
             words += [option, ",".join(chosen)]
     if not any(job.method == "nuts" for job in jobs):
         words.append("--no-nuts")
-    return shlex.join([*words, "--seed", str(comparison.seed)])
+    return shlex.join([*words, "--seed", str(comparison.request.seed)])
 
 
 def embedded(path: Path) -> str:
@@ -121,14 +120,14 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
     context: dict[str, Any] = {
         "model": comparison.model,
         "summary": comparison.summary,
-        "seed": comparison.seed,
+        "seed": comparison.request.seed,
         "data": {key: rows.fact(value) for key, value in comparison.data.describe().items()},
         "evidence": evidence(comparison),
         "truth": lines,
         "facts": rest,
         "words": words,
         "fits": halves(rows.fits(comparison)),
-        "reference_fit": comparison.called,
+        "reference_fit": comparison.truth_name,
         "elements": rows.estimates(comparison),
         "predictions": rows.predictions(comparison),
         "test_set": held_out.guides(comparison),
@@ -137,7 +136,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "ledger": rows.ledgers(comparison),
         "terms": LEDGER,
         "indented": [key for key, header, _ in LEDGER if header.startswith(" ")],
-        "tolerance": f"{comparison.options.tolerance:g}",
+        "tolerance": f"{comparison.request.options.tolerance:g}",
         "details": details(comparison),
         "verdicts": rows.verdicts(comparison),
         "unaided": unaided(comparison),

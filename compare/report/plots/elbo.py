@@ -13,7 +13,7 @@ from compare.report.tables.elements import optimised
 from models.plotting import EXACT
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["draw", "trajectory"]
 

@@ -21,7 +21,7 @@ from models.contract import element
 from models.plotting import EXACT, GREY
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["forest", "posterior", "rank", "trace"]
 

@@ -9,11 +9,10 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
-from compare.measure.measures import CHAINS
 from models.contract import element
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["Element", "draws", "errors", "finished", "optimised", "reported", "sampled", "tree_of"]
 
@@ -27,7 +26,7 @@ def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
 
 def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees that NUTS made."""
-    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method in CHAINS}
+    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.is_mcmc}
 
 
 def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:

@@ -9,7 +9,7 @@ from compare.report.tables.numbers import ABSENT, plain
 from compare.report.tables.rows import COLUMNS, LEDGER, Column, Row, Rows
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["guides", "networks"]
 

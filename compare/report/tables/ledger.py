@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from compare.measure.measures import LEDGER
+from compare.summary import LEDGER_TERMS
 
 __all__ = ["Unbalanced", "common_digits", "rounded", "term_value"]
 
@@ -41,7 +41,7 @@ def error(term: Mapping[str, Any] | float | None) -> float:
 
 def common_digits(ledgers: Sequence[Mapping[str, Any] | None], log_evidence: float | None) -> int:
     """Decimals fit for all of these ledgers: 4; 6 where every ELBO is known to them; fewer where terms are huge."""
-    values = [term_value(ledger.get(term)) for ledger in ledgers if ledger for term in LEDGER]
+    values = [term_value(ledger.get(term)) for ledger in ledgers if ledger for term in LEDGER_TERMS]
     largest = max((abs(value) for value in [*values, log_evidence] if value is not None), default=0.0)
     errors = [
         entry.get("mcse") or 0.0 for ledger in ledgers if ledger and isinstance(entry := ledger.get("elbo"), Mapping)
@@ -78,7 +78,7 @@ def rounded(
         Unbalanced: an equation does not hold in ``ledger`` itself; without ``strict`` its terms are rounded one by one.
     """
     scale = 10.0**digits
-    exact = {"log_evidence": log_evidence, **{term: term_value(ledger.get(term)) for term in LEDGER}}
+    exact = {"log_evidence": log_evidence, **{term: term_value(ledger.get(term)) for term in LEDGER_TERMS}}
     scaled = {name: None if value is None else value * scale for name, value in exact.items()}
     units = {name: None if value is None else math.floor(value + 0.5) for name, value in scaled.items()}
 

@@ -12,7 +12,7 @@ from compare.report.tables.numbers import ABSENT, entry, interval, measured, pla
 from models.contract import element
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = [
     "COLUMNS",

@@ -18,7 +18,7 @@ from compare.report.tables.numbers import printable
 from compare.report.tables.rows import LEDGER, Column, Row, Rows
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["console_for", "show"]
 
@@ -103,7 +103,7 @@ def heading(comparison: Comparison, console: Console) -> None:
     model, summary = comparison.model, comparison.summary
     say(console, Text.assemble((printable(model.name), "bold"), f": {printable(model.title)}"))
     data = ", ".join(f"{key} {rows.fact(value)}" for key, value in comparison.data.describe().items())
-    say(console, f"data: {data}; seed {comparison.seed}", 2)
+    say(console, f"data: {data}; seed {comparison.request.seed}", 2)
     evidence = summary["log_evidence"]
     error = f" ±{evidence['mcse']:.1g}" if evidence.get("mcse") else ""
     tolerance = getattr(comparison.truth, "tolerance", 0.0)
@@ -114,7 +114,7 @@ def heading(comparison: Comparison, console: Console) -> None:
         say(console, f"log evidence: {evidence['value']:.4f}{error} nats ({printable(evidence['method'])}{within})", 2)
     lines, rest = rows.facts(comparison)
     for name, line in lines.items():
-        say(console, f"{comparison.called} about {name}: {line}", 2)
+        say(console, f"{comparison.truth_name} about {name}: {line}", 2)
     if rest:
         say(console, "also: " + "; ".join(f"{key} {value}" for key, value in rest.items()), 2)
 
@@ -123,7 +123,7 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = ()) -
     """Print it all: the truth, every fit against it, the ledgers, the verdicts, the claims of the text and of
     others, the files."""
     heading(comparison, console)
-    section(console, f"Every fit against the {comparison.called}", rows.fits(comparison))
+    section(console, f"Every fit against the {comparison.truth_name}", rows.fits(comparison))
     elements = rows.estimates(comparison)
     if elements is not None:
         section(console, "Element by element", elements, keys=2)

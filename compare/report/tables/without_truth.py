@@ -8,7 +8,7 @@ from compare.report.tables.numbers import ABSENT, measured, plain, printable
 from compare.report.tables.rows import Column, Row, Rows
 
 if TYPE_CHECKING:
-    from compare.pipeline import Comparison
+    from compare.comparison import Comparison
 
 __all__ = ["unaided"]
 

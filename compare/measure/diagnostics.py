@@ -1,0 +1,49 @@
+"""Whether chains mixed, whether a guide's weights can be trusted, and where an optimiser ended."""
+
+from __future__ import annotations
+
+import arviz_stats
+import numpy as np
+
+from compare.comparison import Fit
+from compare.measure.moments import digits, elements, values
+from compare.measure.psis import has_equal_weights, log_ratios, smooth
+from compare.summary import Diagnostics, Estimate, Optimisation
+
+__all__ = ["diagnostics", "optimisation"]
+
+AXES = {"chain_axis": 0, "draw_axis": 1}
+
+
+def diagnostics(fit: Fit) -> Diagnostics:
+    """Worst R-hat and ESS, divergences and E-BFMI of Markov chains; Pareto k-hat of a guide; nothing of the rest."""
+    if fit.job.method == "exact":
+        return Diagnostics()
+    if not fit.job.is_mcmc:
+        ratio = log_ratios(fit.tree)
+        return Diagnostics(khat=None if has_equal_weights(ratio) else digits(smooth(ratio)[1], 6))
+    stats = fit.tree["sample_stats"]
+    draws = [values(fit.tree, site, index) for site, index in elements(fit.job).values()]
+    tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95), **AXES)) for z in draws]
+    return Diagnostics(
+        r_hat=digits(max(float(arviz_stats.rhat(z, **AXES)) for z in draws), 8),
+        ess_bulk=digits(min(float(arviz_stats.ess(z, method="bulk", **AXES)) for z in draws), 8),
+        ess_tail=digits(min(tails), 8),
+        divergences=int(stats["diverging"].sum()),
+        e_bfmi=digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8),
+    )
+
+
+def optimisation(fit: Fit) -> Optimisation | None:
+    """Where the optimiser ended, by its own account; None where nothing was optimised."""
+    if "optimisation" not in fit.tree:
+        return None
+    group = fit.tree["optimisation"]
+    end, gap = group.attrs, float(group.attrs["gap"])
+    return Optimisation(
+        gap=Estimate(digits(gap, 6), digits(end["gap_mcse"], 6)) if np.isfinite(gap) else None,
+        tolerance=float(end["tolerance"]),
+        converged=bool(end["converged"]),
+        steps=int(end.get("sweeps", end.get("epochs", group.sizes["step"] - 1))),
+        reason=str(end["reason"]) or None,
+    )

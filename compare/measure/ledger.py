@@ -1,0 +1,55 @@
+"""The ledger of a fit, in nats."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from compare.comparison import Fit, Truth
+from compare.measure.moments import digits, standard_error
+from compare.summary import Estimate, Ledger
+from models.contract import Best
+
+__all__ = ["ledger"]
+
+
+def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
+    """The ledger. Both its equations hold to rounding: complexity and optimisation gap close them."""
+    if fit.job.is_mcmc:
+        return Ledger()
+    stats = fit.tree["sample_stats"]
+    log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
+    fit_to_data = log_joint - log_prior
+    data_fit = estimate(digits(fit_to_data.mean(), 12), standard_error(fit_to_data, True))
+    if fit.job.method == "exact":
+        elbo = estimate(truth.log_evidence)
+    else:  # known better than from these draws: closed form, or draws designed for it
+        end = fit.tree["optimisation"].attrs
+        elbo = estimate(digits(end["elbo"], 12) if end["elbo_mcse"] else end["elbo"], end["elbo_mcse"])
+    # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
+    complexity = estimate(data_fit.value - elbo.value, np.hypot(data_fit.mcse, elbo.mcse))
+    log_evidence = truth.log_evidence if truth else None
+    if log_evidence is None:
+        return Ledger(elbo, data_fit, complexity)
+    evidence_gap = estimate(log_evidence - elbo.value, elbo.mcse)
+    return Ledger(elbo, data_fit, complexity, evidence_gap, *gaps(fit, elbo, log_evidence, best))
+
+
+def gaps(
+    fit: Fit, elbo: Estimate, log_evidence: float, best: Best | None
+) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
+    """Family, amortisation and optimisation gap; None each where it does not apply or is not known."""
+    if fit.job.method == "exact":
+        return Estimate(0.0), None, Estimate(0.0)
+    end = fit.tree["optimisation"].attrs
+    if "best_elbo" in end:  # without the encoder
+        highest, error = float(end["best_elbo"]), float(end["best_elbo_mcse"])
+        amortisation = estimate(highest - elbo.value, np.hypot(error, elbo.mcse))
+        return estimate(log_evidence - highest, error), amortisation, None
+    if best is None:
+        return None, None, None
+    return estimate(log_evidence - best.elbo), None, estimate(best.elbo - elbo.value, elbo.mcse)
+
+
+def estimate(value: float, mcse: float = 0.0) -> Estimate:
+    """A term and its error, to the digits that are reported."""
+    return Estimate(float(value), digits(mcse, 6))

@@ -1,0 +1,138 @@
+"""Moments and quantiles of one element at a time, and how far they are from the truth."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import arviz_stats
+import numpy as np
+import xarray as xr
+
+from compare.comparison import Element, Fit, Job, Truth
+from compare.measure.truth import errors
+from compare.summary import Correlation, Distance, Estimate, VariableSummary
+from models.contract import element
+
+__all__ = ["Moments", "correlations", "digits", "distance", "elements", "standard_error", "true_moments", "values"]
+__all__ += ["variables"]
+
+QUANTILES = (0.025, 0.5, 0.975)
+
+
+class Moments(NamedTuple):
+    """Mean and sd of one element, and their standard errors."""
+
+    mean: float
+    sd: float
+    mcse_mean: float = 0.0
+    mcse_sd: float = 0.0
+
+
+def elements(job: Job) -> dict[str, Element]:
+    """The reported elements by name, such as ``z[0]``."""
+    return {element(site, index): (site, index) for site, index in job.data.reported()}
+
+
+def digits(value: float, count: int) -> float:
+    """The value to ``count`` significant digits: further ones differ from run to run, as compiled code adds in no
+    fixed order."""
+    return float(f"{value:.{count}g}")
+
+
+def values(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> np.ndarray:
+    """The draws of one element, shape (chain, draw)."""
+    labels = {f"{site}_dim_{axis}": position for axis, position in enumerate(index)}
+    return tree["posterior"][site].sel(labels).values
+
+
+def standard_error(draws: np.ndarray, independent: bool) -> float:
+    """The standard error of the mean of draws, shape (chain, draw)."""
+    if independent:
+        return float(np.std(draws, ddof=1) / np.sqrt(draws.size))
+    return float(arviz_stats.mcse(draws, method="mean", chain_axis=0, draw_axis=1))
+
+
+def distance(own: Moments, true: Moments) -> Distance:
+    """The distance in the true sd, with the errors of both."""
+    ratio = own.sd / true.sd
+    mcse_mean = np.hypot(own.mcse_mean, true.mcse_mean) / true.sd
+    mcse_ratio = np.hypot(own.mcse_sd, ratio * true.mcse_sd) / true.sd
+    return Distance(
+        Estimate((own.mean - true.mean) / true.sd, digits(mcse_mean, 6)), Estimate(ratio, digits(mcse_ratio, 6))
+    )
+
+
+def true_moments(truth: Truth | None, reported: dict[str, Element]) -> dict[str, Moments]:
+    """The truth's moments by element, with its own errors; none where it is not known."""
+    if truth is None:
+        return {}
+    means, sds = truth.mean(), truth.sd()
+    return {
+        name: Moments(float(means[site][index]), float(sds[site][index]), *errors(truth, site, index))
+        for name, (site, index) in reported.items()
+    }
+
+
+def variables(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:
+    """Each reported element by name; an exact posterior's numbers are its own, all others come from draws."""
+    reported = elements(fit.job)
+    true = true_moments(truth, reported)
+    if fit.job.method == "exact":
+        levels = [truth.quantile(level) for level in QUANTILES]
+        return {
+            name: summarise(true[name], [float(level[site][index]) for level in levels], Distance(NO_ERROR, SAME_SD))
+            for name, (site, index) in reported.items()
+        }
+    found = {}
+    for name, (site, index) in reported.items():
+        draws = values(fit.tree, site, index)
+        own = moments(draws, not fit.job.is_mcmc)
+        apart = distance(own, true[name]) if true else None
+        if fit.job.method == "reference":  # against itself it has no error
+            apart = Distance(NO_ERROR, SAME_SD)
+        found[name] = summarise(own, [digits(value, 12) for value in np.quantile(draws, QUANTILES)], apart)
+    return found
+
+
+NO_ERROR, SAME_SD = Estimate(0.0), Estimate(1.0)
+
+
+def moments(draws: np.ndarray, independent: bool) -> Moments:
+    """The moments of the draws of one element, shape (chain, draw)."""
+    mean, sd = digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)
+    # The delta method: sd is a smooth function of the mean of squared deviations.
+    mcse_sd = standard_error((draws - mean) ** 2, independent) / (2 * sd) if sd > 0 else 0.0
+    return Moments(mean, sd, standard_error(draws, independent), mcse_sd)
+
+
+def summarise(own: Moments, quantiles: list[float], apart: Distance | None) -> VariableSummary:
+    """One element's entry in the summary; ``apart`` is None where no truth is known."""
+    known = (own.mean, own.sd, *quantiles, digits(own.mcse_mean, 6), digits(own.mcse_sd, 6))
+    if apart is None:
+        return VariableSummary(*known)
+    shift, ratio = apart.mean_error, apart.sd_ratio
+    return VariableSummary(*known, shift.value, ratio.value, shift.mcse, ratio.mcse)
+
+
+def correlations(fit: Fit, truth: Truth | None) -> dict[str, Correlation]:
+    """The correlations that the truth names, each with its error and the truth."""
+    reported, found = elements(fit.job), {}
+    for pair, true in truth.correlations().items() if truth else ():
+        if fit.job.method == "exact":
+            found[pair] = Correlation(true, 0.0, true)
+            continue
+        a, b = (values(fit.tree, *reported[name]) for name in split_pair(pair, reported))
+        a, b = ((draws - draws.mean()) / draws.std() for draws in (a, b))
+        value = digits((a * b).mean(), 10)
+        # The influence function of a correlation: a b - r (a^2 + b^2) / 2.
+        mcse = standard_error(a * b - value * (a**2 + b**2) / 2, not fit.job.is_mcmc)
+        found[pair] = Correlation(value, digits(mcse, 6), true)
+    return found
+
+
+def split_pair(pair: str, names: dict[str, Element]) -> tuple[str, str]:
+    """``z[0],z[1]`` into its two elements; an index may hold a comma of its own."""
+    for cut in (position for position, letter in enumerate(pair) if letter == ","):
+        if pair[:cut] in names and pair[cut + 1 :] in names:
+            return pair[:cut], pair[cut + 1 :]
+    raise KeyError(f"the correlation {pair!r} names elements that are not reported")
