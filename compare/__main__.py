@@ -1,6 +1,7 @@
 """``python -m compare``: the command line is `compare.cli.main`."""
 
-from compare.cli.main import leave, main
+from compare.cli.errors import leave
+from compare.cli.main import main
 
 if __name__ == "__main__":
     leave(main())

@@ -9,14 +9,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import xarray as xr
 
 from compare.options import Options
 from compare.summary import Evidence, FitSummary, HeldOut, Score, Status, to_json
 from models.contract import Best, Claim, Model, Published
+
+if TYPE_CHECKING:
+    import xarray as xr  # only annotations need it, and it is slow to import
 
 __all__ = ["MCMC_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request", "Truth"]
 

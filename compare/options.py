@@ -1,44 +1,110 @@
-"""What a user may say about the fits. The same defaults serve every model."""
+"""Options of the fits, which are also options of the command line, and how their text is parsed."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-__all__ = ["Options"]
+from models.contract import nearest
+from models.options import option
+
+__all__ = [
+    "Options",
+    "option_fields",
+    "parse_count",
+    "parse_field",
+    "parse_names",
+    "parse_positive",
+    "parse_whole",
+]
+
+
+def option_fields(kind: type) -> list[dataclasses.Field]:
+    """The fields of a dataclass that are options of the command line."""
+    return [field for field in dataclasses.fields(kind) if "help" in field.metadata]
+
+
+def parse_field(field: dataclasses.Field, text: str) -> Any:
+    """The value of a field.
+
+    Raises:
+        ValueError: the text is none of the choices, or the field's parser refuses it.
+    """
+    choices = field.metadata["choices"]
+    if choices and text not in choices:
+        raise ValueError(f"invalid choice: {text!r}; {nearest(text, choices)}")
+    return field.metadata["parse"](text)
+
+
+def parse_whole(text: str, least: int = 0) -> int:
+    """A whole number, ``least`` or more.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+    if value < least:
+        raise ValueError(f"{text} is {'negative' if value < 0 else 'too few'}; give {least} or more")
+    return value
+
+
+parse_count = partial(parse_whole, least=1)
+
+
+def parse_positive(text: str) -> float:
+    """A finite number above 0.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{text} is not a finite number above 0")
+    return value
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas.
+
+    Raises:
+        ValueError: there is none.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise ValueError("give at least one name")
+    return names
 
 
 @dataclass(frozen=True)
 class Options:
-    """Targets and limits of the fits.
+    """Targets and limits of the fits, each with its help; of the others:
 
     Attributes:
-        tolerance: A guide has converged when its estimated optimisation gap plus two errors is below this, in nats.
-        budget: Most seconds that a fit may take.
-        optimiser: ``zoo``, which stops by itself, or ``adam``, the libraries' usual way.
-        steps: Steps of ``adam``.
-        learning_rate: Learning rate of ``adam``.
         draws: Draws from a guide or an exact posterior.
-        ess: Effective sample size, bulk and tail, at which NUTS stops.
         r_hat: R-hat below which NUTS stops.
         warmup: Warm-up transitions of NUTS.
-        reference_ess: Effective sample size at which a reference stops.
-        reference_budget: Most seconds that a reference may take.
         reference_warmup: Warm-up transitions of a reference.
-        cavi_tolerance: Coordinate ascent stops when every change is below this.
-        sweeps: Most sweeps of coordinate ascent.
     """
 
-    tolerance: float = 0.01
-    budget: float = 60.0
-    optimiser: str = "zoo"
-    steps: int = 5000
-    learning_rate: float = 0.01
+    optimiser: str = option("zoo", "zoo stops by itself; adam is the libraries' usual way", choices=("zoo", "adam"))
+    tolerance: float = option(0.01, "nats of optimisation gap within which a guide has converged", parse_positive)
+    budget: float = option(60.0, "seconds that a fit may take", parse_positive)
+    steps: int = option(5000, "steps of --optimiser adam", parse_count)
+    learning_rate: float = option(0.01, "learning rate of --optimiser adam", parse_positive)
+    ess: float = option(400.0, "effective sample size, bulk and tail, at which NUTS stops", parse_positive)
+    reference_ess: float = option(4000.0, "the same for a reference, where no exact posterior is known", parse_positive)
+    reference_budget: float = option(240.0, "seconds that a reference may take", parse_positive)
+    cavi_tolerance: float = option(1e-6, "coordinate ascent stops when every change is below this", parse_positive)
+    sweeps: int = option(100, "most sweeps of coordinate ascent", parse_whole)
     draws: int = 4096
-    ess: float = 400.0
     r_hat: float = 1.01
     warmup: int = 250
-    reference_ess: float = 4000.0
-    reference_budget: float = 240.0
     reference_warmup: int = 500
-    cavi_tolerance: float = 1e-6
-    sweeps: int = 100

@@ -11,7 +11,7 @@ from typing import Any
 from compare.cache.fits import FitCache
 from compare.cache.keys import versions
 from compare.comparison import Comparison, Fit, Job, Request, Truth
-from compare.execute.dispatch import spread
+from compare.execute.dispatch import dispatch
 from compare.execute.processes import Workers
 from compare.fit import run
 from compare.measure.evidence import evidence
@@ -103,7 +103,7 @@ def make_fits(
     missing = [job for job in jobs if job.name not in fits]
     save = cache.save if cache else lambda fit: None
     elsewhere = {job.name: job for job in missing if job.reason is None and job.library in helpers.libraries}
-    arriving = spread(list(elsewhere.values()), helpers, save)
+    arriving = dispatch(list(elsewhere.values()), helpers, save)
     if missing:
         on_dispatch()
     for job in missing:

@@ -7,7 +7,6 @@ files look like. A file is generated as its content (`File`) and written when a 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gzip
 import hashlib
@@ -21,9 +20,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-import compare.cli.main as command_line
 import guides
 import models
+from compare.cli.options import Execution, FitSelection, Instead, Output, flag
+from compare.options import Options, option_fields
 
 __all__ = ["File", "command_lines", "likely", "options_of_data", "spelt", "wild"]
 
@@ -218,27 +218,27 @@ Option = tuple[str, "str | File | None"]
 
 
 def options_of_data(name: str, small: Sequence[int] = SMALL) -> dict[str, st.SearchStrategy[str | File]]:
-    """For each option of a model's data, values that it probably takes."""
+    """For each option of a model's data, as it is written, values that it probably takes."""
     found = {}
-    for field in command_line.options_of(models.load(name)):
-        found[field.name] = of_type(field.default, field.metadata["choices"], field.metadata["help"], small)
+    for field in option_fields(models.load(name).data):
+        found[flag(field)] = of_type(field.default, field.metadata["choices"], field.metadata["help"], small)
     return found
 
 
-def general(name: str) -> dict[str, st.SearchStrategy[str | None]]:
-    """The same for the options that every comparison has, by how they are written."""
+def general() -> dict[str, st.SearchStrategy[str | None]]:
+    """The same for the options that every comparison has."""
     found: dict[str, st.SearchStrategy[str | None]] = {}
-    for action in command_line.parser(name)._actions:
-        written = action.option_strings[-1]
-        if action.dest.startswith("data.") or isinstance(action, argparse._HelpAction):
-            continue
-        if action.nargs == 0:
+    for field in (
+        field for kind in (FitSelection, Options, Execution, Output, Instead) for field in option_fields(kind)
+    ):
+        written = flag(field)
+        if isinstance(field.default, bool):
             found[written] = st.none()
-        elif action.dest in ("guides", "libraries"):
-            found[written] = names([*guides.FAMILIES] if action.dest == "guides" else ["numpyro", "pyro"])
-        elif action.choices:
-            found[written] = st.sampled_from(list(action.choices))
-        elif action.type is not None:
+        elif field.name in ("guides", "libraries"):
+            found[written] = names([*guides.FAMILIES] if field.name == "guides" else ["numpyro", "pyro"])
+        elif field.metadata["choices"]:
+            found[written] = st.sampled_from(list(field.metadata["choices"]))
+        elif field.metadata["parse"] not in (str, Path):
             found[written] = st.sampled_from(SMALL).map(str)
         else:
             found[written] = ANY
@@ -267,9 +267,9 @@ def given_options(draw: Any, usual: dict[str, st.SearchStrategy[Any]]) -> Option
 
 def command_lines(name: str, most: int = 6) -> st.SearchStrategy[list[Option]]:
     """The options after a model's name: of its data and of every comparison; some twice, some wrong."""
-    data = {command_line.flag(option): values for option, values in options_of_data(name).items()}
-    one = st.one_of(given_options(data), given_options(data), given_options(general(name)))
-    rest = st.lists(given_options(general(name)), max_size=2)
+    data = options_of_data(name)
+    one = st.one_of(given_options(data), given_options(data), given_options(general()))
+    rest = st.lists(given_options(general()), max_size=2)
     return st.one_of(st.lists(one, max_size=most), st.tuples(likely(name), rest).map(lambda parts: parts[0] + parts[1]))
 
 
@@ -287,8 +287,8 @@ def chosen(
     """Some of the usual options, and mostly those of which the model has values of its own in their place."""
     values = {option: draw(usual[option]) for option in draw(st.lists(st.sampled_from(sorted(usual)), max_size=4))}
     if particular is not None and draw(st.integers(0, 3)):
-        values |= draw(particular)
-    return [(command_line.flag(option), value) for option, value in values.items() if value is not None]
+        values |= {f"--{option}": value for option, value in draw(particular).items()}
+    return [(option, value) for option, value in values.items() if value is not None]
 
 
 def spelt(options: Sequence[Option], folder: Path, joined: bool = False) -> list[str]:

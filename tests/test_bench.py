@@ -9,7 +9,7 @@ import pytest
 
 import models
 from compare.bench import cases, runner, tables
-from compare.bench.command import parse
+from compare.cli.commands.bench import parse
 from compare.cli.main import main
 
 FIRST = next(iter(models.CATALOGUE))
@@ -71,13 +71,13 @@ def test_a_bad_argument_ends_in_2_and_one_line(arguments, capsys):
 
 
 def test_the_default_is_every_model_without_encoders():
-    plan, folder, form = parse([])
-    assert (plan.cases, plan.libraries, form) == (tuple(cases.offered()), ("numpyro", "pyro"), "text")
+    plan, output = parse([])
+    assert (plan.cases, plan.libraries, output.format) == (tuple(cases.offered()), ("numpyro", "pyro"), "text")
     assert {"coin", "chain", "bnn"} <= set(plan.cases) <= set(models.CATALOGUE)
-    assert folder.as_posix() == "out/bench"
+    assert output.out.as_posix() == "out/bench"
     wanted = sum(len(models.load(name).guides) + 1 for name in plan.cases)
     assert len(plan.tasks()) == 2 * wanted
-    plan, _, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts", "--libraries", "pyro"])
+    plan, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts", "--libraries", "pyro"])
     assert [(task["library"], task["guide"]) for task in plan.tasks()] == [("pyro", "mean_field")]
 
 
@@ -101,8 +101,8 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch):
         return {"reference": "closed form", "zoo": one | {"converged": [True]}, "usual": one}, 5.0, 100.0
 
     monkeypatch.setattr(runner, "process", process)
-    plan, _, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts"])
-    fine, broken = runner.run(plan)
+    plan, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts"])
+    fine, broken = runner.run_plan(plan)
     assert (fine["status"], fine["ratio"]["warm"], fine["median"]["zoo"]["memory"]) == ("done", 1, 100)
     assert (broken["status"], broken["reason"]) == ("failed", "it broke")
     assert [len(tables.cells(row)) for row in (fine, broken)] == [len(tables.HEADERS["svi"])] * 2

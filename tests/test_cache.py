@@ -28,10 +28,10 @@ from compare import user_model
 from compare.atomic import atomic_file, find_leftovers
 from compare.cache import keys, store
 from compare.cache.fits import FitCache
-from compare.cache.keys import Uncacheable, canonical, digest, fit_document, sources_of_fit
+from compare.cache.keys import Uncacheable, canonical, digest, fit_document, fit_sources
 from compare.cache.store import Store
 from compare.cli.main import main
-from compare.comparison import Fit, Job
+from compare.comparison import Fit, Job, Request
 from compare.fit import run
 from compare.options import Options
 from compare.plan import plan, trainings
@@ -43,7 +43,7 @@ JOB = Job("numpyro-mean_field", "coin", Coin(), "svi", "numpyro", "mean_field", 
 
 
 def key(job: Job) -> str:
-    return digest(fit_document(job, sources_of_fit(job.model, job.library, job.guide)))
+    return digest(fit_document(job, fit_sources(job.model, job.library, job.guide)))
 
 
 class Ran:
@@ -115,9 +115,9 @@ def test_another_fit_has_another_key(what):
 @pytest.fixture
 def house(tmp_path, monkeypatch) -> Path:
     """A copy of the source, to be changed."""
-    for name, folder in keys.HOUSE.items():
-        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(keys, "HOUSE", {name: tmp_path / name for name in keys.HOUSE})
+    for name in ("models", "guides", "compare"):
+        shutil.copytree(keys.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(keys, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -150,7 +150,8 @@ def test_the_key_follows_the_source_that_decides_the_numbers(path, changes, hous
 
 
 def test_a_report_follows_all_source_but_that_of_other_models(house):
-    told = [digest(keys.report_document("coin", Coin(), []))]
+    request = Request(models.load("coin"), Coin())
+    told = [digest(keys.report_document(request))]
     for path in (
         "models/chain/in_numpyro.py",
         "compare/report/plots/posteriors.py",
@@ -158,7 +159,7 @@ def test_a_report_follows_all_source_but_that_of_other_models(house):
     ):
         with open(house / path, "a") as file:
             file.write("\n")
-        told.append(digest(keys.report_document("coin", Coin(), [])))
+        told.append(digest(keys.report_document(request)))
     assert told[0] == told[1] != told[2] != told[3]
 
 
@@ -194,7 +195,7 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
         files = {
             f"{one.replace('.', '/')}.py" for one in files if not one.startswith("compare.user_model")
         }  # not of the zoo
-        assert files - set(keys.sources(name, job.library, job.guide)) == set(), job.name
+        assert files - set(keys.fit_sources(name, job.library, job.guide)) == set(), job.name
 
 
 @pytest.mark.parametrize("name", models.CATALOGUE)
@@ -244,7 +245,7 @@ def damaged(content: bytes) -> list[bytes]:
 def test_a_damaged_entry_is_noticed_and_removed(number, tmp_path):
     kept = Store(tmp_path)
     kept.write("fits", "a", {"one": b"payload" * 100})
-    path = kept.place("fits", "a")
+    path = kept.entry("fits", "a")
     path.write_bytes(damaged(path.read_bytes())[number])
     assert kept.read("fits", "a") is None
     assert not path.exists()
@@ -271,7 +272,9 @@ def test_a_run_whose_folder_cannot_be_written_is_made_all_the_same(tmp_path, mon
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "file" / "below"))
     made = Ran(tmp_path / "out", *SMALL)
     assert (
-        made.status == 0 and made.err.startswith("compare: warning: nothing can be kept") and made.err.count("\n") == 1
+        made.status == 0
+        and made.err.startswith("compare: warning: nothing can be cached")
+        and made.err.count("\n") == 1
     )
     assert made.summary["fits"]["exact"]["status"] == "done"
     assert (tmp_path / "file").read_text() == "mine"
@@ -281,10 +284,10 @@ def test_the_least_recently_used_is_removed_first(tmp_path):
     kept = Store(tmp_path, limit=10_000)
     for number, name in enumerate("abc"):
         kept.write("fits", name, {"one": bytes(3000)})
-        os.utime(kept.place("fits", name), (1000 + number, 1000 + number))
+        os.utime(kept.entry("fits", name), (1000 + number, 1000 + number))
     assert kept.read("fits", "a")  # now the last that was used
     kept.write("fits", "d", {"one": bytes(3000)})
-    assert [name for name in "abcd" if kept.place("fits", name).exists()] == ["a", "c", "d"]
+    assert [name for name in "abcd" if kept.entry("fits", name).exists()] == ["a", "c", "d"]
 
 
 def test_what_nobody_finished_is_removed_after_a_day(tmp_path):
@@ -293,7 +296,7 @@ def test_what_nobody_finished_is_removed_after_a_day(tmp_path):
     for name, age in ((".a.1.zip", 2 * store.DAY), (".b.1.zip", 0)):
         (tmp_path / "fits" / name).write_bytes(b"half")
         os.utime(tmp_path / "fits" / name, (time.time() - age,) * 2)
-    kept.prune()
+    kept.prune(tmp_path)
     assert [path.name for path in (tmp_path / "fits").iterdir()] == [".b.1.zip"]
 
 
@@ -312,7 +315,7 @@ def test_the_folder(variables, expected, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"HOME": "/home/me", **variables}.items():
         monkeypatch.setenv(name, value)
-    assert store.folder() == Path(expected)
+    assert store.cache_folder() == Path(expected)
 
 
 def test_leftovers_of_processes_that_are_gone(tmp_path):
@@ -369,7 +372,7 @@ def test_an_entry_that_is_whole_and_yet_no_fit_is_made_anew(fitted, tmp_path):
     kept = FitCache(Store(tmp_path))
     kept.store.write("fits", kept.key(fitted[0].job), {"cost.json": b"{}", "tree.nc": b"no"})
     assert kept.load(fitted[0].job) is None
-    assert not kept.store.place("fits", kept.key(fitted[0].job)).exists()
+    assert not kept.store.entry("fits", kept.key(fitted[0].job)).exists()
 
 
 # The command
@@ -395,8 +398,8 @@ def test_a_second_run_makes_nothing_and_leaves_the_same(tmp_path, unmade):
     (folder / "draws.nc").unlink()
     second = Ran(folder, *SMALL)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert second.out == first.out + "2 of 2 fits were kept from an earlier run; --fresh makes them anew\n"
-    assert second.summary == first.summary and "kept" not in first.out
+    assert second.out == first.out + "2 of 2 fits were cached by an earlier run; --fresh repeats them\n"
+    assert second.summary == first.summary and "cached" not in first.out
     as_json = Ran(tmp_path / "elsewhere", *SMALL, "--format", "json")
     assert (as_json.out, as_json.err) == ((folder / "summary.json").read_text(), "")
 
@@ -405,14 +408,14 @@ def test_what_is_kept_serves_another_comparison(tmp_path):
     """Its fits, with the seconds that they took when they were made; the others are made."""
     first = Ran(tmp_path / "first", *SMALL)
     more = Ran(tmp_path / "more", "coin", "--libraries", "numpyro", "--guides", "mean_field,conjugate", "--no-nuts")
-    assert "2 of 3 fits were kept from an earlier run" in more.out
+    assert "2 of 3 fits were cached by an earlier run" in more.out
     fits = ("exact", "numpyro-mean_field")
     assert [more.summary["fits"][name] for name in fits] == [first.summary["fits"][name] for name in fits]
 
 
 def test_fresh_makes_anew_and_replaces(tmp_path):
     first, fresh, third = (Ran(tmp_path / "out", *SMALL, *more) for more in ((), ("--fresh",), ()))
-    assert "kept" not in fresh.out
+    assert "cached" not in fresh.out
     taken = [ran.summary["fits"]["numpyro-mean_field"]["seconds"] for ran in (first, fresh, third)]
     assert taken[0] != taken[1] == taken[2]
 
@@ -426,7 +429,7 @@ def test_a_fit_that_failed_is_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(compare.pipeline, "run", run)
     second = Ran(tmp_path / "out", *SMALL)
     assert [ran.summary["fits"]["numpyro-mean_field"]["status"] for ran in (first, second)] == ["failed", "done"]
-    assert "1 of 2 fits were kept" in second.out
+    assert "1 of 2 fits were cached" in second.out
 
 
 def test_a_kept_report_needs_no_library(tmp_path):
@@ -439,7 +442,7 @@ print("loaded", *sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     text, _, loaded = done.stdout.rpartition("loaded")
-    assert "2 of 2 fits were kept" in text
+    assert "2 of 2 fits were cached" in text
     heavy = {"jax", "numpyro", "torch", "pyro", "arviz_base", "arviz_stats", "arviz_plots", "matplotlib", "distributed"}
     assert heavy & set(loaded.split()) == set()
 
@@ -450,7 +453,7 @@ def test_two_at_once_do_not_spoil_each_other(tmp_path):
     said = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0] and [err for _, err in said] == [b"", b""]
     third = Ran(tmp_path / "out", *SMALL)
-    assert "2 of 2 fits were kept" in third.out
+    assert "2 of 2 fits were cached" in third.out
     assert third.out and not list((tmp_path / "out").glob(".*"))
 
 
@@ -480,7 +483,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):
         with zipfile.ZipFile(path) as archive:
             seconds.add(json.loads(archive.read("cost.json"))["seconds"])
     made = Ran(tmp_path / "out", *command[3:])
-    assert f"{len(entries)} of 4 fits were kept" in made.out
+    assert f"{len(entries)} of 4 fits were cached" in made.out
     assert seconds <= {fit["seconds"] for fit in made.summary["fits"].values()}
     assert not list((tmp_path / "out").glob(".*"))
 

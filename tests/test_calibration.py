@@ -16,6 +16,7 @@ from compare.calibration import calibrate
 from compare.calibration.judge import band, outside, probability
 from compare.calibration.ranks import LEVELS, pits
 from compare.cli.main import main
+from compare.comparison import Request
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
@@ -34,7 +35,9 @@ def linear_autoencoder() -> Autoencoder:
 @pytest.fixture(scope="module")
 def chains():
     """Guides and coordinate ascent on chains of two nodes, both libraries."""
-    return calibrate(models.load("chain"), CHAIN, LIBRARIES, ["mean_field", "full_rank"], nuts=False, count=500).summary
+    return calibrate(
+        Request(models.load("chain"), CHAIN, LIBRARIES, ("mean_field", "full_rank"), nuts=False), 500
+    ).summary
 
 
 def test_ranks_are_uniform_whatever_the_number_of_draws():
@@ -86,7 +89,7 @@ def test_the_updates_as_printed_are_worse(chains):
 @pytest.mark.parametrize("data", [Coin(), CHAIN], ids=["coin", "chain"])
 def test_nuts_side_by_side_passes(library, data):
     name = type(data).__name__.lower()
-    summary = calibrate(models.load(name), data, [library], ["mean_field"], count=60).summary
+    summary = calibrate(Request(models.load(name), data, (library,), ("mean_field",)), 60).summary
     nuts = summary["fits"][f"{library}-nuts"]
     assert nuts["status"] == "done" and nuts["verdict"]["word"] == "agrees"
     assert nuts["diagnostics"]["divergences"] == 0
@@ -102,7 +105,7 @@ def test_a_wrong_posterior_is_noticed(monkeypatch):
     words = {}
     for name, wrong in (("swapped", swapped), ("right", model)):
         monkeypatch.setattr("compare.registry.load", lambda _, wrong=wrong: wrong)
-        summary = calibrate(wrong, data, [], [], nuts=False, count=500).summary
+        summary = calibrate(Request(wrong, data, (), (), nuts=False), 500).summary
         words[name] = summary["fits"]["exact"]["verdict"]["word"]
     assert words == {"swapped": "off", "right": "agrees"}
 
@@ -117,7 +120,7 @@ def test_the_log_likelihood_notices_what_the_latents_cannot(monkeypatch):
 
     wrong = replace(models.load("coin"), exact=Prior)
     monkeypatch.setattr("compare.registry.load", lambda _: wrong)
-    fit = calibrate(wrong, Coin(), [], [], nuts=False, count=500).summary["fits"]["exact"]
+    fit = calibrate(Request(wrong, Coin(), (), (), nuts=False), 500).summary["fits"]["exact"]
     assert fit["quantities"]["theta"]["outside"] == 0
     assert fit["quantities"]["log likelihood"]["outside"] > 0
     assert fit["verdict"]["word"] != "agrees"
@@ -169,7 +172,7 @@ def test_images_of_a_plate_are_ranked_one_by_one():
     """The closed form of the linear autoencoder passes over 400 images; with the noise taken for half it fails."""
     data = linear_autoencoder()
     model = models.load("vae")
-    summary = calibrate(model, data, [], [], nuts=False, count=400).summary
+    summary = calibrate(Request(model, data, (), (), nuts=False), 400).summary
     assert summary["quantities"] == ["z[0]", "z[1]"]
     assert summary["fits"]["exact"]["verdict"]["word"] == "agrees"
     weights = dict(data.network.weights)
@@ -189,7 +192,8 @@ def test_a_fit_that_fails_is_reported_and_the_others_go_on(monkeypatch):
         raise ArithmeticError("it met a number that is not finite")
 
     monkeypatch.setattr(coordinate_ascent, "ascend", ascend)
-    fits = calibrate(models.load("chain"), CHAIN, ["numpyro"], ["markov"], nuts=False, count=50).summary["fits"]
+    request = Request(models.load("chain"), CHAIN, ("numpyro",), ("markov",), nuts=False)
+    fits = calibrate(request, 50).summary["fits"]
     assert fits["coordinate_ascent"]["status"] == "failed"
     assert fits["coordinate_ascent"]["verdict"]["word"] == "failed"
     assert "not finite" in fits["coordinate_ascent"]["reason"]

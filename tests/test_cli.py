@@ -21,9 +21,10 @@ import jsonschema
 import pytest
 import xarray as xr
 
-import compare.cli.main as command_line
 import models
-from compare.cli.main import main, options_of
+from compare.cli import main as command_line
+from compare.cli.main import main
+from compare.options import option_fields
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
@@ -176,7 +177,7 @@ def test_help_names_every_option(name, empty, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     if name:
-        options = [field.name for field in options_of(models.load(name))]
+        options = [field.name for field in option_fields(models.load(name).data)]
         assert all(f"--{option.replace('_', '-')}" in out for option in (*options, "guides", "no-nuts", "seed", "out"))
     else:
         assert all(known in out for known in models.CATALOGUE)
@@ -194,7 +195,7 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(capsys, monkeypatch):
         time.sleep(10)
         return 0
 
-    monkeypatch.setattr(command_line, "catalogue", work)
+    monkeypatch.setattr(command_line, "show_catalogue", work)
     heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever shell started the tests
     start = time.monotonic()
     try:

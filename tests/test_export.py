@@ -15,6 +15,7 @@ import pytest
 
 import models
 from compare.cli.main import main
+from compare.comparison import Job, Request
 from compare.export import program, programs
 from compare.options import Options
 from models.contract import Best
@@ -22,6 +23,11 @@ from models.contract import Best
 LIBRARIES = ("numpyro", "pyro")
 OURS = {"models", "guides", "compare"}
 SMALL = [(name, library) for name in ("coin", "chain") for library in LIBRARIES]
+
+
+def job(name: str, library: str) -> Job:
+    """The mean-field fit of a model's default data."""
+    return Job(f"{library}-mean_field", name, models.load(name).data(), "svi", library, "mean_field", 0, Options())
 
 
 def imported(text: str) -> set[str]:
@@ -50,7 +56,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], s
     for name, library in SMALL:
         if importlib.util.find_spec(library):
             model = models.load(name)
-            text = program(model, model.data(), library, "mean_field")
+            text = program(model, job(name, library))
             running[name, library] = started(text, folder, f"{name}_{library}")
     found = {}
     for key, process in running.items():
@@ -67,7 +73,7 @@ def test_every_program_is_clean_and_knows_nothing_of_the_zoo(tmp_path: Path) -> 
         for library in LIBRARIES:
             for family in model.guides:
                 try:
-                    text = programs(model, model.data(), [library], [family])
+                    text = programs(Request(model, model.data(), (library,), (family,)))
                 except ValueError as error:  # no plain program: said in one line, and rare
                     assert "\n" not in str(error)
                     continue
@@ -197,7 +203,7 @@ def test_what_cannot_be_one_program_is_said_in_one_line(text: str, expected: str
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_network_runs_too(library: str, tmp_path: Path) -> None:
     model = models.load("bnn")
-    process = started(program(model, model.data(), library, "mean_field"), tmp_path, f"bnn_{library}")
+    process = started(program(model, job("bnn", library)), tmp_path, f"bnn_{library}")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert math.isfinite(float(re.search(r"ELBO (\S+) ±", out).group(1)))

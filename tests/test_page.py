@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compare.cli import compare_all
+from compare.cli.commands import all as compare_all
 from compare.cli.main import main
+from compare.cli.options import Invocation
 from compare.report import files
 from compare.report.html import index
 from compare.report.html.page import page as report_page
@@ -200,15 +201,16 @@ def test_contrast_is_wcags() -> None:
 def test_one_that_fails_does_not_stop_the_others(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def made(wanted: Any, console: Any, tell: Any) -> None:
-        tell("fitting")
-        if wanted.model.name == "coin":
+    def compare(invocation: Invocation, console: Any, progress: Any) -> None:
+        progress("fitting")
+        name, folder = invocation.request.model.name, invocation.output.out
+        if name == "coin":
             raise MemoryError("no\nroom")
-        wanted.given.out.mkdir(parents=True)
-        text = (out / wanted.model.name / "summary.json").read_text(encoding="utf-8")
-        (wanted.given.out / "summary.json").write_text(text, encoding="utf-8")
+        folder.mkdir(parents=True)
+        text = (out / name / "summary.json").read_text(encoding="utf-8")
+        (folder / "summary.json").write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr(compare_all, "made", made)
+    monkeypatch.setattr(compare_all, "compare", compare)
     assert main(["all", *SMALL, "--out", str(tmp_path / "new")]) == 1
     printed = capsys.readouterr()
     assert "coin: failed: MemoryError: no room" in printed.out and "narrow" in printed.out
@@ -243,15 +245,15 @@ def test_bad_input_is_refused_in_one_line(
 
 
 def test_each_model_keeps_its_own_defaults_and_guides(tmp_path: Path) -> None:
-    plan = compare_all.parse(
+    invocations = compare_all.parse(
         ["--guides", "markov,mean_field,conjugate", "--seed", "7", "--no-nuts", "--out", str(tmp_path)]
-    )
-    assert plan.wishes["coin"].asked[1] == ["mean_field", "conjugate"]
-    assert plan.wishes["chain"].asked[1] == ["markov", "mean_field"]
-    for name, wanted in plan.wishes.items():
-        given, options = wanted.given, wanted.asked[3]
-        assert options.budget == wanted.model.defaults.get("budget", 60.0)
-        assert given.seed == 7 and given.no_nuts and given.out == tmp_path / name
+    ).invocations
+    assert invocations["coin"].request.guides == ("mean_field", "conjugate")
+    assert invocations["chain"].request.guides == ("markov", "mean_field")
+    for name, invocation in invocations.items():
+        request = invocation.request
+        assert request.options.budget == request.model.defaults.get("budget", 60.0)
+        assert request.seed == 7 and not request.nuts and invocation.output.out == tmp_path / name
     assert compare_all.parse(["--models", "coin,chain", "--guides", "markov"]).left_out == ("coin",)
 
 

@@ -27,11 +27,12 @@ from conftest import LIBRARIES, side, with_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import compare.cli.main as command_line
 import models
-from compare import bench
-from compare.bench.command import parse as parse_bench
-from compare.cli import compare_all
+from compare.cli.commands import all as compare_all
+from compare.cli.commands import bench, compare
+from compare.cli.errors import check_writable
+from compare.cli.main import main
+from compare.cli.options import parse
 from compare.plan import best_member, plan, trainings
 from compare.report.files import as_json, strict
 
@@ -98,16 +99,16 @@ def outcome(arguments: Sequence[str]) -> str:
 
     out, err = io.StringIO(), io.StringIO()
     with (
-        mock.patch.object(command_line, "compare_model", partial(watched, planned)),
-        mock.patch.object(compare_all, "main", partial(watched, compare_all.parse)),
-        mock.patch.object(bench, "main", partial(watched, parse_bench)),
+        mock.patch.object(compare, "run", partial(watched, planned)),
+        mock.patch.object(compare_all, "run", partial(watched, compare_all.parse)),
+        mock.patch.object(bench, "run", partial(watched, bench.parse)),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("error")
         try:
-            status = command_line.main(arguments)
+            status = main(arguments)
         except SystemExit as end:  # --help
             assert end.code in (0, None)
             return RESULT
@@ -125,12 +126,12 @@ def outcome(arguments: Sequence[str]) -> str:
 
 def planned(arguments: Sequence[str]) -> None:
     """All that is done before the first fit."""
-    wanted = command_line.wish(arguments)
-    command_line.writable(wanted.given.out)
-    libraries, families, _, options, seed = wanted.asked
+    invocation = parse(arguments)
+    check_writable(invocation.output.out)
+    request = invocation.request
     jobs = [
-        *plan(wanted.model, wanted.data, *wanted.asked),
-        *trainings(wanted.model, wanted.data, libraries, families, options, seed),
+        *plan(request),
+        *trainings(request),
     ]
     assert len({(job.method == "training", job.name) for job in jobs}) == len(jobs) > 0
 
@@ -164,9 +165,7 @@ NAMES = st.one_of(
 @counts(200, 2000)
 def test_any_name_is_a_model_or_refused_in_one_line(count: int, folder: Path) -> None:
     """A model's name, a user's file or module, ``all``, or nothing of the kind."""
-    pairs = st.tuples(
-        NAMES, st.lists(generated.given_options(generated.general(next(iter(models.CATALOGUE)))), max_size=2)
-    )
+    pairs = st.tuples(NAMES, st.lists(generated.given_options(generated.general()), max_size=2))
 
     def check(line: tuple[str, list[generated.Option]]) -> None:
         outcome([line[0], *generated.spelt(line[1], folder)])
@@ -176,7 +175,7 @@ def test_any_name_is_a_model_or_refused_in_one_line(count: int, folder: Path) ->
 
 @counts(100, 1000)
 def test_the_whole_zoo_is_planned_or_refused_in_one_line(count: int, folder: Path) -> None:
-    usual = generated.general(next(iter(models.CATALOGUE))) | {
+    usual = generated.general() | {
         "--models": generated.names([*models.CATALOGUE]),
         "--page-only": st.none(),
     }
@@ -292,13 +291,13 @@ def test_data_that_are_accepted_keep_the_models_promises(name: str, count: int, 
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                model, data, _ = command_line.parse([name, *generated.spelt(options, folder)])
+                request = parse([name, *generated.spelt(options, folder)]).request
             except ValueError as error:
                 assert is_ours(error)
                 return
-            data = with_network(model, data)
+            data = with_network(request.model, request.data)
             describes_itself(data)
-            model.literature.claims(data)
+            request.model.literature.claims(data)
         keeps_its_promises(name, data)
         accepted.append(options)
 
@@ -331,9 +330,7 @@ def test_a_comparison_on_any_data_ends_with_a_word_for_every_fit(name: str, fold
             return
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = command_line.main(
-                [*arguments, *HURRIED, "--workers", "1", "--format", "json", "--out", str(tmp_path)]
-            )
+            status = main([*arguments, *HURRIED, "--workers", "1", "--format", "json", "--out", str(tmp_path)])
         assert status == 0, err.getvalue()
         assert (
             all(line.startswith("compare: ") for line in err.getvalue().splitlines())

@@ -21,8 +21,8 @@ import pytest
 from compare import pipeline
 from compare.cli.main import main
 from compare.comparison import Fit, Job
-from compare.execute.dispatch import SMALL, TRIES, batches, spread
-from compare.execute.processes import Lasting, Workers, share, workers
+from compare.execute.dispatch import ATTEMPTS, SMALL, dispatch, make_batches
+from compare.execute.processes import RestartingPool, Workers, share_processes, workers
 from models.coin import MODEL, Coin
 
 ROOT = Path(__file__).parents[1]
@@ -160,7 +160,7 @@ def test_workers_here_and_there_cannot_both_be_asked_for(tmp_path, capsys):
     ],
 )
 def test_each_library_gets_its_share(libraries, processes, expected):
-    assert share(libraries, processes) == expected
+    assert share_processes(libraries, processes) == expected
 
 
 def jobs(count: int) -> list[Job]:
@@ -169,7 +169,7 @@ def jobs(count: int) -> list[Job]:
 
 @pytest.mark.parametrize(("count", "n_slots"), [(1, 1), (SMALL, 3), (SMALL + 1, 3), (10_000, 3), (10_000, 5000)])
 def test_every_job_is_in_one_batch_and_none_is_lost(count, n_slots):
-    made = batches(jobs(count), n_slots)
+    made = make_batches(jobs(count), n_slots)
     assert sorted(job.name for batch in made for job in batch) == sorted(job.name for job in jobs(count))
     assert all(len({job.library for job in batch}) == 1 for batch in made)
     assert all(len(batch) == 1 for batch in made) or count > SMALL
@@ -194,12 +194,12 @@ class Dying(Executor):
         return future
 
 
-@pytest.mark.parametrize(("times", "status"), [(1, "done"), (TRIES - 1, "done"), (TRIES, "failed")])
+@pytest.mark.parametrize(("times", "status"), [(1, "done"), (ATTEMPTS - 1, "done"), (ATTEMPTS, "failed")])
 def test_a_fit_whose_process_dies_is_tried_again_and_at_last_failed(times, status):
     asked = jobs(8)
     executor = Dying({"fit-3": times})
     saved: list[Fit] = []
-    fits = list(spread(asked, Workers({"numpyro": executor, "pyro": executor}), saved.append))
+    fits = list(dispatch(asked, Workers({"numpyro": executor, "pyro": executor}), saved.append))
     assert sorted(fit.job.name for fit in fits) == sorted(job.name for job in asked)
     assert {fit.job.name: fit.status for fit in fits}["fit-3"] == status
     assert all(fit.status == "done" for fit in fits if fit.job.name != "fit-3")
@@ -213,14 +213,14 @@ def test_an_error_on_the_way_is_a_failed_fit_that_says_why():
             future.set_exception(ModuleNotFoundError("No module named 'compare'"))
             return future
 
-    (fit,) = spread(jobs(1), Workers({"numpyro": Refusing()}), lambda fit: None)
+    (fit,) = dispatch(jobs(1), Workers({"numpyro": Refusing()}), lambda fit: None)
     assert fit.status == "failed" and "No module named 'compare'" in fit.reason
 
 
 def test_another_process_comes_in_the_place_of_one_that_dies():
     import multiprocessing
 
-    pool = Lasting(1, multiprocessing.get_context("spawn"))
+    pool = RestartingPool(1, multiprocessing.get_context("spawn"))
     try:
         first = pool.submit(os.getpid).result()
         os.kill(first, signal.SIGKILL)

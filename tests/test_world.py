@@ -173,7 +173,7 @@ def test_a_full_disk_is_a_line_and_the_next_run_works(size, tmp_path, kept):
         ran = Ran(*SMALL, "--out", str(tmp_path / "out"))
     assert ran.status == 1 and ran.out == ""
     warning, line = ran.err.splitlines()
-    assert warning.startswith("compare: warning: nothing can be kept in ") and VARIABLE in warning
+    assert warning.startswith("compare: warning: nothing can be cached in ") and VARIABLE in warning
     assert line.startswith(f"compare: {tmp_path / 'out'} cannot be written (") and "name another folder" in line
     assert list(tmp_path.iterdir()) == [] and content(kept) == {}
     works(tmp_path / "out", *SMALL)
@@ -186,7 +186,7 @@ def test_what_found_room_is_kept_for_the_next_run(tmp_path, monkeypatch):
     remedy = "make room there, or name another folder with --out"
     assert (ran.status, ran.out) == (1, "")
     assert ran.err == f"compare: {tmp_path / 'out'} cannot be written ({FULL}); {remedy}\n"
-    assert "2 of 2 fits were kept" in works(tmp_path / "out", *SMALL).out
+    assert "2 of 2 fits were cached" in works(tmp_path / "out", *SMALL).out
     with monkeypatch.context() as patch:  # and when a whole report is restored
         halves(patch, "draws.nc")
         ran = Ran(*SMALL, "--out", str(tmp_path / "again"))
@@ -262,7 +262,7 @@ def test_folders_that_vanish_while_fits_are_made_come_back(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         meanwhile(patch, vanish)
         works(tmp_path / "out", *SMALL, "--fresh")
-    assert "fits were kept" in works(tmp_path / "out", *SMALL).out
+    assert "fits were cached" in works(tmp_path / "out", *SMALL).out
 
 
 def test_a_folder_that_vanishes_while_it_is_written_to_is_a_line(tmp_path, monkeypatch):
@@ -296,7 +296,7 @@ def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path, monkeypatch, ke
         ran = Ran(*SMALL, "--out", str(tmp_path / "out"))
     assert ran.status == 1 and ran.out == ""
     warning, line = ran.err.splitlines()
-    assert "nothing can be kept" in warning and line.startswith(f"compare: {tmp_path / 'out'} cannot be written (")
+    assert "nothing can be cached" in warning and line.startswith(f"compare: {tmp_path / 'out'} cannot be written (")
     assert content(tmp_path) == {"out": b"mine"} and kept.read_text() == "mine"
     for folder in (tmp_path / "out", kept):
         folder.unlink()
@@ -513,7 +513,7 @@ def test_files_that_are_cut_off_are_made_whole_by_the_next_run(also, tmp_path, k
     if also == "what is kept":
         cut_all(kept)
     again = works(folder, *SMALL)
-    assert ("2 of 2 fits were kept" in again.out) == (also != "what is kept")
+    assert ("2 of 2 fits were cached" in again.out) == (also != "what is kept")
     after = content(folder)
     if also != "what is kept":
         assert after == before
@@ -525,9 +525,9 @@ def test_kept_fits_that_are_cut_off_are_made_again(tmp_path, kept):
     works(tmp_path / "out", *SMALL)
     shutil.rmtree(kept / "reports")
     cut_all(kept / "fits")
-    assert "were kept" not in works(tmp_path / "out", *SMALL).out
+    assert "were cached" not in works(tmp_path / "out", *SMALL).out
     shutil.rmtree(kept / "reports")
-    assert "2 of 2 fits were kept" in works(tmp_path / "out", *SMALL).out
+    assert "2 of 2 fits were cached" in works(tmp_path / "out", *SMALL).out
 
 
 def test_a_summary_that_is_cut_off_is_said_to_be(tmp_path):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
 import models
+from compare.options import option_fields, parse_field
 from models.contract import Model, UnknownName, nearest
 
 __all__ = ["offered", "parse"]
@@ -20,25 +20,22 @@ def parse(text: str) -> tuple[Model, Any]:
     Raises:
         ValueError: no such option, a value that the model's data refuse, or a model whose guides have encoders.
     """
-    name, _, rest = text.partition(":")
+    name, _, options = text.partition(":")
     model = models.load(name)
-    fields = {field.name: field for field in dataclasses.fields(model.data) if "help" in field.metadata}
+    fields = {field.name: field for field in option_fields(model.data)}
     given = {}
-    for part in filter(None, re.split(r",(?=\s*[A-Za-z_][\w-]*=)", rest)):
-        key, equals, value = part.strip().partition("=")
-        key = key.replace("-", "_")
-        if not equals:
-            raise ValueError(f"{text}: {part!r} is not an option; write {name}:OPTION=VALUE, OPTION={'|'.join(fields)}")
-        if key not in fields:
-            raise UnknownName(f"{text}: {name} has no option {key!r}; {nearest(key, fields)}")
-        metadata = fields[key].metadata
-        if metadata["choices"] and value not in metadata["choices"]:
-            raise ValueError(f"{text}: {key} is {value!r}; choose from {', '.join(metadata['choices'])}")
-        try:
-            given[key] = metadata["parse"](value)
-        except ValueError as error:
-            raise ValueError(f"{text}: {key}: {error}") from None
     try:
+        for part in filter(None, re.split(r",(?=\s*[A-Za-z_][\w-]*=)", options)):
+            key, equals, value = part.strip().partition("=")
+            key = key.replace("-", "_")
+            if not equals:
+                raise ValueError(f"{part!r} is not an option; write {name}:OPTION=VALUE, OPTION={'|'.join(fields)}")
+            if key not in fields:
+                raise UnknownName(f"{name} has no option {key!r}; {nearest(key, fields)}")
+            try:
+                given[key] = parse_field(fields[key], value)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
         data = model.data(**given)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from None
@@ -48,5 +45,5 @@ def parse(text: str) -> tuple[Model, Any]:
 
 
 def offered() -> list[str]:
-    """The models that the benchmark runs on unless told otherwise."""
+    """The models that the benchmark runs on by default."""
     return [name for name in models.CATALOGUE if models.load(name).amortization is None]

@@ -19,42 +19,49 @@ from pathlib import Path
 from typing import Any
 
 from compare.bench import cases
+from compare.options import parse_count, parse_names, parse_positive, parse_whole
+from models.options import option
 
-__all__ = ["WAYS", "Plan", "machine", "run"]
+__all__ = ["WAYS", "Plan", "describe_machine", "run_plan"]
 
 WAYS = ("zoo", "usual")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run. ``guides`` is None for all of a model's families; ``limit`` is the seconds a process may take."""
+    """What to run.
+
+    Attributes:
+        cases: Models and data, each as `compare.bench.cases.parse` reads it.
+        guides: Families of guides; None for all of each model's.
+    """
 
     cases: tuple[str, ...]
-    libraries: tuple[str, ...]
-    guides: tuple[str, ...] | None = None
-    nuts: bool = True
-    repeats: int = 3
-    cold_repeats: int = 1
-    seed: int = 0
-    steps: int = 5000
-    limit: float = 1800.0
+    libraries: tuple[str, ...] = option(("numpyro", "pyro"), "numpyro,pyro (default: both)", parse_names)
+    guides: tuple[str, ...] | None = option(None, "families of guides (default: all of each model's)", parse_names)
+    nuts: bool = option(True, "leave NUTS out")
+    repeats: int = option(3, "warm fits of each kind, each with a seed of its own", parse_count)
+    cold_repeats: int = option(1, "fresh processes of each kind; 0 leaves cold times and memory out", parse_whole)
+    seed: int = option(0, "everything random follows from it", parse_whole)
+    steps: int = option(5000, "steps of the usual way's Adam", parse_count)
+    limit: float = option(1800.0, "seconds that one process may take", parse_positive)
 
     def tasks(self) -> list[dict[str, Any]]:
         """One task a row of the tables, in their order."""
-        made = []
+        tasks = []
         for case in self.cases:
-            model, _ = cases.parse(case)
-            families = [name for name in model.guides if self.guides is None or name in self.guides]
+            families = [name for name in cases.parse(case)[0].guides if self.guides is None or name in self.guides]
             for guide in families + [None] * self.nuts:
-                made += [{"case": case, "library": library, "guide": guide} for library in self.libraries]
-        return [task | {"seed": self.seed, "steps": self.steps, "repeats": self.repeats} for task in made]
+                for library in dict.fromkeys(self.libraries):
+                    tasks.append({"case": case, "library": library, "guide": guide})
+        return [task | {"seed": self.seed, "steps": self.steps, "repeats": self.repeats} for task in tasks]
 
 
-def run(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
-    """The rows, one a model, library and way of fitting. A row that failed says why; the rest goes on."""
+def run_plan(plan: Plan, progress: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
+    """The rows, one a model, library and way of fitting. A row that failed says why; the others go on."""
     rows, tasks = [], plan.tasks()
     for number, task in enumerate(tasks, 1):
-        tell(f"{number} of {len(tasks)}: {task['case']} {task['library']}-{task['guide'] or 'nuts'}")
+        progress(f"{number} of {len(tasks)}: {task['case']} {task['library']}-{task['guide'] or 'nuts'}")
         row = {
             "model": task["case"],
             "library": task["library"],
@@ -67,7 +74,7 @@ def run(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> list[dic
             "usual": {},
         }
         try:
-            fill(row, task, plan)
+            measure(row, task, plan)
         except Exception as error:
             row.update(status="failed", reason=str(error))
         row["median"] = {name: medians(row[name]) for name in WAYS}
@@ -77,8 +84,8 @@ def run(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> list[dic
     return rows
 
 
-def fill(row: dict[str, Any], task: dict[str, Any], plan: Plan) -> None:
-    """Measure one row, the warm fits first: they also bring the files that a cold start reads into memory.
+def measure(row: dict[str, Any], task: dict[str, Any], plan: Plan) -> None:
+    """Fill one row, the warm fits first: they also bring the files that a cold start reads into memory.
 
     Raises:
         RuntimeError: a process failed; what was measured before is in the row.
@@ -86,11 +93,11 @@ def fill(row: dict[str, Any], task: dict[str, Any], plan: Plan) -> None:
     if not importlib.util.find_spec(task["library"]):
         row.update(status="skipped", reason=f"{task['library']} is not installed")
         return
-    found, _, _ = process(task | {"way": "warm"}, plan.limit)
-    if "skipped" in found:
-        row.update(status="skipped", reason=found["skipped"])
+    answer, _, _ = process(task | {"way": "warm"}, plan.limit)
+    if "skipped" in answer:
+        row.update(status="skipped", reason=answer["skipped"])
         return
-    row.update(found)
+    row.update(answer)
     for name in WAYS:
         row[name].update(cold=[], memory=[])
     for number in range(plan.cold_repeats):
@@ -107,56 +114,58 @@ def process(task: dict[str, Any], limit: float) -> tuple[dict[str, Any], float, 
         RuntimeError: it failed, crashed, or took more than ``limit`` seconds.
     """
     root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    with tempfile.TemporaryFile() as complaints, tempfile.TemporaryFile() as answered:
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "compare.bench.worker", json.dumps(task)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         child = subprocess.Popen(
-            [sys.executable, "-m", "compare.bench.worker", json.dumps(task)],
-            stdin=subprocess.DEVNULL,
-            stdout=answered,
-            stderr=complaints,
-            env=environment,
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=os.environ | {"PYTHONPATH": path}
         )
-        clock = threading.Timer(limit, child.kill)
-        clock.start()
-        memory = None
-        try:
-            if hasattr(os, "wait4"):
-                _, status, usage = os.wait4(child.pid, 0)
-                child.returncode = os.waitstatus_to_exitcode(status)
-                memory = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-            child.wait()
-        finally:
-            clock.cancel()
-            if child.returncode is None:
-                child.kill()
-                child.wait()
+        memory = wait(child, limit)
         seconds = time.perf_counter() - start
-        answered.seek(0)
-        complaints.seek(0)
-        text, lines = answered.read().decode(), complaints.read().decode(errors="replace").split("\n")
+        out.seek(0)
+        err.seek(0)
+        text, lines = out.read().decode(), err.read().decode(errors="replace").split("\n")
     if seconds > limit:
         raise RuntimeError(f"{task['way']}: stopped after {limit:g} s")
     if child.returncode or not text:
         last = next((line for line in reversed(lines) if line.strip()), "no message")
         raise RuntimeError(f"{task['way']}: its process ended with status {child.returncode}: {last.strip()[:200]}")
-    found = json.loads(text)
-    if "error" in found:
-        raise RuntimeError(f"{task['way']}: {found['error']}")
-    return found, seconds, memory
+    answer = json.loads(text)
+    if "error" in answer:
+        raise RuntimeError(f"{task['way']}: {answer['error']}")
+    return answer, seconds, memory
+
+
+def wait(child: subprocess.Popen, limit: float) -> float | None:
+    """Wait for a process, at most ``limit`` seconds; the most memory that it held, in MB, where the system tells."""
+    clock = threading.Timer(limit, child.kill)
+    clock.start()
+    try:
+        if not hasattr(os, "wait4"):
+            child.wait()
+            return None
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    finally:
+        clock.cancel()
+        if child.returncode is None:
+            child.kill()
+            child.wait()
 
 
 def medians(measured: dict[str, Any]) -> dict[str, Any]:
     """The median of each column; of a number with its error the median of each; of what is true or not the share."""
-    found = {}
+    summary: dict[str, Any] = {}
     for key, values in measured.items():
         if values and isinstance(values[0], dict):
-            found[key] = {part: middle([value[part] for value in values]) for part in values[0]}
+            summary[key] = {part: middle([value[part] for value in values]) for part in values[0]}
         elif values and isinstance(values[0], bool):
-            found[key] = sum(values) / len(values)
+            summary[key] = sum(values) / len(values)
         else:
-            found[key] = middle(values)
-    return found
+            summary[key] = middle(values)
+    return summary
 
 
 def middle(values: Sequence[float | None]) -> float | None:
@@ -173,7 +182,7 @@ def ratio(median: dict[str, Any], key: str, inverse: bool = False) -> float | No
     return above / below if above is not None and below else None
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The machine: its processor, the cores that this process may use, and the system."""
     name = platform.processor() or platform.machine()
     try:

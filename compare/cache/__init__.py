@@ -1,5 +1,4 @@
-"""What was made is kept, and found again under the content of what it depends on.
+"""Cached fits and reports, keyed by a hash of their inputs. No module here loads a probabilistic programming library.
 
-`keys` says what that is, `store` is the folder of the entries, `fits` keeps fits and `reports` the finished folders of
-comparisons. Nothing here loads a probabilistic programming library.
+`keys` computes the keys, `store` manages the folder, `fits` caches fits, `reports` the finished folders of comparisons.
 """

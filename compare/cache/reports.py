@@ -1,13 +1,12 @@
-"""Finished reports that are kept: the files of a comparison's folder, and the text that was printed with them."""
+"""Cached reports: the files of a comparison's folder, and the text that was printed with them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from compare.atomic import atomic_folder, remove_leftovers
 from compare.cache.keys import Uncacheable, digest, report_document
@@ -16,87 +15,88 @@ from compare.cache.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Report", "Restored"]
+    from compare.comparison import Request
+
+__all__ = ["ReportCache", "Restored"]
 
 KIND, TEXTS = "reports", "texts"
 ABOUT = "about.json"
 
 
 class Restored(NamedTuple):
-    """The files of a report that was kept, the page last, how many fits it is made of, and its summary as JSON."""
+    """A cached report that is in its folder again.
+
+    Attributes:
+        paths: Its files, the page last.
+        n_fits: The number of fits it is made of.
+        summary: Its summary as JSON.
+    """
 
     paths: list[Path]
-    fits: int
+    n_fits: int
     summary: str
 
 
-@dataclass(frozen=True)
-class Report:
-    """One comparison's report in the store; ``key`` is None where what it depends on cannot be told."""
+class ReportCache:
+    """The report of one comparison in a store; its key is None where it depends on a value that cannot be hashed."""
 
-    store: Store
-    key: str | None
-
-    @classmethod
-    def of(
-        cls, store: Store, model: str, data: Any, asked: Sequence[Any], own: Mapping[str, str] | None = None
-    ) -> Report:
-        """The report on a model and its data, made as ``asked``; ``own`` are the sources of a user's model."""
+    def __init__(self, store: Store, request: Request) -> None:
+        self.store = store
         try:
-            return cls(store, digest(report_document(model, data, asked, own)))
+            self.key: str | None = digest(report_document(request))
         except (Uncacheable, RecursionError):
-            return cls(store, None)
+            self.key = None
 
     def restore(self, folder: Path) -> Restored | None:
-        """Put the kept files into a folder, those that are missing there or differ; None if none are kept."""
-        found = self.store.read(KIND, self.key) if self.key else None
-        if found is None:
+        """Write the cached files that are missing or differ in a folder; None if none are cached."""
+        files = self.store.read(KIND, self.key) if self.key else None
+        if self.key is None or files is None:
             return None
         try:
-            about = json.loads(found.pop(ABOUT))
-            possible, fits, summary = about["possible"], about["fits"], found["summary.json"].decode()
-        except (KeyError, TypeError, ValueError):  # whole, but not what this version writes
+            about = json.loads(files.pop(ABOUT))
+            possible, n_fits, summary = about["possible"], about["fits"], files["summary.json"].decode()
+        except (KeyError, TypeError, ValueError):  # undamaged, but written by another version
             self.store.remove(KIND, self.key)
             return None
         with atomic_folder(folder) as temporary:
-            for name, content in found.items():
-                if not same(folder / name, content):
+            for name, content in files.items():
+                if not has_content(folder / name, content):
                     (temporary / name).write_bytes(content)
-        for path in [path for pattern in possible for path in folder.glob(pattern) if path.name not in found]:
+        for path in [path for pattern in possible for path in folder.glob(pattern) if path.name not in files]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         remove_leftovers(folder)
-        return Restored([folder / name for name in found], fits, summary)
+        return Restored([folder / name for name in files], n_fits, summary)
 
-    def keep(self, paths: Sequence[Path], possible: Iterable[str], fits: int) -> None:
-        """Keep the files of a report on so many fits. ``possible`` are patterns of those that another may have left."""
+    def save(self, paths: Sequence[Path], possible: Iterable[str], n_fits: int) -> None:
+        """Cache a report's files; ``possible`` are patterns of files that other comparisons leave in the folder."""
         if self.key:
-            about = json.dumps({"possible": list(possible), "fits": fits}).encode()
+            about = json.dumps({"possible": list(possible), "fits": n_fits}).encode()
             try:
                 files = {ABOUT: about, **{path.name: path.read_bytes() for path in paths}}
             except OSError as error:
-                self.store.complain(error.strerror or str(error))
+                self.store.warn(error.strerror or str(error))
                 return
             self.store.write(KIND, self.key, files)
 
-    def text_key(self, console: Console) -> str:
-        """The key of what is printed, which depends on the terminal."""
-        shape = [console.width, console.color_system, console.encoding, console.legacy_windows]
+    def text_key(self, console: Console, verbose: bool) -> str:
+        """The key of the printed text, which depends on the terminal."""
+        shape = [console.width, console.color_system, console.encoding, console.legacy_windows, verbose]
         return digest({"report": self.key, "shape": shape})
 
-    def text(self, console: Console) -> str | None:
-        """What was printed; None where it has not been printed on such a console."""
-        found = self.store.read(TEXTS, self.text_key(console)) if self.key else None
-        return found["text"].decode() if found and "text" in found else None
+    def load_text(self, console: Console, verbose: bool) -> str | None:
+        """The text that was printed on such a console; None if there is none."""
+        files = self.store.read(TEXTS, self.text_key(console, verbose)) if self.key else None
+        return files["text"].decode() if files and "text" in files else None
 
-    def keep_text(self, text: str, console: Console) -> None:
-        """Keep what was printed."""
+    def save_text(self, text: str, console: Console, verbose: bool) -> None:
+        """Cache the printed text."""
         if self.key:
-            self.store.write(TEXTS, self.text_key(console), {"text": text.encode()})
+            self.store.write(TEXTS, self.text_key(console, verbose), {"text": text.encode()})
 
 
-def same(path: Path, content: bytes) -> bool:
-    """Whether a file holds just this."""
+def has_content(path: Path, content: bytes) -> bool:
+    """Whether a file holds exactly this."""
     try:
         return path.stat().st_size == len(content) and path.read_bytes() == content
     except OSError:

@@ -1,7 +1,7 @@
-"""The folder of what is kept. An entry is a ZIP archive of some files, written whole or not at all.
+"""The cache folder. An entry is a ZIP archive of a few files, written completely or not at all.
 
-Archives are read with their checksums: one that is damaged is removed, and what it held is made anew. They hold
-NetCDF, JSON and the report's own files and no pickles, which would run whatever code someone had put there.
+Archives are read with their checksums; a damaged one is removed, and its content computed again. They hold NetCDF, JSON
+and a report's own files but no pickles, which would run whatever code someone had put there.
 """
 
 from __future__ import annotations
@@ -15,102 +15,98 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from compare.atomic import atomic_file
 
-__all__ = ["LIMIT", "VARIABLE", "Store", "folder"]
+__all__ = ["LIMIT", "VARIABLE", "Store", "cache_folder"]
 
 VARIABLE = "POSTERIOR_ZOO_CACHE"
 """The environment variable that names the folder."""
 
 LIMIT = 2_000_000_000
-"""Bytes beyond which the entries that were used least recently are removed."""
+"""Bytes beyond which the least recently used entries are removed."""
 
 DAY = 86_400
-"""Seconds after which an entry that nobody finished is taken for abandoned."""
+"""Seconds after which an unfinished entry counts as abandoned."""
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError)
 
 
-def folder() -> Path:
-    """The user's folder: what POSTERIOR_ZOO_CACHE says, else posterior-zoo among the system's caches."""
-    said = os.environ.get(VARIABLE)
-    if said:
-        return Path(said).expanduser()
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "posterior-zoo"
-    if sys.platform == "darwin":
-        return Path("~/Library/Caches/posterior-zoo").expanduser()
-    said = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(said) if Path(said).is_absolute() else Path("~/.cache").expanduser()) / "posterior-zoo"
+def cache_folder() -> Path:
+    """The user's cache folder: POSTERIOR_ZOO_CACHE, or posterior-zoo among the system's caches."""
+    chosen = os.environ.get(VARIABLE)
+    return (Path(chosen) if chosen else user_cache_path("posterior-zoo", False, opinion=False)).expanduser()
 
 
 class Store:
-    """Entries by kind and key. ``fresh`` finds nothing, and replaces what is there.
+    """Entries by kind and key. With ``fresh`` none is read, and new ones replace what is there.
 
-    What cannot be written is said once, on standard error, and is no error: the next run has to make it again.
+    An entry that cannot be written is no error: a warning on standard error says so once.
     """
 
     def __init__(self, path: Path | None = None, fresh: bool = False, limit: int = LIMIT) -> None:
         self.path, self.fresh, self.limit = path, fresh, limit
-        self.complained = False
-        self.unseen = limit  # bytes written since the folder was last looked at; all of them at first
+        self.warned = False
+        self.unchecked = limit  # bytes written since the last pruning: the first entry prunes
         if path is None:
             try:
-                self.path = folder()
-            except RuntimeError as error:  # there is no home
-                self.complain(str(error))
+                self.path = cache_folder()
+            except RuntimeError as error:  # the user has no home folder
+                self.warn(str(error))
 
-    def place(self, kind: str, key: str) -> Path:
-        """Where an entry stands."""
-        return self.path / kind / f"{key}.zip"
+    def entry(self, kind: str, key: str) -> Path:
+        """The path of an entry."""
+        return (self.path or Path()) / kind / f"{key}.zip"
 
     def read(self, kind: str, key: str) -> dict[str, bytes] | None:
-        """The files of an entry; None if there is none, or none that is whole."""
+        """The files of an entry; None if there is none, or a damaged one."""
         if self.path is None or self.fresh:
             return None
-        path = self.place(kind, key)
+        path = self.entry(kind, key)
         try:
             with zipfile.ZipFile(path) as archive:
-                found = {name: archive.read(name) for name in archive.namelist()}
+                files = {name: archive.read(name) for name in archive.namelist()}
         except OSError:
             return None
         except DAMAGE:
             self.remove(kind, key)
             return None
-        with suppress(OSError):  # it was used: remove it last
+        with suppress(OSError):  # the time of its last use
             os.utime(path)
-        return found
+        return files
 
     def remove(self, kind: str, key: str) -> None:
-        """Forget an entry, if it can be."""
+        """Remove an entry, if possible."""
         with suppress(OSError):
-            self.place(kind, key).unlink(missing_ok=True)
+            self.entry(kind, key).unlink(missing_ok=True)
 
     def write(self, kind: str, key: str, files: Mapping[str, bytes]) -> None:
-        """Keep files under a key; whoever else does so at the same time, one of the two is kept."""
+        """Write an entry; of two that are written at the same time one remains."""
         if self.path is None:
             return
+        path = self.entry(kind, key)
         try:
-            with atomic_file(self.place(kind, key)) as temporary, open(temporary, "wb") as file:
+            with atomic_file(path) as temporary, open(temporary, "wb") as file:
                 with zipfile.ZipFile(file, "w") as archive:
-                    for name, value in files.items():
-                        archive.writestr(name, value)
+                    for name, content in files.items():
+                        archive.writestr(name, content)
                 file.flush()
                 os.fsync(file.fileno())
-            self.unseen += self.place(kind, key).stat().st_size
+            self.unchecked += path.stat().st_size
         except OSError as error:
-            self.complain(error.strerror or str(error))
+            self.warn(error.strerror or str(error))
             return
-        if self.unseen > self.limit / 20:
-            self.unseen = 0
-            self.prune()
+        if self.unchecked > self.limit / 20:
+            self.unchecked = 0
+            self.prune(self.path)
 
-    def prune(self) -> None:
-        """Remove the entries used least recently until the rest is within the limit, and those nobody finished."""
+    def prune(self, folder: Path) -> None:
+        """Remove the least recently used entries beyond the limit, and those that were never finished."""
         with suppress(OSError):
-            found = [(path, path.stat()) for path in self.path.glob("*/*") if path.suffix == ".zip"]
-            total = sum(stat.st_size for _, stat in found)
-            for path, stat in sorted(found, key=lambda one: one[1].st_mtime):
+            entries = [(path, path.stat()) for path in folder.glob("*/*") if path.suffix == ".zip"]
+            total = sum(stat.st_size for _, stat in entries)
+            for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime):
                 if path.name.startswith("."):
                     if stat.st_mtime < time.time() - DAY:
                         path.unlink(missing_ok=True)
@@ -118,10 +114,10 @@ class Store:
                     path.unlink(missing_ok=True)
                     total -= stat.st_size
 
-    def complain(self, reason: str) -> None:
-        """Say, once, that nothing can be kept."""
-        if not self.complained:
-            self.complained = True
+    def warn(self, reason: str) -> None:
+        """Warn, once, that nothing can be cached."""
+        if not self.warned:
+            self.warned = True
             where = f"in {self.path}" if self.path else "anywhere"
-            line = f"compare: warning: nothing can be kept {where} ({reason}); let {VARIABLE} name a folder with room"
+            line = f"compare: warning: nothing can be cached {where} ({reason}); let {VARIABLE} name a folder with room"
             print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: is a way to get a posterior right on average over data that the model itself makes?
+"""Simulation-based calibration: is a fit right on average over data that the model itself generates?
 
     python -m compare coin --calibrate 1000
 
@@ -12,20 +12,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from compare.cache.keys import versions
 from compare.calibration.judge import FAMILYWISE, judge, measure
-from compare.calibration.ranks import LEVELS, Ranked, has_likelihood, names, ranked
+from compare.calibration.ranks import LEVELS, Ranked, find_quantities, has_likelihood, rank
 from compare.comparison import Job, Request
+from compare.execute.dispatch import describe_loss
 from compare.execute.processes import Workers
-from compare.options import Options
 from compare.pipeline import PACKAGES, make_fits, with_network
 from compare.plan import family_of, plan, trainings
-from models.contract import Model, Simulated
+from models.contract import Simulated
 
 __all__ = ["LEAST", "Calibration", "calibrate"]
 
@@ -35,150 +35,149 @@ LEAST = 50
 
 @dataclass(frozen=True)
 class Calibration:
-    """Many data sets, and what each way to get a posterior says of them.
+    """Many data sets, and what each fit says of them.
 
-    ``ranks`` holds those that were done, ``jobs`` all of the plan; ``summary`` is what is written as JSON.
+    Attributes:
+        request: The fits, and the data whose size and constants all data sets share.
+        jobs: The fits by name.
+        ranks: The ranks of the fits that succeeded.
+        quantities: The names of what is ranked.
+        summary: What is written as JSON.
     """
 
-    model: Model
-    data: Any
-    seed: int
-    count: int
-    jobs: dict[str, Job]
-    ranks: dict[str, Ranked]
-    names: list[str]
-    summary: dict[str, Any] = field(default_factory=dict)
+    request: Request
+    jobs: Mapping[str, Job]
+    ranks: Mapping[str, Ranked]
+    quantities: list[str]
+    summary: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """The ranks of a fit, or why there are none, and the seconds it took; all None for a skipped fit."""
+
+    ranked: Ranked | None = None
+    error: str | None = None
+    seconds: float | None = None
 
 
 def calibrate(
-    model: Model,
-    data: Any,
-    libraries: Sequence[str] = ("numpyro", "pyro"),
-    families: Sequence[str] | None = None,
-    nuts: bool = True,
-    options: Options | None = None,
-    seed: int = 0,
+    request: Request,
     count: int = 1000,
     helpers: Workers | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Calibration:
-    """Calibrate every fit of the plan over ``count`` data sets drawn from the prior; one that fails is reported so.
+    """Calibrate every fit of a request over ``count`` data sets drawn from the prior.
 
     Raises:
         ValueError: the model cannot draw data, or the data sets are too few.
     """
     if count < LEAST:
         raise ValueError(f"--calibrate {count}: give {LEAST} data sets or more")
+    model, helpers, start = request.model, helpers or Workers(), time.perf_counter()
     if model.simulate is None:
         raise ValueError(f"--calibrate: {model.name} has no way to draw data from its prior")
-    helpers, start = helpers or Workers(), time.perf_counter()
-    request = Request(model, data, libraries, families, nuts, options, seed)
-    first = replace(request, libraries=request.libraries[:1], guides=request.guides[:1])
-    data = with_network(model, data, make_fits(trainings(first), helpers, progress))
-    simulated = model.simulate(data, np.random.default_rng([seed, 7]), count)
-    jobs = plan(replace(request, data=data))
-    jobs = [
-        job for job in jobs if job.method != "reference" and (job.method != "exact" or model.exact(data) is not None)
-    ]
+    data = train_network(request, helpers, progress)
+    request = replace(request, data=data)
+    simulated = model.simulate(data, np.random.default_rng([request.seed, 7]), count)
+    jobs = [job for job in plan(request) if job.method not in ("exact", "reference") or model.exact(data)]
     likelihood = has_likelihood(model, simulated)
-    quantities = names(simulated.data[0], simulated.plate, likelihood)
-    done = rank_all(jobs, simulated, likelihood, helpers, progress)
-    exact = done.get("exact", (None, 0.0))[0]
-    summaries: dict[str, dict[str, Any]] = {}
-    for job in jobs:
-        found, seconds = done.get(job.name, (None, None))
-        theory = {level: coverage(model, data, job, level) for level in LEVELS}
-        summaries[job.name] = summary(job, found, seconds, quantities, exact, theory)
-    calibration = Calibration(
-        model,
-        data,
-        seed,
-        count,
-        {job.name: job for job in jobs},
-        {name: found for name, (found, _) in done.items() if isinstance(found, Ranked)},
-        quantities,
-    )
-    calibration.summary.update(
-        {
-            "schema": 1,
-            "model": model.name,
-            "seed": seed,
-            "data": data.describe(),
-            "data_sets": count,
-            "band": 1 - FAMILYWISE,
-            "quantities": quantities,
-            "versions": versions(PACKAGES),
-            "fits": summaries,
-            "seconds": time.perf_counter() - start,
-        }
-    )
-    return calibration
+    outcomes = rank_all(jobs, simulated, likelihood, helpers, progress)
+    quantities = find_quantities(simulated, likelihood)
+    exact = outcomes.get("exact", Outcome()).ranked
+    summary = {
+        "schema": 1,
+        "model": model.name,
+        "seed": request.seed,
+        "data": data.describe(),
+        "data_sets": count,
+        "band": 1 - FAMILYWISE,
+        "quantities": quantities,
+        "versions": versions(PACKAGES),
+        "fits": {
+            job.name: summarise(job, outcomes.get(job.name, Outcome()), quantities, exact, theory(request, job))
+            for job in jobs
+        },
+        "seconds": time.perf_counter() - start,
+    }
+    ranks = {name: outcome.ranked for name, outcome in outcomes.items() if outcome.ranked}
+    return Calibration(request, {job.name: job for job in jobs}, ranks, quantities, summary)
+
+
+def train_network(request: Request, helpers: Workers, progress: Callable[[str], None]) -> Any:
+    """The data with a trained network, where the model has one that is not given."""
+    first = replace(request, libraries=request.libraries[:1], guides=request.guides[:1])
+    return with_network(request.model, request.data, make_fits(trainings(first), helpers, progress))
 
 
 def rank_all(
     jobs: Sequence[Job], simulated: Simulated, likelihood: bool, helpers: Workers, progress: Callable[[str], None]
-) -> dict[str, tuple[Ranked | str, float]]:
-    """The ranks of each job, or why there are none, and the seconds it took; those that are skipped are left out."""
-    asked: dict[str, Future] = {}
+) -> dict[str, Outcome]:
+    """The outcome of each job that is not skipped."""
     todo = [job for job in jobs if job.reason is None]
+    futures: dict[str, Future] = {}
     for job in todo:
         if job.library in helpers.libraries:
-            asked[job.name] = helpers.libraries[job.library].submit(timed, job, simulated, likelihood)
-    done: dict[str, tuple[Ranked | str, float]] = {}
-    for job in [*(one for one in todo if one.name not in asked), *(one for one in todo if one.name in asked)]:
+            futures[job.name] = helpers.libraries[job.library].submit(try_rank, job, simulated, likelihood)
+    outcomes: dict[str, Outcome] = {}
+    for job in sorted(todo, key=lambda job: job.name in futures):  # this process's first
         try:
-            done[job.name] = asked[job.name].result() if job.name in asked else timed(job, simulated, likelihood)
+            if job.name in futures:
+                outcomes[job.name] = futures[job.name].result()
+            else:
+                outcomes[job.name] = try_rank(job, simulated, likelihood)
         except Exception as error:  # a helper that died
-            done[job.name] = (
-                f"it did not come back: {type(error).__name__}: {' '.join(str(error).split())}"[:300],
-                0.0,
-            )
-        progress(f"{len(done)} of {len(todo)}: {job.name}")
-    return done
+            outcomes[job.name] = Outcome(error=describe_loss(error), seconds=0.0)
+        progress(f"{len(outcomes)} of {len(todo)}: {job.name}")
+    return outcomes
 
 
-def timed(job: Job, simulated: Simulated, likelihood: bool) -> tuple[Ranked | str, float]:
-    """The ranks of one job or why there are none, and the seconds it took: a task for someone else."""
+def try_rank(job: Job, simulated: Simulated, likelihood: bool) -> Outcome:
+    """The outcome of one job: a task for a helper."""
     start = time.perf_counter()
     try:
-        found: Ranked | str = ranked(job, simulated, likelihood, keep=job.method == "exact")
+        ranked = rank(job, simulated, likelihood, with_draws=job.method == "exact")
     except Exception as error:
-        found = (" ".join(str(error).split()) or type(error).__name__)[:300]
-    return found, time.perf_counter() - start
+        line = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        return Outcome(error=line, seconds=time.perf_counter() - start)
+    return Outcome(ranked, seconds=time.perf_counter() - start)
 
 
-def coverage(model: Model, data: Any, job: Job, level: float) -> dict[str, float]:
-    """By theory, how often the fit's central intervals hold the true value, by element; empty where none is known."""
-    family = family_of(model, data, job)
-    return (model.coverage(data, family, level) if model.coverage and family else None) or {}
+def theory(request: Request, job: Job) -> dict[float, Mapping[str, float]]:
+    """What a formula says of the coverage of each level's intervals, by quantity."""
+    coverage, family = request.model.coverage, family_of(request.model, request.data, job)
+    if coverage is None or family is None:
+        return {}
+    return {level: coverage(request.data, family, level) or {} for level in LEVELS}
 
 
-def summary(
+def summarise(
     job: Job,
-    found: Ranked | str | None,
-    seconds: float | None,
+    outcome: Outcome,
     quantities: list[str],
-    exact: Ranked | str | None,
+    exact: Ranked | None,
     theory: Mapping[float, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """One fit's part of the JSON: every key, null where nothing is known."""
-    done = isinstance(found, Ranked)
-    reason = None if done else job.reason if job.reason is not None else found
-    status = "done" if done else "skipped" if job.reason is not None else "failed"
-    measured = measure(found, quantities, exact if isinstance(exact, Ranked) else None, theory) if done else None
-    began = {"skipped": "Not attempted", "failed": "It failed"}
-    verdict = judge(measured, found) if done else {"word": status, "sentence": f"{began[status]}: {reason}."}
+    """One fit's part of the JSON; what is not known is null."""
+    ranked = outcome.ranked
+    status = "done" if ranked else "skipped" if job.reason is not None else "failed"
+    reason = outcome.error if job.reason is None else job.reason
+    measured = measure(ranked, quantities, exact, theory) if ranked else None
+    if ranked and measured:
+        verdict = judge(measured, ranked)
+    else:
+        began = "Not attempted" if status == "skipped" else "It failed"
+        verdict = {"word": status, "sentence": f"{began}: {reason}."}
     return {
         "library": job.library,
         "guide": job.guide,
         "method": job.method,
         "status": status,
         "reason": reason,
-        "seconds": seconds,
-        "data_sets": len(found.pit) if done else 0,
-        "failed": len(found.failed) if done else None,
-        "converged": found.converged if done else None,
-        "diagnostics": {name: getattr(found, name) if done else None for name in ("r_hat", "ess", "divergences")},
+        "seconds": outcome.seconds,
+        "data_sets": len(ranked.pit) if ranked else 0,
+        "failed": len(ranked.failed) if ranked else None,
+        "converged": ranked.converged if ranked else None,
+        "diagnostics": {name: getattr(ranked, name, None) for name in ("r_hat", "ess", "divergences")},
         "quantities": measured,
         "verdict": verdict,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from models.plotting import GREY, style
 if TYPE_CHECKING:
     from compare.calibration import Calibration
 
-__all__ = ["CAPTIONS", "coverage", "ranks"]
+__all__ = ["CAPTIONS", "PICTURES"]
 
 PANELS = 4
 
@@ -32,57 +34,48 @@ CAPTIONS = {
 }
 
 
-def chosen(names: list[str]) -> list[str]:
+def choose_quantities(names: list[str]) -> list[str]:
     """The quantities that get a panel: some of the latents, evenly spread, and the log likelihood."""
     latents = [name for name in names if name != LIKELIHOOD]
     room = PANELS - (LIKELIHOOD in names)
     if len(latents) > room:
-        latents = [latents[place] for place in np.linspace(0, len(latents) - 1, room).round().astype(int)]
+        latents = [latents[number] for number in np.linspace(0, len(latents) - 1, room).round().astype(int)]
     return latents + [LIKELIHOOD] * (LIKELIHOOD in names)
 
 
 def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
-    names = chosen(calibration.names)
-    look = looks((name, Fit(calibration.jobs[name], "done")) for name in calibration.ranks)
+    """Draw the ECDFs of the ranks, or of the coverage, less the uniform one; all fits in each panel."""
+    names, ranks = choose_quantities(calibration.quantities), calibration.ranks
+    look = looks((name, Fit(calibration.jobs[name], "done")) for name in ranks)
     with style():
         collection, figure, axes = panels(names, min(len(names), 2), (4.6, 3.1))
-        for fit, found in calibration.ranks.items():
-            pit = {name: found.pit[:, calibration.names.index(name)] for name in names}
+        for fit, ranked in ranks.items():
+            pit = {name: ranked.pit[:, calibration.quantities.index(name)] for name in names}
             if as_coverage:
                 pit = {name: 2 * np.abs(values - 0.5) for name, values in pit.items()}
             tree = xr.DataTree.from_dict({"prior_sbc": xr.Dataset({n: ("draw", v) for n, v in pit.items()})})
+            lines = {"color": look[fit].colour, "linestyle": look[fit].line, "width": 1.5}
             arviz_plots.plot_ecdf_pit(
                 tree,
                 sample_dims="draw",
                 plot_collection=collection,
                 stats={"ecdf_pit": {"n_simulations": 2}},
-                visuals={
-                    "ecdf_lines": {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.5},
-                    "credible_interval": False,
-                    "title": False,
-                    "xlabel": False,
-                    "ylabel": False,
-                    "remove_axis": False,
-                },
+                visuals={"ecdf_lines": lines, "remove_axis": False}
+                | dict.fromkeys(("credible_interval", "title", "xlabel", "ylabel"), False),
             )
-        points, low, high = band(
-            max(len(one.pit) for one in calibration.ranks.values()), probability(len(calibration.names))
-        )
+        most = max(len(ranked.pit) for ranked in ranks.values())
+        points, low, high = band(most, probability(len(calibration.quantities)))
         for name, axis in axes.items():
             axis.fill_between(points, low - points, high - points, color=GREY, alpha=0.18, lw=0)
             axis.axhline(0, color=GREY, lw=0.8)
             axis.set_title(name)
             axis.set_xlabel("probability of the central interval" if as_coverage else "rank of the true value")
             axis.set_ylabel("coverage minus nominal" if as_coverage else "ECDF minus uniform")
-        legend(figure, look, list(calibration.ranks), None)
+        legend(figure, look, list(ranks), None)
         save(figure, path)
 
 
-def ranks(calibration: Calibration, path: Path) -> None:
-    """The ranks of up to four quantities, all fits in each panel."""
-    draw(calibration, path, as_coverage=False)
-
-
-def coverage(calibration: Calibration, path: Path) -> None:
-    """The coverage of all central intervals, likewise."""
-    draw(calibration, path, as_coverage=True)
+PICTURES: dict[str, Callable[..., None]] = {
+    "ranks": partial(draw, as_coverage=False),
+    "coverage": partial(draw, as_coverage=True),
+}

@@ -1,15 +1,15 @@
-"""Where the true values stand among a posterior's draws, data set by data set.
+"""Ranks of the true values among a posterior's draws, data set by data set.
 
 If latents are drawn from the prior and data from them, the rank of the true value among independent draws from the
 exact posterior is uniform (Talts et al. 2018, Validating Bayesian inference algorithms with simulation-based
 calibration, theorem 1). So is that of any quantity of latents and data; the log likelihood is one that also notices a
-posterior that has not listened to the data (Modrak et al. 2023, Simulation-based calibration checking for Bayesian
+posterior that ignores the data (Modrak et al. 2023, Simulation-based calibration checking for Bayesian
 computation: the choice of test quantities shapes sensitivity).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +19,9 @@ from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit import draw_many, fit_seed
 from compare.fit.tree import derive
-from models.contract import Latents, Simulated, element
+from models.contract import Latents, Model, Simulated, element
 
-__all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "names", "ranked", "values"]
+__all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "find_quantities", "has_likelihood", "pits", "rank"]
 
 LEVELS = (0.5, 0.8, 0.95)
 """The central intervals whose coverage is counted."""
@@ -30,21 +30,29 @@ ENDS = tuple(sorted((1 + sign * level) / 2 for level in LEVELS for sign in (-1, 
 """The probabilities of the quantiles at which they end."""
 
 LIKELIHOOD = "log likelihood"
-"""The quantity that is neither a latent nor derived from them alone."""
+"""The quantity that depends on latents and data."""
 
-DRAWS, THINNED = 1000, 100
+N_DRAWS, N_THINNED = 1000, 100
 """Draws a data set: independent ones, and those that Markov chains are thinned to."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """What one way to get a posterior says of many data sets; arrays have shape (data sets, quantities).
+    """The ranks of one fit over many data sets.
 
-    ``pit`` is the true value's rank among the draws as a number between 0 and 1, ties broken at random: uniform if the
-    posterior is right. ``scores`` are (true value - mean) / sd. ``ends`` are the quantiles at `ENDS`, shape (data sets,
-    quantities, 6), such that between two of them lies in expectation just the probability that their names say.
-    ``draws`` are kept of the exact posterior alone, shape (data sets, draws, quantities). ``failed`` says why some data
-    sets, by number, are not among these; ``converged`` of how many of them the optimiser arrived.
+    Attributes:
+        pit: The true value's rank among the draws as a number between 0 and 1, ties broken at random: uniform if the
+            posterior is right. Shape (data sets, quantities), as `scores`.
+        scores: (true value - mean) / sd.
+        ends: The quantiles at `ENDS`, shape (data sets, quantities, 6); between two of them lies in expectation just
+            the probability that their names say.
+        sets: The numbers of the data sets.
+        failed: Why the other data sets are left out, by number.
+        converged: The number of data sets on which the optimiser converged; None where there is none.
+        r_hat: The largest R-hat of any data set and quantity; None without chains.
+        ess: The smallest effective sample size, likewise.
+        divergences: The divergent transitions over all data sets, likewise.
+        draws: The draws, shape (data sets, draws, quantities), where they were asked for.
     """
 
     pit: np.ndarray
@@ -59,88 +67,86 @@ class Ranked:
     draws: np.ndarray | None = None
 
 
-def names(data: Any, plate: bool, likelihood: bool) -> list[str]:
-    """The quantities: the reported elements (of one observation, where there is a plate), and the log likelihood."""
-    found = [element(site, index[1:] if plate else index) for site, index in data.reported()]
-    return [*dict.fromkeys(found), *([LIKELIHOOD] if likelihood else [])]
+def find_quantities(simulated: Simulated, likelihood: bool) -> list[str]:
+    """The names of the quantities: the reported elements (of one observation of a plate), and the log likelihood."""
+    names = [element(site, index[simulated.plate :]) for site, index in simulated.data[0].reported()]
+    return [*dict.fromkeys(names), *([LIKELIHOOD] if likelihood else [])]
 
 
-def has_likelihood(model: Any, simulated: Simulated) -> bool:
-    """Whether the log likelihood of latents can be had without a library."""
-    one = {site: value[:1] for site, value in simulated.latents.items()}
+def has_likelihood(model: Model, simulated: Simulated) -> bool:
+    """Whether the log likelihood of latents is known without a library."""
+    first = {site: value[:1] for site, value in simulated.latents.items()}
     data = simulated.data[0]
-    return not simulated.plate and (bool(pointwise(model, data, one)) or model.exact(data) is not None)
+    return not simulated.plate and (bool(pointwise(model, data, first)) or model.exact(data) is not None)
 
 
-def values(model: Any, data: Any, latents: Latents, likelihood: bool) -> np.ndarray:
+def values(model: Model, data: Any, latents: Latents, likelihood: bool) -> np.ndarray:
     """The quantities of draws of the latents, shape (count, quantities)."""
     known = {**latents, **derive(model, data, latents)}
-    found = [known[site][(slice(None), *index)] for site, index in data.reported()]
+    columns = [known[site][(slice(None), *index)] for site, index in data.reported()]
     if likelihood:
         parts = pointwise(model, data, latents)
         exact = None if parts else model.exact(data)
-        found.append(sum(part.sum(axis=1) for part in parts.values()) if parts else exact.log_likelihood(latents))
-    return np.stack(found, axis=1)
+        columns.append(sum(part.sum(axis=1) for part in parts.values()) if parts else exact.log_likelihood(latents))
+    return np.stack(columns, axis=1)
 
 
-def pointwise(model: Any, data: Any, latents: Latents) -> dict[str, np.ndarray]:
+def pointwise(model: Model, data: Any, latents: Latents) -> dict[str, np.ndarray]:
     """The log likelihood of each observation by site, where the model offers it."""
     return model.prediction.pointwise(data, latents) if model.prediction and model.prediction.pointwise else {}
 
 
-def truths(model: Any, simulated: Simulated, likelihood: bool) -> np.ndarray:
+def truths(model: Model, simulated: Simulated, likelihood: bool) -> np.ndarray:
     """The quantities of the true latents, shape (data sets, quantities)."""
     if simulated.plate:
         (data,), latents = simulated.data, {site: value[None] for site, value in simulated.latents.items()}
         return values(model, data, latents, False).reshape(len(next(iter(simulated.latents.values()))), -1)
-    each = [
-        {site: value[[number]] for site, value in simulated.latents.items()} for number in range(len(simulated.data))
-    ]
-    pairs = zip(simulated.data, each, strict=True)
-    return np.concatenate([values(model, data, latents, likelihood) for data, latents in pairs])
+    rows = []
+    for number, data in enumerate(simulated.data):
+        latents = {site: value[[number]] for site, value in simulated.latents.items()}
+        rows.append(values(model, data, latents, likelihood))
+    return np.concatenate(rows)
 
 
-def ranked(job: Job, simulated: Simulated, likelihood: bool, keep: bool = False) -> Ranked:
-    """Draw from the job's posterior of every data set, and rank the true values; ``keep`` the draws."""
-    model, jobs = registry.load(job.model), [replace(job, data=one) for one in simulated.data]
-    drawn = draw_many(jobs, THINNED if job.method == "nuts" else DRAWS)
-    truth = truths(model, simulated, likelihood)
-    failed = {number: str(one) for number, one in enumerate(drawn) if isinstance(one, Exception)}
-    done = {number: one for number, one in enumerate(drawn) if isinstance(one, Drawn)}
+def rank(job: Job, simulated: Simulated, likelihood: bool, with_draws: bool = False) -> Ranked:
+    """Draw from the job's posterior of every data set, and rank the true values.
+
+    Raises:
+        RuntimeError: it failed on every data set.
+    """
+    model, jobs = registry.load(job.model), [replace(job, data=data) for data in simulated.data]
+    results = draw_many(jobs, N_THINNED if job.method == "nuts" else N_DRAWS)
+    failed = {number: str(result) for number, result in enumerate(results) if isinstance(result, Exception)}
+    done = {number: result for number, result in enumerate(results) if isinstance(result, Drawn)}
     if not done:
         raise RuntimeError(next(iter(failed.values())))
+    truth = truths(model, simulated, likelihood)
     if simulated.plate:
-        (one,) = done.values()
-        wide = values(model, jobs[0].data, one.latents, False).reshape(len(one.latents[site_of(one)]), len(truth), -1)
-        draws, sets = wide.swapaxes(0, 1), np.arange(len(truth))
+        latents = done[0].latents
+        every = values(model, jobs[0].data, latents, False)
+        draws, sets = every.reshape(len(every), len(truth), -1).swapaxes(0, 1), np.arange(len(truth))
     else:
-        draws = np.stack([values(model, jobs[number].data, one.latents, likelihood) for number, one in done.items()])
+        draws = np.stack([values(model, jobs[n].data, result.latents, likelihood) for n, result in done.items()])
         sets = np.array(list(done))
-    told = list(done.values())
+    converged = combine(done, "converged", sum)
     return Ranked(
         pit=pits(draws, truth[sets], np.random.default_rng([fit_seed(job), 9])),
         scores=scores(draws, truth[sets]),
         ends=np.moveaxis(np.quantile(draws, ENDS, axis=1, method="weibull"), 0, -1),
         sets=sets,
         failed=failed,
-        converged=None
-        if told[0].converged is None
-        else sum(bool(one.converged) for one in told) * len(sets) // len(told),
-        r_hat=worst(told, "r_hat", max),
-        ess=worst(told, "ess", min),
-        divergences=worst(told, "divergences", lambda counts: sum(counts)),
-        draws=draws if keep else None,
+        converged=None if converged is None else int(converged) * len(sets) // len(done),  # of a plate, all or none
+        r_hat=combine(done, "r_hat", max),
+        ess=combine(done, "ess", min),
+        divergences=combine(done, "divergences", sum),
+        draws=draws if with_draws else None,
     )
 
 
-def site_of(one: Drawn) -> str:
-    return next(iter(one.latents))
-
-
-def worst(told: Sequence[Drawn], name: str, which: Any) -> Any:
-    """The worst of a diagnostic, None where there is none."""
-    found = [getattr(one, name) for one in told]
-    return None if found[0] is None else which(found)
+def combine(done: Mapping[int, Drawn], name: str, reduce: Callable[[Iterable[Any]], Any]) -> Any:
+    """One number for a diagnostic of all data sets; None where there is none."""
+    diagnostics = [getattr(result, name) for result in done.values()]
+    return None if diagnostics[0] is None else reduce(diagnostics)
 
 
 def pits(draws: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The command line: arguments to a request, and the commands."""
+"""The command line: options to a `compare.comparison.Request`, and the commands."""

@@ -1,1 +1,1 @@
-"""Where fits are made: processes, a Dask cluster; and how far they are."""
+"""Where the fits run: processes or a Dask cluster, and their progress."""

@@ -1,7 +1,6 @@
-"""A Dask cluster as a place to make fits.
+"""A Dask cluster as an executor for the fits.
 
-Dask tries a task again on another worker when the one that had it dies, up to its own limit (the configuration's
-``distributed.scheduler.allowed-failures``), and gives back one result a task.
+When a worker dies Dask repeats its tasks on another one, up to ``distributed.scheduler.allowed-failures`` times.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from compare import user_model
-from compare.cache.keys import own_sources
+from compare.cache.keys import user_sources
 from compare.comparison import Fit, Job
 from compare.fit import run_each
 
@@ -29,11 +28,11 @@ TIMEOUT = 5.0
 """Seconds within which a scheduler must answer."""
 
 ONE_AT_A_TIME = threading.Lock()
-"""Neither library can do two things in one process at once, and a worker may have several threads."""
+"""A worker may have several threads, but neither library is safe to use from two at once."""
 
 
 class Cluster(Executor):
-    """The workers of a Dask client; ``n_slots`` is how many tasks they do at a time."""
+    """The workers of a Dask client."""
 
     def __init__(self, client: Any) -> None:
         self.client = client
@@ -41,72 +40,73 @@ class Cluster(Executor):
 
     @property
     def n_slots(self) -> int:
+        """The number of tasks that can run at a time."""
         return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
-        """Have a function called by one of the workers; of `run_each` the fits come back without their jobs."""
+        """Call a function on a worker; the fits of `run_each` come back without their jobs."""
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sending large graph")  # data are sent with their tasks
+            warnings.filterwarnings("ignore", message="Sending large graph")  # data travel with their tasks
             if function is run_each:
                 (jobs,) = arguments
                 return self.executor.submit(*task(jobs), **named)
-            return self.executor.submit(alone, function, *arguments, **named)
+            return self.executor.submit(run_alone, function, *arguments, **named)
 
 
 def task(jobs: Sequence[Job]) -> tuple[Any, ...]:
-    """What is sent to a worker: a function and its arguments."""
+    """The function that a worker calls, and its arguments."""
     if user_model.knows(jobs[0].model):
-        return (make_own, *by_value(jobs))
-    return make, list(jobs)
+        return (run_user_jobs, *pickle_by_value(jobs))
+    return run_jobs, list(jobs)
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function while this worker does nothing else."""
+def run_alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function while no other thread of this worker does."""
     with ONE_AT_A_TIME:
         return function(*arguments)
 
 
-def make(jobs: Sequence[Job]) -> list[Fit]:
-    """Make fits in a worker. They leave their jobs behind, which the one who asked for them has."""
-    return [replace(fit, job=None) for fit in alone(run_each, jobs)]
+def run_jobs(jobs: Sequence[Job]) -> list[Fit]:
+    """Run jobs on a worker; the fits leave out their jobs, which the sender has."""
+    return [replace(fit, job=None) for fit in run_alone(run_each, jobs)]
 
 
-def by_value(jobs: Sequence[Job]) -> tuple[str, str, bytes]:
-    """Jobs on a user's model, for workers that do not have its code: the code and its data, pickled by value.
+def pickle_by_value(jobs: Sequence[Job]) -> tuple[str, str, bytes]:
+    """Pickle jobs on a user's model together with its code, which the workers do not have.
 
     Returns:
-        A name that tells this model from all others, its library, and the pickle.
+        A name unique to this model, its library, and the pickle.
     """
     import cloudpickle
 
-    mine = user_model.find(jobs[0].model)
-    modules = [sys.modules[name] for name in own_sources(mine.function)]
+    user = user_model.find(jobs[0].model)
+    modules = [sys.modules[name] for name in user_sources(user.function)]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        model = cloudpickle.dumps((mine.function, mine.exact))
-        content = cloudpickle.dumps((mine.function, mine.exact, list(jobs)))
+        model = cloudpickle.dumps((user.function, user.exact))
+        content = cloudpickle.dumps((user.function, user.exact, list(jobs)))
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
-    return f"own-{hashlib.sha256(model).hexdigest()}", mine.library, content
+    return f"own-{hashlib.sha256(model).hexdigest()}", user.library, content
 
 
-def make_own(name: str, library: str, content: bytes) -> list[Fit]:
-    """`make` for a user's model that came with the jobs."""
+def run_user_jobs(name: str, library: str, content: bytes) -> list[Fit]:
+    """`run_jobs` for a user's model whose code came with the jobs."""
     import cloudpickle
 
     with ONE_AT_A_TIME:
-        import_module(f"compare.user_model.in_{library}")  # float64, before the model's own arrays are made
+        import_module(f"compare.user_model.in_{library}")  # sets float64 before the model's own arrays are made
         function, exact, jobs = cloudpickle.loads(content)
         if not user_model.knows(name):
             user_model.register(function, library, exact, name)
-    return make([replace(job, model=name) for job in jobs])
+    return run_jobs([replace(job, model=name) for job in jobs])
 
 
 @contextmanager
 def cluster(address: str) -> Iterator[Cluster]:
-    """The cluster of the scheduler at an address, such as ``tcp://10.0.0.1:8786``.
+    """Connect to the scheduler at an address, such as ``tcp://10.0.0.1:8786``.
 
     Raises:
         ValueError: Dask is not installed, or no scheduler answers there.
@@ -115,7 +115,7 @@ def cluster(address: str) -> Iterator[Cluster]:
         from dask.distributed import Client
     except ImportError:
         raise ValueError("--scheduler needs the extra cluster: pip install 'posterior-zoo[cluster]'") from None
-    for name in ("distributed", "distributed.client"):  # what goes wrong is said by the fits that it befalls
+    for name in ("distributed", "distributed.client"):  # the fits that are lost report the errors
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)

@@ -1,4 +1,4 @@
-"""Fits as tasks for others: who gets which, and what happens when one of them dies."""
+"""Fits as tasks for other processes, repeated when a process dies."""
 
 from __future__ import annotations
 
@@ -10,84 +10,81 @@ from compare.comparison import Fit, Job
 from compare.execute.processes import Workers
 from compare.fit import run_each
 
-__all__ = ["SMALL", "TRIES", "batches", "spread"]
+__all__ = ["ATTEMPTS", "SMALL", "dispatch", "make_batches"]
 
 SMALL = 100
-"""Jobs up to which each is a task of its own."""
+"""Up to this number of jobs, each job is a task of its own."""
 
-TURNS = 16
-"""Tasks that each helper gets of more jobs than that: so few that a task's cost is shared by many fits, and so many
-that the last to finish is not waited for long, and little is lost with a worker that dies."""
+TASKS_PER_SLOT = 16
+"""Of more jobs each slot gets this many tasks: few share their overhead, many lose little when a worker dies."""
 
-TRIES = 3
-"""How often a fit is tried whose process dies."""
+ATTEMPTS = 3
+"""How often a fit is attempted whose process dies."""
 
 
-def batches(jobs: Sequence[Job], n_slots: int) -> list[list[Job]]:
-    """The jobs in tasks, each of one model and library."""
-    size = 1 if len(jobs) <= SMALL else max(1, len(jobs) // (TURNS * n_slots))
-    alike: dict[tuple[str, str | None], list[Job]] = {}
+def make_batches(jobs: Sequence[Job], n_slots: int) -> list[list[Job]]:
+    """Group the jobs into tasks, each of one model and library."""
+    size = 1 if len(jobs) <= SMALL else max(1, len(jobs) // (TASKS_PER_SLOT * n_slots))
+    groups: dict[tuple[str, str | None], list[Job]] = {}
     for job in jobs:
-        alike.setdefault((job.model, job.library), []).append(job)
-    return [group[begin : begin + size] for group in alike.values() for begin in range(0, len(group), size)]
+        groups.setdefault((job.model, job.library), []).append(job)
+    return [group[start : start + size] for group in groups.values() for start in range(0, len(group), size)]
 
 
-def spread(jobs: Sequence[Job], helpers: Workers, save: Callable[[Fit], None]) -> Iterator[Fit]:
-    """Hand the jobs out now; yield each fit once, as they are done.
+def dispatch(jobs: Sequence[Job], helpers: Workers, save: Callable[[Fit], None]) -> Iterator[Fit]:
+    """Submit all jobs at once, and yield each fit when it is done.
 
-    ``save`` is called with each fit as soon as it is here, whether or not anyone has asked for it yet. What is lost
-    with a process that dies is tried again by itself, and in the end is a failed fit.
+    ``save`` is called with each fit as soon as it arrives, even before it is asked for. A job whose process dies is
+    repeated alone; after `ATTEMPTS` it is a failed fit.
     """
-    waiting: dict[Future, list[Job]] = {}
-    for batch in batches(jobs, helpers.n_slots):
+    batches: dict[Future, list[Job]] = {}
+    for batch in make_batches(jobs, helpers.n_slots):
         future = helpers.libraries[batch[0].library].submit(run_each, batch)
-        waiting[future] = batch
-        future.add_done_callback(lambda future, batch=batch: arrived(future, batch, save))
-    return gather(waiting, helpers, save)
+        batches[future] = batch
+        future.add_done_callback(lambda future, batch=batch: save_batch(future, batch, save))
+    return collect(batches, helpers, save)
 
 
-def arrived(future: Future, batch: Sequence[Job], save: Callable[[Fit], None]) -> None:
-    """Save what came back, if anything did."""
+def save_batch(future: Future, batch: Sequence[Job], save: Callable[[Fit], None]) -> None:
+    """Save a task's fits, if it succeeded."""
     if not future.cancelled() and future.exception() is None:
-        for fit in with_jobs(future.result(), batch):
+        for fit in attach_jobs(future.result(), batch):
             save(fit)
 
 
-def with_jobs(fits: Sequence[Fit], batch: Sequence[Job]) -> Sequence[Fit]:
-    """The fits of a batch, each with its own job, which may have been left behind where it was made."""
+def attach_jobs(fits: Sequence[Fit], batch: Sequence[Job]) -> list[Fit]:
+    """Give each fit its job, which a worker may have left out."""
     return [replace(fit, job=job) for fit, job in zip(fits, batch, strict=True)]
 
 
-def gather(waiting: dict[Future, list[Job]], helpers: Workers, save: Callable[[Fit], None]) -> Iterator[Fit]:
-    """The fits as they are done, those that were lost last."""
+def collect(batches: dict[Future, list[Job]], helpers: Workers, save: Callable[[Fit], None]) -> Iterator[Fit]:
+    """Yield the fits as they finish, and repeat those whose process died."""
     lost: list[Job] = []
-    for future in as_completed(waiting):
-        batch = waiting[future]
+    for future in as_completed(batches):
         try:
-            yield from with_jobs(future.result(), batch)
+            yield from attach_jobs(future.result(), batches[future])
         except BrokenExecutor:
-            lost += batch
+            lost += batches[future]
         except Exception as error:
-            yield from (Fit(job, "failed", because(error)) for job in batch)
+            yield from (Fit(job, "failed", describe_loss(error)) for job in batches[future])
     for job in lost:
-        fit = again(job, helpers)
+        fit = repeat(job, helpers)
         save(fit)
         yield fit
 
 
-def again(job: Job, helpers: Workers) -> Fit:
-    """A fit that was lost with its process, or with another's, alone in a new one."""
-    for _ in range(TRIES - 1):
+def repeat(job: Job, helpers: Workers) -> Fit:
+    """Run a job whose process died, alone."""
+    for _ in range(ATTEMPTS - 1):
         try:
-            (fit,) = with_jobs(helpers.libraries[job.library].submit(run_each, [job]).result(), [job])
-            return fit
+            return attach_jobs(helpers.libraries[job.library].submit(run_each, [job]).result(), [job])[0]
         except BrokenExecutor:
             continue
-    return Fit(job, "failed", f"its process ended unexpectedly, {TRIES} times")
+    return Fit(job, "failed", f"its process ended unexpectedly, {ATTEMPTS} times")
 
 
-def because(error: Exception) -> str:
-    """Why a fit did not come back, in one line."""
+def describe_loss(error: Exception) -> str:
+    """Why a result did not come back, in one line."""
     if isinstance(error, CancelledError):
         return "it did not come back: the scheduler is gone"
     return f"it did not come back: {type(error).__name__}: {' '.join(str(error).split())}"[:300]

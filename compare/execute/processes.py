@@ -1,4 +1,4 @@
-"""Who works beside this process: other processes here, or a cluster."""
+"""Executors for the fits: other processes on this machine, or a cluster."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from typing import Any
 from compare import user_model
 from compare.fit.mcmc.child import begin
 
-__all__ = ["Lasting", "Workers", "workers"]
+__all__ = ["RestartingPool", "Workers", "workers"]
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The executor of each library that does not work in this process, and one that may draw the pictures.
+    """Who works beside this process.
 
-    ``n_slots`` is how many tasks they can be at work on at a time.
+    Attributes:
+        libraries: The executor of each library that does not work in this process.
+        plot_executor: An executor that may draw the plots.
+        n_slots: The number of tasks that can run at a time.
     """
 
     libraries: dict[str, Executor] = field(default_factory=dict)
@@ -31,47 +34,56 @@ class Workers:
     n_slots: int = 1
 
 
-class Lasting(Executor):
-    """Processes in whose place others come when one of them dies. What they were doing then is lost, and said so."""
+class RestartingPool(Executor):
+    """A process pool that starts anew after a process dies; tasks that were running then fail with `BrokenExecutor`.
 
-    def __init__(self, processes: int, context: BaseContext) -> None:
-        self.processes, self.context = processes, context
-        self.pool = self.renewed()
+    Unlike loky's, its processes can be forked, so that they share what this process has imported.
+    """
 
-    def renewed(self) -> ProcessPoolExecutor:
+    def __init__(self, n_processes: int, context: BaseContext) -> None:
+        self.n_processes, self.context = n_processes, context
+        self.pool = self.start()
+
+    def start(self) -> ProcessPoolExecutor:
+        """Start the processes."""
         return ProcessPoolExecutor(
-            self.processes, self.context, initializer=begin, initargs=(os.getpid(), user_model.references())
+            self.n_processes, self.context, initializer=begin, initargs=(os.getpid(), user_model.references())
         )
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
-        """Have a function called in one of the processes."""
+        """Call a function in one of the processes."""
         try:
             return self.pool.submit(function, *arguments, **named)
         except BrokenExecutor:
             self.pool.shutdown(wait=False)
-            self.pool = self.renewed()
+            self.pool = self.start()
             return self.pool.submit(function, *arguments, **named)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes."""
         self.pool.shutdown(wait, cancel_futures=cancel_futures)
         if wait and self.context.get_start_method() == "spawn":
-            # The semaphores of what was spawned go with the last reference; Python complains of those that outlive it.
+            # Semaphores of spawned processes must be freed before Python's resource tracker complains of them.
             del self.pool
             gc.collect()
 
 
 @contextmanager
-def workers(libraries: Sequence[str], processes: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
-    """Those who help with these libraries.
+def workers(
+    libraries: Sequence[str], n_processes: int | None = None, scheduler: str | None = None
+) -> Iterator[Workers]:
+    """Start the processes for some libraries, and end them at the end.
 
-    The first library works in this process and each other one in a process of its own, so that neither waits for
-    the other to be imported, and what all need is not imported once more than it must be. Of more ``processes`` than
-    libraries each library gets its share, and this one only waits; one is this process alone. ``scheduler`` is the
-    address of a Dask scheduler: all libraries work there.
+    By default the first library works in this process and each other one in a process of its own, so that none waits
+    for another to be imported.
+
+    Args:
+        libraries: The libraries that are needed.
+        n_processes: All processes, this one included; with more than there are libraries, this one only waits.
+        scheduler: The address of a Dask scheduler, where all libraries then work.
 
     Raises:
-        ValueError: a scheduler is asked for and Dask is not installed, or no scheduler answers.
+        ValueError: Dask is not installed, or no scheduler answers at the address.
     """
     if scheduler:
         from compare.execute.dask import cluster
@@ -79,13 +91,13 @@ def workers(libraries: Sequence[str], processes: int | None = None, scheduler: s
         with cluster(scheduler) as executor:
             yield Workers(dict.fromkeys(libraries, executor), n_slots=executor.n_slots)
         return
-    shares = share(list(dict.fromkeys(libraries)), processes)
-    # A forked process has what this one has imported. Not where a library already runs threads: that may deadlock.
-    forkable = sys.platform == "linux" and not {"jax", "torch"} & set(sys.modules)
-    context = multiprocessing.get_context("fork" if forkable else "spawn")
-    pools: dict[str, Executor] = {library: Lasting(count, context) for library, count in shares.items()}
+    # Forking shares this process's imports, but may deadlock once a library has started threads.
+    can_fork = sys.platform == "linux" and not {"jax", "torch"} & set(sys.modules)
+    context = multiprocessing.get_context("fork" if can_fork else "spawn")
+    counts = share_processes(list(dict.fromkeys(libraries)), n_processes)
+    pools: dict[str, Executor] = {library: RestartingPool(count, context) for library, count in counts.items()}
     try:
-        yield Workers(pools, next(reversed(pools.values()), None), max(1, sum(shares.values())))
+        yield Workers(pools, next(reversed(pools.values()), None), max(1, sum(counts.values())))
     except BaseException:
         for process in multiprocessing.active_children():
             process.kill()
@@ -96,13 +108,11 @@ def workers(libraries: Sequence[str], processes: int | None = None, scheduler: s
         pool.shutdown()
 
 
-def share(libraries: Sequence[str], processes: int | None) -> dict[str, int]:
-    """How many processes beside this one each library gets."""
-    if processes is None or processes == len(libraries) > 1:
+def share_processes(libraries: Sequence[str], n_processes: int | None) -> dict[str, int]:
+    """The number of processes beside this one for each library."""
+    if n_processes is None or n_processes == len(libraries) > 1:
         return dict.fromkeys(libraries[1:], 1)
-    if processes < max(2, len(libraries)):
-        return dict.fromkeys(libraries[1:processes], 1)
-    return {
-        library: processes // len(libraries) + (place < processes % len(libraries))
-        for place, library in enumerate(libraries)
-    }
+    if n_processes < max(2, len(libraries)):
+        return dict.fromkeys(libraries[1:n_processes], 1)
+    each, rest = divmod(n_processes, len(libraries))
+    return {library: each + (number < rest) for number, library in enumerate(libraries)}

@@ -1,4 +1,4 @@
-"""What is shown while the fits are made: on standard error, and only where that is a terminal."""
+"""Progress of the fits: on standard error, and only where that is a terminal."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["show"]
+__all__ = ["show_progress"]
 
 
 @contextmanager
-def show() -> Iterator[Callable[[str], None]]:
-    """A function to tell what has happened."""
+def show_progress() -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows a line of progress."""
     if not sys.stderr.isatty():
         yield lambda line: None
         return

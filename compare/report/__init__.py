@@ -176,7 +176,7 @@ def possible(model: Model) -> list[str]:
     return [*(f"{name}.png" for name in (*PLOTS, *(one.name for one in model.pictures))), "network-*.npz"]
 
 
-def text(comparison: Comparison, console: Console) -> str:
+def text(comparison: Comparison, console: Console, verbose: bool = False) -> str:
     """What `show` prints, as this console would have it, but for the files."""
     from compare.report.tables.terminal import show as print_table
 

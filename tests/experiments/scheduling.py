@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from compare.comparison import Job
-from compare.execute.dispatch import batches, spread
+from compare.execute.dispatch import dispatch, make_batches
 from compare.execute.processes import Workers, workers
 from compare.fit import run_each
 from compare.options import Options
@@ -110,10 +110,14 @@ def measure(helpers: Workers, processes: dict[str, psutil.Process], count: int) 
     asked = jobs(count)
     saved: list[str] = []
     before, start = processor(processes), time.perf_counter()
-    names = [fit.job.name for fit in spread(asked, helpers, lambda fit: saved.append(fit.job.name))]
+    names = [fit.job.name for fit in dispatch(asked, helpers, lambda fit: saved.append(fit.job.name))]
     seconds, after = time.perf_counter() - start, processor(processes)
     assert len(names) == len(set(names)) == len(set(saved)) == count  # each once
-    return len(batches(asked, helpers.n_slots)), seconds, {name: after[name] - before.get(name, 0.0) for name in after}
+    return (
+        len(make_batches(asked, helpers.n_slots)),
+        seconds,
+        {name: after[name] - before.get(name, 0.0) for name in after},
+    )
 
 
 def main() -> None:

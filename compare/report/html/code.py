@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -10,7 +11,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from compare.export import TITLES, WAY, program, twin
+from compare.export import METHOD, TITLES, program, twin
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -21,14 +22,13 @@ __all__ = ["code"]
 def code(comparison: Comparison) -> dict[str, Any]:
     """The first guide's program in each library of the comparison; the model's file where there is none, and why."""
     jobs = [fit.job for fit in comparison.fits.values()]
-    families = [job.guide for job in jobs if job.guide and job.method == WAY]
+    guides = [job for job in jobs if job.guide and job.method == METHOD]
     libraries = list(dict.fromkeys(job.library for job in jobs if job.library))
-    known = (comparison.request.options, comparison.request.seed)
     try:
-        if not families:
+        if not guides:
             raise ValueError("no guide was fitted by SVI")
-        texts = [program(comparison.model, comparison.data, one, families[0], *known) for one in libraries]
-        return {"guide": families[0], "programs": coloured(libraries, texts), "reason": None}
+        texts = [program(comparison.model, replace(guides[0], library=library)) for library in libraries]
+        return {"guide": guides[0].guide, "programs": coloured(libraries, texts), "reason": None}
     except ValueError as error:
         reason = str(error)
     try:

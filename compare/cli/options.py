@@ -1,0 +1,273 @@
+"""The options of the command line: fields of dataclasses, declared with `models.options.option`.
+
+Built on argparse, which starts in 10 ms: typer and tyro take 60 to 100 ms more at every start, and read options off
+annotations, where a model's options, their parsers and the errors' words are known only once the model is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import models
+from compare.cache.store import cache_folder
+from compare.comparison import Request
+from compare.options import Options, option_fields, parse_count, parse_field, parse_names, parse_whole
+from compare.user_model.source import is_model_spec
+from models.contract import Model, UnknownName, nearest
+from models.options import option
+
+__all__ = ["Execution", "FitSelection", "Invocation", "Output", "Parser", "flag", "invoke", "parse"]
+
+LIBRARIES = ("numpyro", "pyro")
+
+MOST_PROCESSES = 1000
+
+
+@dataclass(frozen=True)
+class FitSelection:
+    """Which fits to make."""
+
+    libraries: tuple[str, ...] | None = option(None, "numpyro,pyro (default: both)", parse_names)
+    guides: tuple[str, ...] | None = option(None, "families of guides", parse_names)
+    nuts: bool = option(True, "leave NUTS out")
+    seed: int = option(0, "everything random follows from it", parse_whole)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where to fit, and what to cache."""
+
+    workers: int | None = option(None, "processes (default: one a library)", parse_count)
+    scheduler: str | None = option(None, "address of a Dask scheduler, on whose workers the fits are made", str)
+    fresh: bool = option(False, "repeat every fit and replace what is cached")
+
+    def __post_init__(self) -> None:
+        if self.scheduler is not None and not self.scheduler.strip():
+            raise ValueError("--scheduler: give the address of a Dask scheduler, such as tcp://10.0.0.1:8786")
+        if self.workers and self.workers > MOST_PROCESSES:
+            raise ValueError(f"--workers is {self.workers}: give at most {MOST_PROCESSES:,}")
+        if self.workers and self.scheduler:
+            raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What to print and to write."""
+
+    out: Path = option(Path("out"), "folder for the files", Path)
+    format: str = option("text", "json: the summary on standard output", choices=("text", "json"))
+    verbose: bool = option(False, "print everything that the page shows, not only verdicts and the table")
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What to do instead of a comparison."""
+
+    calibrate: int | None = option(
+        None, "calibrate every fit over this many data sets drawn from the prior, such as 1000", parse_count
+    )
+    show: bool = option(
+        False,
+        "fit nothing; print the model, the guide and the few lines of the library that reproduce the fit, one program "
+        "that runs without the zoo for each of --libraries and --guides (default: the first of each)",
+    )
+
+
+@dataclass(frozen=True)
+class UserModel:
+    """What a user's own model consists of beside its code."""
+
+    data: str | None = option(None, "JSON file of its arguments (default: the data beside the model)", str)
+    library: str | None = option(None, "numpyro or pyro (default: that which the model uses)", str)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose options are the fields of dataclasses, and whose errors are one line."""
+
+    def __init__(self, command: str, about: str) -> None:
+        super().__init__(prog=f"python -m compare {command}", description=about, allow_abbrev=False)
+
+    def add_fields(self, title: str, *kinds: type, notes: Mapping[str, str] | None = None, omit: str = "") -> None:
+        """Add a group of options: ``--name VALUE`` for each field, ``--name`` for a flag, ``--no-name`` for a True one.
+
+        Args:
+            title: The group's title in the help.
+            kinds: Dataclasses with fields made by `models.options.option`.
+            notes: What stands in parentheses behind a field's help; its default, where there is no note.
+            omit: A field to leave out.
+        """
+        group = self.add_argument_group(title)
+        for field in (field for kind in kinds for field in option_fields(kind) if field.name != omit):
+            note = (notes or {}).get(field.name, describe_default(field.default))
+            common: dict[str, Any] = {
+                "dest": field.name,
+                "default": argparse.SUPPRESS,
+                "help": f"{field.metadata['help']} ({note})".removesuffix(" ()").replace("%", "%%"),
+            }
+            if isinstance(field.default, bool):
+                action = "store_false" if field.default else "store_true"
+                group.add_argument(flag(field), action=action, **common)
+            else:
+                choices = ",".join(field.metadata["choices"])
+                metavar = f"{{{choices}}}" if choices else field.name.upper()
+                group.add_argument(flag(field), type=converter(field), metavar=metavar, **common)
+
+    def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """The values of the options that are given, by field.
+
+        Raises:
+            ValueError: an option that does not exist, with the nearest that does, or a bad value.
+        """
+        parse = self.parse_known_intermixed_args if self._get_positional_actions() else self.parse_known_args
+        values, unknown = parse(list(arguments))
+        if unknown:
+            known = [text for action in self._actions for text in action.option_strings]
+            raise ValueError(f"no option {unknown[0]!r}; {nearest(unknown[0].partition('=')[0], known)}")
+        return vars(values)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message."""
+        raise ValueError(message.removeprefix("argument "))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
+        """As the base class, which takes ``--option=--`` for an empty list: here its value is missing."""
+        values, unknown = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if action.option_strings and action.nargs is None and getattr(values, action.dest, None) == []:
+                self.error(f"{action.option_strings[0]}: expected one argument")
+        return values, unknown
+
+
+def flag(field: dataclasses.Field) -> str:
+    """How an option is written."""
+    return ("--no-" if field.default is True else "--") + field.name.replace("_", "-")
+
+
+def describe_default(value: Any) -> str:
+    """The default in an option's help."""
+    if value is None or isinstance(value, bool | tuple):
+        return ""
+    return f"default {value:g}" if isinstance(value, float) else f"default {value}"
+
+
+def converter(field: dataclasses.Field) -> Callable[[str], Any]:
+    """`parse_field` as argparse calls it: other errors than its own lose their message."""
+
+    def convert(text: str) -> Any:
+        try:
+            return parse_field(field, text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def pick(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values of a dataclass's fields."""
+    return {field.name: given[field.name] for field in option_fields(kind) if field.name in given}
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A checked command line of one model.
+
+    Attributes:
+        request: The comparison.
+        execution: Where to fit, and what to cache.
+        output: What to print and to write.
+        instead: What to do instead of a comparison.
+    """
+
+    request: Request
+    execution: Execution
+    output: Output
+    instead: Instead
+
+
+def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | None = None) -> Invocation:
+    """The invocation that the given options ask for on a model and its data.
+
+    Raises:
+        ValueError: options that contradict each other.
+    """
+    selection, instead = FitSelection(**pick(FitSelection, given)), Instead(**pick(Instead, given))
+    request = Request(
+        model,
+        data,
+        selection.libraries or (LIBRARIES[:1] if instead.show else LIBRARIES),
+        selection.guides or (model.guides[:1] if instead.show else None),
+        selection.nuts,
+        Options(**{**model.defaults, **pick(Options, given)}),
+        selection.seed,
+        command,
+    )
+    return Invocation(request, Execution(**pick(Execution, given)), Output(**pick(Output, given)), instead)
+
+
+def add_comparison(parser: Parser, guides: Iterable[str], folder: str, defaults: Mapping[str, Any], omit: str) -> None:
+    """Add the options that every comparison has."""
+    notes = {name: describe_default(value) for name, value in defaults.items()}
+    notes |= {"guides": f"default {','.join(guides)}", "out": f"default {folder}"}
+    with suppress(RuntimeError):  # the user has no home folder
+        notes["fresh"] = f"in {cache_folder()}"
+    parser.add_fields("the fits", FitSelection, Options, notes=notes, omit=omit)
+    parser.add_fields("where, and what is cached", Execution, notes=notes)
+    parser.add_fields("the output", Output, notes=notes)
+    parser.add_fields("instead of a comparison", Instead)
+
+
+def model_parser(name: str) -> Parser:
+    """The options of a model of the catalogue."""
+    model = models.load(name)
+    parser = Parser(name, model.title)
+    parser.add_fields("the data", model.data)
+    add_comparison(parser, model.guides, f"out/{name}", model.defaults, omit="")
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Invocation:
+    """The invocation of a command line that begins with a model.
+
+    Raises:
+        ValueError: a model or an option that does not exist, bad values, or bad data.
+    """
+    name, rest = arguments[0], arguments[1:]
+    if name.startswith("-"):
+        raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
+    if is_model_spec(name):
+        return parse_user_model(name, rest)
+    if name not in models.CATALOGUE:
+        raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'all', 'bench'])}")
+    given, model = model_parser(name).parse(rest), models.load(name)
+    return invoke(model, model.data(**pick(model.data, given)), {"out": Path("out") / name} | given)
+
+
+def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
+    """The invocation of a user's own model, which is read from its file or module.
+
+    Raises:
+        ValueError: as `parse`.
+    """
+    import shlex
+
+    from compare import user_model
+    from compare.user_model.arguments import from_json
+    from compare.user_model.source import stem
+
+    parser = Parser(spec, "Your own model: a file (my_model.py, my_model.py:name) or package.module:name.")
+    parser.add_fields("the data", UserModel)
+    add_comparison(parser, user_model.GUIDES, f"out/{stem(spec)}", {}, omit="libraries")
+    given = {"out": Path("out") / stem(spec)} | parser.parse(arguments)
+    data = from_json(given["data"]) if "data" in given else None
+    user, beside = user_model.read(spec, given.get("library"))
+    if data is None and beside is None:
+        raise ValueError(f"{spec} has no data: define data, a dict of the model's arguments, or give --data")
+    data = user_model.data_of(user, beside if data is None else data)
+    command = shlex.join(["python", "-m", "compare", spec, *arguments])
+    return invoke(user.model, data, given | {"libraries": (user.library,)}, command)
