@@ -136,12 +136,6 @@ def test_the_command_prints_the_data_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_readme_shows_what_is_printed(capsys: pytest.CaptureFixture) -> None:
-    assert main(["coin", "--show"]) == 0
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert f"```py\n{capsys.readouterr().out}```" in readme
-
-
 def test_the_command_prints_a_program_for_each_choice(capsys: pytest.CaptureFixture) -> None:
     chosen = "--libraries numpyro,pyro --guides conjugate,full_rank --optimiser adam --steps 123 --learning-rate 0.5"
     assert main(["coin", "--show", *chosen.split()]) == 0

@@ -43,8 +43,9 @@ def test_python_in_a_readme_runs(block, capsys):
 
 @pytest.mark.parametrize("block", COMMANDS)
 def test_a_readme_shows_what_its_quick_commands_print(block, tmp_path):
-    """But for numbers, whose last digits differ between processors."""
-    assert readme.without_numbers(block.make(str(tmp_path))) == readme.without_numbers(block.text)
+    """To the last digit where nothing is fitted; a fit's numbers differ between processors."""
+    normal = readme.without_numbers if block.seconds > 5 else str
+    assert normal(block.make(str(tmp_path))) == normal(block.text)
 
 
 def test_the_root_is_a_door():
