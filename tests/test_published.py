@@ -33,11 +33,11 @@ from compare.report.html.page import page
 from compare.report.tables import rows, terminal
 from compare.verdict.literature import of_khat, of_reference
 from models.bnn import BnnData
-from models.bnn.published import Moments, theorem, variance
+from models.bnn.literature import Moments, theorem, variance
 from models.chain import Chain
 from models.coin import Coin
 from models.contract import Published
-from models.published import printed, settled, threshold
+from models.literature import printed, settled, threshold
 from tests.eight_schools import KHAT, NAMES, POSTERIORDB, quadrature
 
 NOTHING = {"fits": {}, "held_out": None}
@@ -200,7 +200,7 @@ def test_the_moments_of_a_factorised_gaussian_are_those_of_its_draws() -> None:
 
 def test_the_theorem_would_notice_units_that_are_not_independent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gaussians that are not factorised: were f(0) = 0 at the ends only, the bound would be broken."""
-    module = import_module("models.bnn.published")
+    module = import_module("models.bnn.literature")
     monkeypatch.setattr(module, "variance", lambda q, x: np.exp(-(x**2)))
     assert theorem(BnnData()).agrees is False
 
@@ -254,13 +254,13 @@ def ledgers(**gaps: tuple[float, float]) -> dict[str, Any]:
     ],
 )
 def test_the_order_of_the_gaps_is_read_off(gaps: dict[str, tuple[float, float]], agrees: list[bool | None]) -> None:
-    found = import_module("models.vae.published").gaps(ledgers(**gaps)["held_out"])
+    found = import_module("models.vae.literature").gaps(ledgers(**gaps)["held_out"])
     assert [one.agrees for one in found] == agrees
 
 
 def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Proposals that are not normalised, and a noise that is an sd where a variance belongs."""
-    vae, module = models.load("vae"), import_module("models.vae.published")
+    vae, module = models.load("vae"), import_module("models.vae.literature")
     data = next(ready("vae"))
     with monkeypatch.context() as patch:
         patch.setattr(module, "normal", lambda z: -0.5 * np.sum(z**2, axis=-1) - 3.0)

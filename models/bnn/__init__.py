@@ -18,11 +18,10 @@ import numpy as np
 
 from models.bnn import network
 from models.bnn.baselines import baselines
-from models.bnn.claims import claims
 from models.bnn.data import SETS, DataSet, load
 from models.bnn.exact import exact
+from models.bnn.literature import claims, published
 from models.bnn.pictures import PICTURES
-from models.bnn.published import published
 from models.contract import Exact, Literature, Model, Prediction, Quantities, Reference, Simulated
 from models.options import Data, option, parse_int
 

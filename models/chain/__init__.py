@@ -17,12 +17,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.chain.claims import claims
 from models.chain.coordinate_ascent import coordinate_ascent
 from models.chain.data import Chain, report
 from models.chain.exact import GaussianChain, best_member, coverage
+from models.chain.literature import claims, published
 from models.chain.pictures import PICTURES
-from models.chain.published import published
 from models.contract import Literature, Model, Quantities, Simulated
 
 __all__ = ["MODEL", "Chain"]

@@ -19,10 +19,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.coin.claims import claims
 from models.coin.data import Coin
 from models.coin.exact import BetaPosterior, best_member
-from models.coin.published import published
+from models.coin.literature import claims, published
 from models.contract import Literature, Model, Simulated
 
 __all__ = ["MODEL", "Coin"]

@@ -34,13 +34,12 @@ from models.contract import (
 )
 from models.options import Data, option, parse_int
 from models.vae import baselines, tasks
-from models.vae.claims import claims
 from models.vae.decoder import Decoder
 from models.vae.exact import exact
 from models.vae.images import PIXELS, Images, load
+from models.vae.literature import claims, published
 from models.vae.network import initial
 from models.vae.pictures import PICTURES
-from models.vae.published import published
 from models.vae.sampling import ais
 
 __all__ = ["MODEL", "Autoencoder"]

@@ -27,7 +27,7 @@ FAULTS = [
     ),
     Fault(
         "the text's update is called right",
-        "models.chain.claims",
+        "models.chain.literature",
         "bool(np.allclose(first[:2], text, atol=1e-9))",
         "bool(np.allclose(first[:1], text[:1], atol=1e-9))",
         "chain",
@@ -36,7 +36,7 @@ FAULTS = [
     ),
     Fault(
         "the chain's posterior is called intractable",
-        "models.chain.claims",
+        "models.chain.literature",
         "            not closed,",
         "            closed,",
         "chain",
@@ -45,7 +45,7 @@ FAULTS = [
     ),
     Fault(
         "the text's median of Beta(8, 6)",
-        "models.coin.claims",
+        "models.coin.literature",
         'number("median", 0.568, posterior.median())',
         'number("median", 0.568, 0.568)',
         "coin",
@@ -63,7 +63,7 @@ FAULTS = [
     ),
     Fault(
         "the text's variance of Beta(8, 6): a sample's of so few tosses",
-        "models.coin.claims",
+        "models.coin.literature",
         'number("variance", 0.021, posterior.var())',
         'number("variance", 0.021, posterior.var() * 14 / 11)',
         "coin",
@@ -72,7 +72,7 @@ FAULTS = [
     ),
     Fault(
         "the text's interval is called right",
-        "models.coin.claims",
+        "models.coin.literature",
         "[round(lower, 3), round(upper, 3)] == [0.412, 0.718]",
         "lower < 0.412 and upper > 0.718",
         "coin",
@@ -81,7 +81,7 @@ FAULTS = [
     ),
     Fault(
         "nats are called bits",
-        "models.coin.claims",
+        "models.coin.literature",
         "math.log(2) == 1",
         "math.log(2) < 1",
         "coin",
@@ -90,7 +90,7 @@ FAULTS = [
     ),
     Fault(
         "an entropy that cannot be negative",
-        "models.coin.claims",
+        "models.coin.literature",
         "entropy = float(posterior.entropy())",
         "entropy = abs(float(posterior.entropy()))",
         "coin",
@@ -99,7 +99,7 @@ FAULTS = [
     ),
     Fault(
         "Jensen's inequality turned round",
-        "models.coin.claims",
+        "models.coin.literature",
         "math.log(f) >= f * math.log(f)",
         "math.log(f) <= f * math.log(f)",
         "coin",
@@ -108,7 +108,7 @@ FAULTS = [
     ),
     Fault(
         "the ELBO of every guide is the log evidence",
-        "models.coin.claims",
+        "models.coin.literature",
         "abs(gap_of_prior) < 1e-9",
         "gap_of_prior > 1e-9",
         "coin",

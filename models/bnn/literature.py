@@ -1,4 +1,5 @@
-"""The network against what is proven of its symmetries, and of what a factorised Gaussian over its weights can know."""
+"""What was written about Bayesian neural networks: by the founding text (the tutorial that the zoo began from), of their
+symmetries, and of what a factorised Gaussian over their weights can know."""
 
 from __future__ import annotations
 
@@ -11,30 +12,64 @@ import numpy as np
 from scipy import special, stats
 
 from models.bnn import network
-from models.bnn.claims import in_words, modes
-from models.contract import Published
-from models.published import settled
+from models.contract import Claim, Published
+from models.literature import ERRORS, settled
 
 if TYPE_CHECKING:
     from models.bnn import BnnData
 
-__all__ = ["published"]
+__all__ = ["Moments", "claims", "published", "theorem", "variance"]
 
-TRIED = 2000
+N_GUIDES = 2000
 """Factorised Gaussians over the weights that the theorem is tried on."""
 
 WIDEST = 50
-"""Of a wider network so many units: the theorem holds of any number."""
+"""Most units that the theorem is tried on; it holds of any number."""
 
 COPIES = 4000
-"""Up to so many equal points are counted one by one."""
+"""Most equal points that are counted one by one."""
+
+DIGITS = 15
+"""Most digits of a number that is written out."""
 
 FOONG = "Foong et al. 2020, On the Expressiveness of Approximate Inference in Bayesian Neural Networks"
+
+
+def claims(data: BnnData) -> list[Claim]:
+    """The founding text's claims, which hold for any data: about the posterior's shape, and about what it knows."""
+    if data.activation == "tanh":
+        why = "units permuted, signs flipped"
+        forgets = "a factorised Gaussian in its place need not: compare the sds of f where there are no data"
+    else:
+        why = "units permuted"
+        forgets = (
+            "a factorised Gaussian cannot, with ReLU: where 0 lies between p and q, and r nearer to 0 than both, "
+            "Var f(r) <= Var f(p) + Var f(q) (Foong et al. 2020, Theorem 1)"
+        )
+    return [
+        Claim(
+            "the posterior of the weights is a factorised Gaussian",
+            f"no: it has {format_modes(data)} equal modes ({why})",
+            False,
+        ),
+        Claim("a Bayesian neural network knows what it does not know", f"its posterior does; {forgets}", False),
+    ]
 
 
 def published(data: BnnData, summary: Mapping[str, Any]) -> list[Published]:
     """The symmetries of its posterior; Foong et al.'s theorem, and whether the exact answer obeys its bound too."""
     return [symmetries(data), theorem(data), *between(data, summary)]
+
+
+def modes(data: BnnData) -> int:
+    """How many equal modes each mode has: units can change places, and with tanh a unit's signs can be flipped."""
+    return math.factorial(data.hidden) * (2**data.hidden if data.activation == "tanh" else 1)
+
+
+def format_modes(data: BnnData) -> str:
+    """The number of modes as it is printed: Python refuses to write out that of a wide network."""
+    magnitude = math.log10(modes(data))
+    return f"{modes(data):,}" if magnitude < DIGITS else f"about 10^{magnitude:.0f}"
 
 
 def symmetries(data: BnnData) -> Published:
@@ -44,33 +79,33 @@ def symmetries(data: BnnData) -> Published:
     )
     source = "Bishop 2006, Pattern Recognition and Machine Learning, section 5.1.1; by formula"
     formula = f"{data.hidden}! 2^{data.hidden}" if data.activation == "tanh" else f"{data.hidden}!"
-    said = f"{formula} = {in_words(data)}"
+    expected = f"{formula} = {format_modes(data)}"
     if modes(data) > COPIES:
-        return Published(claim, source, said, f"not counted: more than {COPIES:,}", None)
+        return Published(claim, source, expected, f"not counted: more than {COPIES:,}", None)
     points = orbit(data)
     joint = log_joint(data, points)
     equal = int(np.isclose(joint, joint[0], rtol=1e-10).sum())
     flat = np.concatenate([points[site].reshape(len(joint), -1) for site in sorted(points)], axis=1)
     different = len(np.unique(flat, axis=0))
-    agrees = equal == different == modes(data)
-    return Published(claim, source, said, f"{equal:,} equal log joints among {different:,} different weights", agrees)
+    ours = f"{equal:,} equal log joints among {different:,} different weights"
+    return Published(claim, source, expected, ours, equal == different == modes(data))
 
 
 def orbit(data: BnnData) -> dict[str, np.ndarray]:
-    """One random point and what becomes of it when units change places and signs, each site of shape (copies, ...)."""
-    rng, shapes = np.random.default_rng(0), data.shapes()
-    point = {site: rng.standard_normal(shape) for site, shape in shapes.items()}
+    """One random point and its copies with units and signs exchanged, each site of shape (copies, ...)."""
+    rng = np.random.default_rng(0)
+    point = {site: rng.standard_normal(shape) for site, shape in data.shapes().items()}
     if "noise" in point:
         point["noise"] = np.exp(point["noise"])
     orders = np.array(list(itertools.permutations(range(data.hidden))))
     choices = (1.0, -1.0) if data.activation == "tanh" else (1.0,)
     signs = np.array(list(itertools.product(choices, repeat=data.hidden)))
     order, sign = np.repeat(orders, len(signs), axis=0), np.tile(signs, (len(orders), 1))
-    found = {site: np.broadcast_to(value, (len(order), *np.shape(value))) for site, value in point.items()}
+    copies = {site: np.broadcast_to(value, (len(order), *np.shape(value))) for site, value in point.items()}
     for site in ("hidden_weights", "hidden_biases", "output_weights"):
         moved = np.moveaxis(point[site][..., order], -2, 0)
-        found[site] = moved * (sign[:, None] if site == "hidden_weights" else sign)
-    return found
+        copies[site] = moved * (sign[:, None] if site == "hidden_weights" else sign)
+    return copies
 
 
 def log_joint(data: BnnData, latents: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -85,11 +120,11 @@ def log_joint(data: BnnData, latents: Mapping[str, np.ndarray]) -> np.ndarray:
         stats.norm.logpdf(latents[site], 0.0, scale).reshape(len(latents[site]), -1).sum(axis=1)
         for site, scale in scales.items()
     )
-    return prior + sum(one.sum(axis=1) for one in network.pointwise(data, latents).values())
+    return prior + sum(values.sum(axis=1) for values in network.pointwise(data, latents).values())
 
 
 class Moments(NamedTuple):
-    """Means and sds of independent Gaussian weights of a network with one input, each of shape (tried, hidden)."""
+    """Means and sds of independent Gaussian weights of a network with one input, each of shape (guides, hidden)."""
 
     weight: np.ndarray
     weight_sd: np.ndarray
@@ -100,7 +135,7 @@ class Moments(NamedTuple):
 
 
 def variance(q: Moments, x: np.ndarray) -> np.ndarray:
-    """Var f(x) under a factorised Gaussian over a ReLU network's weights, less the output bias's own, (tried,).
+    """Var f(x) under a factorised Gaussian over a ReLU network's weights, less the output bias's own, (guides,).
 
     With a unit's input N(m, s^2) and h = m/s, E[unit] = m Phi(h) + s phi(h) and E[unit^2] = (m^2 + s^2) Phi(h) +
     m s phi(h); the units are independent of each other and of what weighs them.
@@ -115,11 +150,11 @@ def variance(q: Moments, x: np.ndarray) -> np.ndarray:
 def theorem(data: BnnData) -> Published:
     """The bound over many factorised Gaussians of this network's size, and as many triples of points."""
     hidden = min(data.hidden, WIDEST)
-    rng, shape = np.random.default_rng(0), (TRIED, hidden)
+    rng, shape = np.random.default_rng(0), (N_GUIDES, hidden)
     means, sds = rng.normal(0.0, 2.0, (3, *shape)), np.exp(rng.normal(-1.0, 1.5, (3, *shape)))
     q = Moments(means[0], sds[0], means[1], sds[1], means[2], sds[2])
-    p, r = -np.exp(rng.normal(0.0, 1.0, TRIED)), np.exp(rng.normal(0.0, 1.0, TRIED))
-    middle = rng.uniform(-1.0, 1.0, TRIED) * np.minimum(-p, r)
+    p, r = -np.exp(rng.normal(0.0, 1.0, N_GUIDES)), np.exp(rng.normal(0.0, 1.0, N_GUIDES))
+    middle = rng.uniform(-1.0, 1.0, N_GUIDES) * np.minimum(-p, r)
     ends = variance(q, p) + variance(q, r)
     alive = ends > 1e-12  # where all units are off at both ends, and so between them, there is nothing to compare
     share = variance(q, middle)[alive] / ends[alive]
@@ -145,14 +180,15 @@ def triple(data: BnnData) -> tuple[int, int, int] | None:
 
 def ratio(fit: Mapping[str, Any], points: tuple[int, int, int]) -> tuple[float, float]:
     """Var f in the middle over the sum of the ends' variances, and its standard error to first order."""
-    found = [fit["variables"][f"f[{point}]"] for point in points]
-    (left, middle, right), errors = [v["sd"] ** 2 for v in found], [2 * v["sd"] * v["mcse_sd"] for v in found]
+    variables = [fit["variables"][f"f[{point}]"] for point in points]
+    left, middle, right = (v["sd"] ** 2 for v in variables)
+    errors = [2 * v["sd"] * v["mcse_sd"] for v in variables]
     ends = left + right
     return middle / ends, middle / ends * math.hypot(errors[1] / middle, math.hypot(errors[0], errors[2]) / ends)
 
 
 def between(data: BnnData, summary: Mapping[str, Any]) -> list[Published]:
-    """The same ratio of the fits, and of what they are held against."""
+    """The same ratio of the fits, and of the truth."""
     points = triple(data)
     if points is None:
         return []
@@ -160,34 +196,29 @@ def between(data: BnnData, summary: Mapping[str, Any]) -> list[Published]:
     x = data.dataset.grid[list(points), 0]
     where = f"Var f({x[1]:g})/(Var f({x[0]:g}) + Var f({x[2]:g}))"
     beyond = "" if relu else "; the theorem is about ReLU, these units are tanh"
-    fits = {name: ratio(fit, points) for name, fit in settled(summary, "mean_field")}
-    known = next(
-        (name for name in ("exact", "reference") if summary["fits"].get(name, {}).get("status") == "done"), None
-    )
-    bounded = all(value <= 1 + 4 * error for value, error in fits.values()) if relu and fits else None
-    claims = [
+    ratios = {name: ratio(fit, points) for name, fit in settled(summary, "mean_field")}
+    listed = "; ".join(f"{name} {value:.3g} ± {error:.1g}" for name, (value, error) in ratios.items())
+    bounded = all(value <= 1 + ERRORS * error for value, error in ratios.values()) if relu and ratios else None
+    comparisons = [
         Published(
             "mean-field fits of this network obey that bound, in the gap between its data",
             f"{FOONG}, theorem 1",
             f"{where} at most 1",
-            ("; ".join(f"{name} {text(found)}" for name, found in fits.items()) or "no such fit arrived") + beyond,
+            (listed or "no such fit arrived") + beyond,
             bounded,
         )
     ]
-    if known:
-        value, error = ratio(summary["fits"][known], points)
-        claims.append(
+    fits = summary["fits"]
+    true = next((name for name in ("exact", "reference") if fits.get(name, {}).get("status") == "done"), None)
+    if true:
+        value, error = ratio(fits[true], points)
+        comparisons.append(
             Published(
                 "exact inference does not have this pathology: it is due to the approximation, not to the model",
                 f"{FOONG}, abstract",
                 f"{where} above 1",
-                f"{known} {text((value, error))}{beyond}",
-                bool(value > 1 + 4 * error) if relu else None,
+                f"{true} {value:.3g} ± {error:.1g}{beyond}",
+                bool(value > 1 + ERRORS * error) if relu else None,
             )
         )
-    return claims
-
-
-def text(found: tuple[float, float]) -> str:
-    value, error = found
-    return f"{value:.3g} ± {error:.1g}"
+    return comparisons

@@ -1,4 +1,5 @@
-"""The coin against numbers that textbooks print, and against the oldest formulas for it."""
+"""What was written about the coin: by the founding text (the tutorial that the zoo began from), by textbooks, and the
+oldest formulas for it. Every truth here is computed."""
 
 from __future__ import annotations
 
@@ -7,14 +8,16 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from scipy import stats
+
 from models.coin.exact import BetaPosterior, best_member
-from models.contract import Published
-from models.published import by_formula, printed
+from models.contract import Claim, Published
+from models.literature import ERRORS, by_formula, printed
 
 if TYPE_CHECKING:
     from models.coin.data import Coin
 
-__all__ = ["published"]
+__all__ = ["claims", "published"]
 
 BDA = "Gelman et al. 2013, Bayesian Data Analysis (3rd edition)"
 
@@ -28,6 +31,60 @@ SIMULATED = 1000
 """Draws from which the book estimates the moments of the logit."""
 
 
+def claims(data: Coin) -> list[Claim]:
+    """The founding text's claims about its own example, 6 heads in 10 tosses under Beta(2, 2); none for other data."""
+    if (data.heads, data.tosses, data.alpha, data.beta) != (6, 10, 2.0, 2.0):
+        return []
+    exact = BetaPosterior(data)
+    posterior = exact.posterior
+
+    def number(name: str, text: float, truth: float) -> Claim:
+        digits = len(f"{text}".partition(".")[2])
+        return Claim(f"{name} {text}", float(truth), round(float(truth), digits) == text)
+
+    mass = posterior.cdf(0.718) - posterior.cdf(0.412)
+    lower, upper = posterior.ppf([0.025, 0.975])
+    prior = stats.beta(data.alpha, data.beta)
+    gap_of_prior = exact.log_evidence - prior.expect(lambda theta: stats.binom.logpmf(data.heads, data.tosses, theta))
+    gap_of_best = exact.log_evidence - best_member(data, "mean_field").elbo
+    entropy = float(posterior.entropy())
+    f = 10.0  # a constant f is enough to refute the inequality
+    return [
+        number("mean", 0.571, posterior.mean()),
+        number("median", 0.568, posterior.median()),
+        number("mode", 0.538, exact.mode()),
+        number("variance", 0.021, posterior.var()),
+        Claim(
+            "95% interval [0.412, 0.718]",
+            f"[{lower:.4f}, {upper:.4f}]; the text's interval holds {mass:.1%} of the posterior",
+            [round(lower, 3), round(upper, 3)] == [0.412, 0.718],
+        ),
+        number("P(5 heads of 10 | theta = 0.5)", 0.246, stats.binom.pmf(5, 10, 0.5)),
+        number("P(10 heads of 10 | theta = 0.5)", 0.001, stats.binom.pmf(10, 10, 0.5)),
+        Claim(
+            "entropy is always non-negative",
+            f"not for a continuous variable: this posterior's is {entropy:.4f} nats",
+            entropy >= 0,
+        ),
+        Claim(
+            "Jensen: log of an integral of f >= integral of f log f",
+            f"log E[f] >= E[log f]; for f = {f:g} the text's right side is {f * math.log(f):.2f} > {math.log(f):.2f}",
+            math.log(f) >= f * math.log(f),
+        ),
+        Claim(
+            "ELBO = log p(x) for every q",
+            f"log p(x) - ELBO(q) = KL(q, posterior): {gap_of_prior:.4f} nats where q is the prior",
+            abs(gap_of_prior) < 1e-9,
+        ),
+        Claim(
+            "KL with the natural logarithm is in bits",
+            f"it is in nats: {gap_of_best:.6f} nats (the best Gaussian on the logit) are "
+            f"{gap_of_best / math.log(2):.6f} bits",
+            math.log(2) == 1,
+        ),
+    ]
+
+
 def published(data: Coin, summary: Mapping[str, Any]) -> list[Published]:
     """Three examples that books work out, whatever the data, and three formulas for the data given."""
     return [*births(type(data)), *formulas(data)]
@@ -38,11 +95,12 @@ def births(coin: type[Coin]) -> list[Published]:
     data = coin(heads=GIRLS, tosses=BIRTHS, alpha=1.0, beta=1.0)
     posterior = BetaPosterior(data).posterior
     low, middle, high = posterior.ppf([0.025, 0.5, 0.975])
-    weights = 20.0, 100.0, 200.0
     pulled = [
-        BetaPosterior(dataclasses.replace(data, alpha=0.485 * weight, beta=0.515 * weight)).posterior.ppf(quantile)
-        for weight in weights
-        for quantile in (0.5, 0.025, 0.975)
+        quantile
+        for weight in (20.0, 100.0, 200.0)
+        for quantile in BetaPosterior(
+            dataclasses.replace(data, alpha=0.485 * weight, beta=0.515 * weight)
+        ).posterior.ppf([0.5, 0.025, 0.975])
     ]
     logit = best_member(data, "mean_field").parameters
     spread = float(logit["scale"][0])
@@ -54,11 +112,7 @@ def births(coin: type[Coin]) -> list[Published]:
             f"the posterior after {GIRLS} girls in {BIRTHS} births, uniform prior",
             f"{BDA}, section 2.4",
             "mean 0.446, sd 0.016, median 0.446, 95% interval [0.415, 0.477]",
-            float(posterior.mean()),
-            float(posterior.std()),
-            middle,
-            low,
-            high,
+            *(float(posterior.mean()), float(posterior.std()), middle, low, high),
         ),
         printed(
             "the same under Beta priors with mean 0.485 and alpha + beta = 20, 100, 200: median and 95% interval",
@@ -76,9 +130,8 @@ def births(coin: type[Coin]) -> list[Published]:
             f"the logit of theta there, from {SIMULATED:,} draws (ours: the best Gaussian; within 4 of their errors)",
             f"{BDA}, section 2.4",
             "mean -0.220, sd 0.065",
-            float(logit["location"][0]),
-            spread,
-            slack=(4 * errors[0] + 0.0005, 4 * errors[1] + 0.0005),
+            *(float(logit["location"][0]), spread),
+            slack=(ERRORS * errors[0] + 0.0005, ERRORS * errors[1] + 0.0005),
         ),
         printed(
             f"P(theta >= 1/2) after {girls:,} girls and {boys:,} boys, uniform prior",
@@ -94,7 +147,6 @@ def formulas(data: Coin) -> list[Published]:
     uniform = BetaPosterior(dataclasses.replace(data, alpha=1.0, beta=1.0))
     n, rounding = data.tosses, 1e-12 * (10 + data.tosses)
     a, b = data.alpha + data.heads, data.beta + n - data.heads
-    exact = BetaPosterior(data)
     mean = a / (a + b)
     variance = mean * (b / (a + b)) / (a + b + 1)
     return [
@@ -119,7 +171,7 @@ def formulas(data: Coin) -> list[Published]:
             "Gelman et al. 2013, section 2.4",
             f"{mean:.6g} (1 - {mean:.6g})/{a + b + 1:.6g}",
             variance,
-            float(exact.sd()["theta"]) ** 2,
+            float(BetaPosterior(data).sd()["theta"]) ** 2,
             1e-11 * variance + 1e-100,  # below that float64 loses the digits of its parts
         ),
     ]
