@@ -1,5 +1,5 @@
-"""What was written about Bayesian neural networks: by the founding text (the tutorial that the zoo began from), of their
-symmetries, and of what a factorised Gaussian over their weights can know."""
+"""What was written about Bayesian neural networks: by the founding text (the tutorial that the zoo began from), and of
+their symmetries, and of what a factorised Gaussian over their weights can know."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import numpy as np
 from models.chain.data import report
 from models.chain.exact import DENSE, GaussianChain
 from models.contract import Claim, Published
-from models.literature import by_formula, settled, threshold
+from models.literature import ERRORS, by_formula, settled, threshold
 
 if TYPE_CHECKING:
     from models.chain.data import Chain
