@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,29 +21,31 @@ __all__ = ["Nuts", "Svi"]
 numpyro.enable_x64()
 
 
-def bound(module, arguments):
+def bind(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[SimpleNamespace, dict[str, jax.Array]]:
     """The functions of a twin's file with its plain arguments filled in, and the arrays among the arguments."""
     arrays = {
         name: jnp.asarray(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
     }
     static = {name: value for name, value in arguments.items() if name not in arrays}
-    functions = {name: f for name, f in vars(module).items() if callable(f)}
-    return SimpleNamespace(**{name: partial(function, **static) for name, function in functions.items()}), arrays
+    functions = {name: partial(value, **static) for name, value in vars(module).items() if callable(value)}
+    return SimpleNamespace(**functions), arrays
 
 
 class Svi:
     """A guide fitted by Adam; one object, as a user would keep it, for all seeds (each of its runs compiles anew)."""
 
-    def __init__(self, module, family, arguments, steps, learning_rate=0.01):
-        twin, self.data = bound(module, arguments)
+    def __init__(
+        self, module: ModuleType, family: str, arguments: Mapping[str, Any], steps: int, learning_rate: float = 0.01
+    ) -> None:
+        twin, self.data = bind(module, arguments)
         self.family, self.steps = guides.load(family, "numpyro"), steps
         self.svi = SVI(twin.model, self.family.guide(twin), numpyro.optim.Adam(learning_rate), Trace_ELBO())
 
-    def warm_up(self, seed):
-        """What a first fit leaves behind for the next."""
+    def warm_up(self, seed: int) -> None:
+        """Leave behind what a first fit does for the next."""
         self.fit(seed)
 
-    def fit(self, seed):
+    def fit(self, seed: int) -> dict[str, np.ndarray]:
         """The family's parameters after all steps."""
         result = self.svi.run(jax.random.key(seed), self.steps, **self.data, progress_bar=False)
         if hasattr(self.family, "parameters"):
@@ -52,24 +56,18 @@ class Svi:
 
 
 class Nuts:
-    """Four vectorised chains; one object, as a user would keep it (each of its runs still compiles anew)."""
+    """Four vectorised chains of 500 + 1,000; one object, as a user would keep it (each of its runs compiles anew)."""
 
-    def __init__(self, module, arguments, warmup=500, draws=1000, chains=4):
-        twin, self.data = bound(module, arguments)
-        self.mcmc = MCMC(
-            NUTS(twin.model),
-            num_warmup=warmup,
-            num_samples=draws,
-            num_chains=chains,
-            chain_method="vectorized",
-            progress_bar=False,
-        )
+    def __init__(self, module: ModuleType, arguments: Mapping[str, Any]) -> None:
+        twin, self.data = bind(module, arguments)
+        settings: dict[str, Any] = {"num_warmup": 500, "num_samples": 1000, "num_chains": 4}
+        self.mcmc = MCMC(NUTS(twin.model), **settings, chain_method="vectorized", progress_bar=False)
 
-    def warm_up(self, seed):
-        """What a first run leaves behind for the next."""
-        self.sample(seed)
+    def warm_up(self, seed: int) -> None:
+        """Leave behind what a first run does for the next."""
+        self.fit(seed)
 
-    def sample(self, seed):
+    def fit(self, seed: int) -> dict[str, np.ndarray]:
         """The draws by site, each of shape (chain, draw, *site)."""
         self.mcmc.run(jax.random.key(seed), **self.data)
         return {name: np.asarray(value) for name, value in self.mcmc.get_samples(group_by_chain=True).items()}

@@ -1,13 +1,15 @@
 """What a Pyro user would write: `svi.step` in a loop with Adam, and `MCMC(NUTS(model))`, in float64.
 
-The library's checks of arguments are off, as they are in the zoo's own fits.
+The library's argument checks are off, as they are in the zoo's own fits.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyro
@@ -21,68 +23,65 @@ __all__ = ["Nuts", "Svi"]
 torch.set_default_dtype(torch.float64)
 
 
-def bound(module, arguments):
+def bind(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[SimpleNamespace, dict[str, torch.Tensor]]:
     """The functions of a twin's file with its plain arguments filled in, and the tensors among the arguments."""
     tensors = {
         name: torch.tensor(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
     }
     static = {name: value for name, value in arguments.items() if name not in tensors}
-    functions = {name: f for name, f in vars(module).items() if callable(f)}
-    return SimpleNamespace(**{name: partial(function, **static) for name, function in functions.items()}), tensors
+    functions = {name: partial(value, **static) for name, value in vars(module).items() if callable(value)}
+    return SimpleNamespace(**functions), tensors
 
 
 class Svi:
     """A guide fitted by Adam."""
 
-    def __init__(self, module, family, arguments, steps, learning_rate=0.01):
-        self.twin, self.data = bound(module, arguments)
+    def __init__(
+        self, module: ModuleType, family: str, arguments: Mapping[str, Any], steps: int, learning_rate: float = 0.01
+    ) -> None:
+        self.twin, self.data = bind(module, arguments)
         self.family, self.steps, self.learning_rate = guides.load(family, "pyro"), steps, learning_rate
 
-    def warm_up(self, seed):
-        """What a first fit leaves behind for the next: imports and pools, which a few steps make as well."""
+    def warm_up(self, seed: int) -> None:
+        """Leave behind what a first fit does for the next: imports and pools, which a few steps bring as well."""
         self.fit(seed, steps=min(self.steps, 50))
 
-    def fit(self, seed, steps=None):
+    def fit(self, seed: int, steps: int | None = None) -> dict[str, np.ndarray]:
         """The family's parameters after all steps."""
         pyro.clear_param_store()
         pyro.set_rng_seed(seed)
-        svi = SVI(
-            self.twin.model, self.family.guide(self.twin), pyro.optim.Adam({"lr": self.learning_rate}), Trace_ELBO()
-        )
+        optimiser = pyro.optim.Adam({"lr": self.learning_rate})
+        svi = SVI(self.twin.model, self.family.guide(self.twin), optimiser, Trace_ELBO())
         with pyro.validation_enabled(False):
             for _ in range(steps or self.steps):
                 svi.step(**self.data)
         store = pyro.get_param_store()
         if hasattr(self.family, "parameters"):
-            sites = {name.rpartition(".")[2]: value.detach() for name, value in store.items()}
-            parameters = self.family.parameters(sites)
+            parameters = self.family.parameters(
+                {name.rpartition(".")[2]: value.detach() for name, value in store.items()}
+            )
         else:
             parameters = {"flat": torch.cat([value.detach().reshape(-1) for _, value in store.named_parameters()])}
         return {name: value.numpy().copy() for name, value in parameters.items()}
 
 
 class Nuts:
-    """Four chains, side by side or one after another as the library decides."""
+    """Four chains of 500 + 1,000, side by side or one after another as the library decides."""
 
-    def __init__(self, module, arguments, warmup=500, draws=1000, chains=4):
-        twin, self.data = bound(module, arguments)
-        self.model, self.warmup, self.draws, self.chains = twin.model, warmup, draws, chains
+    def __init__(self, module: ModuleType, arguments: Mapping[str, Any]) -> None:
+        twin, self.data = bind(module, arguments)
+        self.model = twin.model
 
-    def warm_up(self, seed):
+    def warm_up(self, seed: int) -> None:
         """Nothing: a run leaves nothing behind for the next."""
 
-    def sample(self, seed):
+    def fit(self, seed: int) -> dict[str, np.ndarray]:
         """The draws by site, each of shape (chain, draw, *site)."""
         pyro.clear_param_store()
         pyro.set_rng_seed(seed)
+        settings: dict[str, Any] = {"warmup_steps": 500, "num_samples": 1000, "num_chains": 4}
         with pyro.validation_enabled(False), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mcmc = MCMC(
-                NUTS(self.model),
-                num_samples=self.draws,
-                warmup_steps=self.warmup,
-                num_chains=self.chains,
-                disable_progbar=True,
-            )
+            mcmc = MCMC(NUTS(self.model), **settings, disable_progbar=True)
             mcmc.run(**self.data)
         return {name: value.numpy() for name, value in mcmc.get_samples(group_by_chain=True).items()}

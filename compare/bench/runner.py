@@ -10,10 +10,9 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,51 +107,34 @@ def measure(row: dict[str, Any], task: dict[str, Any], plan: Plan) -> None:
 
 
 def process(task: dict[str, Any], limit: float) -> tuple[dict[str, Any], float, float | None]:
-    """The task's answer, the seconds that its whole process took, and the most memory that it held, in MB.
+    """The answer of a worker, the seconds that its whole process took, and the most memory that it held, in MB.
 
     Raises:
         RuntimeError: it failed, crashed, or took more than ``limit`` seconds.
     """
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "compare.bench.worker", json.dumps(task)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        start = time.perf_counter()
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=os.environ | {"PYTHONPATH": path}
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit,
+            env=os.environ | {"PYTHONPATH": path},
         )
-        memory = wait(child, limit)
-        seconds = time.perf_counter() - start
-        out.seek(0)
-        err.seek(0)
-        text, lines = out.read().decode(), err.read().decode(errors="replace").split("\n")
-    if seconds > limit:
-        raise RuntimeError(f"{task['way']}: stopped after {limit:g} s")
-    if child.returncode or not text:
-        last = next((line for line in reversed(lines) if line.strip()), "no message")
-        raise RuntimeError(f"{task['way']}: its process ended with status {child.returncode}: {last.strip()[:200]}")
-    answer = json.loads(text)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{task['way']}: stopped after {limit:g} s") from None
+    seconds = time.perf_counter() - start
+    if done.returncode or not done.stdout:
+        last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+        raise RuntimeError(f"{task['way']}: its process ended with status {done.returncode}: {last.strip()[:200]}")
+    answer = json.loads(done.stdout)
     if "error" in answer:
         raise RuntimeError(f"{task['way']}: {answer['error']}")
-    return answer, seconds, memory
-
-
-def wait(child: subprocess.Popen, limit: float) -> float | None:
-    """Wait for a process, at most ``limit`` seconds; the most memory that it held, in MB, where the system tells."""
-    clock = threading.Timer(limit, child.kill)
-    clock.start()
-    try:
-        if not hasattr(os, "wait4"):
-            child.wait()
-            return None
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    finally:
-        clock.cancel()
-        if child.returncode is None:
-            child.kill()
-            child.wait()
+    return answer, seconds, answer.pop("memory")
 
 
 def medians(measured: dict[str, Any]) -> dict[str, Any]:
@@ -185,10 +167,8 @@ def ratio(median: dict[str, Any], key: str, inverse: bool = False) -> float | No
 def describe_machine() -> dict[str, Any]:
     """The machine: its processor, the cores that this process may use, and the system."""
     name = platform.processor() or platform.machine()
-    try:
+    with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"processor": name, "cores": cores, "system": f"{platform.system()} {platform.machine()}"}

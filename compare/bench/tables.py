@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich import box
@@ -38,52 +38,54 @@ NOTE = (
 )
 
 
-def seconds(value: float | None) -> str:
+def format_seconds(value: float | None) -> str:
     """Seconds in two or three digits."""
     if value is None:
         return ABSENT
     return f"{value:.1f}" if value >= 9.95 else f"{value:.2g}" if value < 0.0995 else f"{value:.2f}"
 
 
-def whole(value: float | None) -> str:
+def format_int(value: float | None) -> str:
     return ABSENT if value is None else f"{value:,.0f}"
 
 
-def times(value: float | None) -> str:
+def format_ratio(value: float | None) -> str:
     return ABSENT if value is None else f"{value:,.0f}×" if value >= 9.95 else f"{value:.1f}×"
 
 
-def gap(value: dict[str, float] | None) -> str:
+def format_gap(gap: dict[str, float] | None) -> str:
     """A gap in two digits with its error in one."""
-    if value is None or value["value"] is None or value["mcse"] is None:
+    if gap is None or gap["value"] is None or gap["mcse"] is None:
         return ABSENT
-    return f"{short(value['value'], 2)} ±{short(value['mcse'], 1)}"
+    return f"{format_digits(gap['value'], 2)} ±{format_digits(gap['mcse'], 1)}"
 
 
-def short(value: float, digits: int) -> str:
-    text = f"{value:.{digits}g}"
-    mantissa, mark, power = text.partition("e")
-    return f"{mantissa}e{int(power)}" if mark else text
+def format_digits(value: float, digits: int) -> str:
+    mantissa, mark, power = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(power)}" if mark else mantissa
 
 
 def cells(row: dict[str, Any]) -> list[str]:
     """One row of a table, as its headers say."""
-    median, ratio = row["median"], row["ratio"]
-    found = [f"{row['library']}-{row['guide'] or 'nuts'}"]
+
+    def pair(key: str, form: Callable[[Any], str]) -> list[str]:
+        return [form(row["median"][way].get(key)) for way in WAYS]
+
+    texts = [f"{row['library']}-{row['guide'] or 'nuts'}"]
     for key in ("cold", "warm"):
-        found += [*(seconds(median[way].get(key)) for way in WAYS), times(ratio[key])]
+        texts += [*pair(key, format_seconds), format_ratio(row["ratio"][key])]
     if row["method"] == "svi":
-        found += [whole(median[way].get("gradients")) for way in WAYS] + [gap(median[way].get("gap")) for way in WAYS]
+        texts += pair("gradients", format_int) + pair("gap", format_gap)
     else:
-        found += [whole(median[way].get("ess")) for way in WAYS]
-        found += [*(whole(median[way].get("ess_per_second")) for way in WAYS), times(ratio["ess_per_second"])]
-    reached = row["zoo"].get("converged", [])
-    found.append(f"{sum(reached)}/{len(reached)}" if reached else ABSENT)
-    return found + [whole(median[way].get("memory")) for way in WAYS]
+        texts += pair("ess", format_int) + pair("ess_per_second", format_int)
+        texts.append(format_ratio(row["ratio"]["ess_per_second"]))
+    converged = row["zoo"].get("converged", [])
+    texts.append(f"{sum(converged)}/{len(converged)}" if converged else ABSENT)
+    return texts + pair("memory", format_int)
 
 
 def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What did not go well, a line each."""
+    """The rows that did not succeed, a line each."""
     return [
         f"{row['model']} {row['library']}-{row['guide'] or 'nuts'} {row['status']}: {row['reason']}"
         for row in rows
@@ -91,7 +93,7 @@ def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def setting(summary: dict[str, Any]) -> str:
+def describe_setting(summary: dict[str, Any]) -> str:
     """The machine and the libraries, in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     return f"{summary['machine']['processor']}, {summary['machine']['cores']} cores; {versions}"
@@ -100,7 +102,7 @@ def setting(summary: dict[str, Any]) -> str:
 def show(summary: dict[str, Any], console: Console) -> None:
     """Print the tables, one a model and method."""
     rows, settings = summary["rows"], summary["settings"]
-    console.print(Text(setting(summary), style="dim"))
+    console.print(Text(describe_setting(summary), style="dim"))
     for method, title in TITLES.items():
         chosen = [row for row in rows if row["method"] == method]
         if not chosen:
@@ -132,5 +134,5 @@ def markdown(summary: dict[str, Any]) -> str:
         lines += [f"**{title.format(**settings)}**", "", f"| {' | '.join(headers)} |"]
         lines.append(f"| --- | --- |{' ---: |' * (len(headers) - 2)}")
         lines += [f"| {' | '.join((row['model'], *cells(row)))} |" for row in chosen] + [""]
-    lines += [f"{line}\n" for line in (*remarks(rows), NOTE.format(**settings), setting(summary))]
+    lines += [f"{line}\n" for line in (*remarks(rows), NOTE.format(**settings), describe_setting(summary))]
     return "\n".join(lines)
