@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
@@ -20,11 +20,13 @@ from scipy import stats
 
 import models
 from battery import ERRORS, Complaint, beyond, first
+from battery.known import densities
 from compare.comparison import Fit, Job
 from compare.fit import run_many
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.plan import best_member, family_of
+from compare.summary import to_json
 from compare.verdict.judge import judge
 
 __all__ = ["LOOKS", "Case", "complaints", "guides_differ", "said_density", "slopes_differ"]
@@ -59,27 +61,26 @@ class Case:
 
 
 @lru_cache(maxsize=64)
-def made(case: Case, seeds: tuple[int, ...]) -> list[tuple[Fit, dict[str, Any] | None]]:
-    """The fits and their summaries, verdict included."""
-    found = []
-    model = models.load(case.model)
+def fitted(case: Case, seeds: tuple[int, ...]) -> list[tuple[Fit, dict[str, Any] | None]]:
+    """The fits and their summaries as in ``summary.json``, verdict included; None of a fit that was not made."""
+    model, result = models.load(case.model), []
     exact = model.exact(case.data)
     family = family_of(model, case.data, case.job(0))
     best = best_member(model, case.data, family) if family else None
     for fit in run_many([case.job(seed) for seed in seeds]):
-        summary = None
-        if fit.tree is not None:
-            summary = measure(fit, exact, best)
-            summary["verdict"] = judge(summary, case.options)
-        found.append((fit, summary))
-    return found
+        if fit.tree is None:
+            result.append((fit, None))
+            continue
+        summary = measure(fit, exact, best)
+        result.append((fit, to_json(replace(summary, verdict=judge(summary, case.options)))))
+    return result
 
 
 def complaints(case: Case, look: Callable[[Case, Fit, dict[str, Any]], Complaint], seeds: Sequence[int]):
     """What a look at each seed's fit finds wrong."""
     return [
         f"the fit {fit.status}: {fit.reason}" if summary is None else look(case, fit, summary)
-        for fit, summary in made(case, tuple(seeds))
+        for fit, summary in fitted(case, tuple(seeds))
     ]
 
 
@@ -128,14 +129,17 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     exact = models.load(case.model).exact(case.data)
     error = {term: entry["mcse"] for term, entry in summary["ledger"].items() if entry}
     draws, log_guide = latents(fit), statistic(fit, "log_guide")
-    log_prior, log_likelihood = exact.log_prior(draws), exact.log_likelihood(draws)
+    other = "numpyro" if fit.job.library == "pyro" else "pyro"
+    log_prior, log_likelihood = densities(case.model, case.data, other, draws)
+    log_joint = exact.log_evidence + exact.log_posterior(draws)
     by_draws = {
-        "elbo": log_prior + log_likelihood - log_guide,
+        "elbo": log_joint - log_guide,
         "data_fit": log_likelihood,
         "complexity": log_guide - log_prior,
     }
     parts = found["family_gap"] + found["amortisation_gap"] + found["optimisation_gap"]
     looks = [
+        beyond("log joint", log_prior + log_likelihood, log_joint, 1e-9 * np.maximum(1.0, np.abs(log_joint))),
         beyond("ELBO by its parts", found["data_fit"] - found["complexity"], found["elbo"], 1e-9),
         beyond("evidence gap by its parts", parts, found["evidence_gap"], 1e-9),
         beyond("evidence gap", found["evidence_gap"], exact.log_evidence - found["elbo"], 1e-9),
@@ -231,7 +235,7 @@ def chains(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
         rate = float(fit.tree["sample_stats"]["acceptance_rate"].mean())
         if not 0.6 < rate < 0.99:
             return f"the rate of acceptance is {rate:.2f}, where 0.8 was asked for"
-    ((other, _),) = made(case, (OTHER,))
+    ((other, _),) = fitted(case, (OTHER,))
     if np.isin(np.concatenate([value.ravel() for value in latents(other).values()]), draws).mean() > 0.01:
         return "another seed has the same draws"
     return None
