@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from compare.options import Options
-from compare.summary import Evidence, FitSummary, HeldOut, Score, Status, to_json
+from compare.summary import ABSENT, Evidence, FitSummary, HeldOut, Score, Status, to_json
 from models.contract import Best, Claim, Model, Published
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class Request:
     model: Model
     data: Any
     libraries: tuple[str, ...] = ("numpyro", "pyro")
-    guides: tuple[str, ...] | None = None
+    guides: tuple[str, ...] = ABSENT
     nuts: bool = True
-    options: Options = None  # type: ignore[assignment]  # replaced below
+    options: Options = ABSENT
     seed: int = 0
     command: str | None = None
 
@@ -150,7 +150,7 @@ class Fit:
     reason: str | None = None
     seconds: float | None = None
     gradients: int | None = None
-    tree: xr.DataTree | None = field(default=None, repr=False)
+    tree: xr.DataTree = field(default=ABSENT, repr=False)
     cached: bool = False
 
 
@@ -207,11 +207,11 @@ class Comparison:
     """A model, its data, the truth, and every fit measured against it.
 
     Attributes:
-        request: What was wanted; where the model's own network was learnt, its data hold that.
+        request: What was wanted; where the model's own network was trained, its data hold that.
         truth: The exact posterior, or the reference where none is known; None where that could not be made.
         best: The best member of each family, where it is known.
         fits: The fits by name.
-        trainings: The fits that learnt the model's own network; the first that ended well gave it.
+        trainings: The fits that trained the model's own network; the first that ended well gave it.
         summaries: The numbers of each fit and the verdict on it.
         log_evidence: log p(x), and how it is known.
         claims: What the model's founding text claims, and what is true.

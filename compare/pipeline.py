@@ -21,7 +21,7 @@ from compare.measure.predictive import score
 from compare.measure.truth import find_truth
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, trainings
-from compare.summary import FitSummary, Score
+from compare.summary import ABSENT, FitSummary, Score
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
 from compare.verdict.without_truth import assess
@@ -96,8 +96,7 @@ def make_fits(
         fits[fit.job.name] = fit
         progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'cached' if fit.cached else fit.status}")
 
-    for job in jobs if cache else ():
-        fit = cache.load(job)
+    for fit in map(cache.load, jobs) if cache else ():
         if fit:
             receive(fit)
     missing = [job for job in jobs if job.name not in fits]
@@ -118,7 +117,7 @@ def make_fits(
 
 def with_network(model: Model, data: Any, trained: Mapping[str, Fit]) -> Any:
     """The data with the network of the first training that ended well; as they are where none was to be trained."""
-    if not trained:
+    if not trained or model.amortization is None:
         return data
     done = next((fit for fit in trained.values() if fit.tree is not None), None)
     if done is None:
@@ -140,7 +139,8 @@ def baselines(model: Model, data: Any) -> dict[str, dict[str, Score]]:
 
 def family_gaps(truth: Truth | None, best: Mapping[str, Best | None]) -> dict[str, float]:
     """log p(x) - ELBO(q*) in nats of each family whose best member q* is known."""
-    return {name: truth.log_evidence - member.elbo for name, member in best.items() if member is not None}
+    known = truth.log_evidence if truth else None
+    return {name: known - q.elbo for name, q in best.items() if q and known is not None}
 
 
 def measured_or_failed(fit: Fit, truth: Truth | None, best: Best | None) -> tuple[Fit, FitSummary]:
@@ -148,7 +148,7 @@ def measured_or_failed(fit: Fit, truth: Truth | None, best: Best | None) -> tupl
     try:
         return fit, measure(fit, truth, best)
     except Exception as error:
-        fit = replace(fit, status="failed", reason=f"it could not be measured: {error}", tree=None)
+        fit = replace(fit, status="failed", reason=f"it could not be measured: {error}", tree=ABSENT)
         return fit, measure(fit, truth, None)
 
 

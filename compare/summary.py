@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 __all__ = [
+    "ABSENT",
     "LEDGER_TERMS",
     "Correlation",
     "Diagnostics",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 Status = Literal["done", "skipped", "failed"]
+
+ABSENT: Any = None
+"""The default of a value that does not apply or is not known: null in ``summary.json``."""
 
 
 def to_json(value: Any) -> Any:
@@ -109,17 +113,17 @@ class VariableSummary:
         mcse_sd_ratio: Standard error of the sd ratio, the truth's own included.
     """
 
-    mean: float | None = None
-    sd: float | None = None
-    lower: float | None = field(default=None, metadata={"key": "q2.5"})
-    median: float | None = None
-    upper: float | None = field(default=None, metadata={"key": "q97.5"})
-    mcse_mean: float | None = None
-    mcse_sd: float | None = None
-    mean_error: float | None = None
-    sd_ratio: float | None = None
-    mcse_mean_error: float | None = None
-    mcse_sd_ratio: float | None = None
+    mean: float = ABSENT
+    sd: float = ABSENT
+    lower: float = field(default=ABSENT, metadata={"key": "q2.5"})
+    median: float = ABSENT
+    upper: float = field(default=ABSENT, metadata={"key": "q97.5"})
+    mcse_mean: float = ABSENT
+    mcse_sd: float = ABSENT
+    mean_error: float = ABSENT
+    sd_ratio: float = ABSENT
+    mcse_mean_error: float = ABSENT
+    mcse_sd_ratio: float = ABSENT
 
     @property
     def distance(self) -> Distance:
@@ -138,17 +142,17 @@ class Correlation(Estimate):
 class Diagnostics:
     """Worst diagnostics over the reported elements: of chains all but ``khat``, of a guide ``khat``; else None."""
 
-    r_hat: float | None = None
-    ess_bulk: float | None = None
-    ess_tail: float | None = None
-    divergences: int | None = None
-    e_bfmi: float | None = None
+    r_hat: float = ABSENT
+    ess_bulk: float = ABSENT
+    ess_tail: float = ABSENT
+    divergences: int = ABSENT
+    e_bfmi: float = ABSENT
     khat: float | None = None
 
     @property
     def ess(self) -> float:
         """The smaller of bulk and tail ESS of chains."""
-        return min(self.ess_bulk or 0.0, self.ess_tail or 0.0)
+        return min(self.ess_bulk, self.ess_tail)
 
 
 @dataclass(frozen=True)
@@ -252,11 +256,11 @@ class FitSummary:
     variables: Mapping[str, VariableSummary]
     correlations: Mapping[str, Correlation] = field(default_factory=dict)
     diagnostics: Diagnostics = Diagnostics()
-    optimisation: Optimisation | None = None
+    optimisation: Optimisation = ABSENT
     ledger: Ledger = Ledger()
     predictions: Mapping[str, Score] | None = None
     without_truth: WithoutTruth | None = None
-    verdict: Verdict | None = None
+    verdict: Verdict = ABSENT
 
 
 @dataclass(frozen=True)
@@ -282,14 +286,14 @@ class HeldOutEvidence(Score):
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """A network that was learnt.
+    """A network that was trained.
 
     Attributes:
         status: ``done``, ``skipped`` or ``failed``.
         reason: Why it was skipped or failed, or did not converge.
-        seconds: The time that learning took.
+        seconds: The time that training took.
         evidence: Its held-out log evidence.
-        elbo: The ELBO of the guide that was learnt along, in nats a test observation.
+        elbo: The ELBO of the guide that was trained along, in nats a test observation.
         epochs: Passes over the training set.
         speed: Training observations a second.
         converged: Whether the validation ELBO stopped rising.
@@ -314,8 +318,8 @@ class HeldOut:
         size: Elements of each.
         method: How the log evidence is known; None where it is not.
         guides: A ledger for each guide on the comparison's network.
-        networks: Each network that was learnt, by the fit that learnt it; ``given`` where it was given.
-        rivals: The held-out evidence of simpler models.
+        networks: Each network that was trained, by the name of the fit; ``given`` where it was given.
+        baselines: The held-out evidence of simpler models.
     """
 
     observations: int
@@ -323,4 +327,4 @@ class HeldOut:
     method: str | None
     guides: Mapping[str, HeldOutLedger]
     networks: Mapping[str, NetworkSummary]
-    rivals: Mapping[str, HeldOutEvidence]
+    baselines: Mapping[str, HeldOutEvidence] = field(metadata={"key": "rivals"})

@@ -34,19 +34,17 @@ FALSE_ALARM = 1e-4
 
 def rounds_to(value: float, text: str) -> bool:
     """Whether the value, rounded to the digits that are printed, is what is printed."""
-    unit = float(Decimal(1).scaleb(Decimal(text).as_tuple().exponent))
+    unit = float(Decimal(1).scaleb(int(Decimal(text).as_tuple().exponent)))
     return abs(value - float(text)) <= 0.5 * unit * (1 + 1e-9)
 
 
 def shown(value: float, text: str) -> str:
     """The value in the form of what is printed, with `MORE` digits."""
-    digits = max(0, -Decimal(text.partition("e")[0]).as_tuple().exponent) + MORE
+    digits = max(0, -int(Decimal(text.partition("e")[0]).as_tuple().exponent)) + MORE
     return f"{value:.{digits}{'e' if 'e' in text else 'f'}}"
 
 
-def printed(
-    claim: str, source: str, published: str, *values: float, slack: float | tuple[float, ...] = 0.0
-) -> Published:
+def printed(claim: str, source: str, published: str, *values: float, slack: tuple[float, ...] = ()) -> Published:
     """Our values beside the numbers in ``published``, one for each, in their order.
 
     They agree if each rounds to what is printed there. Where what is printed was itself estimated from draws,

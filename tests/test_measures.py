@@ -16,7 +16,8 @@ import models
 from compare.comparison import Fit, Job
 from compare.fit import run
 from compare.fit.tree import build
-from compare.measure.measures import LEDGER, measure
+from compare.measure.measures import measure
+from compare.summary import LEDGER_TERMS, to_json
 from models.coin import Coin
 
 COIN = Coin()
@@ -27,6 +28,11 @@ LOG_EVIDENCE = float(scipy.stats.betabinom.logpmf(6, 10, 2, 2))
 ERRORS = 4
 REPORTED = 1e-11  # what comes from draws is reported to 12 digits, correlations to 10, errors to 6
 """Statistical tolerances are this many standard errors."""
+
+
+def numbers(*arguments: Any) -> dict[str, Any]:
+    """A fit's numbers, as in ``summary.json``."""
+    return to_json(measure(*arguments))
 
 
 class Measured(NamedTuple):
@@ -44,7 +50,7 @@ def measured(request) -> Measured:
     assert fit.status == "done", fit.reason
     model = models.load("coin")
     exact, best = model.exact(COIN), model.best_member(COIN, "mean_field")
-    summary = measure(fit, exact, best if library[1] else None)
+    summary = numbers(fit, exact, best if library[1] else None)
     return Measured(fit, summary, by_quadrature(log_density_on_the_logit(fit)))
 
 
@@ -108,7 +114,7 @@ def value(ledger: dict[str, Any], term: str) -> float:
 
 def check_ledger(ledger: dict[str, Any]) -> None:
     """Both equations, to rounding."""
-    assert set(ledger) == set(LEDGER)
+    assert set(ledger) == set(LEDGER_TERMS)
     elbo, gap = value(ledger, "elbo"), value(ledger, "evidence_gap")
     assert abs(elbo - (value(ledger, "data_fit") - value(ledger, "complexity"))) < 1e-12
     assert abs(gap - (LOG_EVIDENCE - elbo)) < 1e-12
@@ -132,7 +138,7 @@ def test_the_equations_hold(measured):
     check_ledger(measured.summary["ledger"])
 
 
-@pytest.mark.parametrize("term", LEDGER)
+@pytest.mark.parametrize("term", LEDGER_TERMS)
 def test_a_term_that_is_wrong_breaks_an_equation(measured, term):
     broken = copy.deepcopy(measured.summary["ledger"])
     broken[term] = {"value": value(broken, term) + 0.01, "mcse": 0.0}
@@ -178,7 +184,7 @@ def test_gaps_have_the_signs_they_must(measured):
 
 
 def test_the_exact_fit_has_no_gap_and_no_error():
-    summary = measure(run(Job("exact", "coin", COIN, "exact")), models.load("coin").exact(COIN), None)
+    summary = numbers(run(Job("exact", "coin", COIN, "exact")), models.load("coin").exact(COIN), None)
     ledger, theta = summary["ledger"], summary["variables"]["theta"]
     assert ledger["elbo"] == {"value": pytest.approx(LOG_EVIDENCE, abs=1e-12), "mcse": 0.0}
     assert ledger["evidence_gap"] == ledger["family_gap"] == ledger["optimisation_gap"] == {"value": 0.0, "mcse": 0.0}
@@ -239,7 +245,7 @@ def test_moments_and_quantiles_are_those_of_the_draws():
     draws = np.random.default_rng(1).gamma(3.0, size=(4, 500, 2))
     truth = a_truth(2)
     truth.mean, truth.sd = lambda: {"z": np.array([3.0, 2.0])}, lambda: {"z": np.array([2.0, 4.0])}
-    variables = measure(a_fit(draws, "svi"), truth, None)["variables"]
+    variables = numbers(a_fit(draws, "svi"), truth, None)["variables"]
     assert list(variables) == ["z[0]", "z[1]"]
     for position, (true_mean, true_sd) in enumerate([(3.0, 2.0), (2.0, 4.0)]):
         flat, found = draws[:, :, position].ravel(), variables[f"z[{position}]"]
@@ -256,7 +262,7 @@ def test_moments_and_quantiles_are_those_of_the_draws():
 def test_errors_of_independent_draws_are_calibrated(method):
     """Over 200 elements, mean and sd miss the truth by as much as their standard errors say."""
     draws = np.random.default_rng(2).normal(size=(4, 500, 200))
-    variables = measure(a_fit(draws, method), a_truth(200), None)["variables"].values()
+    variables = numbers(a_fit(draws, method), a_truth(200), None)["variables"].values()
     assert mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in variables]))
     assert mean_square_is_one(np.array([(one["sd"] - 1) / one["mcse_sd"] for one in variables]))
 
@@ -265,8 +271,8 @@ def test_errors_of_correlated_chains_are_larger_and_calibrated():
     """With memory 0.9 the variance of a mean is 19 times that of independent draws."""
     memory, count = 0.9, 100
     draws = autoregression(np.random.default_rng(3), (4, 2000, count), memory)
-    chains = measure(a_fit(draws), a_truth(count), None)["variables"].values()
-    naive = measure(a_fit(draws, "svi"), a_truth(count), None)["variables"].values()
+    chains = numbers(a_fit(draws), a_truth(count), None)["variables"].values()
+    naive = numbers(a_fit(draws, "svi"), a_truth(count), None)["variables"].values()
     inflation = np.array([(a["mcse_mean"] / b["mcse_mean"]) ** 2 for a, b in zip(chains, naive, strict=True)])
     assert inflation.min() > 1
     assert mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in chains]), allowance=0.1)
@@ -283,7 +289,7 @@ def test_errors_of_correlations_are_calibrated(method, rho):
     draws = np.empty((4, 1000, 2 * pairs))
     draws[:, :, ::2], draws[:, :, 1::2] = first, rho * first + math.sqrt(1 - rho**2) * other
     truth = {f"z[{2 * pair}],z[{2 * pair + 1}]": rho for pair in range(pairs)}
-    found = measure(a_fit(draws, method), a_truth(2 * pairs, truth), None)["correlations"]
+    found = numbers(a_fit(draws, method), a_truth(2 * pairs, truth), None)["correlations"]
     assert set(found) == set(truth) and all(one["truth"] == rho for one in found.values())
     scores = np.array([(one["value"] - rho) / one["mcse"] for one in found.values()])
     assert mean_square_is_one(scores, allowance=0.0 if method == "svi" else 0.1)
@@ -303,7 +309,7 @@ def test_khat_is_the_shape_of_the_weights_tail(shape, sign):
     count = 1_000_000
     log_ratio = sign * shape * np.random.default_rng(5).exponential(size=(4, count // 4))
     draws = np.random.default_rng(6).normal(size=(4, count // 4, 1))
-    khat = measure(a_fit(draws, "svi", log_ratio), a_truth(1), None)["diagnostics"]["khat"]
+    khat = numbers(a_fit(draws, "svi", log_ratio), a_truth(1), None)["diagnostics"]["khat"]
     error = (1 + shape) / math.sqrt(3 * math.sqrt(count))
     assert ERRORS * error < 0.15
     if sign == 1:
@@ -314,8 +320,8 @@ def test_khat_is_the_shape_of_the_weights_tail(shape, sign):
 
 def test_equal_weights_have_no_khat_and_chains_have_no_ledger():
     draws = np.random.default_rng(7).normal(size=(4, 250, 1))
-    assert measure(a_fit(draws, "svi"), a_truth(1), None)["diagnostics"]["khat"] is None
-    chains = measure(a_fit(draws), a_truth(1), None)
+    assert numbers(a_fit(draws, "svi"), a_truth(1), None)["diagnostics"]["khat"] is None
+    chains = numbers(a_fit(draws), a_truth(1), None)
     assert set(chains["ledger"].values()) == {None}
     diagnostics = chains["diagnostics"]
     assert diagnostics["khat"] is None and diagnostics["divergences"] == 0
@@ -325,13 +331,13 @@ def test_equal_weights_have_no_khat_and_chains_have_no_ledger():
 def test_chains_that_disagree_show_in_r_hat_and_ess():
     draws = np.random.default_rng(8).normal(size=(4, 250, 3))
     draws[0, :, 1] += 3
-    found = measure(a_fit(draws), a_truth(3), None)["diagnostics"]
+    found = numbers(a_fit(draws), a_truth(3), None)["diagnostics"]
     assert found["r_hat"] > 1.2 and found["ess_bulk"] < 50
 
 
 @pytest.mark.parametrize(("status", "reason"), [("failed", "NaN"), ("skipped", "too large")])
 def test_what_was_not_made_has_every_key_and_no_number(status, reason):
-    summary = measure(Fit(Job("a fit", "coin", Elements(2), "svi"), status, reason), a_truth(2), None)
+    summary = numbers(Fit(Job("a fit", "coin", Elements(2), "svi"), status, reason), a_truth(2), None)
     assert (summary["status"], summary["reason"]) == (status, reason)
     assert all(set(one.values()) == {None} for one in summary["variables"].values())
     assert set(summary["ledger"].values()) == set(summary["diagnostics"].values()) == {None}

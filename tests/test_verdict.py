@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compare.measure.measures import DIAGNOSTICS, LEDGER, VARIABLE
 from compare.options import Options
-from compare.verdict.judge import RULES, judge
+from compare.summary import (
+    Diagnostics,
+    Estimate,
+    FitSummary,
+    Ledger,
+    Optimisation,
+    VariableSummary,
+    WithoutTruth,
+)
+from compare.verdict.judge import judge
+from compare.verdict.thresholds import E_BFMI, ERRORS, MEAN, REFERENCE_ESS, SPREAD, rules
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
 WORDS = set(SCHEMA["$defs"]["fit"]["properties"]["verdict"]["properties"]["word"]["enum"])
@@ -22,27 +32,20 @@ GAPS = {"mean_field": 0.5, "full_rank": 0.0, "markov": 0.4}
 
 def an_element(
     mean_error: float = 0.0, sd_ratio: float = 1.0, mcse_mean: float = 0.02, mcse_sd: float = 0.01
-) -> dict[str, Any]:
+) -> VariableSummary:
     """An element whose truth has mean 1 and sd 2; the errors are in its own units, as in the summary."""
     mean, sd = 1 + TRUE_SD * mean_error, TRUE_SD * sd_ratio
-    found = {"mean": mean, "sd": sd, "q2.5": mean - 2 * sd, "median": mean, "q97.5": mean + 2 * sd}
-    found |= {"mcse_mean": mcse_mean, "mcse_sd": mcse_sd, "mean_error": mean_error, "sd_ratio": sd_ratio}
-    found |= {"mcse_mean_error": mcse_mean / TRUE_SD, "mcse_sd_ratio": mcse_sd / TRUE_SD}
-    assert set(found) == set(VARIABLE)
-    return found
+    interval = mean - 2 * sd, mean, mean + 2 * sd
+    errors = mcse_mean / TRUE_SD, mcse_sd / TRUE_SD
+    return VariableSummary(mean, sd, *interval, mcse_mean, mcse_sd, mean_error, sd_ratio, *errors)
 
 
-def number(value: float | None, mcse: float = 0.0) -> dict[str, float] | None:
-    return None if value is None else {"value": value, "mcse": mcse}
+def number(value: float | None, mcse: float = 0.0) -> Estimate | None:
+    return None if value is None else Estimate(value, mcse)
 
 
-def a_summary(method: str, status: str = "done", **variables: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "library": "numpyro", "guide": None, "method": method, "status": status, "reason": None, "seconds": 1.0,
-        "gradients": 10, "variables": variables or {"theta": an_element()}, "correlations": {},
-        "diagnostics": dict.fromkeys(DIAGNOSTICS), "optimisation": None, "ledger": dict.fromkeys(LEDGER),
-        "without_truth": None, "verdict": None,
-    }  # fmt: skip
+def a_summary(method: str, status: Any = "done", **variables: VariableSummary) -> FitSummary:
+    return FitSummary("numpyro", None, method, status, None, 1.0, 10, variables or {"theta": an_element()})
 
 
 def chains(
@@ -50,13 +53,9 @@ def chains(
     ess: tuple[float, float] = (812.0, 733.0),
     divergences: int = 0,
     e_bfmi: float = 0.9,
-    **variables: dict[str, Any],
-) -> dict[str, Any]:
-    found = a_summary("nuts", **variables)
-    found["diagnostics"] |= {
-        "r_hat": r_hat, "ess_bulk": ess[0], "ess_tail": ess[1], "divergences": divergences, "e_bfmi": e_bfmi
-    }  # fmt: skip
-    return found
+    **variables: VariableSummary,
+) -> FitSummary:
+    return replace(a_summary("nuts", **variables), diagnostics=Diagnostics(r_hat, *ess, divergences, e_bfmi))
 
 
 def guide(
@@ -64,48 +63,47 @@ def guide(
     family_gap: float | None = 0.5,
     khat: float | None = 0.3,
     family: str = "mean_field",
-    **variables: dict[str, Any],
-) -> dict[str, Any]:
-    found = a_summary("svi", **variables) | {"guide": family}
-    found["diagnostics"]["khat"] = khat
-    found["optimisation"] = {
-        "gap": number(0.0021 if converged else 0.12, 0.0003), "tolerance": 0.01, "converged": converged, "steps": 40,
-        "reason": None if converged else "its budget ended 0.12 ± 0.0003 nats short; give it a larger --budget",
-    }  # fmt: skip
-    found["ledger"] |= {"family_gap": number(family_gap), "optimisation_gap": number(0.0021)}
-    return found
+    **variables: VariableSummary,
+) -> FitSummary:
+    reason = None if converged else "its budget ended 0.12 ± 0.0003 nats short; give it a larger --budget"
+    gap = Estimate(0.0021 if converged else 0.12, 0.0003)
+    return replace(
+        a_summary("svi", **variables),
+        guide=family,
+        diagnostics=Diagnostics(khat=khat),
+        optimisation=Optimisation(gap, 0.01, converged, 40, reason),
+        ledger=Ledger(family_gap=number(family_gap), optimisation_gap=number(0.0021)),
+    )
 
 
 def ascent(
-    converged: bool = True, gap: float | None = 0.003, steps: int = 17, **variables: dict[str, Any]
-) -> dict[str, Any]:
-    found = a_summary("coordinate_ascent", **variables) | {"library": None}
-    found["optimisation"] = {
-        "gap": number(gap), "tolerance": 1e-6, "converged": converged, "steps": steps, "reason": None
-    }  # fmt: skip
-    found["ledger"] |= {"family_gap": number(0.5), "optimisation_gap": number(gap)}
-    return found
+    converged: bool = True, gap: float | None = 0.003, steps: int = 17, **variables: VariableSummary
+) -> FitSummary:
+    return replace(
+        a_summary("coordinate_ascent", **variables),
+        library=None,
+        optimisation=Optimisation(number(gap), 1e-6, converged, steps, None),
+        ledger=Ledger(family_gap=number(0.5), optimisation_gap=number(gap)),
+    )
 
 
-def verdict(summary: dict[str, Any], options: Options | None = None) -> tuple[str, str]:
-    found = judge(summary, options or Options(), GAPS)
-    assert set(found) == {"word", "sentence"} and found["word"] in WORDS
-    assert found["sentence"] and "\n" not in found["sentence"]
-    assert found["sentence"][0] == found["sentence"][0].upper()
-    return found["word"], found["sentence"]
+def verdict(summary: FitSummary, options: Options | None = None) -> tuple[str, str]:
+    result = judge(summary, options or Options(), GAPS)
+    assert result.word in WORDS
+    assert result.sentence and "\n" not in result.sentence
+    assert result.sentence[0] == result.sentence[0].upper()
+    return result.word, result.sentence
 
 
-def a_reference(**found: float) -> dict[str, Any]:
-    good = {"r_hat": 1.001, "ess_bulk": 4200.0, "ess_tail": 3900.0, "divergences": 0, "e_bfmi": 0.8}
-    summary = a_summary("reference")
-    summary["diagnostics"] |= good | found
-    return summary
+def a_reference(**wrong: Any) -> FitSummary:
+    good = Diagnostics(1.001, 4200.0, 3900.0, 0, 0.8)
+    return replace(a_summary("reference"), diagnostics=replace(good, **wrong))
 
 
 def test_a_reference_is_never_called_exact():
     found = judge(a_reference(), Options())
-    assert found["word"] == "agrees"
-    assert "not exact" in found["sentence"] and "3900" in found["sentence"]
+    assert found.word == "agrees"
+    assert "not exact" in found.sentence and "3900" in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -121,31 +119,35 @@ def test_a_reference_that_misses_its_targets_convicts_nobody(wrong, words):
     """It is unreliable, and so is whatever is held against it, however good."""
     reference = a_reference(**wrong)
     own = judge(reference, Options())
-    assert own["word"] == "unreliable" and words in own["sentence"]
+    assert own.word == "unreliable" and words in own.sentence
     for fit in (guide(theta=an_element()), chains(theta=an_element())):
-        assert judge(fit, Options(), {}, a_reference())["word"] == "agrees"
+        assert judge(fit, Options(), {}, a_reference()).word == "agrees"
         found = judge(fit, Options(), {}, reference)
-        assert found["word"] == "unreliable" and words in found["sentence"]
+        assert found.word == "unreliable" and words in found.sentence
 
 
 def test_without_a_reference_nothing_is_said_of_the_others():
-    reference = a_reference() | {"status": "failed", "reason": "its budget ended"}
+    reference = replace(a_reference(), status="failed", reason="its budget ended")
     found = judge(guide(theta=an_element()), Options(), {}, reference)
-    assert found["word"] == "unreliable" and "its budget ended" in found["sentence"]
-    alone = guide(theta=an_element()) | {"without_truth": {"word": "wide", "sentence": "The sd of theta is 1.3."}}
+    assert found.word == "unreliable" and "its budget ended" in found.sentence
+    alone = replace(guide(theta=an_element()), without_truth=WithoutTruth("wide", "The sd of theta is 1.3."))
     found = judge(alone, Options(), {}, reference)
-    assert found["word"] == "unreliable" and found["sentence"].endswith("By itself: wide. The sd of theta is 1.3.")
+    assert found.word == "unreliable" and found.sentence.endswith("By itself: wide. The sd of theta is 1.3.")
 
 
 def test_the_rules_cover_every_word_once():
-    assert sorted(word for word, _ in RULES) == sorted(WORDS)
-    assert all(rule for _, rule in RULES)
+    assert sorted(word for word, _ in rules()) == sorted(WORDS)
+    assert all(rule for _, rule in rules())
 
 
-def test_the_rules_state_the_targets_that_hold():
-    options, rules = Options(), dict(RULES)
-    assert f"below {options.r_hat}" in rules["unreliable"] and f"at least {options.ess:g}" in rules["unreliable"]
-    assert f"{options.tolerance} nats" in rules["not converged"]
+@pytest.mark.parametrize("options", [Options(), Options(tolerance=0.25, r_hat=1.05, ess=123.0)])
+def test_the_rules_state_the_targets_that_hold(options):
+    stated = dict(rules(options))
+    assert f"below {options.r_hat})" in stated["unreliable"] and f"at least {options.ess:g};" in stated["unreliable"]
+    assert f"({options.tolerance} nats)" in stated["not converged"]
+    assert f"reference {REFERENCE_ESS:,})" in stated["unreliable"] and f"(at least {E_BFMI})" in stated["unreliable"]
+    assert f"more than {MEAN} posterior sd and {ERRORS} standard errors" in stated["off"]
+    assert f"more than {SPREAD:.0%} and {ERRORS} standard errors" in stated["narrow"]
 
 
 def test_the_truth_is_exact():
@@ -155,8 +157,8 @@ def test_the_truth_is_exact():
 @pytest.mark.parametrize("status", ["skipped", "failed"])
 @pytest.mark.parametrize("method", ["svi", "nuts", "exact", "coordinate_ascent"])
 def test_what_was_not_made_says_why(status, method):
-    summary = a_summary(method, status) | {"reason": "the log joint is NaN at theta = 0.5"}
-    summary["variables"] = {"theta": dict.fromkeys(VARIABLE)}
+    summary = a_summary(method, status, theta=VariableSummary())
+    summary = replace(summary, reason="the log joint is NaN at theta = 0.5")
     word, sentence = verdict(summary)
     assert word == status and "the log joint is nan at theta = 0.5" in sentence.lower()
 
@@ -261,7 +263,7 @@ def test_an_element_that_is_known_badly_hides_no_other():
 
 def test_the_rules_are_tried_in_their_order():
     """What is wrong in several ways gets the first word of the table that fits."""
-    order = [word for word, _ in RULES]
+    order = [word for word, _ in rules()]
     shifted, tight, loose = an_element(1.0, 0.2), an_element(sd_ratio=0.5), an_element(sd_ratio=2.0)
     cases = [
         ("not converged", guide(converged=False, a=shifted, b=loose)),

@@ -10,13 +10,15 @@ from conftest import LIBRARIES
 from scipy import stats
 
 import models
-from compare.comparison import Fit, Job
+from compare.comparison import Fit, Job, Request
 from compare.fit import run
 from compare.fit.tree import build, split
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.pipeline import compare
-from compare.verdict.without_truth import THRESHOLDS, Estimate, Weighed, assess, decide, moments, weigh
+from compare.summary import Distance, Estimate
+from compare.verdict.thresholds import THRESHOLDS
+from compare.verdict.without_truth import Weighed, assess, decide, own_distance, weigh
 from models.chain import Chain
 
 CHAIN = Chain(1)
@@ -40,11 +42,11 @@ def test_reweighted_draws_find_the_errors_of_a_guide(shift, ratio):
     """Mean error, sd ratio and evidence within 4 of their errors of the closed form."""
     sd = math.sqrt(0.5)
     found = weigh(guide(0.5 + shift * sd, ratio * sd))
-    mean, spread = found.mean_error["z[0]"], found.sd_ratio["z[0]"]
+    mean, spread = found.distances["z[0]"].mean_error, found.distances["z[0]"].sd_ratio
     evidence = stats.norm.logpdf(1.0, 0.0, math.sqrt(2.0))
-    assert abs(mean["value"] - shift) <= 4 * mean["mcse"] + 1e-9
-    assert abs(spread["value"] - ratio) <= 4 * spread["mcse"] + 1e-9
-    assert abs(found.evidence["value"] - evidence) <= 4 * found.evidence["mcse"] + 1e-9
+    assert abs(mean.value - shift) <= 4 * mean.mcse + 1e-9
+    assert abs(spread.value - ratio) <= 4 * spread.mcse + 1e-9
+    assert abs(found.evidence.value - evidence) <= 4 * found.evidence.mcse + 1e-9
 
 
 def test_the_errors_of_the_estimates_are_what_they_vary_by():
@@ -53,10 +55,10 @@ def test_the_errors_of_the_estimates_are_what_they_vary_by():
     for _ in range(400):
         z = rng.normal(0.2, 0.9, 1000)
         weights = np.exp(stats.norm.logpdf(z) - stats.norm.logpdf(z, 0.2, 0.9))
-        found.append(moments(z, weights / weights.sum()))
-    for place in (0, 1):
-        values = np.array([one[place]["value"] for one in found])
-        errors = np.array([one[place]["mcse"] for one in found])
+        found.append(own_distance(z, weights / weights.sum()))
+    for name in ("mean_error", "sd_ratio"):
+        values = np.array([getattr(distance, name).value for distance in found])
+        errors = np.array([getattr(distance, name).mcse for distance in found])
         kurtosis = stats.kurtosis(values, fisher=False)
         allowed = 4 * math.sqrt((kurtosis - 1) / (4 * len(values)))
         assert abs(values.std(ddof=1) / np.sqrt(np.mean(errors**2)) - 1) < allowed
@@ -67,58 +69,52 @@ def test_the_errors_of_the_estimates_are_what_they_vary_by():
 )
 def test_words_for_made_up_guides(shift, ratio, word):
     fit = guide(0.5 + shift * math.sqrt(0.5), ratio * math.sqrt(0.5))
-    assert assess(fit, measure(fit, None, None), None)["word"] == word
+    assert assess(fit, measure(fit, None, None), None).word == word
 
 
-def estimates(mean: float, ratio: float, error: float) -> Estimate:
-    return Estimate({"z": {"value": mean, "mcse": error}}, {"z": {"value": ratio, "mcse": error}})
+def estimates(mean: float, ratio: float, error: float) -> dict[str, Distance]:
+    return {"z": Distance(Estimate(mean, error), Estimate(ratio, error))}
 
 
 def weighed(khat: float, dispersion: float, gap: float = 0.0, ratio: float = 1.0) -> Weighed:
     """A guide that its weights find without fault, but for what is given."""
-    known = {"evidence": {"value": -1.0, "mcse": 0.01}, "gap": {"value": gap, "mcse": 0.01}}
-    one = estimates(0.0, ratio, 0.01)
-    return Weighed(one.mean_error, one.sd_ratio, **known, khat=khat, dispersion=dispersion, dimension=1)
+    return Weighed(estimates(0.0, ratio, 0.01), Estimate(-1.0, 0.01), Estimate(gap, 0.01), khat, dispersion, 1)
 
 
 def test_weights_that_cannot_be_trusted_leave_it_to_nuts():
     lost = weighed(1.2, 5.0)
-    assert decide(lost, None, THRESHOLDS)["word"] == "unreliable"
-    assert decide(lost, estimates(0.0, 0.5, 0.05), THRESHOLDS)["word"] == "narrow"
-    assert decide(lost, estimates(0.0, 1.0, 0.05), THRESHOLDS)["word"] == "agrees"
+    assert decide(lost, None, THRESHOLDS).word == "unreliable"
+    assert decide(lost, estimates(0.0, 0.5, 0.05), THRESHOLDS).word == "narrow"
+    assert decide(lost, estimates(0.0, 1.0, 0.05), THRESHOLDS).word == "agrees"
 
 
 def test_nuts_overrules_weights_that_have_not_seen_a_mode():
     blind = weighed(0.1, 0.01)
-    assert decide(blind, None, THRESHOLDS)["word"] == "agrees"
-    assert decide(blind, estimates(2.0, 1.0, 0.05), THRESHOLDS) | {"sentence": ""} == {
-        "word": "off",
-        "sentence": "",
-        "by": "beside NUTS",
-        "mean_error": {"value": 2.0, "mcse": 0.05},
-        "sd_ratio": {"value": 1.0, "mcse": 0.05},
-    }
+    assert decide(blind, None, THRESHOLDS).word == "agrees"
+    overruled = decide(blind, estimates(2.0, 1.0, 0.05), THRESHOLDS)
+    assert (overruled.word, overruled.by) == ("off", "beside NUTS")
+    assert (overruled.mean_error, overruled.sd_ratio) == (Estimate(2.0, 0.05), Estimate(1.0, 0.05))
 
 
 def test_an_elbo_far_below_the_evidence_is_a_fault_though_each_moment_passes():
-    assert decide(weighed(0.5, 0.3, gap=0.01, ratio=0.93), None, THRESHOLDS)["word"] == "agrees"
+    assert decide(weighed(0.5, 0.3, gap=0.01, ratio=0.93), None, THRESHOLDS).word == "agrees"
     found = decide(weighed(0.5, 0.3, gap=0.3, ratio=0.93), None, THRESHOLDS)
-    assert found["word"] == "narrow" and "nats below" in found["sentence"]
+    assert found.word == "narrow" and "nats below" in found.sentence
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_guide_of_a_comparison_has_both_verdicts(library):
     """On a chain of ten: mean field is wrong and flagged, full rank is right and not."""
-    found = compare(models.load("chain"), Chain(10), [library], ["mean_field", "full_rank"], nuts=False).summary["fits"]
-    assert found["exact"]["without_truth"] is None
-    assert found[f"{library}-mean_field"]["without_truth"]["word"] not in ("agrees", "not converged")
-    assert found[f"{library}-full_rank"]["without_truth"]["word"] == "agrees"
-    assert found[f"{library}-full_rank"]["without_truth"]["evidence"]["value"] == pytest.approx(
-        models.load("chain").exact(Chain(10)).log_evidence, abs=1e-9
-    )
+    request = Request(models.load("chain"), Chain(10), (library,), ("mean_field", "full_rank"), nuts=False)
+    fits = compare(request).summaries
+    assert fits["exact"].without_truth is None
+    assert fits[f"{library}-mean_field"].without_truth.word not in ("agrees", "not converged")
+    right = fits[f"{library}-full_rank"].without_truth
+    assert right.word == "agrees"
+    assert right.evidence.value == pytest.approx(models.load("chain").exact(Chain(10)).log_evidence, abs=1e-9)
 
 
 def test_a_fit_that_has_not_converged_says_so():
     options = Options(optimiser="adam", steps=20)
     fit = run(Job("numpyro-mean_field", "chain", Chain(3), "svi", "numpyro", "mean_field", 0, options))
-    assert assess(fit, measure(fit, None, None), None)["word"] == "not converged"
+    assert assess(fit, measure(fit, None, None), None).word == "not converged"

@@ -8,7 +8,7 @@ import numpy as np
 from compare.comparison import Fit
 from compare.measure.moments import digits, elements, values
 from compare.measure.psis import has_equal_weights, log_ratios, smooth
-from compare.summary import Diagnostics, Estimate, Optimisation
+from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
 
 __all__ = ["diagnostics", "optimisation"]
 
@@ -34,10 +34,10 @@ def diagnostics(fit: Fit) -> Diagnostics:
     )
 
 
-def optimisation(fit: Fit) -> Optimisation | None:
-    """Where the optimiser ended, by its own account; None where nothing was optimised."""
+def optimisation(fit: Fit) -> Optimisation:
+    """Where the optimiser ended, by its own account; absent where nothing was optimised."""
     if "optimisation" not in fit.tree:
-        return None
+        return ABSENT
     group = fit.tree["optimisation"]
     end, gap = group.attrs, float(group.attrs["gap"])
     return Optimisation(

@@ -31,6 +31,7 @@ def held_out(model: Model, data: Any, fits: Mapping[str, Fit], trainings: Mappin
         return None
     test, known = part.training(data).test, part.held_out(data)
     size = test.shape[1]
+    evidence = per_observation(known, size) if known else None
     networks = {name: network(part, data, fit, known, size) for name, fit in trainings.items()}
     return HeldOut(
         observations=len(test),
@@ -39,8 +40,8 @@ def held_out(model: Model, data: Any, fits: Mapping[str, Fit], trainings: Mappin
         guides={
             name: ledger(fit, known) for name, fit in fits.items() if fit.tree is not None and "test_set" in fit.tree
         },
-        networks=networks or {"given": NetworkSummary("done", evidence=per_observation(known, size))},
-        rivals={
+        networks=networks or {"given": NetworkSummary("done", evidence=evidence)},
+        baselines={
             name: per_observation(Evidences(values, np.zeros(len(values)), "exact"), size)
             for name, values in part.baselines(data).items()
         },
@@ -79,12 +80,13 @@ def network(part: Amortization, data: Any, fit: Fit, known: Evidences | None, si
     if fit.tree is None:
         return NetworkSummary(fit.status, fit.reason, fit.seconds)
     theirs = part.with_decoder(data, weights(fit))
+    evidences = known if theirs == data else part.held_out(theirs)
     group, end = fit.tree["test_set"].dataset, fit.tree["optimisation"].attrs
     return NetworkSummary(
         fit.status,
         str(end["reason"]) or None,
         fit.seconds,
-        per_observation(known if theirs == data else part.held_out(theirs), size),
+        per_observation(evidences, size) if evidences else None,
         mean(group["elbo"].values, group["elbo_mcse"].values),
         int(end["epochs"]),
         float(end["speed"]),
@@ -92,9 +94,7 @@ def network(part: Amortization, data: Any, fit: Fit, known: Evidences | None, si
     )
 
 
-def per_observation(known: Evidences | None, size: int) -> HeldOutEvidence | None:
+def per_observation(known: Evidences, size: int) -> HeldOutEvidence:
     """Mean log evidence of an observation in nats, and in bits for each of its ``size`` elements."""
-    if known is None:
-        return None
     nats, unit = mean(known.values, known.mcse), size * np.log(2)
     return HeldOutEvidence(nats.value, nats.mcse, nats.sampling, -nats.value / unit, nats.sampling / unit)

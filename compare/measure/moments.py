@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import arviz_stats
@@ -17,6 +18,8 @@ __all__ = ["Moments", "correlations", "digits", "distance", "elements", "standar
 __all__ += ["variables"]
 
 QUANTILES = (0.025, 0.5, 0.975)
+
+NO_DISTANCE = Distance(Estimate(0.0), Estimate(1.0))
 
 
 class Moments(NamedTuple):
@@ -42,7 +45,7 @@ def digits(value: float, count: int) -> float:
 def values(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> np.ndarray:
     """The draws of one element, shape (chain, draw)."""
     labels = {f"{site}_dim_{axis}": position for axis, position in enumerate(index)}
-    return tree["posterior"][site].sel(labels).values
+    return tree["posterior"].dataset[site].sel(labels).values
 
 
 def standard_error(draws: np.ndarray, independent: bool) -> float:
@@ -62,39 +65,36 @@ def distance(own: Moments, true: Moments) -> Distance:
     )
 
 
-def true_moments(truth: Truth | None, reported: dict[str, Element]) -> dict[str, Moments]:
+def true_moments(truth: Truth | None, shown: dict[str, Element]) -> dict[str, Moments]:
     """The truth's moments by element, with its own errors; none where it is not known."""
     if truth is None:
         return {}
     means, sds = truth.mean(), truth.sd()
     return {
         name: Moments(float(means[site][index]), float(sds[site][index]), *errors(truth, site, index))
-        for name, (site, index) in reported.items()
+        for name, (site, index) in shown.items()
     }
 
 
 def variables(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:
     """Each reported element by name; an exact posterior's numbers are its own, all others come from draws."""
-    reported = elements(fit.job)
-    true = true_moments(truth, reported)
-    if fit.job.method == "exact":
+    shown = elements(fit.job)
+    true = true_moments(truth, shown)
+    if fit.job.method == "exact" and truth is not None:
         levels = [truth.quantile(level) for level in QUANTILES]
         return {
-            name: summarise(true[name], [float(level[site][index]) for level in levels], Distance(NO_ERROR, SAME_SD))
-            for name, (site, index) in reported.items()
+            name: summarise(true[name], [float(level[site][index]) for level in levels], NO_DISTANCE)
+            for name, (site, index) in shown.items()
         }
-    found = {}
-    for name, (site, index) in reported.items():
+    summaries = {}
+    for name, (site, index) in shown.items():
         draws = values(fit.tree, site, index)
         own = moments(draws, not fit.job.is_mcmc)
         apart = distance(own, true[name]) if true else None
         if fit.job.method == "reference":  # against itself it has no error
-            apart = Distance(NO_ERROR, SAME_SD)
-        found[name] = summarise(own, [digits(value, 12) for value in np.quantile(draws, QUANTILES)], apart)
-    return found
-
-
-NO_ERROR, SAME_SD = Estimate(0.0), Estimate(1.0)
+            apart = NO_DISTANCE
+        summaries[name] = summarise(own, [digits(value, 12) for value in np.quantile(draws, QUANTILES)], apart)
+    return summaries
 
 
 def moments(draws: np.ndarray, independent: bool) -> Moments:
@@ -107,27 +107,34 @@ def moments(draws: np.ndarray, independent: bool) -> Moments:
 
 def summarise(own: Moments, quantiles: list[float], apart: Distance | None) -> VariableSummary:
     """One element's entry in the summary; ``apart`` is None where no truth is known."""
-    known = (own.mean, own.sd, *quantiles, digits(own.mcse_mean, 6), digits(own.mcse_sd, 6))
+    lower, median, upper = quantiles
+    known = VariableSummary(own.mean, own.sd, lower, median, upper, digits(own.mcse_mean, 6), digits(own.mcse_sd, 6))
     if apart is None:
-        return VariableSummary(*known)
+        return known
     shift, ratio = apart.mean_error, apart.sd_ratio
-    return VariableSummary(*known, shift.value, ratio.value, shift.mcse, ratio.mcse)
+    return replace(
+        known,
+        mean_error=shift.value,
+        sd_ratio=ratio.value,
+        mcse_mean_error=shift.mcse,
+        mcse_sd_ratio=ratio.mcse,
+    )
 
 
 def correlations(fit: Fit, truth: Truth | None) -> dict[str, Correlation]:
     """The correlations that the truth names, each with its error and the truth."""
-    reported, found = elements(fit.job), {}
+    shown, pairs = elements(fit.job), {}
     for pair, true in truth.correlations().items() if truth else ():
         if fit.job.method == "exact":
-            found[pair] = Correlation(true, 0.0, true)
+            pairs[pair] = Correlation(true, 0.0, true)
             continue
-        a, b = (values(fit.tree, *reported[name]) for name in split_pair(pair, reported))
+        a, b = (values(fit.tree, *shown[name]) for name in split_pair(pair, shown))
         a, b = ((draws - draws.mean()) / draws.std() for draws in (a, b))
         value = digits((a * b).mean(), 10)
         # The influence function of a correlation: a b - r (a^2 + b^2) / 2.
         mcse = standard_error(a * b - value * (a**2 + b**2) / 2, not fit.job.is_mcmc)
-        found[pair] = Correlation(value, digits(mcse, 6), true)
-    return found
+        pairs[pair] = Correlation(value, digits(mcse, 6), true)
+    return pairs
 
 
 def split_pair(pair: str, names: dict[str, Element]) -> tuple[str, str]:

@@ -20,8 +20,9 @@ Images that are not all zeros and ones are scored by log density and RMSE.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -59,7 +60,8 @@ def predictions(fit: Fit) -> dict[str, Score] | None:
 def score(predictions: Predictions | Scores) -> dict[str, Score]:
     """The scores by name; those that are finished stay as they are."""
     if not isinstance(predictions, Predictions):
-        return {name: Score(**finished) for name, finished in predictions.items()}
+        finished: Mapping[str, Mapping[str, Any]] = predictions
+        return {name: Score(**values) for name, values in finished.items()}
     scores = {"log_density": mean(predictions, log_density)}
     if predictions.below is None and np.isin(predictions.observed, (0, 1)).all():
         scores["accuracy"] = mean(predictions, correct)
@@ -92,18 +94,12 @@ def mean(predictions: Predictions, each: Callable[[Predictions], np.ndarray]) ->
 def without(predictions: Predictions, block: int, blocks: int) -> Predictions:
     """The predictions of all draws but those of one block."""
 
-    def left(values: np.ndarray | None) -> np.ndarray | None:
-        if values is None:
-            return None
+    def left(values: np.ndarray) -> np.ndarray:
         parts = np.array_split(values, blocks)
         return np.concatenate(parts[:block] + parts[block + 1 :])
 
-    return replace(
-        predictions,
-        log_density=left(predictions.log_density),
-        mean=left(predictions.mean),
-        below=left(predictions.below),
-    )
+    below = None if predictions.below is None else left(predictions.below)
+    return replace(predictions, log_density=left(predictions.log_density), mean=left(predictions.mean), below=below)
 
 
 def log_density(predictions: Predictions) -> np.ndarray:
@@ -121,7 +117,7 @@ def correct(predictions: Predictions) -> np.ndarray:
 
 def inside(mass: float) -> Callable[[Predictions], np.ndarray]:
     """Whether each point lies inside the central interval of that mass."""
-    return lambda predictions: (np.abs(predictions.below.mean(axis=0) - 0.5) <= mass / 2).astype(float)
+    return lambda predictions: (np.abs(np.asarray(predictions.below).mean(axis=0) - 0.5) <= mass / 2).astype(float)
 
 
 def calibration_error(predictions: Predictions) -> np.ndarray:

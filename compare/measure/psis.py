@@ -13,7 +13,7 @@ __all__ = ["has_equal_weights", "log_ratios", "smooth"]
 
 def log_ratios(tree: xr.DataTree) -> np.ndarray:
     """log p(x, z) - log q(z) of a guide's draws, shape (count,)."""
-    stats = tree["sample_stats"]
+    stats = tree["sample_stats"].dataset
     return (stats["log_joint"] - stats["log_guide"]).values.ravel()
 
 

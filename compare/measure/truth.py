@@ -30,12 +30,18 @@ class Sampled:
 
     def __init__(self, fit: Fit, method: str) -> None:
         self.method = method
-        self.posterior = {str(name): values.values for name, values in fit.tree["posterior"].data_vars.items()}
+        self.posterior: dict[str, Any] = {
+            str(name): values.values for name, values in fit.tree["posterior"].data_vars.items()
+        }
 
     def flat(self, site: str) -> np.ndarray:
         """All draws of a site, shape (count, *site)."""
         values = self.posterior[site]
         return values.reshape(-1, *values.shape[2:])
+
+    def draws(self, site: str, index: tuple[int, ...]) -> np.ndarray:
+        """The draws of one element, shape (chain, draw)."""
+        return self.posterior[site][(slice(None), slice(None), *index)]
 
     def mean(self) -> dict[str, np.ndarray]:
         """Posterior means, each of its site's shape."""
@@ -51,7 +57,7 @@ class Sampled:
 
     def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
         """The marginal density of one element on a grid: ArviZ's kernel density estimate of the draws."""
-        points, density, _ = array_stats.kde(self.flat(site)[(slice(None), *index)])
+        points, density, _ = array_stats.kde(self.draws(site, index).ravel())
         return np.interp(grid, points, density, left=0.0, right=0.0)
 
     def correlations(self) -> dict[str, float]:
@@ -64,11 +70,9 @@ class Sampled:
 
     def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
         """The Monte Carlo standard errors of an element's mean and sd."""
-        draws = self.posterior[site][(slice(None), slice(None), *index)]
-        return (
-            float(arviz_stats.mcse(draws, method="mean", **AXES)),
-            float(arviz_stats.mcse(draws, method="sd", **AXES)),
-        )
+        draws = self.draws(site, index)
+        mcse_mean = float(arviz_stats.mcse(draws, method="mean", **AXES))
+        return mcse_mean, float(arviz_stats.mcse(draws, method="sd", **AXES))
 
 
 def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, float]:

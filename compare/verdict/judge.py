@@ -118,12 +118,12 @@ def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str,
     off = f"the mean of {mean_at} is off by {distances[mean_at].mean_error.value:+.2f} posterior sd"
     arrived, arrival = arrive(summary, options)
     if not arrived:
-        if wrong > 0 and summary.method == "coordinate_ascent" and summary.optimisation.converged:
-            gap = ledger.optimisation_gap.value
+        gap = ledger.optimisation_gap
+        if wrong > 0 and gap and summary.method == "coordinate_ascent" and summary.optimisation.converged:
             return Verdict(
                 "off",
-                f"{sentence(off)}: the updates have settled, but {gap:.4f} nats below the best of the family; they are "
-                "wrong.",
+                f"{sentence(off)}: the updates have settled, but {gap.value:.4f} nats below the best of the family; "
+                "they are wrong.",
             )
         return Verdict("not converged", sentence(arrival))
     gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"

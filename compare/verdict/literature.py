@@ -128,9 +128,9 @@ def reweighted(fit: Fit, truth: Truth) -> dict[str, Distance]:
     Standard errors are those of self-normalised importance sampling, with the truth's own where it has some.
     """
     weights, _ = smooth(log_ratios(fit.tree))
-    reported, distances = elements(fit.job), {}
-    for name, true in true_moments(truth, reported).items():
-        draws = values(fit.tree, *reported[name]).ravel()
+    shown, distances = elements(fit.job), {}
+    for name, true in true_moments(truth, shown).items():
+        draws = values(fit.tree, *shown[name]).ravel()
         mean = float(weights @ draws)
         squares = (draws - mean) ** 2
         variance = float(weights @ squares)

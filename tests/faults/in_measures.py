@@ -225,8 +225,8 @@ FAULTS = [
     Fault(
         "an interval that holds all below it",
         "compare.measure.predictive",
-        "(np.abs(predictions.below.mean(axis=0) - 0.5) <= mass / 2)",
-        "(predictions.below.mean(axis=0) <= mass)",
+        "(np.abs(np.asarray(predictions.below).mean(axis=0) - 0.5) <= mass / 2)",
+        "(np.asarray(predictions.below).mean(axis=0) <= mass)",
         "all",
         "both",
         caught_by="test_predictions.test_scores_are_those_of_the_predictive_distribution",
