@@ -1,4 +1,4 @@
-"""One element of a site at a time: what the tables and the plots take from a fit's tree."""
+"""One element of a site at a time: what tables and plots take from a fit's tree."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
+from compare.comparison import MCMC_METHODS, Element
 from models.contract import element
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
 
-__all__ = ["Element", "draws", "errors", "finished", "optimised", "reported", "sampled", "tree_of"]
-
-Element = tuple[str, tuple[int, ...]]
+__all__ = ["draws", "finished", "interval_error", "optimised", "reported", "sampled", "tree_of"]
 
 
 def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
-    """The trees of the fits that were made, by name."""
+    """The trees of the fits that ended well, by name."""
     return {name: fit.tree for name, fit in comparison.fits.items() if fit.status == "done" and fit.tree is not None}
 
 
 def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
-    """The trees that NUTS made."""
-    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.is_mcmc}
+    """The trees of Markov chains."""
+    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method in MCMC_METHODS}
 
 
 def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
-    """The trees of the fits that have a trajectory."""
+    """The trees of the fits that have a trajectory of the ELBO."""
     trees = finished(comparison)
     return {n: t for n, t in trees.items() if "optimisation" in t and "elbo" in t["optimisation"].dataset}
 
 
 def reported(comparison: Comparison, most: int | None = None) -> list[Element]:
-    """The elements that the comparison speaks of; no more than ``most``, spread evenly over them."""
-    elements = list(comparison.data.reported())
+    """The elements that the comparison reports; at most ``most``, spread evenly over them."""
+    layout = next((fit.job.layout for fit in comparison.fits.values() if fit.job.layout), None)
+    elements = list(layout.reported if layout else comparison.data.reported())
     if most is None or len(elements) <= most:
         return elements
     return [elements[i] for i in np.unique(np.linspace(0, len(elements) - 1, most).round().astype(int))]
 
 
 def draws(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> xr.DataArray:
-    """The draws of one element, shape (chain, draw). Raises ``KeyError`` where the tree has them not."""
+    """A fit's draws of one element, dimensions (chain, draw). A tree may hold only some elements of a site."""
     values = tree["posterior"].dataset[site]
     for dimension, i in zip([d for d in values.dims if d not in ("chain", "draw")], index, strict=True):
         if dimension in values.indexes:
@@ -66,12 +66,7 @@ def tree_of(tree: xr.DataTree, elements: Sequence[Element], suffix: str = "") ->
     return xr.DataTree.from_dict(groups)
 
 
-def errors(values: xr.DataArray) -> dict[str, float]:
-    """Monte Carlo standard errors of the sd and of the ends of the 95% interval of draws, shape (chain, draw)."""
-    array = np.asarray(values)
-    axes = {"chain_axis": 0, "draw_axis": 1}
-    return {
-        "sd": float(array_stats.mcse(array, method="sd", **axes)),
-        "q2.5": float(array_stats.mcse(array, method="quantile", prob=0.025, **axes)),
-        "q97.5": float(array_stats.mcse(array, method="quantile", prob=0.975, **axes)),
-    }
+def interval_error(values: xr.DataArray) -> float:
+    """The larger Monte Carlo standard error of the ends of the 95% interval of draws, shape (chain, draw)."""
+    how = {"method": "quantile", "chain_axis": 0, "draw_axis": 1}
+    return max(float(array_stats.mcse(np.asarray(values), prob=p, **how)) for p in (0.025, 0.975))

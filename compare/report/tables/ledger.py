@@ -4,48 +4,88 @@
     log evidence - ELBO = evidence gap = family gap + amortisation gap + optimisation gap
 
 Rounding every term by itself breaks such sums in the last digit. Here the log evidence and the ELBO are rounded to the
-nearest and the evidence gap is their difference. In each sum of parts the one with the largest Monte Carlo error takes
-what the others leave, if that moves it by no more than one last digit; else the parts are apportioned by the method of
-largest remainders: all are rounded down, and the digits that are then missing go to those that lost most. So no printed
-term is off by more than one last digit.
+nearest, and the evidence gap is their difference. In each sum, the part with the largest Monte Carlo error takes what
+the others leave, if that moves it by no more than one last digit. Otherwise the parts are apportioned by the method of
+largest remainders: all are rounded down, and the missing digits go to the parts that lost most. So no printed term is
+off by more than one last digit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compare.summary import LEDGER_TERMS
+from compare.report.tables.numbers import entry, estimate, printable
+from compare.report.tables.table import Column, Row, Table
+from compare.summary import Estimate, Ledger
 
-__all__ = ["Unbalanced", "common_digits", "rounded", "term_value"]
+if TYPE_CHECKING:
+    from compare.comparison import Comparison
 
+__all__ = [
+    "FIT",
+    "GAPS",
+    "TERMS",
+    "Unbalanced",
+    "common_digits",
+    "ledgers",
+    "printed",
+    "printed_ledgers",
+    "rounded",
+    "term_value",
+    "terms_from_json",
+]
+
+Terms = Mapping[str, "Estimate | None"]
+"""The terms of a ledger by name; what is absent is not known, or does not apply."""
+
+LEDGER = tuple(field.name for field in fields(Ledger))
 GAPS = ("family_gap", "amortisation_gap", "optimisation_gap")
+
+FIT = Column("fit", "fit", meaning="How this posterior was computed: library and family of guides, or method.", is_text=True)
+
+
+def term(key: str, header: str, meaning: str, is_part: bool = False) -> Column:
+    """A term of the ledger as a column."""
+    return Column(key, header, "ledger", meaning, is_part=is_part)
+
+
+TERMS = (
+    term("log_evidence", "log evidence", "log p(x): how well the model as a whole predicts the data."),
+    term("elbo", "ELBO", "Evidence lower bound of the fitted guide q."),
+    term("data_fit", "data fit", "E_q[log p(x | z)]: how well latents drawn from q explain the data.", is_part=True),
+    term("complexity", "complexity", "KL(q, prior): how far q has moved from the prior.", is_part=True),
+    term("evidence_gap", "evidence gap", "log evidence - ELBO = KL(q, posterior): the whole cost of the approximation."),
+    term("family_gap", "family gap", "What even the best member of the family costs.", is_part=True),
+    term("amortisation_gap", "amortisation gap", "What it costs that one encoder serves all observations.", is_part=True),
+    term("optimisation_gap", "optimisation gap", "The rest: what the optimiser left.", is_part=True),
+    term("estimated", "estimated opt. gap", "The optimisation gap estimated from gradients, without knowing the optimum."),
+)
 
 
 class Unbalanced(ValueError):
     """A ledger whose equations do not hold even before rounding."""
 
 
-def term_value(term: Mapping[str, Any] | float | None) -> float | None:
-    """The number in a ledger's entry, None where there is none or it is not finite."""
-    value = term.get("value") if isinstance(term, Mapping) else term
-    return float(value) if value is not None and math.isfinite(value) else None
+def terms_from_json(ledger: Mapping[str, Any]) -> dict[str, Estimate | None]:
+    """The terms of a ledger as ``summary.json`` holds it."""
+    return {name: Estimate(term["value"], term["mcse"] or 0.0) if term else None for name, term in ledger.items()}
 
 
-def error(term: Mapping[str, Any] | float | None) -> float:
-    """The Monte Carlo error of a ledger's entry; 0 where it has none."""
-    return float(term.get("mcse") or 0.0) if isinstance(term, Mapping) else 0.0
+def term_value(terms: Terms, name: str) -> float | None:
+    """The number of a term; None where there is none or it is not finite."""
+    known = terms.get(name)
+    return float(known.value) if known and known.value is not None and math.isfinite(known.value) else None
 
 
-def common_digits(ledgers: Sequence[Mapping[str, Any] | None], log_evidence: float | None) -> int:
-    """Decimals fit for all of these ledgers: 4; 6 where every ELBO is known to them; fewer where terms are huge."""
-    values = [term_value(ledger.get(term)) for ledger in ledgers if ledger for term in LEDGER_TERMS]
+def common_digits(ledgers: Collection[Terms], log_evidence: float | None) -> int:
+    """Decimals for all of these ledgers: 4; 6 where every ELBO is known that well; fewer where terms are huge."""
+    values = [term_value(terms, name) for terms in ledgers for name in LEDGER]
     largest = max((abs(value) for value in [*values, log_evidence] if value is not None), default=0.0)
-    errors = [
-        entry.get("mcse") or 0.0 for ledger in ledgers if ledger and isinstance(entry := ledger.get("elbo"), Mapping)
-    ]
+    errors = [elbo.mcse for terms in ledgers if (elbo := terms.get("elbo"))]
     if largest < 1e3 and errors and max(errors) < 1e-6:
         return 6
     return 4 if largest < 1e4 else 2 if largest < 1e7 else 0
@@ -68,40 +108,77 @@ def apportion(parts: Sequence[float], total: int) -> list[int]:
 
 
 def rounded(
-    ledger: Mapping[str, Any], log_evidence: float | None, digits: int = 4, strict: bool = True
+    terms: Terms, log_evidence: float | None, digits: int = 4, strict: bool = True
 ) -> dict[str, Decimal | None]:
-    """The ledger's terms and ``log_evidence``, in ``digits`` decimals, as they are to be printed.
+    """The terms and ``log_evidence`` in ``digits`` decimals, as they are to be printed.
 
     A term that is absent stays None; an equation with an absent side binds nothing (an absent amortisation gap is 0).
 
     Raises:
-        Unbalanced: an equation does not hold in ``ledger`` itself; without ``strict`` its terms are rounded one by one.
+        Unbalanced: an equation does not hold in ``terms`` itself; without ``strict`` its terms are rounded one by one.
     """
-    scale = 10.0**digits
-    exact = {"log_evidence": log_evidence, **{term: term_value(ledger.get(term)) for term in LEDGER_TERMS}}
-    scaled = {name: None if value is None else value * scale for name, value in exact.items()}
+    exact = {"log_evidence": log_evidence, **{name: term_value(terms, name) for name in LEDGER}}
+    scaled = {name: None if value is None else value * 10.0**digits for name, value in exact.items()}
     units = {name: None if value is None else math.floor(value + 0.5) for name, value in scaled.items()}
 
     def share(signs: Mapping[str, int], total: int) -> None:
         names = [name for name in signs if scaled[name] is not None]
-        noisiest = max(names, key=lambda name: error(ledger.get(name)))
-        rest = signs[noisiest] * (total - sum(signs[name] * units[name] for name in names if name != noisiest))
-        if abs(rest - scaled[noisiest]) <= 1:  # the terms that are known stay at their nearest
-            units[noisiest] = rest
+        noisiest = max(names, key=lambda name: terms[name].mcse)
+        left = signs[noisiest] * (total - sum(signs[name] * units[name] for name in names if name != noisiest))
+        if abs(left - scaled[noisiest]) <= 1:  # the terms that are known stay at their nearest
+            units[noisiest] = left
             return
         try:
-            found = apportion([signs[name] * scaled[name] for name in names], total)
-        except Unbalanced as error_found:
+            shares = apportion([signs[name] * scaled[name] for name in names], total)
+        except Unbalanced as error:
             if strict:
-                raise Unbalanced(f"{' + '.join(names)}: {error_found}") from None
+                raise Unbalanced(f"{' + '.join(names)}: {error}") from None
             return
-        units.update({name: signs[name] * number for name, number in zip(names, found, strict=True)})
+        units.update({name: signs[name] * number for name, number in zip(names, shares, strict=True)})
 
     if None not in (units["elbo"], units["data_fit"], units["complexity"]):
         share({"data_fit": 1, "complexity": -1}, units["elbo"])
     if None not in (units["log_evidence"], units["elbo"], units["evidence_gap"]):
         share({"evidence_gap": 1}, units["log_evidence"] - units["elbo"])
-    rest = any(units[term] is not None for term in ("amortisation_gap", "optimisation_gap"))
-    if rest and None not in (units["evidence_gap"], units["family_gap"]):
+    has_split = any(units[name] is not None for name in ("amortisation_gap", "optimisation_gap"))
+    if has_split and None not in (units["evidence_gap"], units["family_gap"]):
         share(dict.fromkeys(GAPS, 1), units["evidence_gap"])
     return {name: None if unit is None else Decimal(unit).scaleb(-digits) for name, unit in units.items()}
+
+
+def printed_ledgers(ledgers: Mapping[str, Terms], evidence: Estimate | None) -> dict[str, dict[str, str]]:
+    """The ledgers of a model's fits and the log evidence as text, all rounded alike."""
+    log_evidence = evidence.value if evidence else None
+    digits, texts = common_digits(ledgers.values(), log_evidence), {}
+    for name, terms in ledgers.items():
+        numbers = rounded(terms, log_evidence, digits, strict=False)
+        known = {**terms, "log_evidence": evidence}
+        texts[name] = {key: entry(number, known.get(key), digits) for key, number in numbers.items()}
+    return texts
+
+
+def printed(comparison: Comparison) -> dict[str, dict[str, str]]:
+    """The ledgers of those fits that have one, as text."""
+    evidence = comparison.log_evidence
+    known = None if evidence.value is None else Estimate(evidence.value, evidence.mcse or 0.0)
+    return printed_ledgers({n: vars(s.ledger) for n, s in comparison.summaries.items() if s.ledger.elbo}, known)
+
+
+def ledgers(comparison: Comparison) -> Table | None:
+    """A row a fit with its ledger, columns as in `TERMS`; None where no fit has one."""
+    texts, known = printed(comparison), comparison.log_evidence.value
+    terms = {name: vars(comparison.summaries[name].ledger) for name in texts}
+    digits, rows, remarks = common_digits(terms.values(), known), [], ["ELBO = data fit - complexity"]
+    if known is not None:
+        remarks.append("log evidence - ELBO = evidence gap = family gap + amortisation gap + optimisation gap")
+    for name, text in texts.items():
+        optimisation = comparison.summaries[name].optimisation
+        estimated = estimate(optimisation.gap if optimisation else None)
+        rows.append(Row(name, "", {"fit": printable(name), **text, "estimated": estimated}))
+        try:
+            rounded(terms[name], known, digits)
+        except Unbalanced as error:
+            remarks.append(f"The ledger of {printable(name)} does not balance: {error}.")
+    title, lead = "The ledger: what each step of the approximation cost", "In nats; the sums hold to the last digit printed."
+    table = Table(title, (FIT, *TERMS), rows, lead, tuple(remarks))
+    return table.without_empty_columns() if rows else None

@@ -1,4 +1,4 @@
-"""Numbers as text: a Monte Carlo number is never printed without its error."""
+"""Numbers as text. A Monte Carlo number is never printed without its error."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["ABSENT", "counted", "entry", "interval", "measured", "plain", "printable"]
+from compare.summary import Estimate, Score
+
+__all__ = ["ABSENT", "counted", "entry", "estimate", "interval", "khat", "measured", "plain", "printable", "score"]
+__all__ += ["seconds", "value"]
 
 ABSENT = "–"
+MOST = 6
+"""Items of a list or mapping that are printed."""
 
 
 def printable(value: Any) -> str:
@@ -17,13 +22,14 @@ def printable(value: Any) -> str:
     return "".join(c if c.isprintable() else " " for c in str(value))
 
 
-def missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a number is None or not a number."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def plain(value: float | None, digits: int = 4) -> str:
     """A number without an error of its own, in fixed decimals where that is legible."""
-    if missing(value):
+    if is_missing(value):
         return ABSENT
     if value == 0 or 10.0 ** (1 - digits) <= abs(value) < 1e6 or not math.isfinite(value):
         return f"{value:z.{digits}f}"
@@ -32,7 +38,17 @@ def plain(value: float | None, digits: int = 4) -> str:
 
 def counted(value: float | None) -> str:
     """A whole number: 6,667."""
-    return ABSENT if missing(value) else f"{round(value):,}"
+    return ABSENT if is_missing(value) else f"{round(value):,}"
+
+
+def seconds(number: float | None) -> str:
+    """Seconds in one decimal."""
+    return ABSENT if is_missing(number) else f"{number:.1f}"
+
+
+def khat(number: float | None) -> str:
+    """Pareto k in two decimals."""
+    return ABSENT if is_missing(number) else f"{number:z.2f}"
 
 
 def small(error: float) -> str:
@@ -46,10 +62,10 @@ def measured(value: float | None, error: float | None, sign: bool = False) -> st
 
     An error that is None or 0 is not printed: the number is exact.
     """
-    if missing(value):
+    if is_missing(value):
         return ABSENT
     plus = "+" if sign and value > 0 else ""
-    if missing(error) or error == 0 or not math.isfinite(error):
+    if is_missing(error) or error == 0 or not math.isfinite(error):
         return plus + plain(value)
     error = float(f"{error:.0e}")
     decimals = -math.floor(math.log10(error))
@@ -65,21 +81,46 @@ def measured(value: float | None, error: float | None, sign: bool = False) -> st
     return f"{plus}{value:z.{decimals}f}±{error:.{decimals}f}"
 
 
+def estimate(number: Estimate | None, sign: bool = False) -> str:
+    """An estimate and its Monte Carlo error, as `measured`."""
+    return ABSENT if number is None else measured(number.value, number.mcse, sign)
+
+
+def score(number: Score | None) -> str:
+    """A mean over observations with its Monte Carlo error and, in brackets, its standard error from their number."""
+    if number is None:
+        return ABSENT
+    text = estimate(number) if number.mcse else plain(number.value, 3)
+    return text if number.sampling is None else f"{text} ({number.sampling:.2g})"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """An interval's ends in three decimals, more where it is narrow."""
-    if missing(low) or missing(high):
+    if is_missing(low) or is_missing(high):
         return ABSENT
     width = abs(high - low)
     digits = 3 if width == 0 or width >= 0.05 else min(max(3, 1 - math.floor(math.log10(width))), 7)
     return f"[{plain(low, digits)}, {plain(high, digits)}]"
 
 
-def entry(number: Decimal | float | None, term: Mapping[str, Any] | None, digits: int = 4) -> str:
+def entry(number: Decimal | float | None, term: Estimate | None, digits: int = 4) -> str:
     """A ledger's entry in ``digits`` decimals with its Monte Carlo error, which is left out where it is 0."""
     if number is None:
         return ABSENT
-    error = term.get("mcse") if isinstance(term, Mapping) else None
-    text = f"{number:z.{digits}f}"
-    if missing(error) or error <= 1e-13 * max(1.0, abs(float(number))):  # what is left is floating point, not chance
+    text, error = f"{number:z.{digits}f}", term.mcse if term else None
+    if is_missing(error) or error <= 1e-13 * max(1.0, abs(float(number))):  # floating point, not chance
         return text
     return f"{text} ±{error:.{digits}f}" if error >= 0.5 * 10.0**-digits else f"{text} ±{small(error)}"
+
+
+def value(content: Any) -> str:
+    """Anything that a model says of its data or its posterior, in one line; long lists are cut."""
+    if isinstance(content, float):
+        return f"{content:.5g}"
+    if isinstance(content, Mapping):
+        items = [f"{key} {value(item)}" for key, item in content.items()]
+        return ", ".join(items[:MOST]) + ", and so on" * (len(items) > MOST)
+    if isinstance(content, list | tuple):
+        items = [value(item) for item in content]
+        return f"[{', '.join(items[:MOST])}{', and so on' * (len(items) > MOST)}]"
+    return printable(content)
