@@ -15,7 +15,7 @@ from compare.calibration.judge import band, probability
 from compare.calibration.ranks import LIKELIHOOD
 from compare.comparison import Fit
 from compare.report.plots.palette import looks
-from compare.report.plots.posteriors import legend, panels, save
+from compare.report.plots.panels import legend, panels, save
 from models.plotting import GREY, style
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from rich.text import Text
 from compare.report.console import name_files
 from compare.report.tables import claims, diagnostics, fits, ledger, scores
 from compare.report.tables.numbers import printable, value
-from compare.report.tables.table import Column, Table
+from compare.report.tables.table import Table
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -175,12 +175,16 @@ def print_tallies(comparison: Comparison, console: Console) -> None:
         print_text(console, f"{claims.claims_tally(claimed)} (the tutorial that this zoo began from).", 2)
     if cited:
         print_text(console, f"Of {len(cited)} published claims: {claims.tally(cited)}.", 2)
-    print_text(console, "With --verbose: verdicts in full, the ledger, diagnostics, claims and their sources.", 2, "dim")
+    print_text(
+        console, "With --verbose: verdicts in full, the ledger, diagnostics, claims and their sources.", 2, "dim"
+    )
 
 
 def show(comparison: Comparison, console: Console, files: Sequence[Path] = (), verbose: bool = False) -> None:
     """Print the verdicts, then the table of fits; with ``verbose`` everything else too; then where the files are."""
-    print_text(console, Text.assemble((printable(comparison.model.name), "bold"), f": {printable(comparison.model.title)}"))
+    print_text(
+        console, Text.assemble((printable(comparison.model.name), "bold"), f": {printable(comparison.model.title)}")
+    )
     print_verdicts(comparison, console, verbose)
     table = fits.fits(comparison)
     heading(console, table.title)

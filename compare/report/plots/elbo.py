@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from compare.report.plots.palette import family, looks
+from compare.report.plots.palette import Look, family, looks
 from compare.report.tables.elements import optimised
-from models.plotting import EXACT
+from models.plotting import EXACT, new_figure
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
 
-__all__ = ["draw", "trajectory"]
+__all__ = ["Curve", "draw", "trajectory"]
 
-MOST = 1500
-"""Points drawn of one fit's trajectory."""
+N_POINTS = 1500
+"""Most points drawn of a fit's trajectory."""
+
 FEW = 16
 """Up to this many points are marked one by one."""
+
 FLOOR = 1e-6
-"""Nats below which no distance is drawn."""
+"""Nats. No smaller distance is drawn."""
 
 
-def trajectory(comparison: Comparison, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradient evaluations so far, ELBO and its Monte Carlo error after each step.
+@dataclass(frozen=True)
+class Curve:
+    """A fit's trajectory.
 
-    The evaluations are the variable or coordinate ``gradients`` of the group ``optimisation``; where it is absent they
-    are taken to be spread evenly over the steps. For coordinate ascent an update
-    counts as one.
+    Attributes:
+        spent: Gradient evaluations so far at each step.
+        elbo: The ELBO after each step, in nats.
+        error: Its Monte Carlo standard error.
+        gap: How far it is below the bound.
+    """
+
+    spent: np.ndarray
+    elbo: np.ndarray
+    error: np.ndarray
+    gap: np.ndarray
+
+    @property
+    def is_limit(self) -> np.ndarray:
+        """Whether the distance to the bound cannot be told from zero, at each step."""
+        return self.gap <= np.maximum(2 * self.error, FLOOR)
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The distance to the bound as it is drawn: its upper limit where it cannot be told from zero."""
+        return np.where(self.is_limit, np.maximum(self.gap + 2 * self.error, FLOOR), self.gap)
+
+
+def trajectory(comparison: Comparison, name: str, bound: float) -> Curve:
+    """A fit's trajectory.
+
+    Gradient evaluations are the variable or coordinate ``gradients`` of the group ``optimisation``. Where it is absent
+    they are spread evenly over the steps; for coordinate ascent, an update counts as one.
     """
     group = comparison.fits[name].tree["optimisation"].dataset
     elbo = np.asarray(group["elbo"], dtype=float)
@@ -40,68 +69,85 @@ def trajectory(comparison: Comparison, name: str) -> tuple[np.ndarray, np.ndarra
     else:
         total = comparison.fits[name].gradients or elbo.size
         spent = total * np.arange(1, elbo.size + 1) / max(elbo.size, 1)
-    if elbo.size > MOST:
-        keep = np.unique(np.geomspace(1, elbo.size, MOST).astype(int)) - 1
-        spent, elbo, error = spent[keep], elbo[keep], error[keep]
-    return spent, elbo, np.nan_to_num(error)
+    if elbo.size > N_POINTS:
+        some = np.unique(np.geomspace(1, elbo.size, N_POINTS).astype(int)) - 1
+        spent, elbo, error = spent[some], elbo[some], error[some]
+    return Curve(spent, elbo, np.nan_to_num(error), bound - elbo)
+
+
+def best_gaps(comparison: Comparison, bound: float) -> dict[str, float]:
+    """How far the best member of each drawn family is below the bound, in nats, where that is known and not zero."""
+    families = {family(comparison.fits[name]) for name in optimised(comparison)}
+    if "coordinate_ascent" in families:
+        families.add("mean_field")
+    best = {name: comparison.best.get(name) for name in families}
+    gaps = {name: bound - member.elbo for name, member in best.items() if member is not None}
+    return {name: gap for name, gap in gaps.items() if gap > 1e-9}
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """Two panels: the ELBO near the log evidence, which it cannot cross, and the distance to it on a log scale.
+    """Draw two panels: the ELBO near the bound, which it cannot cross, and the distance to it on a log scale.
 
-    Bands are plus and minus two Monte Carlo standard errors. A distance not two errors from zero is drawn as its
-    upper limit, with a triangle that points down.
+    The bound is the log evidence; where that is not known, the highest ELBO. Bands are plus and minus two Monte Carlo
+    standard errors. A distance within two errors of zero is drawn as its upper limit, with a triangle pointing down.
     """
-    names, look = list(optimised(comparison)), looks(comparison.fits.items())
-    known = comparison.summary["log_evidence"]["value"]
-    trees = optimised(comparison)
-    log_evidence = max(float(t["optimisation"].attrs["elbo"]) for t in trees.values()) if known is None else known
-    bound = "highest ELBO" if known is None else "log evidence"
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    known, trees, look = comparison.log_evidence.value, optimised(comparison), looks(comparison.fits.items())
+    bound = known
+    if bound is None:
+        bound = max(float(tree["optimisation"].attrs["elbo"]) for tree in trees.values())
+    curves = {name: trajectory(comparison, name, bound) for name in trees}
+    gaps = best_gaps(comparison, bound)
+    colors = {family(comparison.fits[name]): look[name].color for name in trees}
+    colors.setdefault("mean_field", colors.get("coordinate_ascent", EXACT))
+    figure = new_figure(10, 4.2)
     near, far = figure.subplots(1, 2)
-    ends, floor, curves = [], np.inf, []
-    for name in names:
-        spent, elbo, error = trajectory(comparison, name)
-        colour, line, few = look[name].color, look[name].line, len(spent) <= FEW
-        near.plot(spent, elbo, line, color=colour, lw=1.6, label=name, marker="o" if few else "", ms=4)
-        near.fill_between(spent, elbo - 2 * error, elbo + 2 * error, color=colour, alpha=0.15, lw=0)
-        gap = log_evidence - elbo
-        curves.append((spent, gap))
-        limit = gap <= np.maximum(2 * error, FLOOR)
-        shown = np.where(limit, np.maximum(gap + 2 * error, FLOOR), gap)
-        far.plot(spent, shown, line, color=colour, lw=1.6)
-        if few:
-            far.plot(spent[~limit], shown[~limit], "o", color=colour, ms=4)
-            far.plot(spent[limit], shown[limit], "v", color=colour, ms=6)
-        band = [np.maximum(gap + side * error, FLOOR) for side in (-2, 2)]
-        far.fill_between(spent, *band, color=colour, alpha=0.15, lw=0)
-        floor = min(floor, float(np.nanmin(shown)))
-        ends.extend(gap[len(gap) // 2 :])
-    drawn = {family(comparison.fits[name]): look[name].color for name in names}
-    if "coordinate_ascent" in drawn:
-        drawn.setdefault("mean_field", drawn["coordinate_ascent"])
-    for name, colour in drawn.items():
-        best = comparison.best.get(name)
-        if best is not None and log_evidence - best.elbo > 1e-9:
-            near.axhline(best.elbo, color=colour, ls=(0, (1, 2)), lw=1.4, label=f"best {name}")
-            far.axhline(log_evidence - best.elbo, color=colour, ls=(0, (1, 2)), lw=1.4)
-            ends.append(log_evidence - best.elbo)
-            floor = min(floor, log_evidence - best.elbo)
-    near.axhline(log_evidence, color=EXACT, lw=1.4, ls="-" if known is not None else ":", label=bound)
-    finite = [value for value in ends if np.isfinite(value)]
+    for name, curve in curves.items():
+        draw_near(near, curve, look[name], name)
+        draw_far(far, curve, look[name])
+    for name, gap in gaps.items():
+        dots = {"color": colors[name], "ls": (0, (1, 2)), "lw": 1.4}
+        near.axhline(bound - gap, **dots, label=f"best {name}")
+        far.axhline(gap, **dots)
+    words = "highest ELBO" if known is None else "log evidence"
+    near.axhline(bound, color=EXACT, lw=1.4, ls=":" if known is None else "-", label=words)
+    frame(near, far, list(curves.values()), list(gaps.values()), bound)
+    near.set(xlabel="gradient evaluations", ylabel="ELBO (nats)")
+    near.set_title("ELBO, near the highest" if known is None else "ELBO, near its bound")
+    far.set(xlabel="gradient evaluations", ylabel=f"{words} - ELBO (nats)", title="the whole climb")
+    figure.legend(loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=110)
+
+
+def draw_near(axes: Axes, curve: Curve, look: Look, name: str) -> None:
+    """Draw an ELBO with its band."""
+    marker = "o" if len(curve.spent) <= FEW else ""
+    axes.plot(curve.spent, curve.elbo, look.line, color=look.color, lw=1.6, label=name, marker=marker, ms=4)
+    band = curve.elbo - 2 * curve.error, curve.elbo + 2 * curve.error
+    axes.fill_between(curve.spent, *band, color=look.color, alpha=0.15, lw=0)
+
+
+def draw_far(axes: Axes, curve: Curve, look: Look) -> None:
+    """Draw a distance to the bound with its band."""
+    axes.plot(curve.spent, curve.shown, look.line, color=look.color, lw=1.6)
+    if len(curve.spent) <= FEW:
+        for where, marker, size in ((~curve.is_limit, "o", 4), (curve.is_limit, "v", 6)):
+            axes.plot(curve.spent[where], curve.shown[where], marker, color=look.color, ms=size)
+    band = (np.maximum(curve.gap + side * curve.error, FLOOR) for side in (-2, 2))
+    axes.fill_between(curve.spent, *band, color=look.color, alpha=0.15, lw=0)
+
+
+def frame(near: Axes, far: Axes, curves: list[Curve], gaps: list[float], bound: float) -> None:
+    """Set the axes' limits and scales: near the bound those that most of the second half of the climb needs."""
+    late = [*gaps, *(gap for curve in curves for gap in curve.gap[len(curve.gap) // 2 :])]
+    finite = [gap for gap in late if np.isfinite(gap)]
     reach = max(float(np.quantile(finite, 0.9)) if finite else 1.0, 1e-3) * 2.5
-    near.set_ylim(log_evidence - reach, log_evidence + 0.12 * reach)
-    entered = [spent[np.argmax(gap < reach)] for spent, gap in curves if (gap < reach).any()]
-    last = max(spent[-1] for spent, _ in curves)
+    entered = [curve.spent[np.argmax(curve.gap < reach)] for curve in curves if (curve.gap < reach).any()]
+    last = max(curve.spent[-1] for curve in curves)
     first = min(min(entered, default=1.0) / 1.2, last / 1.5)
     for axes in (near, far):
         axes.set_xscale("symlog", linthresh=1)
-    near.set(xlim=(first, last * 1.05), xlabel="gradient evaluations", ylabel="ELBO (nats)")
-    near.set_title("ELBO, near its bound" if known is not None else "ELBO, near the highest")
-    far.set(yscale="log", xlabel="gradient evaluations", ylabel=f"{bound} - ELBO (nats)")
-    far.set_title("the whole climb")
-    if np.isfinite(floor):
-        far.set_ylim(bottom=max(floor / 2, FLOOR / 2))
-    far.set_xlim(-0.2, 1.3 * last)
-    figure.legend(loc="outside lower center", ncols=4)
-    figure.savefig(path, dpi=110)
+    near.set(xlim=(first, last * 1.05), ylim=(bound - reach, bound + 0.12 * reach))
+    far.set(yscale="log", xlim=(-0.2, 1.3 * last))
+    lowest = min([*gaps, *(float(np.nanmin(curve.shown)) for curve in curves)], default=np.inf)
+    if np.isfinite(lowest):
+        far.set_ylim(bottom=max(lowest / 2, FLOOR / 2))

@@ -16,7 +16,7 @@ from models.contract import Claim, Published, element
 if TYPE_CHECKING:
     from compare.comparison import Comparison
 
-__all__ = ["FOUNDING_TEXT", "Claimed", "Cited", "claims", "claims_tally", "evidence", "extra", "published", "tally"]
+__all__ = ["FOUNDING_TEXT", "Cited", "Claimed", "claims", "claims_tally", "evidence", "extra", "published", "tally"]
 __all__ += ["truth", "verdicts"]
 
 FOUNDING_TEXT = (

@@ -45,7 +45,9 @@ Terms = Mapping[str, "Estimate | None"]
 LEDGER = tuple(field.name for field in fields(Ledger))
 GAPS = ("family_gap", "amortisation_gap", "optimisation_gap")
 
-FIT = Column("fit", "fit", meaning="How this posterior was computed: library and family of guides, or method.", is_text=True)
+FIT = Column(
+    "fit", "fit", meaning="How this posterior was computed: library and family of guides, or method.", is_text=True
+)
 
 
 def term(key: str, header: str, meaning: str, is_part: bool = False) -> Column:
@@ -58,11 +60,17 @@ TERMS = (
     term("elbo", "ELBO", "Evidence lower bound of the fitted guide q."),
     term("data_fit", "data fit", "E_q[log p(x | z)]: how well latents drawn from q explain the data.", is_part=True),
     term("complexity", "complexity", "KL(q, prior): how far q has moved from the prior.", is_part=True),
-    term("evidence_gap", "evidence gap", "log evidence - ELBO = KL(q, posterior): the whole cost of the approximation."),
+    term(
+        "evidence_gap", "evidence gap", "log evidence - ELBO = KL(q, posterior): the whole cost of the approximation."
+    ),
     term("family_gap", "family gap", "What even the best member of the family costs.", is_part=True),
-    term("amortisation_gap", "amortisation gap", "What it costs that one encoder serves all observations.", is_part=True),
+    term(
+        "amortisation_gap", "amortisation gap", "What it costs that one encoder serves all observations.", is_part=True
+    ),
     term("optimisation_gap", "optimisation gap", "The rest: what the optimiser left.", is_part=True),
-    term("estimated", "estimated opt. gap", "The optimisation gap estimated from gradients, without knowing the optimum."),
+    term(
+        "estimated", "estimated opt. gap", "The optimisation gap estimated from gradients, without knowing the optimum."
+    ),
 )
 
 
@@ -179,6 +187,9 @@ def ledgers(comparison: Comparison) -> Table | None:
             rounded(terms[name], known, digits)
         except Unbalanced as error:
             remarks.append(f"The ledger of {printable(name)} does not balance: {error}.")
-    title, lead = "The ledger: what each step of the approximation cost", "In nats; the sums hold to the last digit printed."
+    title, lead = (
+        "The ledger: what each step of the approximation cost",
+        "In nats; the sums hold to the last digit printed.",
+    )
     table = Table(title, (FIT, *TERMS), rows, lead, tuple(remarks))
     return table.without_empty_columns() if rows else None
