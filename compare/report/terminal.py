@@ -1,4 +1,4 @@
-"""The comparison on a terminal, or in a pipe: the verdicts first, then the fits, then all else where it is asked for."""
+"""The comparison on a terminal or in a pipe: the verdicts, the table of fits, and everything else on request."""
 
 from __future__ import annotations
 
@@ -182,9 +182,8 @@ def print_tallies(comparison: Comparison, console: Console) -> None:
 
 def show(comparison: Comparison, console: Console, files: Sequence[Path] = (), verbose: bool = False) -> None:
     """Print the verdicts, then the table of fits; with ``verbose`` everything else too; then where the files are."""
-    print_text(
-        console, Text.assemble((printable(comparison.model.name), "bold"), f": {printable(comparison.model.title)}")
-    )
+    name, title = printable(comparison.model.name), printable(comparison.model.title)
+    print_text(console, Text.assemble((name, "bold"), f": {title}"))
     print_verdicts(comparison, console, verbose)
     table = fits.fits(comparison)
     heading(console, table.title)

@@ -2,151 +2,120 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import shlex
+import struct
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from compare.report.html.code import code
-from compare.report.html.template import render
-from compare.report.tables import held_out, rows
-from compare.report.tables.numbers import ABSENT, counted, measured, plain
-from compare.report.tables.rows import COLUMNS, LEDGER, Rows
-from compare.report.tables.without_truth import unaided
+from compare.report.html.template import embedded, render
+from compare.report.tables import claims, diagnostics, fits, ledger, scores
+from compare.report.tables.numbers import value
+from compare.report.tables.table import Table
 
 if TYPE_CHECKING:
-    from compare.comparison import Comparison, Fit
+    from compare.comparison import Comparison
 
 __all__ = ["command", "page"]
 
-TEMPLATE = "report.html.jinja"
+SUMMARY = ("fit", "verdict", "error", "ratio", "gap", "seconds")
+"""Columns of the table of verdicts; where the evidence is not known, the ELBO stands for the gap."""
+
+WIDE = 2.2
+"""A picture that many times as wide as it is tall is put above the table of verdicts, others beside it."""
 
 
 def command(comparison: Comparison) -> str:
-    """The command line that makes this comparison again; the comparison's own ``command`` where it has one."""
-    given = comparison.request.command
-    if given:
-        return str(given)
-    words = ["python", "-m", "compare", comparison.model.name]
-    if dataclasses.is_dataclass(comparison.data):
-        for field in dataclasses.fields(comparison.data):
-            value = getattr(comparison.data, field.name)
-            if isinstance(value, int | float | str) and not isinstance(value, bool) and field.init:
-                words += [f"--{field.name.replace('_', '-')}", str(value)]
-    jobs = [fit.job for fit in comparison.fits.values()]
-    for option, names in (("--libraries", [job.library for job in jobs]), ("--guides", [job.guide for job in jobs])):
-        chosen = list(dict.fromkeys(name for name in names if name))
-        if chosen:
-            words += [option, ",".join(chosen)]
-    if not any(job.method == "nuts" for job in jobs):
+    """The command line that makes this comparison again."""
+    request = comparison.request
+    if request.command:
+        return request.command
+    words = ["python", "-m", "compare", request.model.name]
+    for field in dataclasses.fields(request.data) if dataclasses.is_dataclass(request.data) else ():
+        content = getattr(request.data, field.name)
+        if isinstance(content, int | float | str) and not isinstance(content, bool) and field.init:
+            words += [f"--{field.name.replace('_', '-')}", str(content)]
+    words += ["--libraries", ",".join(request.libraries)]
+    if request.guides:
+        words += ["--guides", ",".join(request.guides)]
+    if not request.nuts:
         words.append("--no-nuts")
-    return shlex.join([*words, "--seed", str(comparison.request.seed)])
+    return shlex.join([*words, "--seed", str(request.seed)])
 
 
-def embedded(path: Path) -> str:
-    """A PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+def is_wide(picture: Path) -> bool:
+    """Whether a PNG is much wider than it is tall."""
+    with picture.open("rb") as file:
+        header = file.read(24)
+    if len(header) < 24:
+        return True
+    width, height = struct.unpack(">II", header[16:])
+    return width > WIDE * height
 
 
-def ended(converged: bool | None, reason: str | None) -> str:
-    if converged is None:
-        return ABSENT
-    return "yes" if converged else f"no: {reason}" if reason else "no"
+def verdict_table(comparison: Comparison, table: Table) -> Table:
+    """The table of verdicts: of the table of fits the columns that say most."""
+    has_gap = comparison.log_evidence.value is not None
+    short = table.select(SUMMARY if has_gap else [*SUMMARY, "elbo"]).without_empty_columns()
+    order = [*SUMMARY, "elbo"]
+    columns = tuple(sorted(short.columns, key=lambda column: order.index(column.key)))
+    return dataclasses.replace(short, title="Verdicts", columns=columns, lead="", remarks=())
 
 
-def adaptation(fit: Fit) -> tuple[str, str]:
-    """What the warm-up arrived at: the chains' step sizes, and how readily their proposals are accepted."""
-    if fit.tree is None or "step_size" not in fit.tree["sample_stats"].dataset:
-        return ABSENT, ABSENT
-    stats = fit.tree["sample_stats"].dataset
-    last = np.asarray(stats["step_size"])[:, -1]
-    return f"{last.min():.2g} to {last.max():.2g}", plain(float(stats["acceptance_rate"].mean()), 2)
-
-
-def details(comparison: Comparison) -> list[dict[str, str]]:
-    """What the terminal has no room for: cost, tails, divergences, energy."""
-    found = []
-    for name, one in comparison.summary["fits"].items():
-        diagnostics, optimisation = one.get("diagnostics") or {}, one.get("optimisation") or {}
-        gap = optimisation.get("gap") or {}
-        converged = optimisation.get("converged")
-        step_size, acceptance = adaptation(comparison.fits[name])
-        found.append(
-            {
-                "fit": name,
-                "gradients": counted(one.get("gradients")),
-                "tail": counted(diagnostics.get("ess_tail")),
-                "divergences": counted(diagnostics.get("divergences")),
-                "bfmi": plain(diagnostics.get("e_bfmi"), 2),
-                "steps": counted(optimisation.get("steps")),
-                "converged": ended(converged, optimisation.get("reason")),
-                "gap": measured(gap.get("value"), gap.get("mcse")),
-                "step_size": step_size,
-                "acceptance": acceptance,
-            }
-        )
-    return found
-
-
-def evidence(comparison: Comparison) -> dict[str, str]:
-    """The log evidence: value, method, tolerance."""
-    known = comparison.summary["log_evidence"]
-    error = f" ±{known['mcse']:.1g}" if known.get("mcse") else ""
-    tolerance = getattr(comparison.truth, "tolerance", 0.0)
-    return {
-        "value": ABSENT if known["value"] is None else f"{known['value']:.4f}{error}",
-        "method": str(known["method"]) + (f", to {tolerance:.1g}" if tolerance else ""),
-    }
-
-
-def halves(content: Rows) -> list[Rows]:
-    """A table that is too wide for a page as one for each group of columns."""
-    groups = list(dict.fromkeys(c.group for c in content.columns if c.group))
-    tables = [Rows(tuple(c for c in content.columns if c.group in ("", g)), content.rows) for g in groups]
-    tables[0] = Rows(tables[0].columns, content.rows, content.remarks)
-    return tables
+def tables(comparison: Comparison, all_fits: Table) -> list[Table]:
+    """The tables below the first screen, in order, those that are too wide in parts."""
+    accounts = ledger.ledgers(comparison)
+    return [
+        *all_fits.by_group(),
+        *filter(
+            None,
+            (
+                fits.estimates(comparison),
+                fits.correlations(comparison),
+                scores.predictions(comparison),
+                accounts.transposed("nats") if accounts else None,
+                scores.guides(comparison),
+                scores.networks(comparison),
+                diagnostics.cost(comparison),
+                diagnostics.unaided(comparison),
+            ),
+        ),
+    ]
 
 
 def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> str:
-    """The page as text. ``pictures`` are the PNGs to embed, with their captions."""
-    lines, rest = rows.facts(comparison)
-    words: dict[str, int] = {}
-    for _, word, _ in rows.verdicts(comparison):
-        words[word] = words.get(word, 0) + 1
+    """The page as text. ``pictures`` are the PNGs to embed, with their captions; the posterior's comes first."""
+    all_fits = fits.fits(comparison)
+    cited, verdicts = claims.published(comparison.published), claims.verdicts(comparison)
+    number, method = claims.evidence(comparison)
+    shown = [(path.stem, embedded(path), caption) for path, caption in pictures]
+    first = shown[:1] if shown and shown[0][0] == "posterior" else []
     context: dict[str, Any] = {
         "model": comparison.model,
-        "summary": comparison.summary,
-        "seed": comparison.request.seed,
-        "data": {key: rows.fact(value) for key, value in comparison.data.describe().items()},
-        "evidence": evidence(comparison),
-        "truth": lines,
-        "facts": rest,
-        "words": words,
-        "fits": halves(rows.fits(comparison)),
-        "reference_fit": comparison.truth_name,
-        "elements": rows.estimates(comparison),
-        "predictions": rows.predictions(comparison),
-        "test_set": held_out.guides(comparison),
-        "networks": held_out.networks(comparison),
-        "correlations": rows.correlations(comparison),
-        "ledger": rows.ledgers(comparison),
-        "terms": LEDGER,
-        "indented": [key for key, header, _ in LEDGER if header.startswith(" ")],
-        "tolerance": f"{comparison.request.options.tolerance:g}",
-        "details": details(comparison),
-        "verdicts": rows.verdicts(comparison),
-        "unaided": unaided(comparison),
-        "claims": rows.claims(comparison),
-        "published": rows.published(comparison.summary),
-        "tally": rows.tally(rows.published(comparison.summary)),
-        "pictures": [(path.stem, embedded(path), caption) for path, caption in pictures],
-        "columns": COLUMNS,
-        "command": command(comparison),
+        "truth_name": comparison.truth_name,
+        "first": first,
+        "is_wide": not first or is_wide(pictures[0][0]),
+        "verdict_table": verdict_table(comparison, all_fits),
+        "verdicts": verdicts,
+        "words": Counter(word for _, word, _ in verdicts),
+        "evidence": {"value": number, "method": method},
+        "data": {key: value(content) for key, content in comparison.data.describe().items()},
+        "truth": claims.truth(comparison) | claims.extra(comparison),
+        "notes": comparison.notes,
+        "pictures": shown[len(first) :],
+        "tables": tables(comparison, all_fits),
+        "founding_text": claims.FOUNDING_TEXT,
+        "claims": claims.claims(comparison.claims),
+        "published": cited,
+        "tally": claims.tally(cited),
         "code": code(comparison),
-        "left": ("fit", "variable", "verdict", "without", "by"),
+        "meanings": [*fits.COLUMNS, *ledger.TERMS, *diagnostics.cost(comparison).columns[1:]],
+        "command": command(comparison),
+        "seconds": comparison.seconds,
+        "seed": comparison.request.seed,
+        "versions": comparison.versions,
     }
-    return render(TEMPLATE, **context)
+    return render("report.html.jinja", **context)

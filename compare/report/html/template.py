@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from compare.report.plots.contrast import visible
+from compare.report.html.contrast import visible
 from models.plotting import family_colors
 
-__all__ = ["CARDS", "colours", "render"]
+__all__ = ["CARDS", "embedded", "render"]
 
 CARDS = {"light": "#ffffff", "dark": "#1c1f23"}
 """What drawings stand on in each scheme."""
@@ -21,6 +23,11 @@ def colours(families: Iterable[str], scheme: str) -> dict[str, str]:
     """Each family's colour in the plots, as far from the card as a drawing must be."""
     known = family_colors(families)
     return {family: visible(known[family], CARDS[scheme]) for family in families}
+
+
+def embedded(path: Path) -> str:
+    """A PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
 
 
 def source(name: str) -> str | None:

@@ -19,9 +19,7 @@ __all__ = ["cost", "unaided"]
 
 COST = (
     FIT,
-    Column(
-        "gradients", "gradients", "", "Gradient evaluations of the log joint; a particle or leapfrog step is one."
-    ),
+    Column("gradients", "gradients", "", "Gradient evaluations of the log joint; a particle or leapfrog step is one."),
     Column("steps", "steps", "", "Steps of the optimiser, sweeps of coordinate ascent, or epochs of training."),
     Column(
         "converged",
@@ -30,19 +28,9 @@ COST = (
         "Whether the estimated gap plus two of its errors is within the tolerance, {tolerance:g} nats; for coordinate "
         "ascent, whether every change became small.",
     ),
-    Column(
-        "gap",
-        "estimated gap",
-        "",
-        "The optimisation gap in nats as the fit estimates it, without the optimum.",
-    ),
+    Column("gap", "estimated gap", "", "The optimisation gap in nats as the fit estimates it, without the optimum."),
     Column("tail", "tail ESS", "", "Effective sample size for the 5% and 95% quantiles."),
-    Column(
-        "divergences",
-        "divergences",
-        "",
-        "NUTS trajectories that left the energy surface; one may mean a missed region.",
-    ),
+    Column("divergences", "divergences", "", "NUTS trajectories that left the energy surface: regions may be missed."),
     Column("bfmi", "E-BFMI", "", "How well NUTS explored the energies; below 0.3 the chains move too slowly."),
     Column("step_size", "step size", "", "The smallest and the largest of the chains' step sizes after adaptation."),
     Column("acceptance", "acceptance", "", "NUTS's mean acceptance probability after adaptation; its target is 0.8."),

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
-from compare.comparison import MCMC_METHODS, Element
+from compare.comparison import Element
 from models.contract import element
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
 
 def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees of Markov chains."""
-    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.method in MCMC_METHODS}
+    return {n: t for n, t in finished(comparison).items() if comparison.fits[n].job.is_mcmc}
 
 
 def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:

@@ -22,9 +22,7 @@ FEW = 6
 
 COLUMNS = (
     FIT,
-    Column(
-        "variable", "variable", "estimates", "The element whose mean is furthest off.", True
-    ),
+    Column("variable", "variable", "estimates", "The element whose mean is furthest off.", True),
     Column("mean", "mean", "estimates", "Posterior mean ± its Monte Carlo standard error."),
     Column("sd", "sd", "estimates", "Posterior standard deviation ± its Monte Carlo standard error."),
     Column("interval", "95% interval", "estimates", "Equal-tailed: 2.5% of the posterior lies below it, 2.5% above."),

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from compare.report.tables.numbers import entry, estimate, printable
 from compare.report.tables.table import Column, Row, Table
-from compare.summary import Estimate, Ledger
+from compare.summary import LEDGER_TERMS, Estimate
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -42,12 +41,9 @@ __all__ = [
 Terms = Mapping[str, "Estimate | None"]
 """The terms of a ledger by name; what is absent is not known, or does not apply."""
 
-LEDGER = tuple(field.name for field in fields(Ledger))
 GAPS = ("family_gap", "amortisation_gap", "optimisation_gap")
 
-FIT = Column(
-    "fit", "fit", meaning="How this posterior was computed: library and family of guides, or method.", is_text=True
-)
+FIT = Column("fit", "fit", "", "How this posterior was computed: library and family of guides, or method.", True)
 
 
 def term(key: str, header: str, meaning: str, is_part: bool = False) -> Column:
@@ -60,17 +56,11 @@ TERMS = (
     term("elbo", "ELBO", "Evidence lower bound of the fitted guide q."),
     term("data_fit", "data fit", "E_q[log p(x | z)]: how well latents drawn from q explain the data.", is_part=True),
     term("complexity", "complexity", "KL(q, prior): how far q has moved from the prior.", is_part=True),
-    term(
-        "evidence_gap", "evidence gap", "log evidence - ELBO = KL(q, posterior): the whole cost of the approximation."
-    ),
+    term("evidence_gap", "evidence gap", "log evidence - ELBO = KL(q, posterior): the cost of the approximation."),
     term("family_gap", "family gap", "What even the best member of the family costs.", is_part=True),
-    term(
-        "amortisation_gap", "amortisation gap", "What it costs that one encoder serves all observations.", is_part=True
-    ),
+    term("amortisation_gap", "amortisation gap", "What one encoder for all observations costs.", is_part=True),
     term("optimisation_gap", "optimisation gap", "The rest: what the optimiser left.", is_part=True),
-    term(
-        "estimated", "estimated opt. gap", "The optimisation gap estimated from gradients, without knowing the optimum."
-    ),
+    term("estimated", "estimated opt. gap", "The optimisation gap as estimated without knowing the optimum."),
 )
 
 
@@ -91,7 +81,7 @@ def term_value(terms: Terms, name: str) -> float | None:
 
 def common_digits(ledgers: Collection[Terms], log_evidence: float | None) -> int:
     """Decimals for all of these ledgers: 4; 6 where every ELBO is known that well; fewer where terms are huge."""
-    values = [term_value(terms, name) for terms in ledgers for name in LEDGER]
+    values = [term_value(terms, name) for terms in ledgers for name in LEDGER_TERMS]
     largest = max((abs(value) for value in [*values, log_evidence] if value is not None), default=0.0)
     errors = [elbo.mcse for terms in ledgers if (elbo := terms.get("elbo"))]
     if largest < 1e3 and errors and max(errors) < 1e-6:
@@ -125,7 +115,7 @@ def rounded(
     Raises:
         Unbalanced: an equation does not hold in ``terms`` itself; without ``strict`` its terms are rounded one by one.
     """
-    exact = {"log_evidence": log_evidence, **{name: term_value(terms, name) for name in LEDGER}}
+    exact = {"log_evidence": log_evidence, **{name: term_value(terms, name) for name in LEDGER_TERMS}}
     scaled = {name: None if value is None else value * 10.0**digits for name, value in exact.items()}
     units = {name: None if value is None else math.floor(value + 0.5) for name, value in scaled.items()}
 
@@ -154,14 +144,16 @@ def rounded(
     return {name: None if unit is None else Decimal(unit).scaleb(-digits) for name, unit in units.items()}
 
 
-def printed_ledgers(ledgers: Mapping[str, Terms], evidence: Estimate | None) -> dict[str, dict[str, str]]:
-    """The ledgers of a model's fits and the log evidence as text, all rounded alike."""
+def printed_ledgers(
+    ledgers: Mapping[str, Terms], evidence: Estimate | None, most: int = 6
+) -> dict[str, dict[str, str]]:
+    """The ledgers of a model's fits and the log evidence as text, all rounded alike, to at most so many decimals."""
     log_evidence = evidence.value if evidence else None
     digits, texts = common_digits(ledgers.values(), log_evidence), {}
     for name, terms in ledgers.items():
         numbers = rounded(terms, log_evidence, digits, strict=False)
         known = {**terms, "log_evidence": evidence}
-        texts[name] = {key: entry(number, known.get(key), digits) for key, number in numbers.items()}
+        texts[name] = {key: entry(number, known.get(key), min(digits, most)) for key, number in numbers.items()}
     return texts
 
 
@@ -189,7 +181,7 @@ def ledgers(comparison: Comparison) -> Table | None:
             remarks.append(f"The ledger of {printable(name)} does not balance: {error}.")
     title, lead = (
         "The ledger: what each step of the approximation cost",
-        "In nats; the sums hold to the last digit printed.",
+        "In nats; sums hold to the last digit printed.",
     )
     table = Table(title, (FIT, *TERMS), rows, lead, tuple(remarks))
     return table.without_empty_columns() if rows else None
