@@ -15,8 +15,8 @@ import xarray as xr
 from compare import pipeline, report, user_model
 from compare.comparison import Comparison, Request
 from compare.options import Options
-from compare.report.tables import rows
 from compare.report.tables.elements import finished
+from compare.report.tables.fits import fits
 from compare.summary import Verdict
 from models.contract import Exact, UnknownName, nearest
 
@@ -40,11 +40,7 @@ class Result:
     @property
     def table(self) -> pd.DataFrame:
         """The command's table, a row a fit: every number as it is printed, with its error."""
-        content = rows.fits(self.comparison)
-        columns = [column for column in content.columns if column.key != "fit"]
-        cells = [[row.cells[column.key] for column in columns] for row in content.rows]
-        index = pd.Index([row.fit for row in content.rows], name="fit")
-        return pd.DataFrame(cells, index=index, columns=[column.header for column in columns])
+        return fits(self.comparison).frame()
 
     @property
     def tree(self) -> xr.DataTree:
@@ -66,7 +62,7 @@ class Result:
 
     def write(self, folder: Path | str) -> list[Path]:
         """Write what the command writes: the summary, the draws, the plots and the page, last."""
-        return report.write(self.comparison, folder)
+        return report.write(self.comparison, folder)[1]
 
     def __str__(self) -> str:
         text = io.StringIO()

@@ -17,11 +17,10 @@ from compare.cli.commands import all as compare_all
 from compare.cli.main import main
 from compare.cli.options import Invocation
 from compare.report import files
-from compare.report.html import index
+from compare.report.html import index, scatter, stack
+from compare.report.html.contrast import ratio, visible
 from compare.report.html.page import page as report_page
 from compare.report.html.template import CARDS
-from compare.report.plots import scatter, stack
-from compare.report.plots.contrast import ratio, visible
 from models.plotting import FAMILY_COLORS, SPARE_COLORS
 from tests.browser import Page, browse, executable
 from tests.test_report import a_comparison
@@ -102,7 +101,7 @@ def test_a_summary_that_is_none_is_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["coin", "chain"])
 def test_the_stacks_add_up_to_the_log_evidence(name: str, out: Path) -> None:
     summary = summary_of(out, name)
-    drawn = stack.stack(summary, index.family)
+    drawn = stack.stack(summary)
     assert {bar.fit for bar in drawn.bars} == {
         fit for fit, one in summary["fits"].items() if one["ledger"]["elbo"] is not None
     }
@@ -122,7 +121,7 @@ def test_without_the_evidence_elbos_are_held_against_the_highest(out: Path) -> N
     summary["fits"]["pyro-full_rank"]["ledger"] = ledger | {
         "elbo": {"value": ledger["elbo"]["value"] - 2.0, "mcse": 4e-4}
     }
-    bars = {bar.fit: bar for bar in stack.stack(summary, index.family).bars}
+    bars = {bar.fit: bar for bar in stack.stack(summary).bars}
     assert bars["numpyro-mean_field"].gap[-1].end == 0
     assert bars["pyro-full_rank"].gap[-1].end == pytest.approx(2.0)
     assert bars["pyro-full_rank"].whisker == pytest.approx((2 - 2 * 5e-4, 2 + 2 * 5e-4))  # both ELBOs' errors
@@ -157,10 +156,10 @@ def test_nothing_beats_what_is_on_the_line() -> None:
         }
 
     summary = {
-        "log_evidence": {"value": -1.0},
+        "log_evidence": {"value": -1.0, "mcse": 0.0},
         "fits": {"quick": fit(1, 1), "near": fit(10, 0.01), "beaten": fit(11, 0.02), "both": fit(2, 0.5)},
     }
-    drawn = scatter.scatter("made up", summary, [summary], index.family)
+    drawn = scatter.scatter("made up", summary, [summary])
     assert drawn.best == ["quick", "both", "near"]
     x = {point.fit: point.x for point in drawn.points}
     y = {point.fit: point.y for point in drawn.points}
@@ -183,7 +182,7 @@ def test_text_and_drawings_stand_out(scheme: str, html: str) -> None:
             assert ratio(known[ink], known[ground]) >= 4.5, (ink, ground)
     for ink, ground in (("good", "good-bg"), ("warn", "warn-bg"), ("bad", "bad-bg"), ("ink", "exact-bg")):
         assert ratio(known[ink], known[ground]) >= 4.5 and ratio(known["ink"], known[ground]) >= 4.5
-    drawn = [name for name in known if name.startswith("of-")] + [term for term, _ in stack.TERMS] + ["edge"]
+    drawn = [name for name in known if name.startswith("of-")] + [term for term, _ in stack.TERM_TITLES] + ["edge"]
     assert "of-mean_field" in drawn
     for name in drawn:
         assert ratio(known[name], known["card"]) >= 3, name

@@ -27,10 +27,10 @@ from compare.fit.tree import build, split
 from compare.measure.measures import measure
 from compare.measure.truth import truth
 from compare.options import Options
-from compare.report import files
+from compare.report import files, terminal
 from compare.report.html import index
 from compare.report.html.page import page
-from compare.report.tables import rows, terminal
+from compare.report.tables import claims
 from compare.verdict.literature import of_khat, of_reference
 from models.bnn import BnnData
 from models.bnn.literature import Moments, theorem, variance
@@ -351,25 +351,24 @@ def test_the_summary_has_them_all(of_coin: pipeline.Comparison, of_chain: pipeli
 
 
 def test_the_page_and_the_terminal_tell_them(of_coin: pipeline.Comparison) -> None:
-    told = rows.published(of_coin.summary)
-    assert rows.tally(told) == "9 of 11 agree; 1 does not; of 1 these data and fits say nothing"
+    told = claims.published(of_coin.published)
+    assert claims.tally(told) == "9 of 11 agree; 1 does not; of 1 these data and fits say nothing"
     html = page(of_coin)
     assert html.count('<td role="cell" class="l yes">✓ agrees') == 9 and html.count('class="l no">✗ differs') == 1
     assert 'id="published"' in html and "0.44603" in html and "[0.415, 0.477]" in html and "– not told" in html
     out = io.StringIO()
-    terminal.show(of_coin, Console(file=out, width=140, highlight=False))
+    terminal.show(of_coin, Console(file=out, width=140, highlight=False), verbose=True)
     said = out.getvalue().partition("Against numbers that others published")[2]
     assert "9 of 11 agree" in said and said.count("differs") == 1 and "✗ differs: k-hat above 0.7" in said
 
 
 def test_what_is_told_is_escaped_and_may_be_missing(tmp_path: Path) -> None:
-    made_up = a_comparison()
-    assert "Against numbers" not in page(made_up)
-    claim = {"claim": "<b>k", "source": "[i]A & B 2018", "published": "1", "ours": "2 > 1", "agrees": None}
-    made_up.summary["published"] = [claim]
+    assert "Against numbers" not in page(a_comparison())
+    claim = Published("<b>k", "[i]A & B 2018", "1", "2 > 1", None)
+    made_up = a_comparison(published=(claim,))
     assert "&lt;b&gt;k<small>[i]A &amp; B 2018</small>" in page(made_up)
     (tmp_path / "coin").mkdir()
-    for published in ([claim], None):
+    for published in (made_up.summary["published"], None):
         summary = made_up.summary | {"published": published, "held_out": None}
         if published is None:
             del summary["published"]

@@ -352,7 +352,7 @@ def test_one_direction():
         ("compare.measure.measures", "from compare.verdict.judge import judge"),
         ("compare.verdict.judge", "from compare import report"),
         ("compare.verdict.judge", "if TYPE_CHECKING:\n    from compare.pipeline import Comparison"),
-        ("compare.report.tables.terminal", "from compare.pipeline import Comparison"),
+        ("compare.report.terminal", "from compare.pipeline import Comparison"),
     ],
 )
 def test_reaching_back_is_seen(module, source):

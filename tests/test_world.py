@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,7 @@ from compare.cache.store import VARIABLE
 from compare.cli.main import main
 from compare.comparison import Fit, Job
 from compare.fit import run
+from compare.report import pictures
 from models.vae.decoder import Decoder
 
 resource = pytest.importorskip("resource", reason="limits of a process are a matter of POSIX")
@@ -127,18 +129,17 @@ def halves(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.fixture
 def sketched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
     """Comparisons by seed, of which one picture is drawn, and one network was learnt."""
-    every = report.pictures
-    monkeypatch.setattr(report, "pictures", lambda comparison: (one for one in every(comparison) if one[0] == "forest"))
+    every = pictures.applicable
+    monkeypatch.setattr(pictures, "applicable", lambda comparison: [d for d in every(comparison) if d.name == "forest"])
     monkeypatch.setattr(report, "weights", lambda fit: {})
 
     def made(seed: int) -> Any:
         comparison = a_comparison(nuts=False)
-        comparison.summary["seed"] = comparison.seed = seed
-        comparison.trainings = {"numpyro-flow": comparison.fits["exact"]}
         comparison.model.amortization = SimpleNamespace(
             with_decoder=lambda data, weights: data, save=lambda data, path: path.write_bytes(b"weights" * (seed + 2))
         )
-        return comparison
+        request, trainings = replace(comparison.request, seed=seed), {"numpyro-flow": comparison.fits["exact"]}
+        return replace(comparison, request=request, trainings=trainings)
 
     return made
 
@@ -152,7 +153,7 @@ def test_a_report_is_written_as_a_whole_or_not_at_all(file, sketched, monkeypatc
         with pytest.raises(OSError, match=FULL):
             report.write(sketched(0), folder)
     assert list(tmp_path.iterdir()) == []
-    written = report.write(sketched(0), folder)
+    _, written = report.write(sketched(0), folder)
     before = content(folder)
     assert file in before and {path.name for path in written} == set(before)
     with monkeypatch.context() as patch:
@@ -225,7 +226,7 @@ def test_a_full_disk_stops_one_model_and_is_remembered(tmp_path, monkeypatch):
         halves(patch, "failure.json")
         original = report.write
 
-        def write(comparison: Any, folder: Path, *more: Any) -> list[Path]:
+        def write(comparison: Any, folder: Path, *more: Any) -> tuple[Any, list[Path]]:
             if comparison.model.name == "coin":
                 raise OSError(errno.ENOSPC, FULL)
             return original(comparison, folder, *more)

@@ -10,29 +10,27 @@ from rich.text import Text
 from compare.atomic import atomic_file
 from compare.calibration import Calibration, pictures, rows
 from compare.report.files import as_json, save_text
-from compare.report.html.page import embedded
-from compare.report.html.template import render
-from compare.report.tables.terminal import STYLES, say, section
+from compare.report.html.template import embedded, render
+from compare.report.terminal import STYLES, heading, print_table, print_text
 
 __all__ = ["show", "write"]
-
-CHAINS = "How the fits were made"
 
 
 def show(calibration: Calibration, console: Console) -> None:
     """Print the table and the verdicts."""
-    summary, levels = calibration.summary, ", ".join(rows.NAMES)
+    summary = calibration.summary
     model = (calibration.request.model.name, "bold")
-    say(console, Text.assemble(model, f": calibrated over {summary['data_sets']:,} data sets"))
+    print_text(console, Text.assemble(model, f": calibrated over {summary['data_sets']:,} data sets"))
     data = ", ".join(f"{key} {value}" for key, value in summary["data"].items())
-    say(console, f"drawn from the prior, of the size and with the constants of: {data}; seed {summary['seed']}", 2)
-    title = f"How often intervals hold the true value ({levels}%), and the ranks"
-    section(console, title, rows.overview(summary), keys=2)
-    section(console, CHAINS, rows.chains(summary))
-    console.print()
-    say(console, "Verdicts", style="bold")
+    print_text(
+        console, f"drawn from the prior, of the size and with the constants of: {data}; seed {summary['seed']}", 2
+    )
+    for table in (rows.overview(summary), rows.chains(summary)):
+        heading(console, table.title)
+        print_table(console, table)
+    heading(console, "Verdicts")
     for name, word, sentence in verdicts(calibration):
-        say(console, Text.assemble(name, ": ", (word, STYLES.get(word, "")), f". {sentence}"), 2)
+        print_text(console, Text.assemble(name, ": ", (word, STYLES.get(word, "")), f". {sentence}"), 2)
 
 
 def verdicts(calibration: Calibration) -> list[tuple[str, str, str]]:
@@ -54,10 +52,9 @@ def write(calibration: Calibration, folder: Path, command: str) -> list[Path]:
         model=calibration.request.model,
         summary=summary,
         data={key: str(value) for key, value in summary["data"].items()},
-        tables={"Coverage and ranks": rows.every(summary), CHAINS: rows.chains(summary)},
+        tables=[rows.every(summary), rows.chains(summary)],
         verdicts=verdicts(calibration),
         pictures=[(path.stem, embedded(path), caption) for path, caption in plots],
-        left=("fit", "quantity", "verdict"),
         command=command,
     )
     paths = [save_text(as_json(summary), folder / "calibration.json"), *(path for path, _ in plots)]

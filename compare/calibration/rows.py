@@ -6,8 +6,9 @@ from typing import Any
 
 from compare.calibration.judge import widest
 from compare.calibration.ranks import LEVELS
+from compare.report.tables.ledger import FIT
 from compare.report.tables.numbers import ABSENT, counted, measured, plain, printable
-from compare.report.tables.rows import Column, Row, Rows
+from compare.report.tables.table import Column, Row, Table
 
 __all__ = ["chains", "every", "overview"]
 
@@ -16,9 +17,9 @@ NAMES = tuple(f"{level:.0%}".rstrip("%") for level in LEVELS)
 FEW = 2
 """Quantities that the overview lists one by one; of more, the one that speaks loudest."""
 
-COLUMNS: tuple[Column, ...] = (
-    Column("fit", "fit", "", "The way this posterior was got: library and family of guides, or method."),
-    Column("quantity", "quantity", "", "What was ranked; of many the one furthest from uniform."),
+COLUMNS = (
+    FIT,
+    Column("quantity", "quantity", "", "What was ranked; of many the one furthest from uniform.", True),
     *(
         Column(name, f"{name}%", "coverage", f"How often the central {name}% interval holds the true value.")
         for name in NAMES
@@ -33,7 +34,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("bias", "bias (sd)", "ranks", "Mean of (true value - posterior mean) / posterior sd; 0 is right."),
     Column("spread", "spread", "ranks", "Sd of the ranks over that of uniform ones; above 1 the fit is too narrow."),
     Column("outside", "outside band", "ranks", "How far the ranks' ECDF leaves its simultaneous band, at most."),
-    Column("verdict", "verdict", "ranks", "The verdict on the fit."),
+    Column("verdict", "verdict", "ranks", "The verdict on the fit.", True),
 )
 
 
@@ -61,7 +62,7 @@ def blank(fit: str, word: str) -> dict[str, str]:
     return {column.key: ABSENT for column in COLUMNS} | {"fit": printable(fit), "verdict": word}
 
 
-def table(summary: dict[str, Any], chosen: Any) -> Rows:
+def table(summary: dict[str, Any], chosen: Any) -> Table:
     """The fits with those of their quantities that ``chosen`` names."""
     rows: list[Row] = []
     for fit, one in summary["fits"].items():
@@ -72,26 +73,26 @@ def table(summary: dict[str, Any], chosen: Any) -> Rows:
         for place, name in enumerate(chosen(quantities)):
             shown = cells(fit, name, quantities[name], word)
             rows.append(Row(fit, word, shown if place == 0 else shown | {"fit": "", "verdict": ""}))
-    columns = [column for column in COLUMNS if any(row.cells[column.key] != ABSENT for row in rows)]
-    return Rows(tuple(columns), rows)
+    title = f"How often intervals hold the true value ({', '.join(NAMES)}%), and the ranks"
+    return Table(title, COLUMNS, rows, n_keys=2).without_empty_columns()
 
 
-def overview(summary: dict[str, Any]) -> Rows:
+def overview(summary: dict[str, Any]) -> Table:
     """Each fit: its quantities if they are few, else the one that speaks loudest."""
     latents = [name for name in summary["quantities"]][: FEW + 1]
     few = len(summary["quantities"]) <= len(latents)
     return table(summary, (lambda quantities: list(quantities)) if few else (lambda quantities: [widest(quantities)]))
 
 
-def every(summary: dict[str, Any]) -> Rows:
+def every(summary: dict[str, Any]) -> Table:
     """Each quantity of each fit."""
     return table(summary, list)
 
 
-def chains(summary: dict[str, Any]) -> Rows:
-    """How each fit was got: how many data sets, and whether the optimiser or the chains arrived."""
+def chains(summary: dict[str, Any]) -> Table:
+    """How each fit was made: how many data sets, and whether the optimiser or the chains arrived."""
     columns = (
-        Column("fit", "fit", "", "The way this posterior was got."),
+        FIT,
         Column("sets", "data sets", "", "Data sets ranked."),
         Column("failed", "failed", "", "Data sets on which it failed."),
         Column("converged", "converged", "", "Data sets on which the optimiser arrived."),
@@ -114,4 +115,4 @@ def chains(summary: dict[str, Any]) -> Rows:
             "seconds": plain(one["seconds"], 1),
         }
         rows.append(Row(fit, one["verdict"]["word"], shown))
-    return Rows(columns, rows)
+    return Table("How the fits were made", columns, rows)

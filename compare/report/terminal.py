@@ -22,7 +22,7 @@ from compare.report.tables.table import Table
 if TYPE_CHECKING:
     from compare.comparison import Comparison
 
-__all__ = ["STYLES", "print_table", "print_text", "show"]
+__all__ = ["STYLES", "heading", "print_table", "print_text", "show"]
 
 STYLES = {
     "exact": "bold",

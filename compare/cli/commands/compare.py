@@ -128,4 +128,4 @@ def fit(
             return comparison, restored.paths
         progress("writing the report")
         with explain_write_errors(folder):
-            return comparison, report.write(comparison, folder, helpers.plot_executor)
+            return report.write(comparison, folder, helpers.plot_executor)

@@ -28,17 +28,17 @@ def code(comparison: Comparison) -> dict[str, Any]:
         if not guides:
             raise ValueError("no guide was fitted by SVI")
         texts = [program(comparison.model, replace(guides[0], library=library)) for library in libraries]
-        return {"guide": guides[0].guide, "programs": coloured(libraries, texts), "reason": None}
+        return {"guide": guides[0].guide, "programs": highlighted(libraries, texts), "reason": None}
     except ValueError as error:
         reason = str(error)
     try:
         texts = [twin(comparison.model, one) for one in libraries]
     except ValueError:
         texts, libraries = [], []
-    return {"guide": None, "programs": coloured(libraries, texts), "reason": reason}
+    return {"guide": None, "programs": highlighted(libraries, texts), "reason": reason}
 
 
-def coloured(libraries: Sequence[str], texts: Sequence[str]) -> list[tuple[str, Markup]]:
+def highlighted(libraries: Sequence[str], texts: Sequence[str]) -> list[tuple[str, Markup]]:
     """The library's title and its program, with its words marked."""
     return [
         (TITLES[library], Markup(highlight(text, PythonLexer(), HtmlFormatter(nowrap=True))))

@@ -11,7 +11,7 @@ import xarray as xr
 from arviz_plots import PlotCollection
 
 from compare.report.plots.panels import panels, save
-from compare.report.tables.elements import reported, sampled, tree_of
+from compare.report.tables.elements import reported_elements, sampled, tree_of
 from models.contract import element
 from models.plotting import GREY, legend_line
 
@@ -44,7 +44,7 @@ def draw_chains(
         xlabel: The horizontal label, a format of the ``element``.
         ylabel: The vertical label, likewise.
     """
-    elements = reported(comparison, N_ELEMENTS)
+    elements = reported_elements(comparison, N_ELEMENTS)
     trees = {name: tree_of(tree, elements, f"  {name}") for name, tree in sampled(comparison).items()}
     cells = {f"{element(*e)}  {name}": (element(*e), name) for e in elements for name in trees}
     count = max(tree["posterior"].sizes["chain"] for tree in trees.values())

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from compare.report.plots.palette import Look, looks
 from compare.report.plots.panels import legend, save
-from compare.report.tables.elements import draws, finished, reported
+from compare.report.tables.elements import draws, finished, reported_elements
 from models.contract import element
 from models.plotting import EXACT, GREY
 
@@ -48,7 +48,7 @@ def quantiles(comparison: Comparison, elements: Sequence[Element]) -> xr.Dataset
 
 def forest(comparison: Comparison, path: Path) -> None:
     """Draw medians with 50% and 95% equal-tailed intervals of every fit, the truth first."""
-    elements, look = reported(comparison, N_ELEMENTS), looks(comparison.fits.items())
+    elements, look = reported_elements(comparison, N_ELEMENTS), looks(comparison.fits.items())
     values = quantiles(comparison, elements)
     names = [str(name) for name in values["model"].values]
     medians = values.isel(probability=2)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from compare.report.plots.palette import family, looks
 from compare.report.plots.panels import legend, panels, save
-from compare.report.tables.elements import draws, finished, reported
+from compare.report.tables.elements import draws, finished, reported_elements
 from models.contract import element
 from models.plotting import EXACT
 
@@ -47,7 +47,7 @@ def posterior(comparison: Comparison, path: Path) -> None:
 def densities(comparison: Comparison) -> Figure:
     """Small multiples, a row an element and a column a family: the fits' densities over the true one."""
     trees = {name: tree for name, tree in finished(comparison).items() if name != comparison.reference_fit}
-    look, elements = looks(comparison.fits.items()), reported(comparison, N_ELEMENTS)
+    look, elements = looks(comparison.fits.items()), reported_elements(comparison, N_ELEMENTS)
     families = list(dict.fromkeys(family(comparison.fits[name]) for name in trees)) or [comparison.reference_fit]
     cells = {f"{element(*e)}  {f}": (e, f) for e in elements for f in families}
     wrap = len(families) if len(elements) > 1 else min(len(families), 4 if len(families) != 5 else 5)

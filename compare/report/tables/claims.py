@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from compare.measure.truth import errors
-from compare.report.tables.elements import reported
+from compare.report.tables.elements import reported_elements
 from compare.report.tables.fits import word
 from compare.report.tables.numbers import interval, measured, plain, printable, value
 from models.contract import Claim, Published, element
@@ -73,7 +73,7 @@ def truth(comparison: Comparison, most: int = 4) -> dict[str, str]:
         return {}
     mean, sd = known.mean(), known.sd()
     low, middle, high = (known.quantile(p) for p in (0.025, 0.5, 0.975))
-    for site, index in reported(comparison, most):
+    for site, index in reported_elements(comparison, most):
         m, s, q, lower, upper = (float(np.asarray(of[site])[index]) for of in (mean, sd, middle, low, high))
         error = errors(known, site, index)
         moments = f"mean {measured(m, error[0])}, sd {measured(s, error[1])}, median {plain(q)}"

@@ -15,7 +15,7 @@ from models.contract import element
 if TYPE_CHECKING:
     from compare.comparison import Comparison
 
-__all__ = ["draws", "finished", "interval_error", "optimised", "reported", "sampled", "tree_of"]
+__all__ = ["draws", "finished", "interval_error", "optimised", "reported_elements", "sampled", "tree_of"]
 
 
 def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
@@ -34,7 +34,7 @@ def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
     return {n: t for n, t in trees.items() if "optimisation" in t and "elbo" in t["optimisation"].dataset}
 
 
-def reported(comparison: Comparison, most: int | None = None) -> list[Element]:
+def reported_elements(comparison: Comparison, most: int | None = None) -> list[Element]:
     """The elements that the comparison reports; at most ``most``, spread evenly over them."""
     layout = next((fit.job.layout for fit in comparison.fits.values() if fit.job.layout), None)
     elements = list(layout.reported if layout else comparison.data.reported())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from compare.report.tables.elements import draws, finished, interval_error, reported
+from compare.report.tables.elements import draws, finished, interval_error, reported_elements
 from compare.report.tables.ledger import FIT, printed
 from compare.report.tables.numbers import ABSENT, estimate, interval, khat, measured, plain, printable, seconds
 from compare.report.tables.table import Column, Row, Table
@@ -86,7 +86,7 @@ def cells_of(name: str, variable: VariableSummary) -> dict[str, str]:
 
 def end_error(comparison: Comparison, fit: str, name: str) -> float:
     """The Monte Carlo error of the ends of an element's 95% interval; 0 where they are exact."""
-    tree, index = finished(comparison).get(fit), {element(*e): e for e in reported(comparison)}[name]
+    tree, index = finished(comparison).get(fit), {element(*e): e for e in reported_elements(comparison)}[name]
     if tree is None or not comparison.summaries[fit].variables[name].mcse_mean:
         return 0.0
     return interval_error(draws(tree, *index))
@@ -99,7 +99,7 @@ def remarks(ends: float) -> tuple[str, ...]:
 
 def fits(comparison: Comparison) -> Table:
     """A row a fit, with its worst element where there are several."""
-    texts, several = printed(comparison), len(reported(comparison)) > 1
+    texts, several = printed(comparison), len(reported_elements(comparison)) > 1
     rows, ends = [], 0.0
     for name, summary in comparison.summaries.items():
         cells = {column.key: ABSENT for column in COLUMNS} | {"fit": printable(name), "verdict": word(summary)}
@@ -130,10 +130,10 @@ def fits(comparison: Comparison) -> Table:
 
 def estimates(comparison: Comparison) -> Table | None:
     """A row an element and fit; None where there is one element, or more than a few."""
-    if not 1 < len(reported(comparison)) <= FEW:
+    if not 1 < len(reported_elements(comparison)) <= FEW:
         return None
     rows, ends = [], 0.0
-    for name in (element(*e) for e in reported(comparison)):
+    for name in (element(*e) for e in reported_elements(comparison)):
         for fit, summary in comparison.summaries.items():
             if summary.status == "done":
                 ends = max(ends, end_error(comparison, fit, name))
