@@ -121,6 +121,12 @@ class Job:
     twin: str | None = None
 
     @property
+    def family(self) -> str:
+        """The family of guides, where the method has one."""
+        assert self.guide is not None, f"{self.method} has no guide"
+        return self.guide
+
+    @property
     def is_mcmc(self) -> bool:
         """Whether its draws are those of Markov chains."""
         return self.method in MCMC_METHODS

@@ -10,7 +10,7 @@ from typing import Any
 import guides
 from compare.comparison import Job, Request
 from compare.fit.mcmc.nuts import BLOCK
-from compare.fit.tree import CHAINS
+from compare.fit.tree import N_CHAINS
 from compare.options import Options
 from models.contract import Best, CoordinateAscent, Model, Reference, UnknownName, nearest
 
@@ -84,7 +84,7 @@ def check_names(request: Request) -> None:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
     for family in request.guides:
-        particular = encoders or getattr(guides.load(family), "PARTICULAR", False)
+        particular = encoders or guides.load(family).is_particular
         if particular and family not in request.model.guides:
             known = ", ".join(request.model.guides)
             raise UnknownName(f"{request.model.name} has no {family} guide; choose from {known}")
@@ -115,7 +115,7 @@ def not_installed(library: str | None) -> str | None:
 
 def too_large(family: str, dimension: int) -> str | None:
     """Why a family is not attempted at this dimension, or None."""
-    largest = getattr(guides.load(family), "LARGEST", math.inf)
+    largest = guides.load(family).largest_dimension
     if dimension <= largest:
         return None
     return f"{family} is not attempted beyond dimension {largest:,}; here it is {dimension:,}"
@@ -127,7 +127,7 @@ def too_long(dimension: int, options: Options) -> str | None:
     Each transition takes some 8 sqrt(d) gradients, at most 1,023 (the trajectory must cross the posterior's widest
     direction in steps of its narrowest), and a gradient at least 10 ns a dimension.
     """
-    transitions = CHAINS * (options.warmup + BLOCK)
+    transitions = N_CHAINS * (options.warmup + BLOCK)
     seconds = transitions * min(1023.0, 8 * math.sqrt(dimension)) * dimension * 1e-8
     if seconds <= options.budget:
         return None

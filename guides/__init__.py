@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
 
+from guides.contract import Family, Implementation
 from models.contract import UnknownName, nearest
 
-__all__ = ["FAMILIES", "load"]
+__all__ = ["FAMILIES", "implementation", "load"]
 
 FAMILIES: dict[str, str] = {
     "mean_field": "independent Gaussians on the unconstrained latents",
@@ -21,12 +21,18 @@ FAMILIES: dict[str, str] = {
 }
 
 
-def load(family: str, library: str | None = None) -> ModuleType:
-    """The family's own module, or what it is in one library (``numpyro``, ``pyro``).
+def load(name: str) -> Family:
+    """The family of that name.
 
     Raises:
         UnknownName: there is no such family; the message names the nearest one.
     """
-    if family not in FAMILIES:
-        raise UnknownName(f"no guide named {family!r}; {nearest(family, FAMILIES)}")
-    return import_module(f"guides.{family}" + (f".in_{library}" if library else ""))
+    if name not in FAMILIES:
+        raise UnknownName(f"no guide named {name!r}; {nearest(name, FAMILIES)}")
+    return import_module(f"guides.{name}").FAMILY
+
+
+def implementation(name: str, library: str) -> Implementation:
+    """The family in one library (``numpyro``, ``pyro``)."""
+    load(name)
+    return import_module(f"guides.{name}.in_{library}").IMPLEMENTATION

@@ -1,19 +1,33 @@
-"""What a family's folder fills in, beside the guide itself.
+"""What fitters may ask of a family of approximations.
 
-A guide fits best in coordinates x in which -ELBO bends the same way in every direction: then a gradient is
-already a natural gradient, a step of length one is about right, and half the squared gradient is the distance
-to the best member in nats. For a Gaussian family those coordinates follow from the curvature of the log joint.
+A guide fits best in coordinates x in which -ELBO has the same curvature in every direction: then a gradient is already
+a natural gradient, a step of length one is about right, and half the squared gradient is the distance to the best
+member in nats. For a Gaussian family those coordinates follow from the curvature of the log joint.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.linalg
 
-__all__ = ["Chart", "Coordinates", "Curvature", "Parameters", "whitening"]
+__all__ = [
+    "Coordinates",
+    "Curvature",
+    "Family",
+    "Implementation",
+    "LocalPosterior",
+    "Parameters",
+    "Parametrisation",
+    "Preconditioner",
+    "Sites",
+    "sites_named",
+    "whitening",
+]
 
 Parameters = dict[str, np.ndarray]
 """A family's parameters by name, in its own terms (location, scale, ...), float64."""
@@ -21,12 +35,14 @@ Parameters = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Curvature:
-    """Where the log joint is highest in the unconstrained space, and how it bends there.
+    """The mode of the log joint in the unconstrained space, and the curvature there.
 
-    ``location`` has shape (d,). ``factor`` is a lower Cholesky factor of the precision (minus the Hessian): either
-    dense, shape (d, d), or of a tridiagonal precision in SciPy's lower banded form, shape (2, d).
-    ``diagonal`` is the precision's diagonal, shape (d,). ``shapes`` are those of the parameters that the guide starts
-    from, by name, for a family in which they depend on more than d.
+    Attributes:
+        location: The mode, shape (d,).
+        factor: A lower Cholesky factor of the precision (minus the Hessian): dense, shape (d, d), or of a tridiagonal
+            precision in SciPy's lower banded form, shape (2, d).
+        diagonal: The precision's diagonal, shape (d,).
+        shapes: The shapes of the guide's starting parameters, for a family in which they depend on more than d.
     """
 
     location: np.ndarray
@@ -71,19 +87,17 @@ class Curvature:
 
 
 def whitening(hessian: np.ndarray) -> np.ndarray:
-    """The transform T, shape (k, k), for which T' hessian T is the identity; of the nearest that bends upwards."""
+    """The transform T, shape (k, k), for which T' hessian T is the identity, or the nearest positive one."""
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     return vectors / np.sqrt(np.maximum(np.abs(values), 1e-10 * np.abs(values).max()))
 
 
-class Coordinates(Protocol):
-    """A family's parameters as a smooth function of whitened coordinates x, shape (size,).
+class Parametrisation(Protocol):
+    """A family's parameters as a smooth function of coordinates x, shape (size,); the fit starts at ``x = 0``."""
 
-    ``x = 0`` is the family's Laplace approximation by ``curvature``, where the fit starts.
-    """
-
-    curvature: Curvature
-    size: int
+    @property
+    def size(self) -> int:
+        """The number of coordinates."""
 
     def parameters(self, x: np.ndarray) -> Parameters:
         """The family's parameters at x."""
@@ -95,14 +109,95 @@ class Coordinates(Protocol):
         """The x of given parameters: the inverse of `parameters`."""
 
 
-class Chart(Protocol):
-    """The same for a family that starts where its guide does: made of the parameters there, at which ``x = 0``.
+class Coordinates(Parametrisation, Protocol):
+    """Coordinates in which ``x = 0`` is the family's Laplace approximation."""
 
-    It has all that `Coordinates` have but the curvature.
+    @property
+    def curvature(self) -> Curvature:
+        """The curvature of the log joint that they are whitened by."""
+
+
+class Preconditioner(Parametrisation, Protocol):
+    """Coordinates in which ``x = 0`` is the guide's own start, and which can be whitened anew."""
+
+    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> Preconditioner:
+        """Coordinates around x in which the Hessian of -ELBO there, given in these, is the identity.
+
+        With None for a Hessian that is too large to form, the directions stay as they are.
+        """
+
+
+@dataclass(frozen=True)
+class LocalPosterior:
+    """A family's posterior of one latent z, as a row of parameters: what an encoder returns for an observation.
+
+    Attributes:
+        shapes: The shapes of the parameters by name, in the order of the row, for z of so many dimensions.
+        start: The row, shape (size,), that an encoder starts from: N(0, I) or near it.
+        log_density: log q(z) in nats, shape (n, points), of n rows (n, size) at z, shape (n, points, latent).
+        contains: By the name of each smaller family, what turns its rows, shape (..., size), into this family's.
+        gaussian: The rows, shape (n, size), of Gaussians with these means and sds, (n, latent), of the smallest family.
+        strata: The strata that draws are made in: a mixture's components, else one.
     """
 
-    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> Chart:
-        """The chart around x in which the Hessian of -ELBO there, given in this one, is the identity.
+    shapes: Callable[[int], dict[str, tuple[int, ...]]]
+    start: Callable[[int], np.ndarray]
+    log_density: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    contains: Mapping[str, Callable[[np.ndarray, int], np.ndarray]] = field(default_factory=dict)
+    gaussian: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    strata: int = 1
 
-        Without one, where it is too large to be formed, the directions stay as they are.
-        """
+
+@dataclass(frozen=True)
+class Family:
+    """What fitters may ask of a family, whichever the library.
+
+    Attributes:
+        coordinates: Whitened coordinates around a Laplace approximation, of a Gaussian family.
+        preconditioner: Coordinates around the guide's start, of another family. A family with neither is fitted in its
+            guide's own unconstrained parameters.
+        local_posterior: Its form for encoders.
+        largest_dimension: The dimension beyond which it is not attempted.
+        is_particular: Whether only the models that name it have it.
+    """
+
+    coordinates: Callable[[Curvature], Coordinates] | None = None
+    preconditioner: Callable[[Parameters], Preconditioner] | None = None
+    local_posterior: LocalPosterior | None = None
+    largest_dimension: float = math.inf
+    is_particular: bool = False
+
+
+class Sites(NamedTuple):
+    """How a guide spells its family's parameters: as its param sites, by name and constrained, and back."""
+
+    from_parameters: Callable[[dict[str, Any]], dict[str, Any]]
+    to_parameters: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def sites_named(prefix: str = "") -> Sites:
+    """Param sites with the names of the parameters after a prefix, except that the location is called ``loc``."""
+
+    def from_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+        return {prefix + ("loc" if name == "location" else name): value for name, value in parameters.items()}
+
+    def to_parameters(sites: dict[str, Any]) -> dict[str, Any]:
+        plain = {name.removeprefix(prefix): value for name, value in sites.items()}
+        return {"location" if name == "loc" else name: value for name, value in plain.items()}
+
+    return Sites(from_parameters, to_parameters)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A family in one library.
+
+    Attributes:
+        guide: The guide for a twin; None for a family that only encoders use.
+        sites: How the guide spells the family's parameters; None where they are its own unconstrained ones.
+        local_posterior: The distribution of z with a row of parameters, shape (..., size), for z of so many dimensions.
+    """
+
+    guide: Callable[[Any], Any] | None = None
+    sites: Sites | None = None
+    local_posterior: Callable[[Any, int], Any] | None = None

@@ -267,12 +267,12 @@ def layers() -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, float]:
 
 def objective_of(library: str, module, family: str, arguments: dict[str, np.ndarray]):
     data, static = side(library).split_arguments(arguments)
-    return side(library).Objective(module, guides.load(family, library), static), data
+    return side(library).Objective(module, family, static, data), data
 
 
 def exact_elbo(objective, parameters: dict[str, np.ndarray], data) -> float:
     """The ELBO of a Gaussian guide against a Gaussian posterior: draws with the right moments have no error."""
-    draws = matched(np.random.default_rng(0), 256, objective.dimension(parameters, data))
+    draws = matched(np.random.default_rng(0), 256, objective.dimension)
     return float(objective.evaluate(parameters, draws, data).log_ratio.mean())
 
 
@@ -285,7 +285,7 @@ def test_matrix_normal_reaches_its_best_elbo(library):
         "location": (9,), "rows_0": (2, 2), "columns_0": (3, 3), "rows_1": (1, 1), "rows_2": (2, 2),
     }  # fmt: skip
     np.testing.assert_allclose(covariance(start), 0.01 * np.eye(9), atol=1e-12)
-    outcome = optimise(objective, data, matrix_normal, Options(), 0)
+    outcome = optimise(objective, data, matrix_normal.FAMILY, Options(), 0)
     assert outcome.converged
     log_dets = [np.linalg.slogdet(block)[1] for block in (precision[6:7, 6:7], precision[7:, 7:], precision[6:, 6:])]
     cost = 0.5 * (log_dets[0] + log_dets[1] - log_dets[2])
@@ -319,8 +319,8 @@ def test_a_vector_has_any_covariance(library):
     """On a chain, one vector, the family is full rank: it reaches the evidence."""
     data = Chain(6, 0.7, "all")
     arguments, static = side(library).split_arguments(data.arguments())
-    objective = side(library).prepare("chain", "matrix_normal", static)
-    outcome = optimise(objective, arguments, matrix_normal, Options(), 0)
+    objective = side(library).prepare("chain", "matrix_normal", static, arguments)
+    outcome = optimise(objective, arguments, matrix_normal.FAMILY, Options(), 0)
     assert outcome.converged
     assert exact_elbo(objective, outcome.parameters, arguments) == pytest.approx(
         GaussianChain(data).log_evidence, abs=1e-7
@@ -336,7 +336,7 @@ def model():
 
 def as_a_user_has_it(library: str, family: str, body: str):
     """The start, the median, the 10% and 90% quantiles and five draws of the guide, by the library's own means."""
-    made = guides.load(family, library).guide(twin(library, body))
+    made = guides.implementation(family, library).guide(twin(library, body))
     if library == "numpyro":
         import jax
         import numpyro
@@ -374,7 +374,7 @@ def test_the_autoguide_in_the_hands_of_a_user(library, family):
         low, high = np.asarray(quantiles[site])
         assert (low < np.asarray(median[site])).all() and (np.asarray(median[site]) < high).all()
     assert (np.asarray(draws["scale"]) > 0).all()
-    parameters = guides.load(family, library).parameters(params)
+    parameters = guides.implementation(family, library).sites.to_parameters(params)
     shapes = {name: tuple(value.shape) for name, value in parameters.items()}
     if family == "matrix_normal":
         assert shapes == {"location": (25,), "rows_0": (6, 6), "columns_0": (4, 4), "rows_1": (1, 1)}
@@ -392,7 +392,7 @@ def test_the_autoguide_in_the_hands_of_a_user(library, family):
 def test_a_scale_that_is_none_is_refused(library, family, name):
     side(library)
     with pytest.raises(ValueError, match="init_scale > 0"):
-        getattr(guides.load(family, library), name)(lambda: None, init_scale=0.0)
+        getattr(importlib.import_module(f"guides.{family}.in_{library}"), name)(lambda: None, init_scale=0.0)
 
 
 def network(rng: np.random.Generator, latents: int = 7) -> dict[str, np.ndarray]:
@@ -407,18 +407,18 @@ def network(rng: np.random.Generator, latents: int = 7) -> dict[str, np.ndarray]
     }
 
 
-def test_the_chart_of_the_hypernetwork():
+def test_the_coordinates_of_the_hypernetwork():
     """x moves the outputs in a straight line, gradients come back, and the network that is found makes the outputs."""
     rng = np.random.default_rng(7)
     start = network(rng)
-    chart = hypernetwork.Chart(start)
+    coordinates = hypernetwork.OutputCoordinates(start)
     begin = hypernetwork.outputs(start)
-    x = rng.normal(size=chart.size)
-    here = chart.parameters(x)
+    x = rng.normal(size=coordinates.size)
+    here = coordinates.parameters(x)
     mean, log_scale = hypernetwork.outputs(here)
     np.testing.assert_allclose(mean, begin[0] + np.exp(begin[1]) * x[:7], atol=1e-9)
     np.testing.assert_allclose(log_scale, begin[1] + x[7:] / math.sqrt(2), atol=1e-9)
-    np.testing.assert_allclose(chart.locate(here), x, atol=1e-9)
+    np.testing.assert_allclose(coordinates.locate(here), x, atol=1e-9)
     weights = rng.normal(size=begin.shape)
 
     def loss(parameters):
@@ -428,21 +428,21 @@ def test_the_chart_of_the_hypernetwork():
         return lambda flat: loss(here | {name: flat.reshape(here[name].shape)})
 
     gradient = {name: slope(along(name), value.ravel()).reshape(value.shape) for name, value in here.items()}
-    numeric = slope(lambda x: loss(chart.parameters(x)), x)
-    np.testing.assert_allclose(chart.pullback(x, gradient), numeric, atol=1e-6)
-    hessian = spd(chart.size, rng)
-    white = chart.whitened(x, hessian)
+    numeric = slope(lambda x: loss(coordinates.parameters(x)), x)
+    np.testing.assert_allclose(coordinates.pullback(x, gradient), numeric, atol=1e-6)
+    hessian = spd(coordinates.size, rng)
+    white = coordinates.whitened(x, hessian)
     np.testing.assert_allclose(
         white.transform.T
-        @ np.linalg.inv(chart.transform).T
+        @ np.linalg.inv(coordinates.transform).T
         @ hessian
-        @ np.linalg.inv(chart.transform)
+        @ np.linalg.inv(coordinates.transform)
         @ white.transform,
-        np.eye(chart.size),
+        np.eye(coordinates.size),
         atol=1e-9,
     )
-    np.testing.assert_allclose(hypernetwork.outputs(white.parameters(np.zeros(chart.size))), [mean, log_scale])
-    assert chart.whitened(x, None).transform is chart.transform
+    np.testing.assert_allclose(hypernetwork.outputs(white.parameters(np.zeros(coordinates.size))), [mean, log_scale])
+    assert coordinates.whitened(x, None).transform is coordinates.transform
 
 
 def test_outputs_that_no_network_makes_are_not_numbers():
@@ -486,7 +486,7 @@ def test_the_hypernetwork_reaches_the_best_factorised_gaussian(library, correlat
     best = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
     assert (best > 0.2) == correlated
     for seed in range(3):
-        outcome = optimise(objective, data, hypernetwork, Options(), seed)
+        outcome = optimise(objective, data, hypernetwork.FAMILY, Options(), seed)
         assert outcome.converged
         location, log_scale = hypernetwork.outputs(outcome.parameters)
         distance = kl(location, np.diag(np.exp(2 * log_scale)), target["location"], precision)
@@ -502,7 +502,7 @@ def test_a_hard_target(library):
     precision = np.linalg.inv(target["scale_tril"] @ target["scale_tril"].T)
     module = importlib.import_module(f"targets.gaussian_{library}")
     objective, data = objective_of(library, module, "matrix_normal", target)
-    outcome = optimise(objective, data, matrix_normal, Options(), 0)
+    outcome = optimise(objective, data, matrix_normal.FAMILY, Options(), 0)
     found = outcome.parameters
     assert outcome.converged
     assert kl(found["location"], covariance(found), target["location"], precision) < 1e-5

@@ -15,7 +15,7 @@ import guides
 from compare.cli.main import main
 from compare.comparison import Fit, Job
 from compare.fit import run
-from compare.fit.amortized.encoder import member, strata
+from compare.fit.amortized.encoder import local_posterior
 from compare.measure.held_out import ledger, weights
 from compare.measure.measures import measure
 from compare.options import Options
@@ -28,13 +28,13 @@ from models.vae.exact import posteriors
 from models.vae.linear import most_likely
 
 FAMILIES = MODEL.guides
-CONTAINED = [(small, large) for large in FAMILIES for small in member(large).CONTAINS]
+CONTAINED = [(small, large) for large in FAMILIES for small in local_posterior(large).contains]
 
 
 def some_rows(family: str, latent: int, count: int = 4, spread: float = 0.5) -> np.ndarray:
     """Rows about the family's start."""
-    rows = size(member(family).shapes(latent))
-    return member(family).start(latent) + spread * np.random.default_rng(latent).normal(size=(count, rows))
+    rows = size(local_posterior(family).shapes(latent))
+    return local_posterior(family).start(latent) + spread * np.random.default_rng(latent).normal(size=(count, rows))
 
 
 def plane(reach: float, points: int) -> tuple[np.ndarray, float]:
@@ -82,14 +82,14 @@ def fitted(library: str, family: str) -> Fit:
 
 
 def library_of(name: str, family: str, latent: int):
-    return import_module(f"compare.fit.amortized.amortised_{name}").library("vae", family, latent)
+    return import_module(f"compare.fit.amortized.amortised_{name}").networks("vae", family, latent)
 
 
 @pytest.mark.parametrize("latent", [1, 2, 5])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_member_has_one_density_three_times(family, latent, library):
     """The library's own distribution, what it makes of its draws without inverting them, and NumPy."""
-    rows, kinds = some_rows(family, latent), strata(family)
+    rows, kinds = some_rows(family, latent), local_posterior(family).strata
     rng = np.random.default_rng(1)
     weights = {"output_weights": rng.normal(size=(latent, 5)), "output_biases": rng.normal(size=5)}
     images = (rng.random((len(rows), 5)) < 0.5).astype(float)
@@ -100,7 +100,9 @@ def test_a_member_has_one_density_three_times(family, latent, library):
     assert z.dtype == log_guide.dtype == np.float64
     for kind in range(kinds):
         points = z[:, :, kind].swapaxes(0, 1)
-        assert np.allclose(member(family).log_density(rows, points).T, log_guide[:, :, kind], rtol=0, atol=1e-9)
+        assert np.allclose(
+            local_posterior(family).log_density(rows, points).T, log_guide[:, :, kind], rtol=0, atol=1e-9
+        )
     value = Decoder(weights).at(images, z.swapaxes(1, 2))[0].swapaxes(1, 2)
     assert np.allclose(value, log_likelihood, rtol=0, atol=1e-9)
     normal = -0.5 * (z**2).sum(-1) - 0.5 * latent * math.log(2 * math.pi)
@@ -111,7 +113,7 @@ def test_a_member_has_one_density_three_times(family, latent, library):
 
 def direct(library: str, family: str, latent: int, rows: np.ndarray, z: np.ndarray) -> np.ndarray:
     """log q(z) as the library's distribution gives it for points that it did not draw."""
-    distribution = guides.load(family, library).member
+    distribution = guides.implementation(family, library).local_posterior
     if library == "numpyro":
         import jax
 
@@ -125,7 +127,9 @@ def direct(library: str, family: str, latent: int, rows: np.ndarray, z: np.ndarr
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_member_is_normalised(family):
     grid, area = plane(14.0, 701)
-    density = np.exp(member(family).log_density(some_rows(family, 2, spread=0.3), np.repeat(grid[None], 4, axis=0)))
+    density = np.exp(
+        local_posterior(family).log_density(some_rows(family, 2, spread=0.3), np.repeat(grid[None], 4, axis=0))
+    )
     assert np.allclose(density.sum(axis=1) * area, 1, atol=1e-5)
 
 
@@ -135,21 +139,21 @@ def test_a_larger_family_contains_the_smaller(small, large):
     rows = some_rows(small, 2)
     grid, area = plane(10.0, 401)
     points = np.repeat(grid[None], len(rows), axis=0)
-    inner = member(small).log_density(rows, points)
-    outer = member(large).log_density(member(large).CONTAINS[small](rows, 2), points)
+    inner = local_posterior(small).log_density(rows, points)
+    outer = local_posterior(large).log_density(local_posterior(large).contains[small](rows, 2), points)
     assert np.abs((np.exp(inner) * (inner - outer)).sum(axis=1) * area).max() < 1e-5
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_elbo_is_the_one_of_quadrature(family, library):
     """E_q[log p(x, z) - log q(z)] of some members, by draws and by a sum over the plane, within 4 standard errors."""
-    rows, kinds = some_rows(family, 2, spread=0.3), strata(family)
+    rows, kinds = some_rows(family, 2, spread=0.3), local_posterior(family).strata
     images = (np.random.default_rng(2).random((len(rows), 64)) < 0.5).astype(float)
     eps = np.random.default_rng(3).standard_normal((2000, len(rows), kinds, 2))
     _, prior, likelihood, guide, shares = library_of(library, family, 2).weigh(rows, images, decoder().weights, eps)
     each = (shares * (prior + likelihood - guide)).sum(-1)
     grid, area = plane(12.0, 481)
-    log_q = member(family).log_density(rows, np.repeat(grid[None], len(rows), axis=0))
+    log_q = local_posterior(family).log_density(rows, np.repeat(grid[None], len(rows), axis=0))
     joint = decoder().log_likelihood(images, grid) - 0.5 * (grid**2).sum(1) - math.log(2 * math.pi)
     exact = (np.exp(log_q) * (joint - log_q)).sum(axis=1) * area
     assert np.abs((each.mean(axis=0) - exact) / (each.std(axis=0, ddof=1) / math.sqrt(len(each)))).max() < 4

@@ -38,7 +38,7 @@ class Svi:
         self, module: ModuleType, family: str, arguments: Mapping[str, Any], steps: int, learning_rate: float = 0.01
     ) -> None:
         twin, self.data = bind(module, arguments)
-        self.family, self.steps = guides.load(family, "numpyro"), steps
+        self.family, self.steps = guides.implementation(family, "numpyro"), steps
         self.svi = SVI(twin.model, self.family.guide(twin), numpyro.optim.Adam(learning_rate), Trace_ELBO())
 
     def warm_up(self, seed: int) -> None:
@@ -48,8 +48,8 @@ class Svi:
     def fit(self, seed: int) -> dict[str, np.ndarray]:
         """The family's parameters after all steps."""
         result = self.svi.run(jax.random.key(seed), self.steps, **self.data, progress_bar=False)
-        if hasattr(self.family, "parameters"):
-            parameters = self.family.parameters(result.params)
+        if self.family.sites is not None:
+            parameters = self.family.sites.to_parameters(result.params)
         else:
             parameters = {"flat": ravel_pytree(self.svi.optim.get_params(result.state.optim_state))[0]}
         return {name: np.asarray(value) for name, value in parameters.items()}

@@ -40,7 +40,7 @@ class Svi:
         self, module: ModuleType, family: str, arguments: Mapping[str, Any], steps: int, learning_rate: float = 0.01
     ) -> None:
         self.twin, self.data = bind(module, arguments)
-        self.family, self.steps, self.learning_rate = guides.load(family, "pyro"), steps, learning_rate
+        self.family, self.steps, self.learning_rate = guides.implementation(family, "pyro"), steps, learning_rate
 
     def warm_up(self, seed: int) -> None:
         """Leave behind what a first fit does for the next: imports and pools, which a few steps bring as well."""
@@ -56,8 +56,8 @@ class Svi:
             for _ in range(steps or self.steps):
                 svi.step(**self.data)
         store = pyro.get_param_store()
-        if hasattr(self.family, "parameters"):
-            parameters = self.family.parameters(
+        if self.family.sites is not None:
+            parameters = self.family.sites.to_parameters(
                 {name.rpartition(".")[2]: value.detach() for name, value in store.items()}
             )
         else:

@@ -52,7 +52,7 @@ def prepare(task: Mapping[str, Any], model: Model, data: Any) -> tuple[Any, Any]
     """The zoo's objective, and the arrays that it takes."""
     library = import_module(f"compare.fit.svi.objective_{task['library']}")
     arrays, static = library.split_arguments(data.arguments())
-    return library.prepare(model.name, task["guide"], static), arrays
+    return library.prepare(model.name, task["guide"], static, arrays), arrays
 
 
 def zoo(task: Mapping[str, Any], model: Model, data: Any, seed: int) -> Any:
@@ -119,14 +119,13 @@ def measure_svi(
     import numpy as np
 
     from compare.fit.svi.draws import fresh
-    from compare.fit.svi.fitter import rows
+    from compare.fit.svi.ensemble import n_rows
     from compare.plan import best_member
 
     objective, arrays = prepare(task, model, data)
     start = objective.start(task["seed"], arrays)
-    dimension = objective.dimension(start, arrays)
     rng = np.random.default_rng([task["seed"], 7])
-    batches = [fresh(rng, rows(dimension), dimension) for _ in range(BATCHES)]
+    batches = [fresh(rng, n_rows(objective.dimension), objective.dimension) for _ in range(BATCHES)]
 
     def elbos(parameters: Any) -> np.ndarray:
         with np.errstate(all="ignore"):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 import xarray as xr
 
@@ -20,8 +21,16 @@ from compare.fit.threads import one_thread
 
 __all__ = ["draw_many", "fit_seed", "run", "run_each", "run_many"]
 
-PACKAGES = {"svi": "svi", "nuts": "mcmc", "reference": "mcmc", "amortised": "amortized", "training": "amortized"}
-"""Where the files of a method stand; the others' stand here."""
+WAYS = {
+    "svi": ("svi.svi", "svi.objective"),
+    "nuts": ("mcmc.nuts", "mcmc.nuts"),
+    "reference": ("mcmc.reference", "mcmc.nuts"),
+    "amortised": ("amortized.amortised", "amortized.amortised"),
+    "training": ("amortized.training", "amortized.amortised"),
+    "exact": ("exact", None),
+    "coordinate_ascent": ("coordinate_ascent", None),
+}
+"""Each method's module, and how the names of the files begin that do for it what only a library can do."""
 
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
@@ -30,7 +39,7 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     The jobs differ in their data alone. What goes wrong with one of them stands in its place.
     """
     with one_thread():
-        return maker(jobs[0]).draw_many(jobs, count)
+        return maker(jobs[0], "draw_many")(jobs, count)
 
 
 def run(job: Job) -> Fit:
@@ -39,12 +48,12 @@ def run(job: Job) -> Fit:
         return Fit(job, "skipped", job.reason)
     start = time.perf_counter()
     try:
-        fit = maker(job).fit
+        fit = maker(job, "fit")
         with one_thread():
-            made = fit(job)
+            result = fit(job)
     except Exception as error:
-        made = error
-    return ended(job, made, time.perf_counter() - start)
+        result = error
+    return ended(job, result, time.perf_counter() - start)
 
 
 def run_each(jobs: Sequence[Job]) -> list[Fit]:
@@ -70,34 +79,35 @@ def run_many(jobs: Sequence[Job]) -> list[Fit]:
         group = [jobs[number] for number in numbers]
         start = time.perf_counter()
         try:
-            fit_many = maker(group[0]).fit_many
+            fit_many = maker(group[0], "fit_many")
             with one_thread():
-                made = fit_many(group)
+                results = fit_many(group)
         except Exception as error:
-            made = [error] * len(group)
+            results = [error] * len(group)
         seconds = (time.perf_counter() - start) / len(group)
-        fits |= {number: ended(jobs[number], one, seconds) for number, one in zip(numbers, made, strict=True)}
+        fits |= {number: ended(jobs[number], result, seconds) for number, result in zip(numbers, results, strict=True)}
     return [fits[number] for number in range(len(jobs))]
 
 
-def maker(job: Job) -> ModuleType:
-    """The file that makes such fits."""
-    place = f"{PACKAGES[job.method]}.{job.method}" if job.method in PACKAGES else job.method
-    return import_module(f"compare.fit.{place}" if job.library is None else f"compare.fit.{place}_{job.library}")
+def maker(job: Job, function: str) -> Callable[..., Any]:
+    """The method's function (``fit``, ``fit_many``, ``draw_many``), given the job's library."""
+    module, library = WAYS[job.method]
+    make = getattr(import_module(f"compare.fit.{module}"), function)
+    return make if library is None else partial(make, import_module(f"compare.fit.{library}_{job.library}"))
 
 
-def ended(job: Job, made: tuple[xr.DataTree, int] | Exception, seconds: float) -> Fit:
-    """What was made, or what went wrong, as a fit.
+def ended(job: Job, result: tuple[xr.DataTree, int] | Exception, seconds: float) -> Fit:
+    """A method's result, or what went wrong, as a fit.
 
     Raises:
         KeyboardInterrupt: Ctrl-C came while a library was calling back into Python, and it made an error of it.
     """
-    if isinstance(made, Exception):
-        if "KeyboardInterrupt" in str(made):
-            raise KeyboardInterrupt from made
-        line = " ".join(str(made).split()) or type(made).__name__
+    if isinstance(result, Exception):
+        if "KeyboardInterrupt" in str(result):
+            raise KeyboardInterrupt from result
+        line = " ".join(str(result).split()) or type(result).__name__
         return Fit(job, "failed", line[:300], seconds=seconds)
-    return Fit(job, "done", None, seconds, made[1], made[0])
+    return Fit(job, "done", None, seconds, result[1], result[0])
 
 
 def fit_seed(job: Job) -> int:

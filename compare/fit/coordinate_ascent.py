@@ -17,7 +17,7 @@ from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit import fit_seed
 from compare.fit.density import log_densities
-from compare.fit.tree import CHAINS, build, split
+from compare.fit.tree import N_CHAINS, build, split
 from models.contract import CoordinateAscent
 
 __all__ = ["ascend", "draw_many", "fit"]
@@ -71,7 +71,7 @@ def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, d
     rng = np.random.default_rng(job.seed + zlib.crc32(job.name.encode()))
     shapes = job.data.shapes()
     size = sum(int(np.prod(shape)) for shape in shapes.values())
-    count = min(DRAWS, max(NUMBERS // size // CHAINS, 100) * CHAINS)
+    count = min(DRAWS, max(NUMBERS // size // N_CHAINS, 100) * N_CHAINS)
     kept = {
         name: np.array([index[0] for site, index in job.data.reported() if site == name], dtype=int)
         for name, shape in shapes.items()

@@ -19,6 +19,6 @@ def log_densities(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
     They come from the library that fits; where the method has none, from that of the job's twin.
     """
     library = job.library or job.twin or registry.first_installed()
-    objective = import_module(f"compare.fit.svi.objective_{library}")
-    data, static = objective.split_arguments(job.data.arguments())
-    return objective.density(job.model, static)(dict(latents), data)
+    side = import_module(f"compare.fit.svi.density_{library}")
+    data, static = side.split_arguments(job.data.arguments())
+    return side.density(job.model, static)(dict(latents), data)

@@ -12,16 +12,16 @@ import xarray as xr
 from compare import registry
 from models.contract import Model
 
-__all__ = ["CHAINS", "LONG", "build", "derive", "how_many", "keep", "pointwise", "split"]
+__all__ = ["LONG", "N_CHAINS", "build", "derive", "how_many", "keep", "pointwise", "split"]
 
 LONG = 1000
 """Elements of a site beyond which a tree keeps the reported ones only."""
 
-CHAINS = 4
+N_CHAINS = 4
 """Independent draws are dealt to this many chains, so that one schema and one set of diagnostics serves all fits."""
 
 
-def split(draws: Mapping[str, np.ndarray], chains: int = CHAINS) -> dict[str, np.ndarray]:
+def split(draws: Mapping[str, np.ndarray], chains: int = N_CHAINS) -> dict[str, np.ndarray]:
     """Independent draws, shape (count, ...), as (chains, count / chains, ...)."""
     return {name: np.reshape(value, (chains, -1, *np.shape(value)[1:])) for name, value in draws.items()}
 

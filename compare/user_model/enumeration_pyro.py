@@ -109,7 +109,7 @@ def marginal(function, data):
     """Run the model with its discrete latents summed out: its continuous latents, and the rest as factors.
 
     What turns the product of the continuous latents' densities, at the discrete ones' first values, into their prior
-    is a factor of the prior (`compare.fit.svi.objective_pyro.terms` counts it there). Deterministic sites that depend
+    is a factor of the prior (`compare.fit.svi.density_pyro.summed` counts it there). Deterministic sites that depend
     on discrete ones are left out.
     """
     seen = Continuous()

@@ -13,7 +13,8 @@ from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
-from compare.fit.svi.objective_numpyro import ONCE, density, split_arguments, unvalidated
+from compare.fit.svi.density_numpyro import density, split_arguments
+from compare.fit.svi.jit_numpyro import ONCE, unvalidated
 from compare.user_model import Sites, complain_of_missing, complain_of_nothing, observes
 
 __all__ = ["derive", "log_joint", "look", "twin"]

@@ -14,7 +14,7 @@ from pyro.poutine.subsample_messenger import SubsampleMessenger, _Subsample
 from torch.distributions import biject_to
 
 from compare.fit.svi.base_pyro import Held
-from compare.fit.svi.objective_pyro import density, split_arguments
+from compare.fit.svi.density_pyro import density, split_arguments
 from compare.user_model import Sites, complain_of_missing, complain_of_nothing, enumeration_pyro, observes
 
 __all__ = ["derive", "log_joint", "look", "twin"]

@@ -1,5 +1,15 @@
 """The conjugate guide in NumPyro: the one the model's own file defines."""
 
+from __future__ import annotations
 
-def guide(twin):
+from collections.abc import Callable
+from typing import Any
+
+from guides.contract import Implementation
+
+
+def guide(twin: Any) -> Callable[..., Any]:
     return twin.conjugate
+
+
+IMPLEMENTATION = Implementation(guide)

@@ -10,11 +10,9 @@ here the encoder gives the networks' weights themselves, so that each image has 
 
 from __future__ import annotations
 
-__all__ = ["PARTICULAR", "STEPS", "UNITS"]
+from guides.contract import Family
+from guides.flow.local_posterior import LOCAL_POSTERIOR
 
-PARTICULAR = True
-"""Only the models that name it have it."""
+__all__ = ["FAMILY"]
 
-STEPS = 2
-UNITS = 8
-"""Hidden units of each step's network."""
+FAMILY = Family(local_posterior=LOCAL_POSTERIOR, is_particular=True)

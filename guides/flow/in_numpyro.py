@@ -1,11 +1,15 @@
 """The flow in NumPyro: the library's InverseAutoregressiveTransform, with networks whose weights are given."""
 
+from __future__ import annotations
+
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions.flows import InverseAutoregressiveTransform
 from numpyro.distributions.transforms import PermuteTransform
 
-from guides.flow.member import masks, steps
+from guides.contract import Implementation
+from guides.flow.local_posterior import masks, steps
 
 
 def network(part, latent):
@@ -20,11 +24,14 @@ def network(part, latent):
     return mean_and_log_scale
 
 
-def member(row, latent):
-    """q(z) of an encoder's guide, from one row of parameters (`guides.flow.member`)."""
+def local_posterior(row: jax.Array, latent: int) -> dist.Distribution:
+    """q(z) for one row of parameters (`guides.flow.local_posterior`)."""
     location, log_scale, parts = steps(row, latent)
     backwards, transforms = PermuteTransform(jnp.arange(latent)[::-1]), []
     for number, part in enumerate(parts):
         step = InverseAutoregressiveTransform(network(part, latent))
         transforms += [backwards, step, backwards] if number % 2 else [step]
     return dist.TransformedDistribution(dist.Normal(location, jnp.exp(log_scale)).to_event(1), transforms)
+
+
+IMPLEMENTATION = Implementation(local_posterior=local_posterior)

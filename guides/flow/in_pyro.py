@@ -1,11 +1,14 @@
 """The flow in Pyro: the library's AffineAutoregressive, with networks whose weights are given."""
 
+from __future__ import annotations
+
 import pyro.distributions as dist
 import torch
 from pyro.distributions.transforms import AffineAutoregressive, Permute
 from torch import nn
 
-from guides.flow.member import masks, steps
+from guides.contract import Implementation
+from guides.flow.local_posterior import masks, steps
 
 
 class Network(nn.Module):
@@ -30,11 +33,14 @@ def times(vectors, matrices):
     return (vectors.unsqueeze(-2) @ matrices).squeeze(-2)
 
 
-def member(row, latent):
-    """q(z) of an encoder's guide, from rows of parameters (`guides.flow.member`)."""
+def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
+    """q(z) for rows of parameters (`guides.flow.local_posterior`)."""
     location, log_scale, parts = steps(row, latent)
     backwards, transforms = Permute(torch.arange(latent).flip(0)), []
     for number, part in enumerate(parts):
         step = AffineAutoregressive(Network(part, latent))
         transforms += [backwards, step, backwards] if number % 2 else [step]
     return dist.TransformedDistribution(dist.Normal(location, torch.exp(log_scale)).to_event(1), transforms)
+
+
+IMPLEMENTATION = Implementation(local_posterior=local_posterior)

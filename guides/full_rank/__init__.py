@@ -9,20 +9,18 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from guides.contract import Curvature, Parameters
+from guides.contract import Curvature, Family, Parameters
+from guides.full_rank.local_posterior import LOCAL_POSTERIOR
 from guides.triangle import Triangle
 
-__all__ = ["LARGEST", "Coordinates"]
-
-LARGEST = 500
-"""Dimension beyond which the family is not attempted: its parameters and its cost grow with the square or worse."""
+__all__ = ["FAMILY", "Coordinates"]
 
 
 class Coordinates:
     """location = mode + C0 x_1, scale_tril = C0 L(x_2), with C0 C0' the inverse of the precision at the mode.
 
-    L is lower triangular with x below its diagonal and exp(x / sqrt 2) on it. In these coordinates -ELBO bends like
-    the identity where the posterior is Gaussian: the natural gradient of Gaussian variational inference.
+    L is lower triangular with x below its diagonal and exp(x / sqrt 2) on it. Where the posterior is
+    Gaussian, the Hessian of -ELBO in these coordinates is the identity: the gradient is the natural one.
     """
 
     def __init__(self, curvature: Curvature) -> None:
@@ -45,3 +43,7 @@ class Coordinates:
         shift = parameters["location"] - self.location
         step = scipy.linalg.solve_triangular(self.factor, shift, lower=True)
         return np.concatenate([step, self.triangle.locate(parameters["scale_tril"])])
+
+
+FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR, largest_dimension=500)
+"""Its parameters and its cost grow with the square of the dimension or worse."""

@@ -1,14 +1,19 @@
 """Full rank in Pyro: the library's own AutoMultivariateNormal, whose factor is scale times a unit triangle."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro.infer.autoguide import AutoMultivariateNormal
 
-from guides.full_rank.member import shapes
+from guides.contract import Implementation, Sites
+from guides.full_rank.local_posterior import shapes
 from guides.layout import split
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoMultivariateNormal:
     return AutoMultivariateNormal(twin.model)
 
 
@@ -23,10 +28,13 @@ def parameters(sites):
     return {"location": sites["loc"], "scale_tril": sites["scale"][:, None] * sites["scale_tril"]}
 
 
-def member(row, latent):
-    """q(z) of an encoder's guide, from rows of parameters (`guides.full_rank.member`)."""
+def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
+    """q(z) for rows of parameters (`guides.full_rank.local_posterior`)."""
     part = split(row, shapes(latent))
     scale_tril = torch.diag_embed(torch.exp(part["log_scale"]))
     rows, columns = torch.tril_indices(latent, latent, -1)
     scale_tril[..., rows, columns] = part["below"]
     return dist.MultivariateNormal(part["location"], scale_tril=scale_tril)
+
+
+IMPLEMENTATION = Implementation(guide, Sites(sites, parameters), local_posterior)

@@ -18,9 +18,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from guides.contract import Parameters, whitening
+from guides.contract import Family, Parameters, whitening
 
-__all__ = ["EMBEDDING", "HIDDEN", "SPREAD", "Chart", "outputs"]
+__all__ = ["EMBEDDING", "FAMILY", "HIDDEN", "SPREAD", "OutputCoordinates", "outputs"]
 
 EMBEDDING = 4
 """Numbers in one embedding."""
@@ -40,7 +40,7 @@ def outputs(parameters: Parameters) -> np.ndarray:
     return (units @ parameters["output_weights"] + parameters["output_biases"]).T
 
 
-class Chart:
+class OutputCoordinates:
     """The outputs as begin + transform x, and the network that makes them, found from ``start`` by short steps.
 
     There are more parameters than outputs: -ELBO is flat along curves in them, which no whitening straightens. In the
@@ -66,11 +66,11 @@ class Chart:
     def locate(self, parameters: Parameters) -> np.ndarray:
         return np.linalg.solve(self.transform, (outputs(parameters) - self.begin).ravel())
 
-    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> Chart:
-        """The chart around x in which the Hessian there, given in this one, is the identity; the same axes without."""
+    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> OutputCoordinates:
+        """Coordinates around x in which the Hessian there, given in these, is the identity; the same axes for None."""
         if hessian is None:
-            return Chart(self.parameters(x), self.transform)
-        return Chart(self.parameters(x), self.transform @ whitening(hessian))
+            return OutputCoordinates(self.parameters(x), self.transform)
+        return OutputCoordinates(self.parameters(x), self.transform @ whitening(hessian))
 
 
 class Slopes:
@@ -131,3 +131,6 @@ def follow(start: Parameters, target: np.ndarray, steps: int = 50) -> Parameters
             length /= 2
         here = there
     return {name: np.full_like(value, np.nan) for name, value in start.items()}
+
+
+FAMILY = Family(preconditioner=OutputCoordinates)

@@ -1,6 +1,9 @@
 """The hypernetwork in NumPyro: a factorised normal with its means and scales from a network."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,7 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
 
+from guides.contract import Implementation, sites_named
 from guides.hypernetwork import EMBEDDING, HIDDEN, SPREAD
 
 
@@ -54,15 +58,8 @@ class AutoHypernetwork(AutoContinuous):
         return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoHypernetwork:
     return AutoHypernetwork(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return {f"auto_{name}": value for name, value in parameters.items()}
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return {name.removeprefix("auto_"): value for name, value in sites.items()}
+IMPLEMENTATION = Implementation(guide, sites_named("auto_"))

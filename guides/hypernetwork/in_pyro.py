@@ -1,6 +1,9 @@
 """The hypernetwork in Pyro: a factorised normal with its means and scales from a network."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -8,6 +11,7 @@ from pyro.infer.autoguide import AutoContinuous
 from pyro.infer.autoguide.initialization import init_to_median
 from torch import nn
 
+from guides.contract import Implementation, sites_named
 from guides.hypernetwork import EMBEDDING, HIDDEN, SPREAD
 
 
@@ -43,15 +47,8 @@ class AutoHypernetwork(AutoContinuous):
         return posterior.mean, posterior.stddev
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoHypernetwork:
     return AutoHypernetwork(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return dict(parameters)
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return dict(sites)
+IMPLEMENTATION = Implementation(guide, sites_named())

@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from guides.contract import Curvature, Parameters
+from guides.contract import Curvature, Family, Parameters
 from models import banded
 
-__all__ = ["Coordinates"]
+__all__ = ["FAMILY", "Coordinates"]
 
 
 class Coordinates:
@@ -30,7 +30,7 @@ class Coordinates:
         [[S_ii + 1 / b_i^2, S_{i,i+1}], [S_{i,i+1}, S_{i+1,i+1}]],
 
     and since Var(z_i | z_{i+1}) = 1 / b_i^2 it is diagonal in (log diagonal_i, ratio_i), with 2 and
-    b_i^2 S_{i+1,i+1} on it. So -ELBO bends like the identity at x = 0 where the posterior is such a Gaussian.
+    b_i^2 S_{i+1,i+1} on it. So the Hessian of -ELBO at x = 0 is the identity where the posterior is such a Gaussian.
     From a banded curvature B starts as its factor; from a dense one as the Markov chain with the same variances and
     neighbours' covariances.
     """
@@ -78,3 +78,6 @@ class Coordinates:
         stretch = math.sqrt(2) * np.log(parameters["diagonal"] / self.diagonal)
         turn = (parameters["off_diagonal"] / parameters["diagonal"][:-1] - self.ratio) / self.spread
         return np.concatenate([step, stretch, turn])
+
+
+FAMILY = Family(Coordinates)

@@ -1,5 +1,9 @@
 """The Markov family in NumPyro: a Gaussian with a bidiagonal precision factor, and its autoguide."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -8,6 +12,8 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
+
+from guides.contract import Implementation, sites_named
 
 
 def step_back(following, row):
@@ -103,23 +109,8 @@ class AutoMarkovNormal(AutoContinuous):
         return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoMarkovNormal:
     return AutoMarkovNormal(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return {
-        "auto_loc": parameters["location"],
-        "auto_diagonal": parameters["diagonal"],
-        "auto_off_diagonal": parameters["off_diagonal"],
-    }
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return {
-        "location": sites["auto_loc"],
-        "diagonal": sites["auto_diagonal"],
-        "off_diagonal": sites["auto_off_diagonal"],
-    }
+IMPLEMENTATION = Implementation(guide, sites_named("auto_"))

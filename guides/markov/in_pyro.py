@@ -1,6 +1,9 @@
 """The Markov family in Pyro: a Gaussian with a bidiagonal precision factor, and its autoguide."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -9,6 +12,7 @@ from pyro.infer.autoguide.initialization import init_to_median
 from pyro.nn.module import PyroParam
 from torch import nn
 
+from guides.contract import Implementation, sites_named
 from models.banded import solve
 
 
@@ -122,19 +126,8 @@ class AutoMarkovNormal(AutoContinuous):
         return self.loc, self.get_posterior().variance.sqrt()
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoMarkovNormal:
     return AutoMarkovNormal(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return {
-        "loc": parameters["location"],
-        "diagonal": parameters["diagonal"],
-        "off_diagonal": parameters["off_diagonal"],
-    }
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return {"location": sites["loc"], "diagonal": sites["diagonal"], "off_diagonal": sites["off_diagonal"]}
+IMPLEMENTATION = Implementation(guide, sites_named())

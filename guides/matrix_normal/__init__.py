@@ -19,13 +19,10 @@ import math
 import numpy as np
 import scipy.linalg
 
-from guides.contract import Curvature, Parameters
+from guides.contract import Curvature, Family, Parameters
 from guides.triangle import Triangle
 
-__all__ = ["LARGEST", "Coordinates"]
-
-LARGEST = 2000
-"""Dimension beyond which the family is not attempted: a vector of that length would have a full covariance."""
+__all__ = ["FAMILY", "Coordinates"]
 
 
 class Coordinates:
@@ -37,7 +34,7 @@ class Coordinates:
         |L_A|^2 |L_B|^2 / 2 - m log det L_A - n log det L_B,
 
     which in the entries below the diagonals has the curvatures m and n, and in logs of the diagonals, u and v,
-    bends like sum_ij (u_i + v_j)^2. With sum_j v_j = 0 that is m |u|^2 + n |v|^2: -ELBO bends like the identity.
+    is sum_ij (u_i + v_j)^2 to second order. With sum_j v_j = 0 that is m |u|^2 + n |v|^2: the Hessian is the identity.
     """
 
     def __init__(self, curvature: Curvature) -> None:
@@ -107,3 +104,7 @@ def nearest(precision: np.ndarray, tolerance: float = 1e-10, sweeps: int = 500) 
     a, b = np.linalg.cholesky((u + u.T) / 2), np.linalg.cholesky((v + v.T) / 2)
     scale = math.exp(np.log(np.diag(b)).mean())
     return a * scale, b / scale
+
+
+FAMILY = Family(Coordinates, largest_dimension=2000)
+"""A vector of the largest dimension would have a full covariance."""

@@ -1,6 +1,9 @@
 """The matrix normal family in NumPyro: matrix normals side by side, and their autoguide."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,8 @@ from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
+
+from guides.contract import Implementation, sites_named
 
 
 class MatrixNormals(dist.Distribution):
@@ -102,15 +107,8 @@ class AutoMatrixNormal(AutoContinuous):
         return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoMatrixNormal:
     return AutoMatrixNormal(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return {"auto_loc" if name == "location" else f"auto_{name}": value for name, value in parameters.items()}
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return {"location" if name == "auto_loc" else name.removeprefix("auto_"): value for name, value in sites.items()}
+IMPLEMENTATION = Implementation(guide, sites_named("auto_"))

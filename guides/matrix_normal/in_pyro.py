@@ -1,6 +1,9 @@
 """The matrix normal family in Pyro: matrix normals side by side, and their autoguide."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -8,6 +11,8 @@ from pyro.infer.autoguide import AutoContinuous
 from pyro.infer.autoguide.initialization import init_to_median
 from pyro.nn.module import PyroParam
 from torch import nn
+
+from guides.contract import Implementation, sites_named
 
 
 class MatrixNormals(TorchDistribution):
@@ -101,15 +106,8 @@ class AutoMatrixNormal(AutoContinuous):
         return self.loc, self.get_posterior().variance.sqrt()
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoMatrixNormal:
     return AutoMatrixNormal(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return {"loc" if name == "location" else name: value for name, value in parameters.items()}
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return {"location" if name == "loc" else name: value for name, value in sites.items()}
+IMPLEMENTATION = Implementation(guide, sites_named())

@@ -11,9 +11,10 @@ import math
 
 import numpy as np
 
-from guides.contract import Curvature, Parameters
+from guides.contract import Curvature, Family, Parameters
+from guides.mean_field.local_posterior import LOCAL_POSTERIOR
 
-__all__ = ["Coordinates"]
+__all__ = ["FAMILY", "Coordinates"]
 
 
 class Coordinates:
@@ -39,3 +40,6 @@ class Coordinates:
     def locate(self, parameters: Parameters) -> np.ndarray:
         step = self.curvature.discolour(parameters["location"] - self.curvature.location)
         return np.concatenate([step, math.sqrt(2) * np.log(parameters["scale"] / self.scale)])
+
+
+FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR)

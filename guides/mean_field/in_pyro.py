@@ -1,28 +1,26 @@
 """Mean field in Pyro: the library's own AutoDiagonalNormal."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pyro.distributions as dist
 import torch
 from pyro.infer.autoguide import AutoDiagonalNormal
 
+from guides.contract import Implementation, sites_named
 from guides.layout import split
-from guides.mean_field.member import shapes
+from guides.mean_field.local_posterior import shapes
 
 
-def guide(twin):
+def guide(twin: Any) -> AutoDiagonalNormal:
     return AutoDiagonalNormal(twin.model)
 
 
-def sites(parameters):
-    """The guide's param sites for the family's parameters."""
-    return {"loc": parameters["location"], "scale": parameters["scale"]}
-
-
-def parameters(sites):
-    """The family's parameters from the guide's param sites."""
-    return {"location": sites["loc"], "scale": sites["scale"]}
-
-
-def member(row, latent):
-    """q(z) of an encoder's guide, from rows of parameters (`guides.mean_field.member`)."""
+def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
+    """q(z) for rows of parameters (`guides.mean_field.local_posterior`)."""
     part = split(row, shapes(latent))
     return dist.Normal(part["location"], torch.exp(part["log_scale"])).to_event(1)
+
+
+IMPLEMENTATION = Implementation(guide, sites_named(), local_posterior)

@@ -6,9 +6,9 @@ the encoder gives weights, locations and scales of all components for an image.
 
 from __future__ import annotations
 
-__all__ = ["COMPONENTS", "PARTICULAR"]
+from guides.contract import Family
+from guides.mixture.local_posterior import LOCAL_POSTERIOR
 
-PARTICULAR = True
-"""Only the models that name it have it."""
+__all__ = ["FAMILY"]
 
-COMPONENTS = 3
+FAMILY = Family(local_posterior=LOCAL_POSTERIOR, is_particular=True)

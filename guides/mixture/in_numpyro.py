@@ -1,14 +1,21 @@
 """The mixture in NumPyro: the library's MixtureSameFamily of independent normals."""
 
+from __future__ import annotations
+
+import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
+from guides.contract import Implementation
 from guides.layout import split
-from guides.mixture.member import shapes
+from guides.mixture.local_posterior import shapes
 
 
-def member(row, latent):
-    """q(z) of an encoder's guide, from rows of parameters (`guides.mixture.member`)."""
+def local_posterior(row: jax.Array, latent: int) -> dist.Distribution:
+    """q(z) for rows of parameters (`guides.mixture.local_posterior`)."""
     part = split(row, shapes(latent))
     components = dist.Normal(part["location"], jnp.exp(part["log_scale"])).to_event(1)
     return dist.MixtureSameFamily(dist.Categorical(logits=part["logits"]), components)
+
+
+IMPLEMENTATION = Implementation(local_posterior=local_posterior)

@@ -1,14 +1,20 @@
 """The mixture in Pyro: the library's MixtureSameFamily of independent normals."""
 
+from __future__ import annotations
+
 import pyro.distributions as dist
 import torch
 
+from guides.contract import Implementation
 from guides.layout import split
-from guides.mixture.member import shapes
+from guides.mixture.local_posterior import shapes
 
 
-def member(row, latent):
-    """q(z) of an encoder's guide, from rows of parameters (`guides.mixture.member`)."""
+def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
+    """q(z) for rows of parameters (`guides.mixture.local_posterior`)."""
     part = split(row, shapes(latent))
     components = dist.Normal(part["location"], torch.exp(part["log_scale"])).to_event(1)
     return dist.MixtureSameFamily(dist.Categorical(logits=part["logits"]), components)
+
+
+IMPLEMENTATION = Implementation(local_posterior=local_posterior)

@@ -46,7 +46,7 @@ __all__ = ["MODEL", "Autoencoder"]
 
 
 MOST = {"latent": 50, "hidden": 2000, "epochs": 100_000, "batch": 100_000}
-CHAINS, TEMPERATURES = 8, 200
+N_CHAINS, TEMPERATURES = 8, 200
 """Of annealed importance sampling, which stands in where there are too many latent dimensions for quadrature."""
 
 LEAST = {"latent": 1, "hidden": 0, "epochs": 1, "batch": 1, "split": 0, "images": 1}
@@ -204,8 +204,8 @@ def held_out(data: Autoencoder) -> Evidences:
     found, images = exact(data, data.dataset.test), data.dataset.test
     if found is not None:
         return Evidences(found.log_evidences, np.zeros(len(images)), found.method)
-    values, mcse = ais(data.network, images, np.random.default_rng([int(data.split), 2]), CHAINS, TEMPERATURES)
-    return Evidences(values, mcse, f"annealed importance sampling ({CHAINS} chains, {TEMPERATURES} temperatures)")
+    values, mcse = ais(data.network, images, np.random.default_rng([int(data.split), 2]), N_CHAINS, TEMPERATURES)
+    return Evidences(values, mcse, f"annealed importance sampling ({N_CHAINS} chains, {TEMPERATURES} temperatures)")
 
 
 def simulate(data: Autoencoder, rng: np.random.Generator, count: int) -> Simulated:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import special, stats
 
 from battery import ERRORS, Complaint, beyond, exceeded, first
-from compare.fit.amortized.encoder import member, strata
+from compare.fit.amortized.encoder import local_posterior
 from models.vae import MODEL, Autoencoder
 from models.vae.decoder import Decoder
 from models.vae.exact import Posteriors, QuadraturePosteriors, posteriors
@@ -77,8 +77,8 @@ def posterior_rows(known: Posteriors, family: str) -> np.ndarray:
     if family == "full_rank":
         return rows
     if family == "flow":
-        return member("flow").CONTAINS["full_rank"](rows, latent)
-    return member(family).CONTAINS["mean_field"](posterior_rows(known, "mean_field"), latent)
+        return local_posterior("flow").contains["full_rank"](rows, latent)
+    return local_posterior(family).contains["mean_field"](posterior_rows(known, "mean_field"), latent)
 
 
 def member_is_no_posterior(library: str, family: str, seed: int) -> Complaint:
@@ -91,10 +91,10 @@ def member_is_no_posterior(library: str, family: str, seed: int) -> Complaint:
     known = posteriors(decoder, images)
     weights = dict(decoder.weights)
     weights["log_noise"] = np.log(weights.pop("noise"))
-    eps = rng.standard_normal((512, len(images), strata(family), decoder.latent))
-    ours = import_module(f"compare.fit.amortized.amortised_{library}").library("vae", family, decoder.latent)
+    eps = rng.standard_normal((512, len(images), local_posterior(family).strata, decoder.latent))
+    ours = import_module(f"compare.fit.amortized.amortised_{library}").networks("vae", family, decoder.latent)
     z, prior, likelihood, guide, shares = ours.weigh(posterior_rows(known, family), images, weights, eps)
-    held = member(family).log_density(posterior_rows(known, family), z[:, :, 0].swapaxes(0, 1)).T
+    held = local_posterior(family).log_density(posterior_rows(known, family), z[:, :, 0].swapaxes(0, 1)).T
     each = (shares * (prior + likelihood - guide)).sum(axis=-1)
     looks = [
         beyond("log prior", prior, -0.5 * (z**2).sum(-1) - 1.5 * math.log(2 * math.pi), 1e-9),

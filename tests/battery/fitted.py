@@ -256,11 +256,11 @@ LOOKS = {look.__name__: look for look in (verdict, ledger, density, chains, evid
 def at_random(case: Case, library: Any, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], Any]:
     """A guide at parameters about where it starts: its base draws, their log ratios, latents, and the parameters."""
     arguments, static = library.split_arguments(case.data.arguments())
-    objective = library.prepare(case.model, case.guide, static)
+    objective = library.prepare(case.model, case.guide, static, arguments)
     start = objective.start(0, arguments)
     rng = np.random.default_rng(seed)
     parameters = {name: moved(name, start[name], rng) for name in sorted(start)}
-    eps = rng.standard_normal((4096, objective.dimension(parameters, arguments)))
+    eps = rng.standard_normal((4096, objective.dimension))
     found = objective.evaluate(parameters, eps, arguments)
     return eps, found.log_ratio, found.latents, parameters
 
@@ -297,11 +297,11 @@ def slopes_differ(case: Case, library: Any, seed: int) -> Complaint:
     They are within one sd: far out a Beta's draw is so close to 1 that its own rounding is all that differences see.
     """
     arguments, static = library.split_arguments(case.data.arguments())
-    objective = library.prepare(case.model, case.guide, static)
+    objective = library.prepare(case.model, case.guide, static, arguments)
     start = objective.start(0, arguments)
     rng, step = np.random.default_rng(seed), 1e-4
     parameters = {name: moved(name, start[name], rng) for name in sorted(start)}
-    eps = rng.uniform(-1, 1, (64, objective.dimension(parameters, arguments)))
+    eps = rng.uniform(-1, 1, (64, objective.dimension))
     total = objective.evaluate(parameters, eps, arguments).total
     for _ in range(3):
         direction = {

@@ -184,7 +184,7 @@ def member_differs(
     if set(best.parameters) != SPELT[family]:
         return f"the best member has the parameters {sorted(best.parameters)}"
     arguments, static = side(library).split_arguments(data.arguments())
-    objective = side(library).prepare(name, family, static)
+    objective = side(library).prepare(name, family, static, arguments)
     objective.start(0, arguments)
     rngs = [np.random.default_rng([seed, batch]) for batch in range(batches)]
     found = np.stack(

@@ -41,7 +41,7 @@ def main() -> None:
             model = models.load(label.partition(" ")[0])
             for name in model.guides:
                 parts = [side(library).split_arguments(one.arguments()) for one in data]
-                objective = side(library).prepare(model.name, name, parts[0][1])
+                objective = side(library).prepare(model.name, name, *reversed(parts[0]))
                 arguments, family, options = [one for one, _ in parts], guides.load(name), Options(budget=600)
                 seconds = []
                 for seed in (0, 1):

@@ -62,7 +62,7 @@ def zoo(library: str, number: int):
     side = importlib.import_module(f"compare.fit.svi.objective_{library}")
     twin, arguments = ingredients(library, name, fields)
     data, static = side.split_arguments(arguments)
-    return side.Objective(twin, guides.load(family, library), static), data
+    return side.Objective(twin, family, static, data), data
 
 
 def usual(library: str, number: int):
@@ -100,8 +100,7 @@ def measure(library: str, number: int, repeats: int) -> dict:
         ours.append(timed(lambda seed=seed: optimise(objective, data, family, Options(), seed)))
         theirs.append(timed(lambda seed=seed: way.fit(seed)))
     best, short, error = reference(number, objective, data)
-    dimension = objective.dimension(best, data)
-    batches = [fresh(np.random.default_rng(seed), 256, dimension) for seed in range(64)]
+    batches = [fresh(np.random.default_rng(seed), 256, objective.dimension) for seed in range(64)]
 
     def elbos(parameters):
         return np.array([objective.evaluate(parameters, draws, data).log_ratio.mean() for draws in batches])

@@ -22,7 +22,7 @@ from compare import pipeline
 from compare.comparison import Job
 from compare.execute import processes
 from compare.fit import run as fit
-from compare.fit.amortized.encoder import member
+from compare.fit.amortized.encoder import local_posterior
 from compare.measure.held_out import weights
 from compare.options import Options
 from models.vae import MODEL
@@ -102,9 +102,12 @@ def start(library: str) -> tuple[Any, Any, dict]:
     """What the library computes for mean field, what is trained on, and the networks' weights before training."""
     told = MODEL.amortization.training(MODEL.data())
     rng = np.random.default_rng(0)
-    begin = {"encoder": told.encoder(rng, member("mean_field").start(told.latent)), "decoder": told.start_decoder(rng)}
+    begin = {
+        "encoder": told.start_encoder(rng, local_posterior("mean_field").start(told.latent)),
+        "decoder": told.start_decoder(rng),
+    }
     return (
-        import_module(f"compare.fit.amortized.amortised_{library}").library("vae", "mean_field", told.latent),
+        import_module(f"compare.fit.amortized.amortised_{library}").networks("vae", "mean_field", told.latent),
         told,
         begin,
     )
@@ -134,7 +137,7 @@ def usual_numpyro() -> Callable[[int], None]:
 
     svi = SVI(
         lambda images: twin.vae(images, eqx_module("decoder", decoder)),
-        lambda images: twin.guide(images, eqx_module("encoder", encoder), made.member),
+        lambda images: twin.guide(images, eqx_module("encoder", encoder), made.posterior),
         optim.Adam(1e-3),
         Trace_ELBO(),
     )
@@ -174,7 +177,7 @@ def usual_pyro() -> Callable[[int], None]:
     encoder = made.twin.Encoder(**tensors["encoder"]).requires_grad_()
     svi = SVI(
         lambda images: made.twin.vae(images, decoder),
-        lambda images: made.twin.guide(images, encoder, made.member),
+        lambda images: made.twin.guide(images, encoder, made.posterior),
         pyro.optim.Adam({"lr": 1e-3}),
         Trace_ELBO(),
     )

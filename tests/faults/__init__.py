@@ -154,7 +154,7 @@ def forget() -> None:
             home = (getattr(one, "__module__", None) or "").partition(".")[0]
             if home in OURS or home.startswith("test_"):
                 one.cache_clear()
-    if "compare.fit.amortized.members" in sys.modules:
-        sys.modules["compare.fit.amortized.members"]._found.clear()
+    if "compare.fit.amortized.local_posteriors" in sys.modules:
+        sys.modules["compare.fit.amortized.local_posteriors"]._best.clear()
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()

@@ -10,8 +10,8 @@ FAULTS = [
     Fault(
         "stopped early: before the first move",
         "compare.fit.svi.fitter",
-        "if not on_the_way or self.late() or attempt == ROUNDS - 1:",
-        "if not on_the_way or self.late() or attempt == 0:",
+        "if not unfinished or fits.is_late() or attempt == ROUNDS - 1:",
+        "if not unfinished or fits.is_late() or attempt == 0:",
         "coin",
         "both",
         caught_by="coin/numpyro-full_rank: verdict",
@@ -38,8 +38,8 @@ FAULTS = [
     Fault(
         "the gap is measured a hundred times too small",
         "compare.fit.svi.gap",
-        "found = raw(metric.power(gradients, -0.5))",
-        "found = raw(0.1 * metric.power(gradients, -0.5))",
+        "gap = raw(metric.power(gradients, -0.5))",
+        "gap = raw(0.1 * metric.power(gradients, -0.5))",
         "all",
         "both",
         caught_by="test_fits.test_gap_estimate_is_unbiased_and_covers",
@@ -66,8 +66,8 @@ FAULTS = [
     Fault(
         "the draws of one block again and again",
         "compare.fit.svi.svi",
-        "rng.standard_normal((batch, dimension)), data)",
-        "np.random.default_rng(seed).standard_normal((batch, dimension)), data)",
+        "rng.standard_normal(shape), data)",
+        "np.random.default_rng(0).standard_normal(shape), data)",
         "all",
         "both",
         caught_by="coin/numpyro-mean_field: chains",
@@ -105,8 +105,8 @@ FAULTS = [
     Fault(
         "one key for all chains",
         "compare.fit.mcmc.nuts_numpyro",
-        "jax.random.split(key, CHAINS)",
-        "jnp.stack([key] * CHAINS)",
+        "jax.random.split(key, N_CHAINS)",
+        "jnp.stack([key] * N_CHAINS)",
         "all",
         "numpyro",
         caught_by="chain/numpyro-nuts: chains",
@@ -115,7 +115,7 @@ FAULTS = [
     Fault(
         "the warm-up is kept",
         "compare.fit.mcmc.nuts_numpyro",
-        "for done in range(0, options.warmup, STRIDE):",
+        "for done in range(0, warmup, STRIDE):",
         "for done in range(0, 0, STRIDE):",
         "all",
         "numpyro",
@@ -210,7 +210,7 @@ FAULTS = [
     ),
     Fault(
         "a scale that a program asks for is lost",
-        "compare.fit.svi.objective_numpyro",
+        "compare.fit.svi.density_numpyro",
         'scale = 1.0 if site["scale"] is None else site["scale"]',
         "scale = 1.0",
         "own models",
@@ -219,13 +219,12 @@ FAULTS = [
     ),
     Fault(
         "a scale that a program asks for is lost",
-        "compare.fit.svi.objective_pyro",
-        """    trace.compute_log_prob()
-    prior, likelihood = torch.zeros(()), torch.zeros(())""",
+        "compare.fit.svi.density_pyro",
+        "    trace.compute_log_prob()\n",
         """    for site in trace.nodes.values():
         site["scale"] = 1.0
     trace.compute_log_prob()
-    prior, likelihood = torch.zeros(()), torch.zeros(())""",
+""",
         "own models",
         "pyro",
         caught_by="pyro: scaled rows",

@@ -1,8 +1,10 @@
-"""Guides with an encoder in NumPyro: training by minibatches, the best members image by image, weighed draws."""
+"""Guides with an encoder in NumPyro: training by minibatches, the best posteriors image by image, weighed draws."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +15,15 @@ from numpyro import handlers
 
 import guides
 from compare import registry
-from compare.fit.amortized import amortised
+from compare.fit.amortized.encoder import Twin, Weights
 from compare.fit.svi.base_numpyro import from_base
-from compare.fit.svi.objective_numpyro import QUICK, unvalidated
+from compare.fit.svi.jit_numpyro import QUICK, unvalidated
 
-__all__ = ["Library", "draw_many", "fit"]
+__all__ = ["Networks", "networks"]
 
 
-def reparametrised(q, eps):
-    """Draws from one member of a family, as smooth functions of its parameters: z, log q(z) and the draws' weights.
+def reparametrised(q: dist.Distribution, eps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Draws from one posterior of a family, as smooth functions of its parameters: z, log q(z) and the draws' weights.
 
     ``eps`` are standard normals, shape (strata, latent). A mixture's strata are its components, weighted as they are;
     any other family has one.
@@ -41,12 +43,13 @@ def reparametrised(q, eps):
     return z[None], q.log_prob(z)[None], jnp.ones(1)
 
 
-class Library:
+class Networks:
     """What NumPyro computes for one family on one model; compiled once for the shapes it meets."""
 
-    def __init__(self, model, family, latent):
+    def __init__(self, model: str, family: str, latent: int) -> None:
+        self.twin: Twin
         self.twin, self.latent = registry.twin(model, "numpyro"), latent
-        self.member = partial(guides.load(family, "numpyro").member, latent=latent)
+        self.posterior = partial(guides.implementation(family, "numpyro").local_posterior, latent=latent)
         # Without the options that compile quickly: this runs long, and a quarter faster.
         self.epochs = jax.jit(self._epochs, static_argnames=("strata", "batch", "epochs"))
         self.elbos = jax.jit(self._elbos, compiler_options=QUICK)
@@ -55,69 +58,87 @@ class Library:
         self.encode = jax.jit(self._encode, compiler_options=QUICK)
 
     @unvalidated
-    def densities(self, images, z, decoder):
+    def densities(self, images: jax.Array, z: jax.Array, decoder: Any) -> tuple[jax.Array, jax.Array]:
         """log p(z) and log p(image | z) of each image, shapes (images,), z of shape (images, latent)."""
         trace = handlers.trace(handlers.substitute(self.twin.vae, {"z": z})).get_trace(images, decoder)
-        found = {name: one["fn"].log_prob(one["value"]) for name, one in trace.items() if one["type"] == "sample"}
-        return found.pop("z"), sum(found.values())
+        terms = {name: s["fn"].log_prob(s["value"]) for name, s in trace.items() if s["type"] == "sample"}
+        return terms.pop("z"), sum(terms.values())
 
     @unvalidated
-    def draws(self, rows, images, decoder, eps):
+    def draws(self, rows: jax.Array, images: jax.Array, decoder: Any, eps: jax.Array) -> tuple[jax.Array, ...]:
         """Draws of every image's q: z, log p(z), log p(image | z), log q(z) and weights.
 
         ``eps`` has shape (draws, images, strata, latent); the results (draws, images, strata, ...).
         """
-        each = jax.vmap(lambda row, one: reparametrised(self.member(row), one))
+        each = jax.vmap(lambda row, one: reparametrised(self.posterior(row), one))
         z, log_q, weights = jax.vmap(each, in_axes=(None, 0))(rows, eps)
         flat = jnp.moveaxis(z, 2, 1)  # the model's plate is that of the images
         prior, likelihood = jax.vmap(jax.vmap(lambda one: self.densities(images, one, decoder)))(flat)
         return z, jnp.moveaxis(prior, 1, 2), jnp.moveaxis(likelihood, 1, 2), log_q, weights
 
-    def _elbo(self, rows, images, decoder, eps):
+    def _elbo(self, rows: jax.Array, images: jax.Array, decoder: Any, eps: jax.Array) -> jax.Array:
         """Each draw's contribution to each image's ELBO, shape (draws, images)."""
         _, prior, likelihood, log_q, weights = self.draws(rows, images, decoder, eps)
         return (weights * (prior + likelihood - log_q)).sum(-1)
 
-    def _encode(self, encoder, images):
+    def _encode(self, encoder: Any, images: jax.Array) -> jax.Array:
         return jax.vmap(self.twin.Encoder(**encoder))(images)
 
-    def _elbos(self, encoder, decoder, images, eps):
+    def _elbos(self, encoder: Any, decoder: Any, images: jax.Array, eps: jax.Array) -> jax.Array:
         return self._elbo(self._encode(encoder, images), images, self.twin.Decoder(**decoder), eps)
 
-    def _epochs(self, weights, state, key, fixed, images, rate, strata, batch, epochs):
-        """So many epochs of Adam, each over the images in a new order; the decoder too, where none is ``fixed``."""
+    def _epochs(
+        self,
+        weights: Any,
+        state: Any,
+        key: jax.Array,
+        fixed: Any,
+        images: jax.Array,
+        rate: jax.Array,
+        strata: int,
+        batch: int,
+        epochs: int,
+    ) -> tuple[Any, Any]:
+        """Epochs of Adam, each over the images in a new order; of the decoder too, where none is ``fixed``."""
         optimiser, steps = optax.scale_by_adam(), len(images) // batch
 
-        def loss(weights, chosen, eps):
+        def loss(weights: Any, chosen: jax.Array, eps: jax.Array) -> jax.Array:
             decoder = self.twin.Decoder(**(weights["decoder"] if fixed is None else fixed))
             return -self._elbo(self._encode(weights["encoder"], chosen), chosen, decoder, eps).mean()
 
-        def step(carry, one):
-            weights, state = carry
-            pick, key = one
+        def step(carry: tuple[Any, Any], draw: tuple[jax.Array, jax.Array]) -> tuple[tuple[Any, Any], None]:
+            (weights, state), (pick, key) = carry, draw
             chosen = images[pick]
             eps = jax.random.normal(key, (1, batch, strata, self.latent), images.dtype)
             gradient = jax.grad(loss)(weights, chosen, eps)
             update, state = optimiser.update(gradient, state)
             return (jax.tree.map(lambda weight, change: weight - rate * change, weights, update), state), None
 
-        def epoch(carry, key):
+        def epoch(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:
             order, noise = jax.random.split(key)
             picks = jax.random.permutation(order, len(images))[: steps * batch].reshape(steps, batch)
             return jax.lax.scan(step, carry, (picks, jax.random.split(noise, steps)))[0], None
 
         return jax.lax.scan(epoch, (weights, state), jax.random.split(key, epochs))[0]
 
-    def _climb(self, rows, key, decoder, images, rates, strata, draws):
+    def _climb(
+        self,
+        rows: jax.Array,
+        key: jax.Array,
+        decoder: Any,
+        images: jax.Array,
+        rates: jax.Array,
+        strata: int,
+        draws: int,
+    ) -> jax.Array:
         """Steps of Adam on each image's own row, with the learning ``rates``, shape (steps,)."""
         decoder, optimiser = self.twin.Decoder(**decoder), optax.scale_by_adam()
 
-        def loss(rows, eps):
+        def loss(rows: jax.Array, eps: jax.Array) -> jax.Array:
             return -self._elbo(rows, images, decoder, eps).mean(0).sum()
 
-        def step(carry, one):
-            rows, state = carry
-            rate, key = one
+        def step(carry: tuple[Any, Any], at: tuple[jax.Array, jax.Array]) -> tuple[tuple[Any, Any], None]:
+            (rows, state), (rate, key) = carry, at
             half = jax.random.normal(key, (draws // 2, len(rows), strata, self.latent), rows.dtype)
             gradient = jax.grad(loss)(rows, jnp.concatenate([half, -half]))
             update, state = optimiser.update(gradient, state)
@@ -126,61 +147,75 @@ class Library:
         keys = jax.random.split(key, len(rates))
         return jax.lax.scan(step, (rows, optimiser.init(rows)), (rates, keys))[0][0]
 
-    def _terms(self, rows, images, decoder, eps):
+    def _terms(self, rows: jax.Array, images: jax.Array, decoder: Any, eps: jax.Array) -> tuple[jax.Array, ...]:
         return self.draws(rows, images, self.twin.Decoder(**decoder), eps)
 
-    # What crosses the wall, see `compare.fit.amortized.encoder.Library`.
+    # What crosses the wall, see `compare.fit.amortized.encoder.Networks`.
 
-    def trainer(self, weights, fixed, images, strata, batch, seed):
-        return Trainer(self, weights, fixed, images, strata, batch, seed)
+    def trainer(self, *arguments: Any) -> Trainer:
+        return Trainer(self, *arguments)
 
-    def rows(self, encoder, images):
+    def rows(self, encoder: Weights, images: np.ndarray) -> np.ndarray:
         return np.asarray(self.encode(single(encoder), single(images)), dtype=float)
 
-    def best(self, rows, decoder, images, rates, strata, draws, seed):
+    def best(
+        self,
+        rows: np.ndarray,
+        decoder: Weights,
+        images: np.ndarray,
+        rates: np.ndarray,
+        strata: int,
+        draws: int,
+        seed: int,
+    ) -> np.ndarray:
         found = self.climb(
             single(rows), jax.random.key(seed), single(decoder), single(images), single(rates), strata, draws
         )
         return np.asarray(found, dtype=float)
 
-    def weigh(self, rows, images, decoder, eps):
+    def weigh(self, rows: np.ndarray, images: np.ndarray, decoder: Weights, eps: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(np.asarray(part) for part in self.terms(rows, images, dict(decoder), eps))
 
 
 class Trainer:
-    """An encoder on the way, see `compare.fit.amortized.encoder.Trainer`."""
+    """An encoder in training, see `compare.fit.amortized.encoder.Trainer`."""
 
-    def __init__(self, library, weights, fixed, images, strata, batch, seed):
-        self.library, self.weights_now, self.strata, self.batch = library, single(weights), strata, batch
+    def __init__(
+        self,
+        networks: Networks,
+        weights: Mapping[str, Weights],
+        fixed: Weights | None,
+        images: np.ndarray,
+        strata: int,
+        batch: int,
+        seed: int,
+    ) -> None:
+        self.networks, self.weights_now, self.strata, self.batch = networks, single(weights), strata, batch
         self.fixed, self.images = single(fixed), single(images)
         self.state, self.key = optax.scale_by_adam().init(self.weights_now), jax.random.key(seed)
 
-    def epochs(self, count, rate):
+    def epochs(self, count: int, rate: float) -> None:
         self.key, key = jax.random.split(self.key)
-        self.weights_now, self.state = self.library.epochs(
+        self.weights_now, self.state = self.networks.epochs(
             self.weights_now, self.state, key, self.fixed, self.images, single(rate), self.strata, self.batch, count
         )
         jax.block_until_ready(self.weights_now)
 
-    def elbo(self, images, eps):
+    def elbo(self, images: np.ndarray, eps: np.ndarray) -> np.ndarray:
         decoder = self.weights_now["decoder"] if self.fixed is None else self.fixed
         return np.asarray(
-            self.library.elbos(self.weights_now["encoder"], decoder, single(images), single(eps)), dtype=float
+            self.networks.elbos(self.weights_now["encoder"], decoder, single(images), single(eps)), dtype=float
         )
 
-    def weights(self):
+    def weights(self) -> dict[str, Weights]:
         return jax.tree.map(lambda part: np.asarray(part, dtype=float), self.weights_now)
 
 
-def single(tree):
+def single(tree: Any) -> Any:
     """The same in float32, in which networks are trained."""
     return jax.tree.map(lambda part: jnp.asarray(part, jnp.float32), tree)
 
 
 @lru_cache(maxsize=16)
-def library(model, family, latent):
-    return Library(model, family, latent)
-
-
-fit = partial(amortised.fit, library)
-draw_many = partial(amortised.draw_many, library)
+def networks(model: str, family: str, latent: int) -> Networks:
+    return Networks(model, family, latent)

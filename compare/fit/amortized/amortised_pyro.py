@@ -1,10 +1,12 @@
-"""Guides with an encoder in Pyro: training by minibatches, the best members image by image, weighed draws."""
+"""Guides with an encoder in Pyro: training by minibatches, the best posteriors image by image, weighed draws."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import pyro.distributions as dist
@@ -13,16 +15,16 @@ from pyro import poutine
 
 import guides
 from compare import registry
-from compare.fit.amortized import amortised
+from compare.fit.amortized.encoder import Twin, Weights
 from compare.fit.svi.base_pyro import Held, transform
 
-__all__ = ["Library", "draw_many", "fit"]
+__all__ = ["Networks", "networks"]
 
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
 
 
-def reparametrised(q, eps):
-    """Draws from members of a family, as smooth functions of their parameters: z, log q(z) and the draws' weights.
+def reparametrised(q: dist.Distribution, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draws from posteriors of a family, as smooth functions of their parameters: z, log q(z) and the draws' weights.
 
     ``q`` has batch shape (images,), ``eps`` are standard normals, shape (draws, strata, images, latent). A mixture's
     strata are its components, weighted as they are; any other family has one.
@@ -41,42 +43,54 @@ def reparametrised(q, eps):
     return z, q.log_prob(z), torch.ones(1, 1)
 
 
-class Library:
+class Networks:
     """What Pyro computes for one family on one model."""
 
-    def __init__(self, model, family, latent):
+    def __init__(self, model: str, family: str, latent: int) -> None:
+        self.twin: Twin
         self.twin, self.latent = registry.twin(model, "pyro"), latent
-        self.member = partial(guides.load(family, "pyro").member, latent=latent)
+        self.posterior = partial(guides.implementation(family, "pyro").local_posterior, latent=latent)
 
-    def densities(self, images, z, decoder):
+    def densities(self, images: torch.Tensor, z: torch.Tensor, decoder: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """log p(z) and log p(image | z), shape (draws, strata, images), of z, shape (draws, strata, images, latent)."""
         with Held({"z": z}):
             trace = poutine.trace(self.twin.vae).get_trace(images, decoder)
         trace.compute_log_prob()
-        found = {name: one["log_prob"] for name, one in trace.nodes.items() if "log_prob" in one}
-        return found.pop("z"), sum(found.values())
+        terms = {name: site["log_prob"] for name, site in trace.nodes.items() if "log_prob" in site}
+        return terms.pop("z"), sum(terms.values())
 
-    def draws(self, rows, images, decoder, eps):
+    def draws(
+        self, rows: torch.Tensor, images: torch.Tensor, decoder: Any, eps: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """Draws of every image's q: z, log p(z), log p(image | z), log q(z) and weights; ``eps`` as above."""
-        z, log_q, weights = reparametrised(self.member(rows), eps)
+        z, log_q, weights = reparametrised(self.posterior(rows), eps)
         prior, likelihood = self.densities(images, z, decoder)
         return z, prior, likelihood, log_q, weights
 
-    def elbo(self, rows, images, decoder, eps):
+    def elbo(self, rows: torch.Tensor, images: torch.Tensor, decoder: Any, eps: torch.Tensor) -> torch.Tensor:
         """Each draw's contribution to each image's ELBO, shape (draws, images)."""
         _, prior, likelihood, log_q, weights = self.draws(rows, images, decoder, eps)
         return (weights * (prior + likelihood - log_q)).sum(1)
 
-    # What crosses the wall, see `compare.fit.amortized.encoder.Library`.
+    # What crosses the wall, see `compare.fit.amortized.encoder.Networks`.
 
-    def trainer(self, weights, fixed, images, strata, batch, seed):
-        return Trainer(self, weights, fixed, images, strata, batch, seed)
+    def trainer(self, *arguments: Any) -> Trainer:
+        return Trainer(self, *arguments)
 
-    def rows(self, encoder, images):
+    def rows(self, encoder: Weights, images: np.ndarray) -> np.ndarray:
         with precision(torch.float32), torch.no_grad():
             return self.twin.Encoder(**tensors(encoder))(tensor(images)).double().numpy()
 
-    def best(self, rows, decoder, images, rates, strata, draws, seed):
+    def best(
+        self,
+        rows: np.ndarray,
+        decoder: Weights,
+        images: np.ndarray,
+        rates: np.ndarray,
+        strata: int,
+        draws: int,
+        seed: int,
+    ) -> np.ndarray:
         generator = torch.Generator().manual_seed(seed)
         with precision(torch.float32):
             decoder, images = self.twin.Decoder(**tensors(decoder)).eval(), tensor(images)
@@ -94,7 +108,7 @@ class Library:
                 optimiser.step()
             return rows.detach().double().numpy()
 
-    def weigh(self, rows, images, decoder, eps):
+    def weigh(self, rows: np.ndarray, images: np.ndarray, decoder: Weights, eps: np.ndarray) -> tuple[np.ndarray, ...]:
         with precision(torch.float64), torch.no_grad():
             decoder = self.twin.Decoder(**tensors(decoder)).eval()
             z, *parts, weights = self.draws(tensor(rows), tensor(images), decoder, tensor(eps).transpose(1, 2))
@@ -103,24 +117,33 @@ class Library:
 
 
 class Trainer:
-    """An encoder on the way, see `compare.fit.amortized.encoder.Trainer`."""
+    """An encoder in training, see `compare.fit.amortized.encoder.Trainer`."""
 
-    def __init__(self, library, weights, fixed, images, strata, batch, seed):
-        self.library, self.strata, self.batch, self.learns = library, strata, batch, fixed is None
+    def __init__(
+        self,
+        networks: Networks,
+        weights: Mapping[str, Weights],
+        fixed: Weights | None,
+        images: np.ndarray,
+        strata: int,
+        batch: int,
+        seed: int,
+    ) -> None:
+        self.networks, self.strata, self.batch, self.learns = networks, strata, batch, fixed is None
         with precision(torch.float32):
             self.images = tensor(images)
-            self.encoder = library.twin.Encoder(**tensors(weights["encoder"])).requires_grad_()
-            self.decoder = library.twin.Decoder(**tensors(weights["decoder"] if self.learns else fixed))
+            self.encoder = networks.twin.Encoder(**tensors(weights["encoder"])).requires_grad_()
+            self.decoder = networks.twin.Decoder(**tensors(weights["decoder"] if self.learns else fixed))
         self.decoder.train(self.learns).requires_grad_(self.learns)
         parameters = [*self.encoder.parameters(), *(self.decoder.parameters() if self.learns else ())]
         self.optimiser = torch.optim.Adam(parameters, fused=True)
         self.loss = None
         self.generator = torch.Generator().manual_seed(seed)
 
-    def epochs(self, count, rate):
+    def epochs(self, count: int, rate: float) -> None:
         self.optimiser.param_groups[0]["lr"] = rate
         steps = len(self.images) // self.batch
-        shape = (steps, 1, self.strata, self.batch, self.library.latent)
+        shape = (steps, 1, self.strata, self.batch, self.networks.latent)
         with precision(torch.float32):
             for _ in range(count):
                 order = torch.randperm(len(self.images), generator=self.generator)
@@ -128,42 +151,42 @@ class Trainer:
                 for pick, eps in zip(order.split(self.batch), noise, strict=False):
                     self.step(self.images[pick], eps)
 
-    def step(self, images, eps):
-        self.loss = self.loss or compiled(MinusELBO(self.library, self.encoder, self.decoder), images, eps)
+    def step(self, images: torch.Tensor, eps: torch.Tensor) -> None:
+        self.loss = self.loss or compiled(MinusELBO(self.networks, self.encoder, self.decoder), images, eps)
         self.optimiser.zero_grad(set_to_none=True)
         self.loss(images, eps).backward()
         self.optimiser.step()
 
-    def elbo(self, images, eps):
+    def elbo(self, images: np.ndarray, eps: np.ndarray) -> np.ndarray:
         with precision(torch.float32), torch.no_grad():
             images = tensor(images)
-            found = self.library.elbo(self.encoder(images), images, self.decoder, tensor(eps).transpose(1, 2))
+            found = self.networks.elbo(self.encoder(images), images, self.decoder, tensor(eps).transpose(1, 2))
             return found.double().numpy()
 
-    def weights(self):
+    def weights(self) -> dict[str, Weights]:
         networks = {"encoder": self.encoder} | ({"decoder": self.decoder} if self.learns else {})
         return {name: arrays(network) for name, network in networks.items()}
 
 
 class MinusELBO(torch.nn.Module):
-    """Of a batch of images at given draws, the mean."""
+    """-ELBO of a batch of images at given draws, the mean."""
 
-    def __init__(self, library, encoder, decoder):
+    def __init__(self, networks: Networks, encoder: torch.nn.Module, decoder: torch.nn.Module) -> None:
         super().__init__()
-        self.library, self.encoder, self.decoder = library, encoder, decoder
+        self.networks, self.encoder, self.decoder = networks, encoder, decoder
 
-    def forward(self, images, eps):
-        return -self.library.elbo(self.encoder(images), images, self.decoder, eps).mean()
+    def forward(self, images: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+        return -self.networks.elbo(self.encoder(images), images, self.decoder, eps).mean()
 
 
-def compiled(loss, *inputs):
+def compiled(loss: Any, *inputs: torch.Tensor) -> Any:
     """The loss without Pyro's effect handlers, which take longer than the sums; as `pyro.infer.JitTrace_ELBO` does."""
     with warnings.catch_warnings():  # of shapes that are taken for constants, which they are
         warnings.simplefilter("ignore")
         return torch.jit.trace(loss, inputs, check_trace=False)
 
 
-def arrays(network):
+def arrays(network: Any) -> dict[str, np.ndarray]:
     """A network's weights by the names that both libraries know, float64."""
     found = {"output_weights": network.output.weight.T, "output_biases": network.output.bias}
     if network.hidden is not None:
@@ -174,7 +197,7 @@ def arrays(network):
 
 
 @contextmanager
-def precision(dtype):
+def precision(dtype: torch.dtype) -> Iterator[None]:
     """Numbers that are made within have this type."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -184,19 +207,15 @@ def precision(dtype):
         torch.set_default_dtype(before)
 
 
-def tensor(array):
+def tensor(array: Any) -> torch.Tensor:
     """In the precision of the context."""
     return torch.tensor(np.asarray(array), dtype=torch.get_default_dtype())
 
 
-def tensors(weights):
+def tensors(weights: Weights) -> dict[str, torch.Tensor]:
     return {name: tensor(value) for name, value in weights.items()}
 
 
 @lru_cache(maxsize=16)
-def library(model, family, latent):
-    return Library(model, family, latent)
-
-
-fit = partial(amortised.fit, library)
-draw_many = partial(amortised.draw_many, library)
+def networks(model: str, family: str, latent: int) -> Networks:
+    return Networks(model, family, latent)

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
+import xarray as xr
 
+import guides
+from compare import registry
+from compare.comparison import Job
+from guides.contract import LocalPosterior
 from models.contract import Training
 
-__all__ = ["RISE", "Learnt", "Library", "Trainer", "Weights", "learn", "member", "strata"]
+__all__ = [
+    "Library",
+    "Networks",
+    "Trainer",
+    "Training",
+    "Twin",
+    "Weights",
+    "learn",
+    "local_posterior",
+    "weights_dataset",
+]
 
 STAGES = ((3e-3, 0.7, 8), (1e-3, 0.9, 4), (3e-4, 1.0, 4))
 """Adam's learning rates, one after the other; by which share of the epochs, and after how many looks without a rise of
@@ -29,14 +42,25 @@ RISE = 0.01
 NOISE = 16
 """Draws an observation with which the validation ELBO is estimated, the same at every look."""
 
-Weights = dict[str, np.ndarray]
+Weights = Mapping[str, np.ndarray]
+
+
+class Twin(Protocol):
+    """A model whose observations have a network and a latent z each, in one library."""
+
+    vae: Callable[..., Any]
+    """The model of some observations, given its decoder."""
+
+    Encoder: Callable[..., Any]
+    Decoder: Callable[..., Any]
+    """Networks, made of their weights by name."""
 
 
 class Trainer(Protocol):
-    """An encoder on the way, and the decoder where it is learnt along; float32."""
+    """An encoder in training, and the decoder where it is learnt along; float32."""
 
     def epochs(self, count: int, rate: float) -> None:
-        """Train on for so many epochs at this learning rate."""
+        """Train on for ``count`` epochs at this learning rate."""
 
     def elbo(self, observations: np.ndarray, eps: np.ndarray) -> np.ndarray:
         """Each draw's contribution to each observation's ELBO, (draws, n), at ``eps``, (draws, n, strata, latent)."""
@@ -45,8 +69,8 @@ class Trainer(Protocol):
         """The networks' weights, float64: ``encoder``, and ``decoder`` where it is learnt."""
 
 
-class Library(Protocol):
-    """What a library computes for one family on one model, of so many dimensions of z. Arrays are NumPy's."""
+class Networks(Protocol):
+    """What a library computes for one family on one model with z of ``latent`` dimensions. Arrays are NumPy's."""
 
     latent: int
 
@@ -59,7 +83,7 @@ class Library(Protocol):
         batch: int,
         seed: int,
     ) -> Trainer:
-        """Something to be trained from these ``weights``. ``fixed`` is the decoder, where it is known."""
+        """A trainer that starts from these ``weights``. ``fixed`` is the decoder, where it is known."""
 
     def rows(self, encoder: Weights, observations: np.ndarray) -> np.ndarray:
         """The encoder's row of parameters for each observation, float64."""
@@ -81,86 +105,136 @@ class Library(Protocol):
         weights, shape (draws, n, strata); float64."""
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """Where a training ended, and the way there: of each look the epoch, the ELBO of the validation observations (their
-    mean, in nats) and of those that are shown (their sum), with its Monte Carlo error. ``speed`` is in observations a
-    second, the looks not counted."""
+class Library(Protocol):
+    """The file of one library, such as `compare.fit.amortized.amortised_numpyro`."""
+
+    def networks(self, model: str, family: str, latent: int) -> Networks:
+        """The networks of a family on a model, the same object for the same arguments."""
+
+
+@dataclass
+class TrainingRun:
+    """The way of a training, look by look, and where it ended.
+
+    Attributes:
+        weights: The networks with the highest validation ELBO.
+        epochs: The epoch of each look.
+        validation: The mean ELBO of the validation observations, in nats.
+        shown: The summed ELBO of the observations that are shown, with its Monte Carlo error ``shown_mcse``.
+        reason: Why it is not converged, None if it is.
+        epoch_gradients: The gradients of one epoch.
+        seconds: The time spent on training, the looks not counted.
+    """
 
     weights: dict[str, Weights]
-    epochs: list[int]
-    validation: list[float]
-    shown: list[float]
-    shown_mcse: list[float]
-    converged: bool
-    reason: str | None
-    gradients: list[int]
-    speed: float
+    epoch_gradients: int
+    epoch_observations: int
+    epochs: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+    shown: list[float] = field(default_factory=list)
+    shown_mcse: list[float] = field(default_factory=list)
+    reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def converged(self) -> bool:
+        return self.reason is None
+
+    @property
+    def gradients(self) -> list[int]:
+        """Gradient evaluations until each look."""
+        return [number * self.epoch_gradients for number in self.epochs]
+
+    def look(self, trainer: Trainer, epoch: int, training: Training, eps: np.ndarray, noise: np.ndarray) -> float:
+        """Note the ELBOs at this epoch; that of the validation observations."""
+        value = float(trainer.elbo(training.validation, eps).mean())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the validation ELBO is not finite after {epoch} epochs")
+        sums = trainer.elbo(training.test[training.shown], noise).sum(axis=1)
+        self.epochs.append(epoch)
+        self.validation.append(value)
+        self.shown.append(sums.mean())
+        self.shown_mcse.append(sums.std(ddof=1) / math.sqrt(len(sums)))
+        return value
+
+    def dataset(self, **known: Any) -> xr.Dataset:
+        """The looks over ``step``, and the ending as attributes. How far the encoder is from the best is not known."""
+        looks = {
+            "gradients": self.gradients,
+            "elbo": self.shown,
+            "elbo_mcse": self.shown_mcse,
+            "epochs": self.epochs,
+            "validation": self.validation,
+        }
+        ending = {
+            "gap": np.inf,
+            "gap_mcse": np.inf,
+            "tolerance": RISE,
+            "converged": int(self.converged),
+            "reason": self.reason or "",
+            "epochs": self.epochs[-1],
+            "speed": self.epochs[-1] * self.epoch_observations / max(self.seconds, 1e-9),
+        }
+        return xr.Dataset({name: ("step", np.asarray(value)) for name, value in looks.items()}, attrs=known | ending)
 
 
-def member(family: str) -> ModuleType:
+def training_of(job: Job) -> Training:
+    """What the job's encoder is trained on."""
+    part = registry.load(job.model).amortization
+    assert part is not None, f"{job.model} has no guides with encoders"
+    return part.training(job.data)
+
+
+def local_posterior(family: str) -> LocalPosterior:
     """The family's rows of parameters.
 
     Raises:
         ValueError: the family has none, and so no guide with an encoder.
     """
-    name = f"guides.{family}.member"
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ValueError(f"the family {family} has no guide with an encoder") from None
+    found = guides.load(family).local_posterior
+    if found is None:
+        raise ValueError(f"the family {family} has no guide with an encoder")
+    return found
 
 
-def strata(family: str) -> int:
-    """The strata that draws of a member are made in: the components of a mixture, else one."""
-    return getattr(member(family), "STRATA", 1)
+def weights_dataset(weights: Weights) -> xr.Dataset:
+    """A network's weights."""
+    return xr.Dataset(
+        {name: ([f"{name}_{axis}" for axis in range(np.ndim(value))], value) for name, value in weights.items()}
+    )
 
 
-def learn(library: Library, told: Training, family: str, seed: int, budget: float) -> Learnt:
+def learn(networks: Networks, training: Training, family: str, seed: int, budget: float) -> TrainingRun:
     """Train from random weights; the weights with the highest validation ELBO are kept.
 
     Raises:
         FloatingPointError: the ELBO is not finite.
     """
-    rng, kinds = np.random.default_rng([seed, 4]), strata(family)
-    start = {"encoder": told.start_encoder(rng, member(family).start(told.latent))}
-    if told.decoder is None:
-        start["decoder"] = told.start_decoder(rng)
-    trainer = library.trainer(start, told.decoder, told.train, kinds, told.batch, seed)
-    eps = rng.standard_normal((NOISE, len(told.validation), kinds, told.latent))
-    noise = rng.standard_normal((4 * NOISE, len(told.shown), kinds, told.latent))
-    began, spent, epoch, reason = time.perf_counter(), 0.0, 0, None
-    looks: dict[str, list] = {"epochs": [], "validation": [], "shown": [], "shown_mcse": []}
-
-    def look() -> float:
-        value = float(trainer.elbo(told.validation, eps).mean())
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the validation ELBO is not finite after {epoch} epochs")
-        each = trainer.elbo(told.test[told.shown], noise).sum(axis=1)
-        error = each.std(ddof=1) / math.sqrt(len(each))
-        for name, number in zip(looks, (epoch, value, each.mean(), error), strict=True):
-            looks[name].append(number)
-        return value
-
-    highest, kept = look(), trainer.weights()
+    rng, form, latent = np.random.default_rng([seed, 4]), local_posterior(family), training.latent
+    start: dict[str, Weights] = {"encoder": training.start_encoder(rng, form.start(latent))}
+    if training.decoder is None:
+        start["decoder"] = training.start_decoder(rng)
+    batch, train = training.batch, training.train
+    trainer = networks.trainer(start, training.decoder, train, form.strata, batch, seed)
+    eps = rng.standard_normal((NOISE, len(training.validation), form.strata, latent))
+    noise = rng.standard_normal((4 * NOISE, len(training.shown), form.strata, latent))
+    observations = len(train) // batch * batch
+    run = TrainingRun(trainer.weights(), observations * form.strata, observations)
+    began, epoch = time.perf_counter(), 0
+    highest = run.look(trainer, epoch, training, eps, noise)
     for rate, share, patience in STAGES:
-        idle, last = 0, max(round(share * told.epochs), 1)
-        while idle < patience and epoch < last and reason is None:
+        idle, last = 0, max(round(share * training.epochs), 1)
+        while idle < patience and epoch < last and run.converged:
             if time.perf_counter() - began > budget:
-                reason = f"its budget of {budget:g} s ended after {epoch} epochs; give it a larger --budget"
+                run.reason = f"its budget of {budget:g} s ended after {epoch} epochs; give it a larger --budget"
                 break
             more, moment = min(LOOK, last - epoch), time.perf_counter()
             trainer.epochs(more, rate)
-            spent, epoch = spent + time.perf_counter() - moment, epoch + more
-            value = look()
+            run.seconds, epoch = run.seconds + time.perf_counter() - moment, epoch + more
+            value = run.look(trainer, epoch, training, eps, noise)
             idle = 0 if value > highest + RISE else idle + 1
             if value > highest:
-                highest, kept = value, trainer.weights()
-    if reason is None and idle == 0:
-        reason = f"the validation ELBO still rose after {epoch} epochs; allow more --epochs"
-    an_epoch = len(told.train) // told.batch * told.batch
-    gradients = [number * an_epoch * kinds for number in looks["epochs"]]
-    speed = epoch * an_epoch / max(spent, 1e-9)
-    return Learnt(kept, **looks, converged=reason is None, reason=reason, gradients=gradients, speed=speed)
+                highest, run.weights = value, trainer.weights()
+    if run.converged and idle == 0:
+        run.reason = f"the validation ELBO still rose after {epoch} epochs; allow more --epochs"
+    return run

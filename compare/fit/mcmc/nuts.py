@@ -1,10 +1,14 @@
-"""When a NUTS run may stop, and what every NUTS fit carries: the same rules for both libraries."""
+"""NUTS in either library: when a run may stop, and what every NUTS fit carries.
+
+What only a library can do is to run the chains (`Library`).
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import arviz_stats
 import numpy as np
@@ -12,20 +16,19 @@ import xarray as xr
 
 from compare import registry
 from compare.comparison import Drawn, Job
-from compare.fit.svi.protocol import Density
-from compare.fit.tree import CHAINS, build, derive, keep, pointwise
+from compare.fit.svi.protocol import Density, Static
+from compare.fit.tree import N_CHAINS, build, derive, keep, pointwise
 from compare.options import Options
-from models.contract import element
+from models.contract import Latents, element
 
 __all__ = [
     "BLOCK",
-    "deadline_of_many",
+    "Block",
+    "draw_many",
+    "fit",
     "out_of_budget",
-    "punctual",
-    "run_until_enough",
-    "stacked",
+    "sample",
     "statistics",
-    "thinned",
 ]
 
 TAIL = (0.05, 0.95)
@@ -37,6 +40,71 @@ PATIENCE = 10
 """Budgets of one fit that chains on many data sets may take together."""
 
 Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
+"""Latents, constrained, and statistics of some draws, shape (chain, draw, ...)."""
+
+
+class Library(Protocol):
+    """The file of one library, such as `compare.fit.mcmc.nuts_numpyro`."""
+
+    def split_arguments(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], Static]:
+        """As `compare.fit.svi.protocol.Library` has it."""
+
+    def density(self, model: str, static: Static) -> Density:
+        """As `compare.fit.svi.protocol.Library` has it."""
+
+    def chains(
+        self, job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
+    ) -> AbstractContextManager[Callable[[], Block]]:
+        """Chains of a program of the job's twin after their warm-up: each call gives their next block of draws.
+
+        Raises:
+            TimeoutError: the warm-up did not end before the deadline.
+        """
+
+    def chains_of_many(
+        self, jobs: Sequence[Job], data: Any, static: Static, check: Callable[[], None]
+    ) -> Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]]:
+        """A block of draws of each job, and which of them diverged; ``data`` have the jobs first.
+
+        ``check`` is called now and then, and raises where there is no time left.
+        """
+
+
+def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
+    """Sample the job's model: the tree, and the number of leapfrog steps."""
+    return sample(library, job, "model", dict, 0.8)
+
+
+def sample(
+    library: Library, job: Job, program: str, complete: Callable[[Latents], Latents], acceptance: float
+) -> tuple[xr.DataTree, int]:
+    """Sample a program of the job's twin: the tree, and the number of leapfrog steps.
+
+    Args:
+        complete: Adds, to latents of shape (count, ...), those that the program has integrated out.
+        acceptance: The rate that the step sizes are adapted to.
+    """
+    data, static = library.split_arguments(job.data.arguments())
+    deadline = time.perf_counter() + (job.options or Options()).budget
+    sites = job.data.shapes()
+    with library.chains(job, program, acceptance, data, static, deadline) as next_block:
+
+        def block() -> Block:
+            sampled, stats = next_block()
+            latents = complete(flat({name: sampled[name] for name in sites if name in sampled}))
+            return by_chain({name: latents[name] for name in sites}), stats
+
+        return run_until_enough(job, block, library.density(job.model, static), data, deadline)
+
+
+def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values of shape (chain, draw, ...) as (count, ...)."""
+    return {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
+
+
+def by_chain(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inverse of `flat`."""
+    return {name: value.reshape(N_CHAINS, -1, *value.shape[1:]) for name, value in values.items()}
 
 
 def out_of_budget(budget: float) -> TimeoutError:
@@ -61,119 +129,90 @@ def statistics(
 def run_until_enough(
     job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
 ) -> tuple[xr.DataTree, int]:
-    """Collect blocks of draws until ESS (bulk and tail) and R-hat of all latents meet their targets, or the budget
-    ends; of the reported elements where the model derives some of them from the latents.
-
-    ``block()`` returns latents and statistics of shape (chain, draw, ...) in the constrained space; ``deadline`` is
-    when the budget ends, on the performance counter.
-    """
+    """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, or time ends."""
     options = job.options or Options()
     blocks: list[Block] = []
     seen: list[Mapping[str, np.ndarray]] = []
     while True:
         blocks.append(block())
         seen.append(watched(job, blocks[-1][0]))
-        posterior = {site: np.concatenate([latents[site] for latents, _ in blocks], axis=1) for site in blocks[0][0]}
-        r_hat, ess = worst({name: np.concatenate([one[name] for one in seen], axis=1) for name in seen[0]})
+        r_hat, ess = worst(joined(seen))
         reached = r_hat < options.r_hat and ess >= options.ess
         if reached or time.perf_counter() > deadline:
             break
-    stats = {name: np.concatenate([stats[name] for _, stats in blocks], axis=1) for name in blocks[0][1]}
-    draws = next(iter(posterior.values())).shape[1]
-    flat = {site: value.reshape(CHAINS * draws, *value.shape[2:]) for site, value in posterior.items()}
-    log_prior, log_likelihood = density(flat, data)
-    kept, labels = keep(flat, job.model, job.data)
-    stats["log_prior"] = log_prior.reshape(CHAINS, draws)
-    stats["log_joint"] = (log_prior + log_likelihood).reshape(CHAINS, draws)
-    posterior = {site: value.reshape(CHAINS, draws, *value.shape[1:]) for site, value in kept.items()}
-    reason = (
-        ""
-        if reached
-        else (
-            f"after {draws} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: below {options.r_hat:g}, "
-            f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
-        )
-    )
+    posterior, stats = joined([latents for latents, _ in blocks]), joined([stats for _, stats in blocks])
+    draws = stats["energy"].shape[1]
+    log_prior, log_likelihood = density(flat(posterior), data)
+    kept, labels = keep(flat(posterior), job.model, job.data)
+    stats |= by_chain({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
     likelihood = pointwise(kept, job.model, job.data)
-    tree = build(posterior, stats, job.data.observed(), labels, log_likelihood=likelihood)
-    tree.attrs.update(targets_met=int(reached), reason=reason, warmup=options.warmup)
+    tree = build(by_chain(kept), stats, job.data.observed(), labels, log_likelihood=likelihood)
+    reason = (
+        f"after {draws} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: below {options.r_hat:g}, "
+        f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
+    )
+    tree.attrs.update(targets_met=int(reached), reason="" if reached else reason, warmup=options.warmup)
     return tree, int(stats["n_steps"].sum())
 
 
+def joined(blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Blocks of draws one after the other."""
+    return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
+
+
 def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """What the chains are judged by, each of shape (chain, draw, ...)."""
-    chains, draws = next(iter(latents.values())).shape[:2]
-    flat = {site: value.reshape(chains * draws, *value.shape[2:]) for site, value in latents.items()}
-    derived = derive(registry.load(job.model), job.data, flat)
+    """What the chains are judged by, each of shape (chain, draw, ...): all latents, or the reported elements where the
+    model derives some of them from the latents."""
+    derived = derive(registry.load(job.model), job.data, flat(latents))
     if not derived:
         return latents
-    known = flat | derived
-    return {
-        element(site, index): known[site][(slice(None), *index)].reshape(chains, draws)
-        for site, index in job.data.reported()
-    }
+    known = flat(latents) | dict(derived)
+    return by_chain({element(site, index): known[site][(slice(None), *index)] for site, index in job.data.reported()})
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
     """The largest R-hat, and the smallest of all bulk and tail ESS."""
-    r_hat, ess = 0.0, np.inf
+    r_hat, ess, along = 0.0, np.inf, {"chain_axis": 0, "draw_axis": 1}
     for value in posterior.values():
-        flat = value.reshape(*value.shape[:2], -1)
-        fixed = np.ptp(flat, axis=(0, 1)) == 0  # such as the zeros of a Cholesky factor: they have no R-hat
-        flat = flat[:, :, ~fixed]
-        for one in np.moveaxis(flat, -1, 0):
-            r_hat = max(r_hat, float(arviz_stats.rhat(one, chain_axis=0, draw_axis=1)))
-            for kind in ("bulk", "tail"):
-                ess = min(
-                    ess,
-                    float(
-                        arviz_stats.ess(
-                            one, method=kind, prob=TAIL if kind == "tail" else None, chain_axis=0, draw_axis=1
-                        )
-                    ),
-                )
+        elements = value.reshape(*value.shape[:2], -1)
+        fixed = np.ptp(elements, axis=(0, 1)) == 0  # such as the zeros of a Cholesky factor: they have no R-hat
+        for draws in np.moveaxis(elements[:, :, ~fixed], -1, 0):
+            r_hat = max(r_hat, float(arviz_stats.rhat(draws, **along)))
+            ess = min(ess, float(arviz_stats.ess(draws, method="bulk", **along)))
+            ess = min(ess, float(arviz_stats.ess(draws, method="tail", prob=TAIL, **along)))
     return r_hat, ess
 
 
-def deadline_of_many(options: Options) -> float:
-    """When chains on many data sets have to be done, on the performance counter."""
-    return time.perf_counter() + PATIENCE * options.budget
-
-
-def punctual(deadline: float, options: Options) -> None:
-    """Go on only if there is time left.
+def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Chains of every job's data side by side, thinned to about ``count`` draws each.
 
     Raises:
-        TimeoutError: there is none.
+        TimeoutError: they are not done in ten budgets.
+        ValueError: the data differ in shape.
     """
-    if time.perf_counter() > deadline:
-        raise TimeoutError(
-            f"NUTS was not done with all data sets after {PATIENCE} budgets of {options.budget:g} s; give it fewer "
-            "data sets, a larger --budget, or leave it out with --no-nuts"
-        )
-
-
-def stacked(
-    split_arguments: Callable[[dict[str, Any]], tuple[dict[str, Any], tuple]], jobs: Sequence[Job]
-) -> tuple[dict[str, np.ndarray], tuple]:
-    """The data of all jobs with the jobs first, and what shapes their program.
-
-    Raises:
-        ValueError: their data differ in shape.
-    """
-    split = [split_arguments(job.data.arguments()) for job in jobs]
+    split = [library.split_arguments(job.data.arguments()) for job in jobs]
     data, static = split[0]
     shapes = {name: np.shape(value) for name, value in data.items()}
-    if any(other != static or {name: np.shape(value) for name, value in one.items()} != shapes for one, other in split):
+    if any(other != static or {n: np.shape(v) for n, v in values.items()} != shapes for values, other in split):
         raise ValueError("the data sets differ in shape: chains can go side by side only where they do not")
-    return {name: np.stack([np.asarray(one[name]) for one, _ in split]) for name in data}, static
+    stacked = {name: np.stack([np.asarray(values[name]) for values, _ in split]) for name in data}
+    budget = (jobs[0].options or Options()).budget
+    deadline = time.perf_counter() + PATIENCE * budget
+
+    def check() -> None:
+        if time.perf_counter() > deadline:
+            raise TimeoutError(
+                f"NUTS was not done with all data sets after {PATIENCE} budgets of {budget:g} s; give it fewer data "
+                "sets, a larger --budget, or leave it out with --no-nuts"
+            )
+
+    chains = library.chains_of_many(jobs, stacked, static, check)
+    return [thinned(job, posterior, diverging, count) for job, (posterior, diverging) in zip(jobs, chains, strict=True)]
 
 
 def thinned(job: Job, posterior: Mapping[str, np.ndarray], diverging: np.ndarray, count: int) -> Drawn:
     """Some ``count`` draws, as far apart as they can be, of one data set's chains of shape (chain, draw, ...)."""
-    chains, draws = diverging.shape
     r_hat, ess = worst(watched(job, posterior))
-    every = max(1, chains * draws // count)
-    kept = {name: value[:, every - 1 :: every] for name, value in posterior.items()}
-    latents = {name: value.reshape(-1, *value.shape[2:]) for name, value in kept.items()}
+    every = max(1, diverging.size // count)
+    latents = flat({name: value[:, every - 1 :: every] for name, value in posterior.items()})
     return Drawn(latents, None, r_hat, ess, int(diverging.sum()))

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from numpyro.infer import NUTS
+from numpyro.infer.hmc import HMCState
 
 from compare import registry
-from compare.comparison import Drawn, Job
+from compare.comparison import Job
 from compare.fit import fit_seed
-from compare.fit.mcmc.nuts import (
-    BLOCK,
-    deadline_of_many,
-    out_of_budget,
-    punctual,
-    run_until_enough,
-    stacked,
-    statistics,
-    thinned,
-)
-from compare.fit.svi.objective_numpyro import ONCE, compiled, density, is_quick, split_arguments, unvalidated
-from compare.fit.svi.protocol import bind
-from compare.fit.tree import CHAINS
+from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
+from compare.fit.svi.density_numpyro import density, split_arguments
+from compare.fit.svi.jit_numpyro import ONCE, compiled, is_quick, unvalidated
+from compare.fit.svi.protocol import Static, bind
+from compare.fit.tree import N_CHAINS
 from compare.options import Options
-from models.contract import Latents
 
-__all__ = ["draw_many", "fit", "sample"]
+__all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 
 STRIDE = 100
 """Transitions between two looks at the clock."""
@@ -40,12 +32,14 @@ STRIDE = 100
 TOGETHER = 250
 """Data sets whose chains go side by side."""
 
+Data = Mapping[str, Any]
+
 
 class Sampler:
     """Compiled chains of one program of a model's twin; data sets of the same shape share them."""
 
-    def __init__(self, model: str, program: str, acceptance: float, static: tuple) -> None:
-        twin = bind(registry.twin(model, "numpyro"), dict(static))
+    def __init__(self, model: str, program: str, acceptance: float, static: Static) -> None:
+        twin = bind(registry.twin(model, "numpyro"), static)
         self.kernel = NUTS(getattr(twin, program), target_accept_prob=acceptance)
         self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
         self.advance = compiled(self._advance)
@@ -53,105 +47,93 @@ class Sampler:
         self.advance_many = jax.jit(jax.vmap(self._advance, (0, None, 0)))
 
     @unvalidated
-    def _initialise(self, key, warmup, data):
-        return self.kernel.init(jax.random.split(key, CHAINS), warmup, None, (), data)
+    def _initialise(self, key: jax.Array, warmup: int, data: Data) -> HMCState:
+        return self.kernel.init(jax.random.split(key, N_CHAINS), warmup, None, (), data)
 
     @unvalidated
-    def _advance(self, state, count, data):
+    def _advance(self, state: HMCState, count: int, data: Data) -> tuple[HMCState, Any]:
         """``count`` transitions, at most STRIDE: the state, and what each recorded, shape (STRIDE, chain, ...)."""
         constrain = jax.vmap(self.kernel.postprocess_fn((), data))
 
-        def record(state):
+        def record(state: HMCState) -> tuple[Any, ...]:
             stats = (state.diverging, state.energy, state.num_steps, state.accept_prob, state.adapt_state.step_size)
             return constrain(state.z), stats
 
-        def transition(number, carry):
-            state, kept = carry
+        def transition(number: int, carry: tuple[HMCState, Any]) -> tuple[HMCState, Any]:
+            state, records = carry
             state = self.kernel.sample(state, (), data)
-            return state, jax.tree.map(lambda kept, value: kept.at[number].set(value), kept, record(state))
+            return state, jax.tree.map(lambda all_, value: all_.at[number].set(value), records, record(state))
 
         shapes = jax.eval_shape(record, state)
-        kept = jax.tree.map(lambda value: jnp.zeros((STRIDE, *value.shape), value.dtype), shapes)
-        return jax.lax.fori_loop(0, count, transition, (state, kept))
+        records = jax.tree.map(lambda value: jnp.zeros((STRIDE, *value.shape), value.dtype), shapes)
+        return jax.lax.fori_loop(0, count, transition, (state, records))
 
 
 @lru_cache(maxsize=16)
-def sampler(model: str, program: str, acceptance: float, static: tuple) -> Sampler:
+def sampler(model: str, program: str, acceptance: float, static: Static) -> Sampler:
     return Sampler(model, program, acceptance, static)
 
 
-def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """Sample the job's model; the tree and the number of leapfrog steps."""
-    return sample(job)
-
-
-def sample(
-    job: Job, program: str = "model", complete: Callable[[Latents], Latents] = dict, acceptance: float = 0.8
-) -> tuple[xr.DataTree, int]:
-    """Sample a program of the job's twin; the tree and the number of leapfrog steps.
-
-    ``complete`` adds, to latents of shape (count, ...), those that the program has integrated out; ``acceptance`` is
-    the rate that the step sizes are adapted to.
-    """
-    data, static = split_arguments(job.data.arguments())
-    options, sites = job.options or Options(), job.data.shapes()
-    chains = sampler(job.model, program, acceptance, static)
-    advance = chains.advance[is_quick(sum(math.prod(shape) for shape in sites.values()), data)]
-    deadline = time.perf_counter() + options.budget
-    state = chains.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
-    for done in range(0, options.warmup, STRIDE):
-        state, _ = advance(state, min(STRIDE, options.warmup - done), data)
+def warmed_up(
+    state: HMCState, advance: Callable[..., Any], warmup: int, data: Data, check: Callable[[], None]
+) -> HMCState:
+    """The state after the warm-up."""
+    for done in range(0, warmup, STRIDE):
+        state, _ = advance(state, min(STRIDE, warmup - done), data)
         jax.block_until_ready(state)
+        check()
+    return state
+
+
+@contextmanager
+def chains(
+    job: Job, program: str, acceptance: float, data: Data, static: Static, deadline: float
+) -> Iterator[Callable[[], Block]]:
+    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
+    options, run = job.options or Options(), sampler(job.model, program, acceptance, static)
+    dimension = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
+    advance = run.advance[is_quick(dimension, dict(data))]
+
+    def check() -> None:
         if time.perf_counter() > deadline:
             raise out_of_budget(options.budget)
 
-    def block():
+    state = run.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
+    state = warmed_up(state, advance, options.warmup, data, check)
+
+    def block() -> Block:
         nonlocal state
         pieces = []
         for _ in range(0, BLOCK, STRIDE):
-            state, kept = advance(state, STRIDE, data)
-            pieces.append(jax.tree.map(np.asarray, kept))
+            state, records = advance(state, STRIDE, data)
+            pieces.append(jax.tree.map(np.asarray, records))
             if time.perf_counter() > deadline:
                 break
         latents, stats = jax.tree.map(lambda *parts: np.concatenate(parts).swapaxes(0, 1), *pieces)
-        draws = stats[0].shape[1]
-        sampled = {name: latents[name] for name in sites if name in latents}
-        flat = complete({name: value.reshape(-1, *value.shape[2:]) for name, value in sampled.items()})
-        latents = {name: flat[name].reshape(CHAINS, draws, *flat[name].shape[1:]) for name in sites}
         return latents, statistics(*stats)
 
-    return run_until_enough(job, block, density(job.model, static), data, deadline)
+    yield block
 
 
-def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
-    """Chains of every job's data side by side in one vectorised call, thinned to about ``count`` draws each.
+def chains_of_many(
+    jobs: Sequence[Job], data: Data, static: Static, check: Callable[[], None]
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Chains of every job's data in vectorised calls, see `compare.fit.mcmc.nuts.Library`.
 
     Every data set has four chains of its own, each with its own step size and mass matrix.
-
-    Raises:
-        TimeoutError: they are not done in ten budgets.
     """
-    data, static = stacked(split_arguments, jobs)
-    options, found = jobs[0].options or Options(), []
-    deadline = deadline_of_many(options)
-    chains = sampler(jobs[0].model, "model", 0.8, static)
+    options, run = jobs[0].options or Options(), sampler(jobs[0].model, "model", 0.8, static)
     keys = jax.random.split(jax.random.key(fit_seed(jobs[0])), len(jobs))
     for begin in range(0, len(jobs), TOGETHER):
         piece = jnp.arange(begin, min(begin + TOGETHER, len(jobs)))
-        mine = {name: value[piece] for name, value in data.items()}
-        state = chains.initialise_many(keys[piece], options.warmup, mine)
-        for done in range(0, options.warmup, STRIDE):
-            state, _ = chains.advance_many(state, min(STRIDE, options.warmup - done), mine)
-            jax.block_until_ready(state)
-            punctual(deadline, options)
+        own = {name: value[piece] for name, value in data.items()}
+        state = run.initialise_many(keys[piece], options.warmup, own)
+        state = warmed_up(state, run.advance_many, options.warmup, own, check)
         parts = []
         for _ in range(0, BLOCK, STRIDE):
-            state, kept = chains.advance_many(state, STRIDE, mine)
-            parts.append(jax.tree.map(np.asarray, kept))
-            punctual(deadline, options)
-        latents, stats = jax.tree.map(lambda *one: np.concatenate(one, axis=1).swapaxes(1, 2), *parts)
-        sites = jobs[0].data.shapes()
+            state, records = run.advance_many(state, STRIDE, own)
+            parts.append(jax.tree.map(np.asarray, records))
+            check()
+        latents, stats = jax.tree.map(lambda *part: np.concatenate(part, axis=1).swapaxes(1, 2), *parts)
         for place in range(len(piece)):
-            posterior = {name: latents[name][place] for name in sites}
-            found.append(thinned(jobs[begin + place], posterior, stats[0][place], count))
-    return found
+            yield {name: latents[name][place] for name in jobs[0].data.shapes()}, stats[0][place]

@@ -8,52 +8,42 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import pyro
 import torch
-import xarray as xr
 from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
 
 from compare import registry
-from compare.comparison import Drawn, Job
+from compare.comparison import Job
 from compare.fit import fit_seed
 from compare.fit.mcmc.child import begin
-from compare.fit.mcmc.nuts import (
-    BLOCK,
-    deadline_of_many,
-    out_of_budget,
-    punctual,
-    run_until_enough,
-    stacked,
-    statistics,
-    thinned,
-)
-from compare.fit.svi.objective_pyro import density, prepare, split_arguments
-from compare.fit.svi.protocol import bind
-from compare.fit.tree import CHAINS
+from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
+from compare.fit.svi.density_pyro import density, split_arguments, tensors
+from compare.fit.svi.objective_pyro import LogJoint
+from compare.fit.svi.protocol import Static, bind
+from compare.fit.tree import N_CHAINS
 from compare.options import Options
-from models.contract import Latents
 
-__all__ = ["draw_many", "fit", "sample"]
-
-LENDER = "mean_field"
-"""The family whose unconstrained space the chains on many data sets walk in."""
+__all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 
 
 class RecordingNUTS(NUTS):
     """The library's NUTS, which also keeps each transition's energy, leapfrog steps, acceptance and step size."""
 
-    def _build_basetree(self, z, r, z_grads, log_slice, direction, energy_current):
-        tree = super()._build_basetree(z, r, z_grads, log_slice, direction, energy_current)
+    def _build_basetree(self, *arguments: Any) -> Any:
+        tree, energy_current = super()._build_basetree(*arguments), arguments[-1]
         self.steps, self.energy = self.steps + 1, float(energy_current)
         self.accepted += float(tree.sum_accept_probs)
         return tree
 
-    def sample(self, params):
+    def sample(self, params: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         self.steps, self.accepted, before = 0, 0.0, len(self._divergences)
         value = super().sample(params)
         diverging, rate = len(self._divergences) > before, self.accepted / max(self.steps, 1)
@@ -61,7 +51,7 @@ class RecordingNUTS(NUTS):
         return value
 
 
-def compiled(model, data, warmup: int, acceptance: float) -> RecordingNUTS:
+def compiled(model: Callable[..., Any], data: Any, warmup: int, acceptance: float) -> RecordingNUTS:
     """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
     kernel = RecordingNUTS(model, target_accept_prob=acceptance, jit_compile=True, ignore_jit_warnings=True)
     with warnings.catch_warnings():  # how the library compiles is not the user's to change
@@ -77,7 +67,9 @@ def compiled(model, data, warmup: int, acceptance: float) -> RecordingNUTS:
     return kernel
 
 
-def chain(model, data, seed: int, acceptance: float, warmup: int, deadline: float, budget: float) -> Generator:
+def chain(
+    model: Callable[..., Any], data: Any, seed: int, acceptance: float, warmup: int, deadline: float, budget: float
+) -> Iterator[Block]:
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
     Raises:
@@ -110,7 +102,7 @@ def chain(model, data, seed: int, acceptance: float, warmup: int, deadline: floa
             yield latents, statistics(*(np.array(column) for column in zip(*records, strict=True)))
 
 
-def serve(parent: int, connection, *arguments) -> None:
+def serve(parent: int, connection: Connection, *arguments: Any) -> None:
     """Run a chain in a child process: a block for every message."""
     begin(parent)
     blocks = chain(*arguments)
@@ -134,37 +126,37 @@ class Chains:
     def __init__(self, arguments: list[tuple]) -> None:
         self.forked = forkable()
         if not self.forked:
-            self.generators = [chain(*one) for one in arguments]
-            self.states = [None] * len(arguments)
+            self.generators = [chain(*each) for each in arguments]
+            self.states: list[Any] = [None] * len(arguments)
             return
         context = multiprocessing.get_context("fork")
         self.connections, self.processes = [], []
-        for one in arguments:
+        for each in arguments:
             here, there = context.Pipe()
-            process = context.Process(target=serve, args=(os.getpid(), there, *one), daemon=True)
+            process = context.Process(target=serve, args=(os.getpid(), there, *each), daemon=True)
             process.start()
             there.close()  # the child's end is its own, and ends with it
             self.connections.append(here)
             self.processes.append(process)
 
-    def __enter__(self):
+    def __enter__(self) -> Chains:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self.forked:
             for process in self.processes:
                 process.terminate()
                 process.join()
 
-    def turn(self, number: int):
+    def turn(self, number: int) -> Block:
         """One chain's next block, with random numbers of its own, as if it had a process to itself."""
         if self.states[number] is not None:
             set_rng_state(self.states[number])
-        made = next(self.generators[number])
+        block = next(self.generators[number])
         self.states[number] = get_rng_state()
-        return made
+        return block
 
-    def block(self):
+    def block(self) -> Block:
         if self.forked:
             try:
                 for connection in self.connections:
@@ -174,83 +166,67 @@ class Chains:
                 raise RuntimeError("a chain's process ended unexpectedly") from None
         else:
             blocks = [self.turn(number) for number in range(len(self.generators))]
-        for one in blocks:
-            if isinstance(one, Exception):
-                raise one
+        for block in blocks:
+            if isinstance(block, Exception):
+                raise block
         shortest = min(len(stats["energy"]) for _, stats in blocks)  # at the deadline chains stop where they are
-        return tuple(
+        latents, stats = (
             {name: np.stack([part[side][name][:shortest] for part in blocks]) for name in blocks[0][side]}
             for side in (0, 1)
         )
+        return latents, stats
 
 
-def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """Sample the job's model; the tree and the number of leapfrog steps."""
-    return sample(job)
-
-
-def sample(
-    job: Job, program: str = "model", complete: Callable[[Latents], Latents] = dict, acceptance: float = 0.8
-) -> tuple[xr.DataTree, int]:
-    """Sample a program of the job's twin; the tree and the number of leapfrog steps.
-
-    ``complete`` adds, to latents of shape (count, ...), those that the program has integrated out; ``acceptance`` is
-    the rate that the step sizes are adapted to.
-    """
-    data, static = split_arguments(job.data.arguments())
-    model = getattr(bind(registry.twin(job.model, "pyro"), dict(static)), program)
+@contextmanager
+def chains(
+    job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
+) -> Iterator[Callable[[], Block]]:
+    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
+    model = getattr(bind(registry.twin(job.model, "pyro"), static), program)
     options, seed = job.options or Options(), fit_seed(job) % 2**31
-    deadline = time.perf_counter() + options.budget
     limits = (options.warmup, deadline, options.budget)
-    with Chains([(model, data, seed + number, acceptance, *limits) for number in range(CHAINS)]) as chains:
-
-        def block():
-            sampled, stats = chains.block()
-            shape = stats["energy"].shape
-            flat = complete({name: value.reshape(-1, *value.shape[2:]) for name, value in sampled.items()})
-            return {name: flat[name].reshape(*shape, *flat[name].shape[1:]) for name in job.data.shapes()}, stats
-
-        return run_until_enough(job, block, density(job.model, static), data, deadline)
+    with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
+        yield running.block
 
 
-def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
-    """Chains on the product of every job's posterior, thinned to about ``count`` draws each.
+def chains_of_many(
+    jobs: Sequence[Job], data: Any, static: Static, check: Callable[[], None]
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Chains on the product of every job's posterior, see `compare.fit.mcmc.nuts.Library`.
 
     The library has no chains side by side. But data sets that have nothing to do with each other have a joint posterior
     that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once.
     """
-    data, static = stacked(split_arguments, jobs)
     options, seed = jobs[0].options or Options(), fit_seed(jobs[0]) % 2**31
-    deadline = deadline_of_many(options)
-    objective = prepare(jobs[0].model, LENDER, static)
     first, _ = split_arguments(jobs[0].data.arguments())
-    size = objective.start(seed, first)["location"].size
-    potential = objective.potential_many(data)
+    joint = LogJoint(bind(registry.twin(jobs[0].model, "pyro"), static), first)
+    stacked = tensors(data)
+
+    def potential(locations: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """-log p(x, z) summed over the data sets, at z of shape (jobs, d); and the latents of each, constrained."""
+        values, latents = torch.func.vmap(joint.at)(locations, stacked)
+        return -values.sum(), latents
+
     walks, diverging = [], []
     with pyro.validation_enabled(False):
-        for number in range(CHAINS):
+        for number in range(N_CHAINS):
             pyro.set_rng_seed(seed + number)
-            start = torch.rand(len(jobs), size) * 4 - 2
+            params = {"z": torch.rand(len(jobs), joint.dimension) * 4 - 2}
             kernel = RecordingNUTS(potential_fn=lambda params: potential(params["z"])[0])
-            kernel.initial_params = {"z": start}
+            kernel.initial_params = params
             kernel.setup(options.warmup)
-            params = {"z": start}
-            for _ in range(options.warmup):
-                params = kernel.sample(params)
-                punctual(deadline, options)
             walk, records = [], []
-            for _ in range(BLOCK):
+            for transition in range(options.warmup + BLOCK):
                 params = kernel.sample(params)
-                walk.append(params["z"])
-                records.append(kernel.record[0])
-                punctual(deadline, options)
+                check()
+                if transition >= options.warmup:
+                    walk.append(params["z"])
+                    records.append(kernel.record[0])
             walks.append([potential(z)[1] for z in walk])
             diverging.append(records)
-    latents = {
-        name: np.stack([np.stack([one[name].numpy() for one in walk]) for walk in walks]) for name in walks[0][0]
-    }
-    told = np.array(diverging)
-    return [
-        thinned(job, {name: value[:, :, place] for name, value in latents.items()}, told, count)
-        for place, job in enumerate(jobs)
-    ]
+    for place in range(len(jobs)):
+        latents = {
+            name: np.stack([np.stack([draw[name][place].numpy() for draw in walk]) for walk in walks])
+            for name in walks[0][0]
+        }
+        yield latents, np.array(diverging)

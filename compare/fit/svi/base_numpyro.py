@@ -4,7 +4,11 @@
 turn the ELBO into an ordinary smooth function of the guide's parameters.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +26,13 @@ class BaseDraws(Messenger):
     ``values`` holds what the fed sites became, ``latents`` what the model's sites became.
     """
 
-    def __init__(self, fn, draws):
-        self.draws, self.used, self.values, self.latents = draws, 0, {}, {}
+    def __init__(self, fn: Callable[..., Any], draws: jax.Array) -> None:
+        self.draws, self.used = draws, 0
+        self.values: dict[str, jax.Array] = {}
+        self.latents: dict[str, jax.Array] = {}
         super().__init__(fn)
 
-    def process_message(self, message):
+    def process_message(self, message: dict[str, Any]) -> None:
         if message["type"] != "sample" or message["is_observed"] or isinstance(message["fn"], dist.Delta):
             return
         size = columns(message["fn"])
@@ -34,17 +40,17 @@ class BaseDraws(Messenger):
         self.values[message["name"]] = message["value"]
         self.used += size
 
-    def postprocess_message(self, message):
+    def postprocess_message(self, message: dict[str, Any]) -> None:
         if message["type"] == "sample" and not message["infer"].get("is_auxiliary"):
             self.latents[message["name"]] = message["value"]
 
 
-def columns(fn):
+def columns(fn: dist.Distribution) -> int:
     """How many standard normals one value of the distribution is made of."""
     return math.prod(fn.shape())
 
 
-def from_base(fn, eps):
+def from_base(fn: Any, eps: jax.Array) -> jax.Array:
     """The value of the distribution that standard normals eps, shape (columns(fn),), stand for."""
     if hasattr(fn, "from_base"):
         return fn.from_base(eps)
@@ -68,17 +74,17 @@ def from_base(fn, eps):
 
 
 @jax.custom_jvp
-def beta_from_base(a, b, eps):
+def beta_from_base(a: jax.Array, b: jax.Array, eps: jax.Array) -> jax.Array:
     return host_quantile(a, b, eps)[0]
 
 
 @beta_from_base.defjvp
-def beta_from_base_jvp(primals, tangents):
+def beta_from_base_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     a, b, eps = primals  # the draws are constants: no slope in eps
     value, slope_a, slope_b = host_quantile(a, b, eps)
     return value, slope_a * tangents[0] / a + slope_b * tangents[1] / b
 
 
-def host_quantile(a, b, eps):
+def host_quantile(a: jax.Array, b: jax.Array, eps: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     shape = jax.ShapeDtypeStruct(jnp.broadcast_shapes(jnp.shape(a), jnp.shape(b), jnp.shape(eps)), eps.dtype)
     return jax.pure_callback(beta_quantile, (shape, shape, shape), a, b, eps, vmap_method="broadcast_all")

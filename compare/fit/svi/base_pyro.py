@@ -4,7 +4,10 @@
 Fixed draws turn the ELBO into an ordinary smooth function of the guide's parameters.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -24,11 +27,13 @@ class BaseDraws(Messenger):
     became, ``latents`` what the model's sites became.
     """
 
-    def __init__(self, draws, nesting=None):
+    def __init__(self, draws: torch.Tensor, nesting: int | None = None) -> None:
         super().__init__()
-        self.draws, self.nesting, self.used, self.values, self.latents = draws, nesting, 0, {}, {}
+        self.draws, self.nesting, self.used = draws, nesting, 0
+        self.values: dict[str, torch.Tensor] = {}
+        self.latents: dict[str, torch.Tensor] = {}
 
-    def _pyro_sample(self, message):
+    def _pyro_sample(self, message: dict[str, Any]) -> None:
         if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
             return
         if site_is_subsample(message):  # the indices of a plate
@@ -39,7 +44,7 @@ class BaseDraws(Messenger):
         self.values[message["name"]] = message["value"]
         self.used += size
 
-    def _pyro_post_sample(self, message):
+    def _pyro_post_sample(self, message: dict[str, Any]) -> None:
         if not (message["is_observed"] or message["infer"].get("is_auxiliary") or site_is_subsample(message)):
             self.latents[message["name"]] = message["value"]
 
@@ -47,22 +52,22 @@ class BaseDraws(Messenger):
 class Held(Messenger):
     """Hold latent sites at given values, still as latent sites."""
 
-    def __init__(self, values):
+    def __init__(self, values: dict[str, torch.Tensor]) -> None:
         super().__init__()
         self.values = values
 
-    def _pyro_sample(self, message):
+    def _pyro_sample(self, message: dict[str, Any]) -> None:
         if message["name"] in self.values:
             message["value"], message["done"] = self.values[message["name"]], True
 
 
-def columns(fn, nesting=None):
+def columns(fn: Any, nesting: int | None = None) -> int:
     """How many standard normals one value of the distribution is made of, particles not counted."""
     batch = fn.batch_shape if nesting is None else fn.batch_shape[-nesting:] if nesting else ()
     return math.prod(batch) * math.prod(fn.event_shape)
 
 
-def from_base(fn, eps, nesting=None):
+def from_base(fn: Any, eps: torch.Tensor, nesting: int | None = None) -> torch.Tensor:
     """The values of the distribution that rows of standard normals, shape (rows, columns), stand for; or one value."""
     if nesting is None:
         return transform(fn, eps.reshape(fn.batch_shape + fn.event_shape))
@@ -71,7 +76,7 @@ def from_base(fn, eps, nesting=None):
     return transform(fn, eps.reshape(eps.shape[:1] + batch + fn.event_shape))
 
 
-def transform(fn, eps):
+def transform(fn: Any, eps: torch.Tensor) -> torch.Tensor:
     if hasattr(fn, "from_base"):
         return fn.from_base(eps)
     if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
@@ -97,23 +102,23 @@ class BetaFromBase(torch.autograd.Function):
     """The Beta(a, b) value with the rank that eps has among standard normals; the draws are constants."""
 
     @staticmethod
-    def forward(a, b, eps):
+    def forward(a: torch.Tensor, b: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(map(torch.from_numpy, beta_quantile(a.numpy(), b.numpy(), eps.numpy())))
 
     @staticmethod
-    def setup_context(context, inputs, output):
+    def setup_context(context: Any, inputs: Any, output: Any) -> None:
         a, b, _ = inputs
         _, slope_a, slope_b = output
         context.mark_non_differentiable(slope_a, slope_b)
         context.save_for_backward(a, b, slope_a, slope_b)
 
     @staticmethod
-    def backward(context, gradient, *_):
+    def backward(context: Any, gradient: torch.Tensor, *_: Any) -> tuple[Any, ...]:
         a, b, slope_a, slope_b = context.saved_tensors
         return (gradient * slope_a / a).sum_to_size(a.shape), (gradient * slope_b / b).sum_to_size(b.shape), None
 
     @staticmethod
-    def vmap(info, in_dims, *parts):
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *parts: torch.Tensor) -> tuple[Any, tuple[int, ...]]:
         """Element by element, the mapped dimension first."""
         rank = max(part.ndim - (at is not None) for part, at in zip(parts, in_dims, strict=True))
         aligned = []

@@ -1,4 +1,4 @@
-"""Coordinates for a guide that comes with none: its own unconstrained parameters, whitened by their Hessian."""
+"""Coordinates for a family that has none: its guide's own unconstrained parameters, whitened by their Hessian."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from guides.contract import Parameters, whitening
 
-__all__ = ["LARGEST", "FreeCoordinates"]
+__all__ = ["LARGEST_HESSIAN", "FreeCoordinates"]
 
-LARGEST = 250
-"""Parameters beyond which the Hessian is not formed, and the coordinates stay as they are."""
+LARGEST_HESSIAN = 250
+"""Coordinates beyond which the Hessian is not formed, and the directions stay as they are."""
 
 
 class FreeCoordinates:

@@ -22,7 +22,7 @@ SMALLEST = 0.05
 """Curvature below which, in coordinates where it should be 1, a guide is not near an optimum at all."""
 
 LEAST = 5e-6
-"""Nats below which no error is claimed where there is noise: what the rarest draws add, a few batches may miss."""
+"""Smallest error in nats that is claimed where there is noise: a few batches may miss what the rarest draws add."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Metric:
     matrix: np.ndarray
 
     def first(self, count: int) -> Metric:
-        """What the first ``count`` steps knew."""
+        """The metric after the first ``count`` steps."""
         return Metric(self.basis[:count], self.matrix[:count, :count])
 
     def near_optimum(self) -> bool:
-        """Whether it bends upwards, as it must around an optimum."""
+        """Whether the curvature is positive in all known directions, as it must be around an optimum."""
         return bool(np.linalg.eigvalsh(self.matrix).min() > SMALLEST)
 
     def power(self, vectors: np.ndarray, exponent: float) -> np.ndarray:
@@ -65,30 +65,31 @@ class Metric:
         return float(np.abs(1 / np.linalg.eigvalsh(self.matrix) - 1).max())
 
 
-def lanczos(bend: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int = 3) -> list[Metric]:
+def lanczos(hessian_product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int = 3) -> list[Metric]:
     """The metric of each fit around its mean gradient ``start``, shape (fits, size).
 
-    ``bend`` gives the products of the Hessians with directions of that shape.
+    ``hessian_product`` takes directions of that shape to their products with the Hessians.
     """
     fits, size = start.shape
     steps = min(steps, size)
     basis, matrix = np.zeros((fits, steps, size)), np.tile(np.eye(steps), (fits, 1, 1))
-    rest, alive = start, np.ones(fits, dtype=bool)
+    residual, alive = start, np.ones(fits, dtype=bool)
     for step in range(steps):
-        length = np.linalg.norm(rest, axis=1)
+        length = np.linalg.norm(residual, axis=1)
         alive = alive & np.isfinite(length) & (length > (0.0 if step == 0 else 1e-4))
         if not alive.any():
             break
         if step:
             matrix[alive, step, step - 1] = matrix[alive, step - 1, step] = length[alive]
-        basis[alive, step] = rest[alive] / length[alive, None]
-        rest = bend(basis[:, step])
-        matrix[alive, step, step] = np.einsum("fi,fi->f", rest, basis[:, step])[alive]
+        basis[alive, step] = residual[alive] / length[alive, None]
+        residual = hessian_product(basis[:, step])
+        matrix[alive, step, step] = np.einsum("fi,fi->f", residual, basis[:, step])[alive]
         for _ in range(2):  # orthogonal to rounding
-            rest = rest - np.einsum("fk,fki->fi", np.einsum("fki,fi->fk", basis, rest), basis)
+            residual = residual - np.einsum("fk,fki->fi", np.einsum("fki,fi->fk", basis, residual), basis)
     known = np.isfinite(matrix).all(axis=(1, 2))
     return [
-        Metric(one, two if fine else np.zeros_like(two)) for one, two, fine in zip(basis, matrix, known, strict=True)
+        Metric(axes, inner if finite else np.zeros_like(inner))
+        for axes, inner, finite in zip(basis, matrix, known, strict=True)
     ]
 
 
@@ -96,8 +97,8 @@ def raw(gradients: np.ndarray) -> Gap:
     """Half the mean of g_r'g_s over all pairs r != s, with its standard error; gradients has shape (R, size).
 
     With mean m and covariance V of one gradient its variance is m'Vm / R + tr(V^2) / (2 R (R - 1)). The first term is
-    taken at the mean of the gradients, whose noise makes it rather too large where m is nearly 0; tr(V^2) is freed of
-    its bias as for normal noise (Bai & Saranadasa 1996).
+    taken at the mean of the gradients, whose noise makes it somewhat too large where m is nearly 0; tr(V^2) is
+    corrected for its bias as for normal noise (Bai & Saranadasa 1996).
     """
     count = len(gradients)
     mean = gradients.mean(axis=0)
@@ -113,19 +114,19 @@ def raw(gradients: np.ndarray) -> Gap:
 def estimate(gradients: np.ndarray, metric: Metric, floor: float = 0.0) -> Gap:
     """The gap of one fit from independent gradients, shape (R, size).
 
-    Into its error go the noise; what the last step of Lanczos's method changed; for the directions that it has not
-    seen, as much as curvature matters in those that it has; the third derivative; ``floor``; and `LEAST` where the
-    noise exceeds that. A self-concordant function is off its quadratic by decrement^3 / 3 to first order (Boyd &
-    Vandenberghe 2004, section 9.6.3); -ELBO need not be one, so three times that is taken.
+    Its error adds up the noise; the change by the last step of Lanczos's method; for the unseen directions, as much as
+    curvature matters in the seen ones; the third derivative; ``floor``; and `LEAST` where the noise exceeds that. A
+    self-concordant function is off its quadratic by decrement^3 / 3 to first order (Boyd & Vandenberghe 2004, section
+    9.6.3); -ELBO need not be one, so three times that is taken.
     """
     if not metric.near_optimum():
         value = abs(raw(gradients).value) / SMALLEST
         return Gap(value, value)
-    found = raw(metric.power(gradients, -0.5))
+    gap = raw(metric.power(gradients, -0.5))
     before = metric.first(len(metric.basis) - 1)
     unseen = raw(gradients - (gradients @ metric.basis.T) @ metric.basis)
-    changed = found.value - raw(before.power(gradients, -0.5)).value
-    cubic = (2 * abs(found.value)) ** 1.5
-    parts = (found.mcse, changed, unseen.value * metric.spread(), cubic)
-    least = LEAST if found.mcse > floor else 0.0
-    return Gap(found.value, float(np.sqrt(np.sum(np.square(parts)))) + floor + least)
+    changed = gap.value - raw(before.power(gradients, -0.5)).value
+    cubic = (2 * abs(gap.value)) ** 1.5
+    parts = (gap.mcse, changed, unseen.value * metric.spread(), cubic)
+    least = LEAST if gap.mcse > floor else 0.0
+    return Gap(gap.value, float(np.sqrt(np.sum(np.square(parts)))) + floor + least)

@@ -1,4 +1,4 @@
-"""The Laplace approximations that Gaussian fits start from: the modes of log joints, and how they bend there."""
+"""The Laplace approximations that Gaussian fits start from: the modes of log joints, and the curvature there."""
 
 from __future__ import annotations
 
@@ -54,70 +54,70 @@ def laplace(log_joint: LogJoint, precision: Precision, starts: np.ndarray, round
     """Climb to the modes of several log joints of one shape, in coordinates whitened anew each round, until each is
     within 1e-8 nats. ``starts`` has shape (fits, d).
 
-    What belongs to a fit without a mode is an error in the place of its curvature: `NoMode` where the climb ends
-    nowhere (the log joint keeps rising, or bends the wrong way where it is flat), FloatingPointError where the log
-    joint or its gradient is not a number at the start.
+    A fit without a mode gets an error in the place of its curvature: `NoMode` where the climb ends nowhere (the log
+    joint keeps rising, or curves the wrong way where it is flat), FloatingPointError where the log joint or its
+    gradient is not a number at the start.
     """
-    found: list[Mode] = [NoMode("no climb was made")] * len(starts)
+    modes: list[Mode] = [NoMode("no climb was made")] * len(starts)
     locations = np.array(starts, dtype=float)
     values, gradients = log_joint(np.arange(len(starts)), locations)
     finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
     for fit in np.flatnonzero(~finite):
-        found[fit] = FloatingPointError(
+        modes[fit] = FloatingPointError(
             f"the log joint is {values[fit]} with a gradient that is not finite where the guide starts"
         )
     climbing = np.flatnonzero(finite)
     for _ in range(rounds):
-        climbing, curvatures = arrived(climbing, locations, found, log_joint, precision)
+        climbing, curvatures = arrived(climbing, locations, modes, log_joint, precision)
         if not len(climbing):
             break
         locations[climbing] = climb(climbing, curvatures, log_joint)
         lost = ~(np.abs(locations[climbing]) <= 1e12).all(axis=1)
         for fit in climbing[lost]:
-            found[fit] = NoMode("the log joint keeps rising without end: the posterior may be improper")
+            modes[fit] = NoMode("the log joint keeps rising without end: the posterior may be improper")
         climbing = climbing[~lost]
-    return found
+    return modes
 
 
 def arrived(
-    climbing: np.ndarray, locations: np.ndarray, found: list[Mode], log_joint: LogJoint, precision: Precision
+    climbing: np.ndarray, locations: np.ndarray, modes: list[Mode], log_joint: LogJoint, precision: Precision
 ) -> tuple[np.ndarray, list[Curvature]]:
-    """Which fits must climb on, with their curvatures where they are; what is known of all goes to ``found``."""
+    """The fits that must climb on and their curvatures; what is known of each fit goes to ``modes``."""
     if not len(climbing):
         return climbing, []
-    bends = precision(climbing, locations[climbing])
+    precisions = precision(climbing, locations[climbing])
     _, gradients = log_joint(climbing, locations[climbing])
     onward, curvatures = [], []
-    for fit, bend, gradient in zip(climbing, bends, gradients, strict=True):
-        if not np.isfinite(bend).all():
-            found[fit] = NoMode("the log joint's curvature is not finite on the way to its mode")
+    for fit, hessian, gradient in zip(climbing, precisions, gradients, strict=True):
+        if not np.isfinite(hessian).all():
+            modes[fit] = NoMode("the log joint's curvature is not finite on the way to its mode")
             continue
-        curvature = Curvature(locations[fit].copy(), *positive_factor(bend))
-        found[fit] = curvature
+        curvature = Curvature(locations[fit].copy(), *positive_factor(hessian))
+        modes[fit] = curvature
         if 0.5 * np.sum(curvature.whiten(gradient) ** 2) >= 1e-8:
             onward.append(fit)
             curvatures.append(curvature)
-        elif np.min(bend[0] if curvature.banded else np.diag(bend)) <= 0:
-            found[fit] = NoMode(
+        elif np.min(hessian[0] if curvature.banded else np.diag(hessian)) <= 0:
+            modes[fit] = NoMode(
                 "the log joint is flat, or bends upwards, in some direction: the posterior may be improper"
             )
     return np.array(onward, dtype=int), curvatures
 
 
 def climb(climbing: np.ndarray, curvatures: list[Curvature], log_joint: LogJoint) -> np.ndarray:
-    """Where L-BFGS in whitened coordinates gets to: the fits climb the sum of their log joints together."""
+    """Where L-BFGS in whitened coordinates arrives: the fits climb the sum of their log joints together."""
     shape = (len(climbing), curvatures[0].location.size)
 
     def place(y: np.ndarray) -> np.ndarray:
-        return np.stack([one.location + one.colour(step) for one, step in zip(curvatures, y, strict=True)])
+        return np.stack([at.location + at.colour(step) for at, step in zip(curvatures, y, strict=True)])
 
     def downhill(flat: np.ndarray) -> tuple[float, np.ndarray]:
         values, gradients = log_joint(climbing, place(flat.reshape(shape)))
         if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
             return 1e300, np.zeros_like(flat)
-        whitened = [one.whiten(gradient) for one, gradient in zip(curvatures, gradients, strict=True)]
+        whitened = [at.whiten(gradient) for at, gradient in zip(curvatures, gradients, strict=True)]
         return -values.sum(), -np.concatenate(whitened)
 
     options = {"maxiter": 20, "ftol": 0, "gtol": 1e-6}
-    found = optimize.minimize(downhill, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options)
-    return place(found.x.reshape(shape))
+    result = optimize.minimize(downhill, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options)
+    return place(result.x.reshape(shape))

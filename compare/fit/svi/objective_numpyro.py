@@ -1,346 +1,271 @@
 """What NumPyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws.
 
-Everything is compiled once for a model, a guide and the shapes of the data; seeds and data sets of the same shape
+Everything is compiled once for a model, a guide and the shapes of the data; seeds and data sets of the same shapes
 share it (`prepare`).
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial, wraps
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jax.flatten_util import ravel_pytree
 from numpyro import handlers
+from numpyro.distributions import Delta, biject_to, constraints
 from numpyro.distributions.transforms import UnpackTransform
 from numpyro.infer import SVI, Trace_ELBO
-from numpyro.infer.util import log_density
+from numpyro.infer.autoguide import AutoContinuous
 
 import guides
 from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns
-from compare.fit.svi.protocol import DENSE, Evaluation, bind
+from compare.fit.svi.density_numpyro import density, split_arguments
+from compare.fit.svi.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
+from compare.fit.svi.protocol import DENSE, Evaluation, PerShape, Static, bind
+from guides.contract import Implementation, Parameters
 
-__all__ = [
-    "ONCE",
-    "Density",
-    "Objective",
-    "compiled",
-    "density",
-    "is_quick",
-    "prepare",
-    "split_arguments",
-    "unvalidated",
-]
-
-
-def supported(options):
-    """The compiler options, if this version of XLA knows them; none otherwise."""
-    try:
-        jax.jit(lambda x: x + 1, compiler_options=options)(jnp.zeros(1))
-    except Exception:  # the kind of error differs between versions
-        return {}
-    return options
-
-
-QUICK = supported({"xla_cpu_use_fusion_emitters": False})
-"""Compiler options for everything: compiling takes two thirds of the time, running no longer."""
-
-ONCE = QUICK | supported({"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True})
-"""Compiler options for what runs a few times, or on a few numbers: compiling must not take longer than running."""
-
-SMALL = 20
-"""Dimensions up to which the log joint comes with its curvature: one compilation, and the curvature costs nothing."""
-
-FEW = 1000
-"""Numbers of data up to which, with a small dimension, running is so quick that compiling is what counts."""
-
-CHUNK = 1024
-"""Points a density is evaluated at in one go: one shape, one compilation. Fewer where they hold many numbers."""
-
-LARGEST = 2_000_000
-"""Numbers that are evaluated in one go."""
-
-LENDER = "mean_field"
-"""The family whose log joint and start serve all families with coordinates: compiled once, and the same whichever
-families a process is asked for, so that a fit does not depend on what was made before it."""
+__all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]
 
 BY_SITE = Trace_ELBO(sum_sites=False)
 """The library adds the sites in the order of a set, which is another in each process: the last digits would be too."""
 
-numpyro.enable_x64()
-
-
-def compiled(function):
-    """The function compiled in two ways, by whether its run is quick: call the one that ``is_quick`` names."""
-    return {quick: jax.jit(function, compiler_options=ONCE if quick else QUICK) for quick in (True, False)}
-
-
-def is_quick(dimension, data):
-    """Whether a model of this dimension on these data is quick to run."""
-    return dimension <= SMALL and sum(np.size(value) for value in data.values()) <= FEW
-
-
-def unvalidated(function):
-    """Without the library's checks of arguments, which cannot see traced values and cost time on constants."""
-
-    @wraps(function)
-    def quiet(*arguments):
-        with numpyro.validation_enabled(False):
-            return function(*arguments)
-
-    return quiet
-
-
-def split_arguments(arguments):
-    """The arguments that are data (traced), and those that shape the program (static: counts, flags, words)."""
-    traced = {
-        name: jnp.asarray(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
-    }
-    static = tuple(sorted((name, value) for name, value in arguments.items() if name not in traced))
-    return traced, static
+Data = dict[str, jax.Array]
+Arrays = dict[str, Any]
+Shapes = dict[str, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
-def prepare(model, family, static):
-    """The compiled objective of a model of the catalogue and a family, for these static arguments."""
-    objective = Objective(registry.twin(model, "numpyro"), guides.load(family, "numpyro"), static)
-    if hasattr(guides.load(family), "Coordinates") and family != LENDER:
-        objective.lender = prepare(model, LENDER, static)
-    return objective
+def log_joints(model: str, static: Static) -> PerShape[LogJoint]:
+    """The compiled log joints of a model: its guides share them, so that no fit depends on what was fitted before."""
+    twin = bind(registry.twin(model, "numpyro"), static)
+    return PerShape(lambda data: LogJoint(twin, data))
 
 
 @lru_cache(maxsize=64)
-def density(model, static):
-    """The compiled densities of a model of the catalogue, for these static arguments."""
-    return Density(registry.twin(model, "numpyro"), static)
+def objectives(model: str, family: str, static: Static) -> PerShape[Objective]:
+    twin = registry.twin(model, "numpyro")
+    has_mode = guides.load(family).coordinates is not None
+    return PerShape(
+        lambda data: Objective(twin, family, static, data, log_joints(model, static)(data) if has_mode else None)
+    )
 
 
-def unpack(flat, shapes):
-    """The latents by name from one vector of them all."""
+def prepare(model: str, family: str, static: Static, data: Data) -> Objective:
+    """The compiled objective of a model and a family, for these static arguments and data of these shapes."""
+    return objectives(model, family, static)(data)
+
+
+def unpack(flat: jax.Array, shapes: Shapes) -> Arrays:
+    """Values by name from one vector of them all."""
     sizes = [math.prod(shape) for shape in shapes.values()]
     pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
     return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
 
 
-def pack(latents, shapes):
+def pack(values: Arrays, shapes: Shapes) -> jax.Array:
     """The inverse of `unpack`."""
-    return jnp.concatenate([jnp.reshape(latents[name], -1) for name in shapes])
+    return jnp.concatenate([jnp.reshape(values[name], -1) for name in shapes])
 
 
-class Density:
-    """The model's log densities at given latents, in its own constrained space."""
-
-    def __init__(self, twin, static=()):
-        self.model = partial(twin.model, **dict(static))
-        self.compiled = compiled(jax.vmap(self.terms, in_axes=(0, None)))
-
-    @unvalidated
-    def terms(self, latents, data):
-        """log p(z) and log p(x | z) of one point."""
-        joint, trace = log_density(self.model, (), data, latents)
-        prior = 0.0
-        for site in trace.values():
-            if site["type"] != "sample" or not (site["name"] in latents or site["infer"].get("of_prior")):
-                continue
-            scale = 1.0 if site["scale"] is None else site["scale"]
-            prior = prior + jnp.sum(scale * site["fn"].log_prob(site["value"]))
-        return prior, joint - prior
-
-    def __call__(self, latents, data):
-        """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
-        count = len(next(iter(latents.values())))
-        size = sum(np.size(value) for value in latents.values()) // count
-        run, chunk = self.compiled[is_quick(size, data)], max(16, min(CHUNK, 1 << (LARGEST // size).bit_length()))
-        pieces = []
-        for begin in range(0, count, chunk):
-            rows = np.minimum(np.arange(begin, begin + chunk), count - 1)
-            pieces.append(run({name: value[rows] for name, value in latents.items()}, data))
-        return tuple(np.concatenate([np.asarray(piece[term]) for piece in pieces])[:count] for term in (0, 1))
+def in_model_order(guide: AutoContinuous) -> None:
+    """Give a traced guide its latents in the order of the model, as it has without tracing, which sorts by name."""
+    by_name = guide._unpack_latent
+    latents = by_name(guide._init_latent)
+    shapes = {name: jnp.shape(latents[name]) for name in guide.prototype_trace if name in latents}
+    guide._init_latent = pack(latents, shapes)
+    guide._unpack_latent = UnpackTransform(partial(unpack, shapes=shapes), partial(pack, shapes=shapes))
 
 
-class Objective:
-    """-ELBO of a guide as a function of its family's parameters and of base draws."""
+class Particles:
+    """The library's ELBO of a guide, a particle at a time, each made of given standard normals.
 
-    def __init__(self, twin, family, static=()):
-        twin = bind(twin, dict(static))
-        self.model, self.guide, self.family = twin.model, family.guide(twin), family
-        self.svi = SVI(self.model, self.guide, numpyro.optim.Adam(0.01), Trace_ELBO())
-        self.lender = self
-        self.initialise = jax.jit(self._initialise, compiler_options=ONCE)
-        self.canonical = jax.jit(self._canonical, compiler_options=ONCE)
-        gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
-        self.evaluate_compiled = compiled(gradients)
-        self.joint_compiled = jax.jit(jax.value_and_grad(self._log_joint), compiler_options=QUICK)
-        self.bend_compiled = jax.jit(self._bend, compiler_options=ONCE)
-        self.precision_compiled = jax.jit(self._precision, compiler_options=QUICK)
-        joints, bends = jax.value_and_grad(self._log_joint), self._precision
-        self.evaluate_many_compiled = jax.jit(jax.vmap(gradients), compiler_options=QUICK)
-        self.joint_many_compiled = jax.jit(jax.vmap(joints, in_axes=(0, None, 0)), compiler_options=QUICK)
-        self.precision_many_compiled = jax.jit(jax.vmap(bends, in_axes=(0, None, 0)), compiler_options=QUICK)
+    A guide made like another one has that one's latents and starting location.
+    """
 
-    @unvalidated
-    def _initialise(self, key, data):
-        """The guide's own starting values. Compiled as one: op by op it would take seconds."""
-        state = self.svi.init(key, **data)
-        prototype = getattr(self.guide, "prototype_trace", None) or {}
-        sites = {name: (site["fn"], site["value"]) for name, site in prototype.items() if site["type"] == "sample"}
-        first = {name: value for name, value in vars(self.guide).items() if name in ("_init_locs", "_init_latent")}
-        return self.svi.optim.get_params(state.optim_state), (sites, first)
+    def __init__(self, twin: Any, family: Implementation, data: Data, like: Particles | None = None) -> None:
+        self.model, self.sites = twin.model, family.sites
+        traced: list[tuple[Any, Arrays]] = []
 
-    def start(self, seed, data):
-        """The family's parameters that the guide starts from."""
-        if self.lender is not self:
-            return {"location": self.lender.start(seed, data)["location"]} | self._spread(data)
-        unconstrained, (sites, first) = self.initialise(jax.random.key(seed), data)
-        for name, (fn, value) in sites.items():  # what the guide keeps of the compiled run must be values
-            self.guide.prototype_trace[name].update(fn=fn, value=value)
-        vars(self.guide).update(first)
-        start = jax.tree.map(np.asarray, self.canonical(unconstrained))
-        if hasattr(self.guide, "_unpack_latent"):
-            location = self._in_model_order(self.guide._init_latent)
-            start |= {"location": location} if "location" in start else {}
-        self.rest = {name: value for name, value in start.items() if name != "location"}
-        return start
+        @unvalidated
+        def begin(key: jax.Array, data: Data) -> tuple[Arrays, Arrays]:
+            """The starting parameters, and what the guide has seen of the model."""
+            guide = family.guide(twin)
+            if like is not None:
+                known = vars(guide)
+                known |= {name: value for name, value in vars(like.guide).items() if known.get(name) is None}
+            seeded = handlers.seed(guide, jax.random.split(key, 3)[2])  # the key that SVI gives its guide
+            trace = handlers.trace(seeded).get_trace(**data)
+            if isinstance(guide, AutoContinuous) and like is None:
+                in_model_order(guide)
+            traced.append((guide, trace))
+            return self._first(guide, trace), seen(guide)
 
-    def _in_model_order(self, location):
-        """A location of the traced guide with its latents in the order of the model, as a guide of the user's has them.
+        self.begin = jax.jit(begin, compiler_options=ONCE)  # compiled as one: op by op it would take seconds
+        first, values = self.begin(jax.random.key(0), data)
+        self.guide, trace = traced[0]
+        remember(self.guide, values)  # what the guide keeps of the compiled run must be values
+        self.spread = {name: np.asarray(value) for name, value in first.items() if name != "location"}
+        samples = (site["fn"] for site in trace.values() if site["type"] == "sample")
+        self.dimension = sum(columns(fn) for fn in samples if not isinstance(fn, Delta))
 
-        Tracing sorts them by name. From here on the guide itself keeps the model's order.
-        """
-        if not hasattr(self, "sorted"):
-            self.sorted = self.guide._unpack_latent
-            latents = self.sorted(location)
-            shapes = {name: jnp.shape(latents[name]) for name in self.guide.prototype_trace if name in latents}
-            self.guide._unpack_latent = UnpackTransform(partial(unpack, shapes=shapes), partial(pack, shapes=shapes))
-            self.shapes = shapes
-        return np.asarray(pack(self.sorted(location), self.shapes))
+    def _first(self, guide: Any, trace: Arrays) -> Arrays:
+        """The family's parameters in a trace of the guide."""
+        params = {name: site for name, site in trace.items() if site["type"] == "param"}
+        if self.sites is None:
+            self.transforms = {n: biject_to(s["kwargs"].get("constraint", constraints.real)) for n, s in params.items()}
+            self.shapes = {name: jnp.shape(params[name]["value"]) for name in sorted(params)}
+            return self.parameters({name: site["value"] for name, site in params.items()})
+        first = self.parameters({name: site["value"] for name, site in params.items()})
+        return first | ({"location": guide._init_latent} if "location" in first else {})
 
-    def _spread(self, data):
-        """The starting parameters but the location, around another guide's location and with its look at the model."""
-        if not hasattr(self, "rest"):
-            known = vars(self.lender.guide)
-            vars(self.guide).update(
-                {name: value for name, value in known.items() if vars(self.guide).get(name) is None}
-            )
-            unconstrained, _ = self.initialise(jax.random.key(0), data)
-            start = jax.tree.map(np.asarray, self.canonical(unconstrained))
-            self.rest = {name: value for name, value in start.items() if name != "location"}
-        return self.rest
+    def parameters(self, params: Arrays) -> Arrays:
+        """The family's parameters from the guide's param sites, constrained."""
+        if self.sites is not None:
+            return self.sites.to_parameters(params)
+        return {"flat": pack({name: self.transforms[name].inv(value) for name, value in params.items()}, self.shapes)}
 
-    def _canonical(self, unconstrained):
-        """The family's parameters from the guide's unconstrained ones."""
-        if hasattr(self.family, "parameters"):
-            return self.family.parameters(self.svi.constrain_fn(unconstrained))
-        flat, self.unravel = ravel_pytree(unconstrained)
-        return {"flat": flat}
-
-    def adam(self, seed, data, steps, learning_rate):
-        """The library's usual way: SVI.run with Adam and one draw a step. Parameters and losses."""
-        self.start(seed, data)
-        svi = SVI(self.model, self.guide, numpyro.optim.Adam(learning_rate), Trace_ELBO())
-        result = svi.run(jax.random.key(seed), steps, **data, progress_bar=False)
-        parameters = self.canonical(svi.optim.get_params(result.state.optim_state))
-        return jax.tree.map(np.asarray, parameters), np.asarray(result.losses)
-
-    def sites(self, parameters):
-        """The guide's param sites, constrained, for the family's parameters."""
-        if hasattr(self.family, "sites"):
-            return self.family.sites(parameters)
-        return self.svi.constrain_fn(self.unravel(parameters["flat"]))
+    def params(self, parameters: Arrays) -> Arrays:
+        """The inverse of `parameters`."""
+        if self.sites is not None:
+            return self.sites.from_parameters(parameters)
+        flat = unpack(parameters["flat"], self.shapes)
+        return {name: self.transforms[name](value) for name, value in flat.items()}
 
     @unvalidated
-    def dimension(self, parameters, data):
-        """How many standard normals one draw from the guide takes."""
-
-        def shapes():
-            guide = handlers.substitute(handlers.seed(self.guide, 0), self.sites(parameters))
-            trace = handlers.trace(guide).get_trace(**data)
-            fed = (site["fn"] for site in trace.values() if site["type"] == "sample")
-            self._columns = sum(columns(fn) for fn in fed if not isinstance(fn, numpyro.distributions.Delta))
-
-        jax.eval_shape(shapes)
-        return self._columns
-
-    @unvalidated
-    def _particle(self, path, density, eps, data):
+    def particle(self, path: Arrays, density: Arrays, eps: jax.Array, data: Data) -> tuple[jax.Array, Arrays]:
         """log q(z) - log p(x, z) by the library's ELBO, z made of eps along ``path``, q with parameters ``density``."""
-        fed = BaseDraws(handlers.substitute(handlers.seed(self.guide, 0), self.sites(path)), eps)
+        fed = BaseDraws(handlers.substitute(handlers.seed(self.guide, 0), self.params(path)), eps)
         fed(**data)
         held = handlers.substitute(self.guide, data=fed.values)
-        losses = BY_SITE.loss(jax.random.key(0), self.sites(density), self.model, held, **data)
+        losses = BY_SITE.loss(jax.random.key(0), self.params(density), self.model, held, **data)
         return sum(losses[name] for name in sorted(losses)), fed.latents
 
-    def _loss(self, path, density, draws, data):
-        losses, latents = jax.vmap(lambda eps: self._particle(path, density, eps, data))(draws)
-        return losses.mean(), (losses, latents)
 
-    def evaluate(self, parameters, draws, data):
-        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        return self._evaluation(self.evaluate_compiled[is_quick(draws.shape[1], data)], parameters, draws, data)
+def seen(guide: Any) -> Arrays:
+    """What an autoguide has seen of its model: its sites, and where the guide starts."""
+    if not isinstance(guide, AutoContinuous):
+        return {}
+    prototype = guide.prototype_trace
+    sites = {name: (site["fn"], site["value"]) for name, site in prototype.items() if site["type"] == "sample"}
+    return {"sites": sites, "_init_locs": guide._init_locs, "_init_latent": guide._init_latent}
 
-    def evaluate_many(self, parameters, draws, data):
-        """The same for many fits at once: all arrays, the data's too, have the fits first."""
-        return self._evaluation(self.evaluate_many_compiled, parameters, draws, data)
 
-    def _evaluation(self, run, parameters, draws, data):
-        (_, (losses, latents)), (path, score) = run(parameters, parameters, draws, data)
-        path = {name: np.asarray(part) for name, part in path.items()}
-        return Evaluation(
-            log_ratio=-np.asarray(losses),
-            latents={name: np.asarray(value) for name, value in latents.items()},
-            path=path,
-            total={name: path[name] + np.asarray(part) for name, part in score.items()},
+def remember(guide: Any, values: Arrays) -> None:
+    """Put values in the place of what a compiled run has left in an autoguide."""
+    for name, (fn, value) in values.pop("sites", {}).items():
+        guide.prototype_trace[name].update(fn=fn, value=value)
+    vars(guide).update(values)
+
+
+class LogJoint(Particles):
+    """The log joint with its curvature: what mean field's ELBO is at its location, up to a constant."""
+
+    def __init__(self, twin: Any, data: Data) -> None:
+        super().__init__(twin, guides.implementation("mean_field", "numpyro"), data)
+        gradient, many = jax.value_and_grad(self._value), (0, None, 0)
+        self.together = jax.jit(
+            lambda *arguments: (gradient(*arguments), self._precision(*arguments)), compiler_options=ONCE
         )
+        self.gradient = jax.jit(gradient, compiler_options=QUICK)
+        self.hessian = jax.jit(self._precision, compiler_options=QUICK)
+        self.gradient_many = jax.jit(jax.vmap(gradient, in_axes=many), compiler_options=QUICK)
+        self.hessian_many = jax.jit(jax.vmap(self._precision, in_axes=many), compiler_options=QUICK)
 
-    def _log_joint(self, location, rest, data):
-        """log p(x, z) in the unconstrained space at z = location, up to a constant: a draw of eps = 0."""
-        parameters = {"location": location} | rest
-        return -self._particle(parameters, parameters, jnp.zeros(location.size), data)[0]
+    def start(self, seed: int, data: Data) -> np.ndarray:
+        """Where guides start, shape (d,)."""
+        return np.asarray(self.begin(jax.random.key(seed), data)[0]["location"])
 
-    def _bend(self, location, rest, data):
-        """Value, gradient and precision of the log joint in one."""
-        return jax.value_and_grad(self._log_joint)(location, rest, data), self._precision(location, rest, data)
+    def _value(self, location: jax.Array, spread: Arrays, data: Data) -> jax.Array:
+        """The log joint at z = location: a draw of eps = 0."""
+        parameters = {"location": location} | spread
+        return -self.particle(parameters, parameters, jnp.zeros(location.size), data)[0]
 
-    def _precision(self, location, rest, data):
-        gradient = jax.grad(self._log_joint)
+    def _precision(self, location: jax.Array, spread: Arrays, data: Data) -> jax.Array:
+        gradient = jax.grad(self._value)
 
-        def product(vector):
-            return -jax.jvp(lambda z: gradient(z, rest, data), (location,), (vector,))[1]
+        def hessian_product(vector: jax.Array) -> jax.Array:
+            return -jax.jvp(lambda z: gradient(z, spread, data), (location,), (vector,))[1]
 
         size = location.size
         if size <= DENSE:
-            return jax.vmap(product)(jnp.eye(size))
+            return jax.vmap(hessian_product)(jnp.eye(size))
         # A tridiagonal precision from three products: each coordinate sees its neighbours in different probes.
         index = jnp.arange(size)
         probes = (index[None, :] % 3 == jnp.arange(3)[:, None]).astype(location.dtype)
-        products = jax.vmap(product)(probes)
+        products = jax.vmap(hessian_product)(probes)
         return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
 
-    def log_joint(self, location, data):
-        """log p(x, z) at z = location in the unconstrained space, up to a constant, and its gradient, shape (d,)."""
-        lender = self.lender
-        if location.size <= SMALL:
-            (value, gradient), _ = lender.bend_compiled(location, lender.rest, data)
+    def value(self, location: np.ndarray, data: Data) -> tuple[float, np.ndarray]:
+        """The log joint at z = location in the unconstrained space, shape (d,), and its gradient."""
+        if location.size <= SMALL:  # it comes with its curvature: one compilation, and the curvature costs nothing
+            value, gradient = self.together(location, self.spread, data)[0]
         else:
-            value, gradient = lender.joint_compiled(location, lender.rest, data)
+            value, gradient = self.gradient(location, self.spread, data)
         return float(value), np.asarray(gradient)
 
-    def precision(self, location, data):
-        """Minus the log joint's Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
-        lender = self.lender
+    def precision(self, location: np.ndarray, data: Data) -> np.ndarray:
+        """Minus the Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
         if location.size <= SMALL:
-            return np.asarray(lender.bend_compiled(location, lender.rest, data)[1])
-        return np.asarray(lender.precision_compiled(location, lender.rest, data))
+            return np.asarray(self.together(location, self.spread, data)[1])
+        return np.asarray(self.hessian(location, self.spread, data))
 
-    def log_joint_many(self, locations, data):
-        """log p(x, z) and its gradient for many fits at once: all arrays have the fits first."""
-        values, gradients = self.lender.joint_many_compiled(locations, self.lender.rest, data)
+    def value_many(self, locations: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
+        """`value` of many fits: all arrays have the fits first."""
+        values, gradients = self.gradient_many(locations, self.spread, data)
         return np.asarray(values), np.asarray(gradients)
 
-    def precision_many(self, locations, data):
-        """Minus the log joints' Hessians for many fits at once."""
-        return np.asarray(self.lender.precision_many_compiled(locations, self.lender.rest, data))
+    def precision_many(self, locations: np.ndarray, data: Data) -> np.ndarray:
+        """`precision` of many fits."""
+        return np.asarray(self.hessian_many(locations, self.spread, data))
+
+
+class Objective(Particles):
+    """-ELBO of a guide as a function of its family's parameters and of base draws.
+
+    A family with coordinates around a mode starts where the log joint's own guide does.
+    """
+
+    def __init__(self, twin: Any, family: str, static: Static, data: Data, log_joint: LogJoint | None = None) -> None:
+        bound = bind(twin, static)
+        if log_joint is None and guides.load(family).coordinates is not None:
+            log_joint = LogJoint(bound, data)
+        super().__init__(bound, guides.implementation(family, "numpyro"), data, log_joint)
+        self.log_joint = log_joint
+        gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
+        self.compiled = compiled(gradients)
+        self.compiled_many = jax.jit(jax.vmap(gradients), compiler_options=QUICK)
+
+    def start(self, seed: int, data: Data) -> Parameters:
+        """The family's parameters that the guide starts from."""
+        if self.log_joint is not None:
+            return {"location": self.log_joint.start(seed, data)} | self.spread
+        return jax.tree.map(np.asarray, self.begin(jax.random.key(seed), data)[0])
+
+    def adam(self, seed: int, data: Data, steps: int, learning_rate: float) -> Parameters:
+        """The library's usual way: SVI.run with Adam and one draw a step."""
+        svi = SVI(self.model, self.guide, numpyro.optim.Adam(learning_rate), Trace_ELBO())
+        start = self.params(self.start(seed, data))
+        result = svi.run(jax.random.key(seed), steps, **data, progress_bar=False, init_params=start)
+        return jax.tree.map(np.asarray, self.parameters(result.params))
+
+    def _loss(self, path: Arrays, density: Arrays, draws: jax.Array, data: Data) -> tuple[jax.Array, Any]:
+        losses, latents = jax.vmap(lambda eps: self.particle(path, density, eps, data))(draws)
+        return losses.mean(), (losses, latents)
+
+    def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
+        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
+        return self._evaluate(self.compiled[is_quick(draws.shape[1], data)], parameters, draws, data)
+
+    def evaluate_many(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
+        """`evaluate` of many fits: all arrays, the data's too, have the fits first."""
+        return self._evaluate(self.compiled_many, parameters, draws, data)
+
+    def _evaluate(self, run: Callable[..., Any], parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
+        (_, (losses, latents)), gradients = run(parameters, parameters, draws, data)
+        losses, latents, (path, score) = jax.tree.map(np.asarray, (losses, latents, gradients))
+        return Evaluation(-losses, latents, {name: path[name] + part for name, part in score.items()}, path)

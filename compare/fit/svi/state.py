@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from compare.fit.svi.gap import Gap, Metric
-from guides.contract import Coordinates, Parameters
+from compare.fit.svi.gap import Gap, Metric, raw
+from guides.contract import Parameters, Parametrisation
 
 __all__ = ["FEW", "UNKNOWN", "Outcome", "State"]
 
@@ -19,12 +20,17 @@ NUMBERS = 20_000_000
 
 UNKNOWN = Gap(float("inf"), float("inf"))
 
+Chosen = TypeVar("Chosen", bound=Parametrisation)
+
 
 @dataclass
 class Outcome:
-    """Where a fit ended. ``history`` holds (gradient evaluations, parameters) on the way, the start first.
+    """Where a fit ended.
 
-    ``failed`` says that it could not even begin; ``reason`` then says why.
+    Attributes:
+        history: (gradient evaluations, parameters) on the way, the start first.
+        reason: Why it is not converged, or could not even begin.
+        failed: Whether it could not begin.
     """
 
     parameters: Parameters
@@ -37,12 +43,22 @@ class Outcome:
 
 
 @dataclass(eq=False)
-class State:
-    """One fit on its way: where it is, and the path gradients of fresh batches there."""
+class State(Generic[Chosen]):
+    """One fit on its way.
+
+    Attributes:
+        number: Its number among the fits.
+        x: Where it is, in its coordinates.
+        spent: The gradient evaluations so far.
+        size: The size of the ELBO there, in nats.
+        gradients: Path gradients of fresh batches there.
+        metric: The Hessian of -ELBO there, as far as it is known.
+        batches: Batches that the Hessian is measured with.
+    """
 
     number: int
     seed: int
-    coordinates: Coordinates
+    coordinates: Chosen
     x: np.ndarray
     spent: int
     history: list[tuple[int, Parameters]]
@@ -52,10 +68,14 @@ class State:
     gap: Gap = UNKNOWN
     batches: int = 1
 
-    def move(self, x: np.ndarray, coordinates: Coordinates | None = None) -> None:
-        """Go there, and forget what was measured here."""
+    def move(self, x: np.ndarray, coordinates: Chosen | None = None) -> None:
+        """Go to x, and forget what was measured before."""
         self.x, self.coordinates = x, coordinates or self.coordinates
         self.gradients, self.metric, self.gap = [], None, UNKNOWN
+        self.note()
+
+    def note(self) -> None:
+        """Add where the fit is to its history."""
         self.history.append((self.spent, self.parameters))
 
     @property
@@ -63,21 +83,48 @@ class State:
         return self.coordinates.parameters(self.x)
 
     @property
-    def finite(self) -> bool:
-        return all(np.isfinite(one).all() for one in self.gradients)
+    def mean(self) -> np.ndarray:
+        """The mean gradient."""
+        return np.mean(self.gradients, axis=0)
 
     @property
-    def rounded(self) -> bool:
-        """Whether -ELBO is known to bend about the same in every direction."""
+    def is_finite(self) -> bool:
+        return all(np.isfinite(gradient).all() for gradient in self.gradients)
+
+    @property
+    def known_metric(self) -> Metric:
+        """The metric, where it has been measured."""
+        assert self.metric is not None, "the metric is measured first"
+        return self.metric
+
+    @property
+    def is_near_optimum(self) -> bool:
+        return self.is_finite and self.known_metric.near_optimum()
+
+    @property
+    def is_whitened(self) -> bool:
+        """Whether -ELBO is known to have about the same curvature in every direction."""
         return self.metric is not None and self.metric.near_optimum() and self.metric.spread() < 0.5
 
     @property
-    def may_look(self) -> bool:
+    def may_double(self) -> bool:
         """Whether as many batches again are still affordable."""
         return len(self.gradients) < min(MANY, max(FEW, NUMBERS // self.x.size))
 
     @property
-    def after(self) -> float:
+    def gap_after_step(self) -> float:
         """The gap that a Newton step from here would leave: the noise of the mean gradient."""
-        gradients = self.metric.power(np.stack(self.gradients), -0.5)
+        gradients = self.known_metric.power(np.stack(self.gradients), -0.5)
         return float(0.5 * gradients.var(axis=0, ddof=1).sum() / len(gradients))
+
+    @property
+    def floor(self) -> float:
+        """The gap in nats that rounding alone can cause."""
+        return 1e-12 * self.size
+
+    def is_beyond(self, enough: float) -> bool:
+        """Whether the gap is larger than ``enough`` whatever the noise and the curvature."""
+        if not self.is_finite:
+            return True
+        gap = raw(np.stack(self.gradients))
+        return 0.25 * (gap.value - 2 * gap.mcse) > enough

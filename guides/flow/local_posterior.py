@@ -1,4 +1,4 @@
-"""One member of the family for one z, from a row of parameters: what an encoder gives for an image.
+"""The family's posterior of one z as a row of parameters: what an encoder returns for an observation.
 
 Step t has the parameters ``slope_t`` (latent, latent), ``inward_t`` (latent, units), ``biases_t`` (units,), ``mean_t``
 and ``stretch_t`` (units, latent), ``shift_t`` and ``level_t`` (latent,); masks make its network autoregressive.
@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from guides.flow import STEPS, UNITS
+from guides.contract import LocalPosterior
 from guides.layout import size, split
 
-__all__ = ["CLIP", "CONTAINS", "log_density", "masks", "shapes", "start", "steps"]
+__all__ = ["LOCAL_POSTERIOR", "masks", "shapes", "steps"]
+
+STEPS = 2
+UNITS = 8
+"""Hidden units of each step's network."""
 
 CLIP = (-5.0, 3.0)
 """Both libraries keep each step's log scales within these."""
 
 SEED = 20160615
+"""Seed of the networks' inner weights at the start."""
 
 
 def shapes(latent: int) -> dict[str, tuple[int, ...]]:
@@ -89,12 +94,8 @@ def from_full_rank(row: np.ndarray, latent: int) -> np.ndarray:
     return flat
 
 
-CONTAINS = {"mean_field": from_mean_field, "full_rank": from_full_rank}
-"""Functions that turn a row of a smaller family's parameters into one of this family's, by that family's name."""
-
-
 def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n members, shape (n, size).
+    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n rows, shape (n, size).
 
     The steps are undone one element after the other.
     """
@@ -120,3 +121,8 @@ def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
         value = value[..., order]
     eps = (value - location) * np.exp(-log_scale)
     return -0.5 * (eps**2 + np.log(2 * np.pi)).sum(-1) - log_scale.sum(-1) - stretched
+
+
+LOCAL_POSTERIOR = LocalPosterior(
+    shapes, start, log_density, contains={"mean_field": from_mean_field, "full_rank": from_full_rank}
+)

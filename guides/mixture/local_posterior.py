@@ -1,4 +1,4 @@
-"""One member of the family for one z, from a row of parameters: what an encoder gives for an image.
+"""The family's posterior of one z as a row of parameters: what an encoder returns for an observation.
 
 q(z) = sum_k softmax(logits)_k prod_d N(z_d; location_kd, exp(log_scale_kd)^2).
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
+from guides.contract import LocalPosterior
 from guides.layout import split
-from guides.mixture import COMPONENTS
 
-__all__ = ["CONTAINS", "STRATA", "log_density", "shapes", "start"]
+__all__ = ["COMPONENTS", "LOCAL_POSTERIOR", "shapes"]
+
+COMPONENTS = 3
+"""Draws are made component by component, each with its weight, which has a gradient."""
 
 APART = 0.05
-
-STRATA = COMPONENTS
-"""Its draws are made component by component, each with its weight: that has a gradient."""
+"""Distance between components, in sds, where they stand for one Gaussian."""
 
 
 def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
@@ -26,10 +27,6 @@ def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
         location + shift * np.exp(log_scale) for shift in APART * (np.arange(COMPONENTS) - (COMPONENTS - 1) / 2)
     ]
     return np.concatenate([np.zeros((*row.shape[:-1], COMPONENTS)), *locations, *[log_scale] * COMPONENTS], axis=-1)
-
-
-CONTAINS = {"mean_field": from_mean_field}
-"""Functions that turn a row of a smaller family's parameters into one of this family's, by that family's name."""
 
 
 def shapes(latent: int) -> dict[str, tuple[int, ...]]:
@@ -45,8 +42,13 @@ def start(latent: int) -> np.ndarray:
 
 
 def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n members, shape (n, size)."""
+    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n rows, shape (n, size)."""
     part = split(parameters[:, None, :], shapes(z.shape[-1]))
     eps = (z[:, :, None, :] - part["location"]) * np.exp(-part["log_scale"])
     each = -0.5 * (eps**2 + np.log(2 * np.pi)).sum(-1) - part["log_scale"].sum(-1)
     return logsumexp(log_softmax(part["logits"], axis=-1) + each, axis=-1)
+
+
+LOCAL_POSTERIOR = LocalPosterior(
+    shapes, start, log_density, contains={"mean_field": from_mean_field}, strata=COMPONENTS
+)

@@ -1,4 +1,4 @@
-"""One member of the family for one z, from a row of parameters: what an encoder gives for an image.
+"""The family's posterior of one z as a row of parameters: what an encoder returns for an observation.
 
 q(z) = N(z; location, L L'), L lower triangular: exp(log_scale) on its diagonal, ``below`` under it, row by row.
 """
@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from guides.contract import LocalPosterior
 from guides.layout import split
 
-__all__ = ["CONTAINS", "log_density", "shapes", "start"]
+__all__ = ["LOCAL_POSTERIOR", "shapes"]
 
 
 def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
     """The same Gaussian: nothing below the diagonal."""
     return np.concatenate([row, np.zeros((*row.shape[:-1], latent * (latent - 1) // 2))], axis=-1)
-
-
-CONTAINS = {"mean_field": from_mean_field}
-"""Functions that turn a row of a smaller family's parameters into one of this family's, by that family's name."""
 
 
 def shapes(latent: int) -> dict[str, tuple[int, ...]]:
@@ -32,7 +29,7 @@ def start(latent: int) -> np.ndarray:
 
 
 def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n members, shape (n, size)."""
+    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n rows, shape (n, size)."""
     latent = z.shape[-1]
     part = split(parameters, shapes(latent))
     factor = np.zeros((len(parameters), latent, latent))
@@ -41,3 +38,6 @@ def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
     shift = (z - part["location"][:, None, :]).swapaxes(1, 2)
     eps = np.linalg.solve(factor, shift)
     return -0.5 * (eps**2 + np.log(2 * np.pi)).sum(1) - part["log_scale"].sum(-1)[:, None]
+
+
+LOCAL_POSTERIOR = LocalPosterior(shapes, start, log_density, contains={"mean_field": from_mean_field})

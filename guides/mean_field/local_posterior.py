@@ -1,4 +1,4 @@
-"""One member of the family for one z, from a row of parameters: what an encoder gives for an image.
+"""The family's posterior of one z as a row of parameters: what an encoder returns for an observation.
 
 q(z) = prod_d N(z_d; location_d, exp(log_scale_d)^2).
 """
@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from guides.contract import LocalPosterior
 from guides.layout import split
 
-__all__ = ["CONTAINS", "gaussian", "log_density", "shapes", "start"]
-
-CONTAINS = {}
-"""Functions that turn a row of a smaller family's parameters into one of this family's, by that family's name."""
+__all__ = ["LOCAL_POSTERIOR", "shapes"]
 
 
 def shapes(latent: int) -> dict[str, tuple[int, ...]]:
@@ -31,7 +29,10 @@ def gaussian(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
 
 def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n members, shape (n, size)."""
+    """log q(z) in nats, shape (n, points), of z, shape (n, points, latent), under n rows, shape (n, size)."""
     part = split(parameters[:, None, :], shapes(z.shape[-1]))
     eps = (z - part["location"]) * np.exp(-part["log_scale"])
     return -0.5 * (eps**2 + np.log(2 * np.pi)).sum(-1) - part["log_scale"].sum(-1)
+
+
+LOCAL_POSTERIOR = LocalPosterior(shapes, start, log_density, gaussian=gaussian)

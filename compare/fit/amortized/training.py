@@ -1,0 +1,33 @@
+"""Learning a decoder along with an encoder."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from compare.comparison import Job
+from compare.fit import fit_seed
+from compare.fit.amortized.encoder import Library, learn, local_posterior, training_of, weights_dataset
+from compare.fit.amortized.local_posteriors import weighed
+from compare.options import Options
+
+__all__ = ["fit"]
+
+
+def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
+    """Learn a decoder along with an encoder: the tree, and the gradient evaluations that it took.
+
+    The tree has the groups ``decoder``, ``test_set`` (``elbo`` and ``elbo_mcse`` of each test observation, in nats) and
+    ``optimisation``.
+    """
+    training, seed = training_of(job), fit_seed(job)
+    networks = library.networks(job.model, job.family, training.latent)
+    run = learn(networks, training, job.family, seed, (job.options or Options()).budget)
+    decoder, test = run.weights["decoder"], training.test
+    rows = networks.rows(run.weights["encoder"], test)
+    found = weighed(networks, rows, test, decoder, local_posterior(job.family).strata, seed)
+    groups = {
+        "decoder": weights_dataset(decoder),
+        "test_set": xr.Dataset({"elbo": ("observation", found.elbo), "elbo_mcse": ("observation", found.elbo_mcse)}),
+        "optimisation": run.dataset(),
+    }
+    return xr.DataTree.from_dict(groups), run.gradients[-1]

@@ -1,0 +1,142 @@
+"""A model's log densities in its own constrained space, in Pyro.
+
+Many points are evaluated at once: in a particle plate, the library's own way, where the model broadcasts over it
+(`broadcasts` finds out), else by torch.func.vmap over the model as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine import Trace
+from pyro.poutine.util import site_is_subsample
+
+from compare import registry
+from compare.fit.svi.base_pyro import Held
+from compare.fit.svi.protocol import Static, split
+
+__all__ = ["CHUNK", "Density", "broadcasts", "density", "nesting", "per_particle", "split_arguments", "tensors"]
+
+CHUNK = 512
+"""Points a model that does not broadcast is evaluated at in one go."""
+
+Tensors = dict[str, torch.Tensor]
+
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
+
+split_arguments = partial(split, convert=torch.tensor)
+"""A twin's arguments: the data as tensors, and the static ones."""
+
+
+@lru_cache(maxsize=64)
+def density(model: str, static: Static) -> Density:
+    """The densities of a model, for these static arguments."""
+    return Density(registry.twin(model, "pyro"), static)
+
+
+def tensors(arrays: dict[str, Any]) -> Tensors:
+    return {name: torch.as_tensor(value) for name, value in arrays.items()}
+
+
+def nesting(*traces: Trace) -> int:
+    """The number of plate dimensions in use."""
+    sites = (site for trace in traces for site in trace.nodes.values() if site["type"] == "sample")
+    return max((-frame.dim for site in sites for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
+
+
+def per_particle(site_log_prob: torch.Tensor, rows: int) -> torch.Tensor:
+    """A site's log probability summed to one number a particle, shape (rows,)."""
+    if site_log_prob.ndim and site_log_prob.shape[0] == rows:
+        return site_log_prob.reshape(rows, -1).sum(-1)
+    return site_log_prob.sum().expand(rows)
+
+
+def summed(
+    trace: Trace, latents: Tensors, total: Callable[[torch.Tensor], torch.Tensor], zero: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p(z) and log p(x | z): the totals of the trace's sites that are of the prior, and of the others."""
+    trace.compute_log_prob()
+    prior, likelihood = zero, zero
+    for name, site in trace.nodes.items():
+        if site["type"] == "sample" and "log_prob" in site:
+            if name in latents or site["infer"].get("of_prior", False):  # a latent, or a factor that is marked so
+                prior = prior + total(site["log_prob"])
+            else:
+                likelihood = likelihood + total(site["log_prob"])
+    return prior, likelihood
+
+
+def terms(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """log p(z) and log p(x | z) at one point: latents of the sites' own shapes."""
+    with Held(latents):
+        trace = poutine.trace(model).get_trace(**data)
+    return summed(trace, latents, torch.sum, torch.zeros(()))
+
+
+def plated(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """`terms` of many points, latents of shapes (count, *site), in a particle plate: each of shape (count,)."""
+    alone = poutine.trace(model).get_trace(**data)
+    deep, count = nesting(alone), len(next(iter(latents.values())))
+    values = {
+        name: value.reshape(count, *(1,) * (deep - len(alone.nodes[name]["fn"].batch_shape)), *value.shape[1:])
+        for name, value in latents.items()
+    }
+    with Held(values), pyro.plate("particles", count, dim=-1 - deep):
+        trace = poutine.trace(model).get_trace(**data)
+    return summed(trace, latents, lambda log_prob: per_particle(log_prob, count), torch.zeros(count))
+
+
+def broadcasts(model: Callable[..., Any], data: Tensors) -> bool:
+    """Whether the model does in a particle plate what it does by itself, its latents outside of plates.
+
+    It is tried on three draws from the prior.
+    """
+    draws = []
+    for _ in range(3):
+        trace = poutine.trace(model).get_trace(**data)
+        sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
+        sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
+        if any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"]):
+            return False
+        draws.append({name: site["value"].detach() for name, site in sites.items()})
+    if not draws[0]:
+        return True
+    alone = [terms(model, latents, data) for latents in draws]
+    try:
+        together = plated(model, {name: torch.stack([draw[name] for draw in draws]) for name in draws[0]}, data)
+    except Exception:  # shapes that do not fit are said in many ways
+        return False
+    return all(
+        torch.allclose(torch.stack(each), every, rtol=1e-9, equal_nan=True)
+        for each, every in zip(zip(*alone, strict=True), together, strict=True)
+    )
+
+
+class Density:
+    """The model's log densities at given latents, in its own constrained space."""
+
+    def __init__(self, twin: Any, static: Static = ()) -> None:
+        self.model = partial(twin.model, **dict(static))
+        self.broadcasts: dict[tuple, bool] = {}
+
+    @torch.no_grad()
+    def __call__(self, latents: dict[str, np.ndarray], data: Tensors) -> tuple[np.ndarray, np.ndarray]:
+        """Latents of shapes (count, *site) in, log p(z) and log p(x | z) of shape (count,) out."""
+        values = tensors(latents)
+        shapes = tuple(value.shape for value in data.values())
+        with pyro.validation_enabled(False):
+            if shapes not in self.broadcasts:
+                self.broadcasts[shapes] = broadcasts(self.model, data)
+            if self.broadcasts[shapes]:
+                prior, likelihood = plated(self.model, values, data)
+            else:
+                each = partial(terms, self.model, data=data)
+                prior, likelihood = torch.func.vmap(each, chunk_size=CHUNK)(values)
+        return prior.numpy(), likelihood.numpy()
