@@ -15,14 +15,16 @@ from conftest import side
 from scipy import stats
 
 from compare import registry
-from compare.comparison import Job
+from compare.comparison import Job, Request
 from compare.fit import run
-from compare.measure import measures
 from compare.measure.measures import measure
-from compare.measure.truth import Sampled, truth
+from compare.measure.moments import distance, moments, summarise, true_moments
+from compare.measure.truth import Sampled, find_truth
 from compare.options import Options
 from compare.pipeline import compare
-from compare.verdict.judge import REFERENCE_ESS, judge
+from compare.summary import FitSummary, to_json
+from compare.verdict.judge import judge
+from compare.verdict.thresholds import REFERENCE_ESS
 from models.bnn import MODEL, BnnData, network
 from models.contract import Reference
 
@@ -41,7 +43,7 @@ def reference():
     data = BnnData()
     fit = made(data, "reference")
     assert fit.status == "done", fit.reason
-    return SimpleNamespace(data=data, fit=fit, known=truth(MODEL, data, {"reference": fit}))
+    return SimpleNamespace(data=data, fit=fit, known=find_truth(MODEL, data, {"reference": fit}))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_the_reference_s_way_agrees_with_quadrature(data, monkeypatch):
     """NUTS on the hidden layer and a drawn output layer, where the exact posterior is known too."""
     way = Reference("NUTS with the output layer integrated out", "collapsed", network.complete)
     monkeypatch.setattr(registry, "load", lambda name: dataclasses.replace(MODEL, truth=lambda data: way))
-    summary = measure(made(data, "reference", reference_ess=1000), MODEL.exact(data), None)
+    summary = to_json(measure(made(data, "reference", reference_ess=1000), MODEL.exact(data), None))
     truths = {"mean": MODEL.exact(data).mean()["f"], "sd": MODEL.exact(data).sd()["f"]}
     for point in range(len(data.dataset.grid)):
         found = summary["variables"][f"f[{point}]"]
@@ -123,10 +125,10 @@ def test_the_reference_s_way_agrees_with_quadrature(data, monkeypatch):
         assert abs(found["sd"] - truths["sd"][point]) < ERRORS * found["mcse_sd"]
 
 
-def within(summary) -> None:
-    for found in summary["variables"].values():
-        assert abs(found["mean_error"]) < ERRORS * found["mcse_mean_error"]
-        assert abs(found["sd_ratio"] - 1) < ERRORS * found["mcse_sd_ratio"]
+def within(summary: FitSummary) -> None:
+    for variable in summary.variables.values():
+        assert abs(variable.mean_error) < ERRORS * variable.mcse_mean_error
+        assert abs(variable.sd_ratio - 1) < ERRORS * variable.mcse_sd_ratio
 
 
 def test_the_reference_meets_posteriordb_s_rules(reference):
@@ -138,8 +140,8 @@ def test_the_reference_meets_posteriordb_s_rules(reference):
         assert arviz_stats.rhat(f, **axes) < 1.01
         assert arviz_stats.ess(f, method="bulk", **axes) > REFERENCE_ESS
         assert arviz_stats.ess(f, method="tail", prob=(0.05, 0.95), **axes) > REFERENCE_ESS
-    assert summary["diagnostics"]["divergences"] == 0
-    assert judge(summary, OPTIONS)["word"] == "agrees"
+    assert summary.diagnostics.divergences == 0
+    assert judge(summary, OPTIONS).word == "agrees"
 
 
 @pytest.mark.slow
@@ -152,11 +154,11 @@ def test_mean_field_forgets_the_gap(reference):
     """Its sd of f(0) is below the reference's by far more than both errors; its verdict says what was measured."""
     fit = made(reference.data, "svi", guide="mean_field")
     summary = measure(fit, reference.known, None)
-    middle = summary["variables"]["f[6]"]
+    middle = summary.variables["f[6]"]
     assert reference.data.dataset.grid[6, 0] == 0
-    assert middle["sd_ratio"] < 1 - ERRORS * middle["mcse_sd_ratio"]
+    assert middle.sd_ratio < 1 - ERRORS * middle.mcse_sd_ratio
     verdict = judge(summary, OPTIONS, {}, measure(reference.fit, reference.known, None))
-    assert verdict["word"] in ("off", "narrow") and any(character.isdigit() for character in verdict["sentence"])
+    assert verdict.word in ("off", "narrow") and any(character.isdigit() for character in verdict.sentence)
 
 
 def test_a_relu_mean_field_cannot_do_otherwise():
@@ -183,10 +185,10 @@ def test_leave_one_out_works_on_the_tree(reference):
 def test_a_comparison_without_the_reference_says_so():
     """A reference that cannot be made costs the others their verdicts, not their numbers."""
     options = Options(**{**MODEL.defaults, "reference_budget": 1e-6})
-    found = compare(MODEL, BnnData(hidden=3), ["numpyro"], ["mean_field"], nuts=False, options=options).summary
+    found = compare(Request(MODEL, BnnData(hidden=3), ("numpyro",), ("mean_field",), False, options)).summary
     assert found["fits"]["reference"]["status"] == "skipped"
     guide = found["fits"]["numpyro-mean_field"]
-    assert guide["verdict"]["word"] == "unreliable" and "nothing to hold it against" in guide["verdict"]["sentence"]
+    assert guide["verdict"]["word"] == "unreliable" and "nothing to compare it with" in guide["verdict"]["sentence"]
     assert guide["variables"]["f[0]"]["mean"] is not None and guide["variables"]["f[0]"]["sd_ratio"] is None
     assert found["log_evidence"]["value"] is None
 
@@ -211,8 +213,9 @@ def test_a_reference_s_own_error_counts():
 
 def variable(draws: np.ndarray, known: Sampled, site: str, index: tuple[int, ...]) -> dict[str, float]:
     """An element of independent draws, measured against a reference."""
-    truths = {"mean": known.mean(), "sd": known.sd()}
-    return measures.variable(draws, truths, site, index, True, known.errors(site, index))
+    own = moments(draws, independent=True)
+    true = true_moments(known, {"f": (site, index)})["f"]
+    return to_json(summarise(own, [0.0, 0.0, 0.0], distance(own, true)))
 
 
 def posterior_of(rng: np.random.Generator) -> xr.Dataset:

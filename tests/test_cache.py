@@ -184,7 +184,7 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
     model = models.load(name)
     data = model.data()
     unseen = {"models.__init__", "guides.__init__", "compare.__init__", "models", "guides", "compare"}
-    for job in [*trainings(model, data), *plan(model, data)]:
+    for job in [*trainings(Request(model, data)), *plan(Request(model, data))]:
         starts = [f"models.{name}.__init__", f"compare.fit.{job.method}{'_' + job.library if job.library else ''}"]
         starts += [f"models.{name}.in_{job.library}"] if job.library else []
         starts += [f"guides.{job.guide}.__init__", f"guides.{job.guide}.in_{job.library}"] if job.guide else []
@@ -203,7 +203,7 @@ def test_every_fit_of_the_zoo_can_be_kept(name, tmp_path):
     """Of a model whose network is learnt first, those that then stand on it too."""
     model = models.load(name)
     data, kept = model.data(), FitCache(Store(tmp_path))
-    planned = [*trainings(model, data), *plan(model, with_network(model, data))]
+    planned = [*trainings(Request(model, data)), *plan(Request(model, with_network(model, data)))]
     found = [kept.key(job) for job in planned]
     assert None not in found and len(set(found)) == len(found)
 
@@ -338,7 +338,7 @@ def fitted() -> list[Fit]:
     """A guide's, chains', coordinate ascent's, and one from the exact posterior."""
     chain = models.load("chain")
     wanted = ("exact", "coordinate_ascent", "numpyro-mean_field", "numpyro-nuts")
-    return [run(job) for job in plan(chain, chain.data()) if job.name in wanted]
+    return [run(job) for job in plan(Request(chain, chain.data())) if job.name in wanted]
 
 
 def test_a_fit_comes_back_as_it_was(fitted, tmp_path):

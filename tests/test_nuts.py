@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from conftest import LIBRARIES
 
@@ -10,6 +12,7 @@ from compare.comparison import Job
 from compare.fit import run
 from compare.measure.measures import measure
 from compare.options import Options
+from compare.summary import to_json
 from compare.verdict.judge import judge
 
 
@@ -18,7 +21,7 @@ def sampled(library: str, name: str, data, seed: int, options: Options | None = 
     made = run(job)
     assert made.status == "done", made.reason
     summary = measure(made, models.load(name).exact(data), None)
-    summary["verdict"] = judge(summary, options or Options())
+    summary = to_json(replace(summary, verdict=judge(summary, options or Options())))
     return made, summary
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,14 @@ import xarray as xr
 from scipy import stats
 
 from compare.comparison import Fit, Job
-from compare.measure import measures
-from compare.measure.predictive import score
-from models.contract import Predictions
+from compare.measure import predictive
+from compare.summary import to_json
+from models.contract import Prediction, Predictions
+
+
+def score(predictions: Any) -> dict[str, Any]:
+    """The scores, as in ``summary.json``."""
+    return to_json(predictive.score(predictions))
 
 
 def gaussian(draws: np.ndarray, observed: np.ndarray, noise: float = 0.5) -> Predictions:
@@ -165,9 +171,6 @@ class Asked:
     def __init__(self, others: np.ndarray | None = None) -> None:
         self.others = others
 
-    def queries(self) -> np.ndarray | None:
-        return self.others
-
 
 def a_fit(data: Asked, method: str, **groups: xr.Dataset) -> Fit:
     return Fit(Job("a fit", "a model", data, method), "done", tree=xr.DataTree.from_dict(groups))
@@ -192,34 +195,35 @@ def given(monkeypatch) -> list[np.ndarray]:
         return Predictions(np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)))
 
     one = {"value": 1.0, "mcse": 0.0, "sampling": None}
-    model = SimpleNamespace(
+    prediction = Prediction(
         predict=predict,
         scores=lambda data, tree: {"bits": one},
+        queries=lambda data: data.others,
         exact_predictions=lambda data: {"accuracy": one} if data.others else None,
     )
-    monkeypatch.setattr(measures.named, "load", lambda name: model)
+    monkeypatch.setattr(predictive.registry, "load", lambda name: SimpleNamespace(prediction=prediction))
     return kept
 
 
 def test_the_posteriors_draws_are_scored_where_nothing_else_is_asked(given, groups):
-    found = measures.predictions(a_fit(Asked(), "svi", **groups))
+    found = predictive.predictions(a_fit(Asked(), "svi", **groups))
     assert given[0].shape == (6, 5, 2) and np.all(given[0] == 1)
     assert {"log_density", "bits"} <= set(found)
-    measures.predictions(a_fit(Asked(), "exact", **groups))
+    predictive.predictions(a_fit(Asked(), "exact", **groups))
     assert len(given) == 2
 
 
 def test_the_queries_draws_are_scored_where_they_are_what_is_asked(given, groups):
-    measures.predictions(a_fit(Asked([1]), "svi", **groups))
+    predictive.predictions(a_fit(Asked([1]), "svi", **groups))
     assert given[0].shape == (4, 7, 2) and np.all(given[0] == 2)
 
 
 def test_a_fit_that_does_not_say_what_is_asked_has_no_predictions(given, groups):
     del groups["queries"]
-    found = measures.predictions(a_fit(Asked([1]), "nuts", **groups))
+    found = predictive.predictions(a_fit(Asked([1]), "nuts", **groups))
     assert not given and set(found) == {"bits"}
 
 
 def test_the_exact_posterior_answers_without_draws(given, groups):
-    found = measures.predictions(a_fit(Asked([1]), "exact", **groups))
+    found = predictive.predictions(a_fit(Asked([1]), "exact", **groups))
     assert not given and set(found) == {"accuracy", "bits"}

@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import re
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,16 +22,17 @@ from test_report import a_comparison
 
 import models
 from compare import compare, pipeline, user_model
-from compare.comparison import Fit, Job
+from compare.comparison import Comparison, Fit, Job, Request
 from compare.fit import run as make
 from compare.fit.tree import build, split
 from compare.measure.measures import measure
-from compare.measure.truth import truth
+from compare.measure.truth import find_truth
 from compare.options import Options
 from compare.report import files, terminal
 from compare.report.html import index
 from compare.report.html.page import page
 from compare.report.tables import claims
+from compare.summary import Diagnostics, FitSummary, VariableSummary
 from compare.verdict.literature import of_khat, of_reference
 from models.bnn import BnnData
 from models.bnn.literature import Moments, theorem, variance
@@ -53,15 +55,16 @@ def by_claim(found: list[Published], part: str) -> Published:
 
 
 @pytest.fixture(scope="module")
-def of_chain() -> pipeline.Comparison:
+def of_chain() -> Comparison:
     """The chain of two with its mean field, fitted."""
-    return pipeline.compare(models.load("chain"), Chain(), ["numpyro"], ["mean_field"], nuts=False)
+    return pipeline.compare(Request(models.load("chain"), Chain(), ("numpyro",), ("mean_field",), nuts=False))
 
 
 @pytest.fixture(scope="module")
-def of_coin() -> pipeline.Comparison:
+def of_coin() -> Comparison:
     """The coin with a Gaussian and with its own family, fitted."""
-    return pipeline.compare(models.load("coin"), Coin(), ["numpyro"], ["mean_field", "conjugate"], nuts=False)
+    request = Request(models.load("coin"), Coin(), ("numpyro",), ("mean_field", "conjugate"), nuts=False)
+    return pipeline.compare(request)
 
 
 @pytest.mark.parametrize("name", models.CATALOGUE)
@@ -124,7 +127,7 @@ def test_a_wrong_update_of_the_coin_is_noticed(monkeypatch: pytest.MonkeyPatch) 
             self.posterior = stats.beta(self.a, self.b)
 
         monkeypatch.setattr(exact.BetaPosterior, "__init__", init)
-        found = models.load("coin").published(Coin(), NOTHING)
+        found = models.load("coin").literature.published(Coin(), NOTHING)
         wanted = ("437 girls", "rule of succession", "241,945") if wrong is None else ("rule of succession", "variance")
         assert all(by_claim(found, claim).agrees is False for claim in wanted), wrong
 
@@ -139,7 +142,7 @@ def test_a_wrong_evidence_of_the_coin_is_noticed(monkeypatch: pytest.MonkeyPatch
         self.log_evidence -= float(np.log(stats.binom.pmf(data.heads, data.tosses, 0.5)) + data.tosses * np.log(2))
 
     monkeypatch.setattr(exact.BetaPosterior, "__init__", init)
-    assert by_claim(models.load("coin").published(Coin(), NOTHING), "equally probable").agrees is False
+    assert by_claim(models.load("coin").literature.published(Coin(), NOTHING), "equally probable").agrees is False
 
 
 def test_a_wrong_factor_of_the_chain_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,11 +156,11 @@ def test_a_wrong_factor_of_the_chain_is_noticed(monkeypatch: pytest.MonkeyPatch)
         return diagonal, beside
 
     monkeypatch.setattr(exact, "factorise", wrong)
-    found = models.load("chain").published(Chain(), NOTHING)
+    found = models.load("chain").literature.published(Chain(), NOTHING)
     assert [by_claim(found, part).agrees for part in ("filter's", "prediction errors")] == [False, False]
 
 
-def test_the_chains_mean_field_is_as_theory_says(of_chain: pipeline.Comparison) -> None:
+def test_the_chains_mean_field_is_as_theory_says(of_chain: Comparison) -> None:
     found = of_chain.model.literature.published(of_chain.data, of_chain.summary)
     assert [one.agrees for one in found] == [True] * 6
     assert "coordinate_ascent, numpyro-mean_field" in by_claim(found, "posterior's means").ours
@@ -172,14 +175,14 @@ def test_the_chains_mean_field_is_as_theory_says(of_chain: pipeline.Comparison) 
         ("entropy", lambda fit: fit["ledger"]["evidence_gap"].update(value=0.1440)),
     ],
 )
-def test_a_mean_field_that_is_another_is_noticed(of_chain: pipeline.Comparison, claim: str, change: Any) -> None:
+def test_a_mean_field_that_is_another_is_noticed(of_chain: Comparison, claim: str, change: Any) -> None:
     summary = copy.deepcopy(of_chain.summary)
     change(summary["fits"]["numpyro-mean_field"])
     found = of_chain.model.literature.published(of_chain.data, summary)
     assert [one.claim for one in found if one.agrees is False] == [by_claim(found, claim).claim]
 
 
-def test_a_fit_that_did_not_arrive_says_nothing(of_chain: pipeline.Comparison) -> None:
+def test_a_fit_that_did_not_arrive_says_nothing(of_chain: Comparison) -> None:
     summary = copy.deepcopy(of_chain.summary)
     summary["fits"]["numpyro-mean_field"]["optimisation"]["converged"] = False
     summary["fits"]["coordinate_ascent"] |= {"status": "failed", "optimisation": None}
@@ -208,7 +211,7 @@ def test_the_theorem_would_notice_units_that_are_not_independent(monkeypatch: py
 def test_a_network_without_its_symmetry_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     network = import_module("models.bnn.network")
     monkeypatch.setitem(network.ACTIVATIONS, "tanh", lambda a: np.tanh(a - 0.1))
-    found = by_claim(models.load("bnn").published(BnnData(), NOTHING), "change places")
+    found = by_claim(models.load("bnn").literature.published(BnnData(), NOTHING), "change places")
     assert found.agrees is False and found.ours.startswith("120 equal")
 
 
@@ -222,11 +225,11 @@ def test_fits_of_the_network_are_held_against_the_theorem(middle: float, bounded
         return {"status": "done", "method": method, "guide": guide, "optimisation": arrived, "variables": sds}
 
     summary = NOTHING | {"fits": {"reference": fit("reference", None), "pyro-mean_field": fit("svi", "mean_field")}}
-    found = models.load("bnn").published(BnnData(activation="relu"), summary)
+    found = models.load("bnn").literature.published(BnnData(activation="relu"), summary)
     assert by_claim(found, "obey that bound").agrees is bounded
     assert by_claim(found, "exact inference").agrees is not bounded
     assert f"{2 * middle**2:.3g} ± " in by_claim(found, "exact inference").ours
-    unsaid = models.load("bnn").published(BnnData(), summary)
+    unsaid = models.load("bnn").literature.published(BnnData(), summary)
     assert [by_claim(unsaid, part).agrees for part in ("obey that bound", "exact inference")] == [None, None]
 
 
@@ -277,19 +280,21 @@ def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.Monk
     assert [by_claim(found, part).agrees for part in ("most likely noise", "log likelihood")] == [False, False]
 
 
-def normal_fit(mean: float, sd: float, khat: float) -> tuple[dict[str, Any], dict[str, Fit], Any]:
-    """A guide N(mean, sd^2) in place of theta ~ N(0, 1), as a summary, a fit and a truth, with this k-hat."""
+def normal_fit(mean: float, sd: float, khat: float) -> tuple[dict[str, FitSummary], dict[str, Fit], Any]:
+    """A guide N(mean, sd^2) in place of theta ~ N(0, 1), as summaries, fits and a truth, with this k-hat."""
     rng = np.random.default_rng(5)
     theta = rng.normal(mean, sd, 4000)
     stats_ = {"log_joint": stats.norm.logpdf(theta) - 2.0, "log_guide": stats.norm.logpdf(theta, mean, sd)}
     tree = build(split({"theta": theta}), {name: split({name: one})[name] for name, one in stats_.items()}, {})
     truth_ = SimpleNamespace(mean=lambda: {"theta": np.asarray(0.0)}, sd=lambda: {"theta": np.asarray(1.0)})
-    found = {
-        "mean_error": float(theta.mean()), "mcse_mean_error": sd / np.sqrt(4000),
-        "sd_ratio": float(theta.std()), "mcse_sd_ratio": sd / np.sqrt(8000),
-    }  # fmt: skip
-    summary = {"fits": {"a-fit": {"diagnostics": {"khat": khat}, "variables": {"theta": found}}}}
-    return summary, {"a-fit": SimpleNamespace(tree=tree)}, truth_
+    away = {"mean_error": float(theta.mean()), "mcse_mean_error": sd / np.sqrt(4000)}
+    away |= {"sd_ratio": float(theta.std()), "mcse_sd_ratio": sd / np.sqrt(8000)}
+    summary = a_summary("svi", Diagnostics(khat=khat), theta=VariableSummary(**away))
+    return {"a-fit": summary}, {"a-fit": Fit(Job("a-fit", "one", ONE, "svi"), "done", tree=tree)}, truth_
+
+
+def a_summary(method: str, diagnostics: Diagnostics, **variables: VariableSummary) -> FitSummary:
+    return FitSummary(None, None, method, "done", None, 0.0, 0, variables, diagnostics=diagnostics)
 
 
 ONE = SimpleNamespace(reported=lambda: [("theta", ())])
@@ -308,12 +313,12 @@ ONE = SimpleNamespace(reported=lambda: [("theta", ())])
     ],
 )
 def test_khat_is_held_against_the_distance(mean: float, sd: float, khat: float, agrees: list[bool | None]) -> None:
-    summary, fits, known = normal_fit(mean, sd, khat)
-    found = of_khat(ONE, summary, fits, known)
+    summaries, fits, known = normal_fit(mean, sd, khat)
+    found = of_khat(summaries, fits, known)
     assert [one.agrees for one in found] == agrees
     said = next(one.ours for one in found if one.agrees is not None)
     assert ("a-fit" in said) is (False in agrees)
-    assert [one.agrees for one in of_khat(ONE, summary, fits, None)] == [None] * 3
+    assert [one.agrees for one in of_khat(summaries, fits, None)] == [None] * 3
 
 
 @pytest.mark.parametrize(
@@ -328,15 +333,15 @@ def test_khat_is_held_against_the_distance(mean: float, sd: float, khat: float, 
 )
 def test_a_reference_is_held_against_posteriordbs_rules(change: dict[str, float], agrees: list[bool]) -> None:
     good = {"r_hat": 1.001, "divergences": 0, "e_bfmi": 0.9, "ess_bulk": 9900.0, "ess_tail": 9700.0}
-    one = {"status": "done", "diagnostics": good | change, "variables": {"theta": {}}}
+    summary = a_summary("reference", Diagnostics(**good | change), theta=VariableSummary())
     tree = build({"theta": np.zeros((10, 1000))}, {"log_joint": np.zeros((10, 1000))}, {})
-    fits = {"reference": SimpleNamespace(tree=tree)}
-    assert [found.agrees for found in of_reference({"fits": {"reference": one}}, fits)] == agrees
-    assert of_reference({"fits": {"reference": one | {"status": "failed"}}}, fits) == []
-    assert of_reference({"fits": {}}, {}) == []
+    fit = Fit(Job("reference", "one", ONE, "reference"), "done", tree=tree)
+    assert [claim.agrees for claim in of_reference(summary, fit)] == agrees
+    assert of_reference(replace(summary, status="failed"), fit) == []
+    assert of_reference(None, None) == []
 
 
-def test_the_summary_has_them_all(of_coin: pipeline.Comparison, of_chain: pipeline.Comparison) -> None:
+def test_the_summary_has_them_all(of_coin: Comparison, of_chain: Comparison) -> None:
     for comparison in (of_coin, of_chain):
         summary = json.loads(files.as_json(comparison.summary))
         jsonschema.validate(summary, SCHEMA)
@@ -350,7 +355,7 @@ def test_the_summary_has_them_all(of_coin: pipeline.Comparison, of_chain: pipeli
     assert "1 of 1 fits right" in khats[0]["ours"] and "right nevertheless: numpyro-mean_field" in khats[2]["ours"]
 
 
-def test_the_page_and_the_terminal_tell_them(of_coin: pipeline.Comparison) -> None:
+def test_the_page_and_the_terminal_tell_them(of_coin: Comparison) -> None:
     told = claims.published(of_coin.published)
     assert claims.tally(told) == "9 of 11 agree; 1 does not; of 1 these data and fits say nothing"
     html = page(of_coin)
@@ -407,6 +412,6 @@ def test_khat_of_eight_schools_is_as_published(library: str) -> None:
     khats = []
     for seed in range(8):
         fit = make(Job("mine", mine.name, given, "svi", library, "mean_field", seed, Options()))
-        khats.append(measure(fit, None, None)["diagnostics"]["khat"])
+        khats.append(measure(fit, None, None).diagnostics.khat)
     assert abs(KHAT - np.mean(khats)) < 4 * np.std(khats, ddof=1) * np.sqrt(1 + 1 / len(khats))
-    assert truth(mine.model, given, {}) is None
+    assert find_truth(mine.model, given, {}) is None

@@ -13,13 +13,14 @@ from conftest import LIBRARIES
 
 import guides
 from compare.cli.main import main
-from compare.comparison import Fit, Job
+from compare.comparison import Fit, Job, Request
 from compare.fit import run
 from compare.fit.amortized.encoder import local_posterior
 from compare.measure.held_out import ledger, weights
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.plan import plan, trainings
+from compare.summary import to_json
 from guides.layout import size
 from models.contract import UnknownName
 from models.vae import MODEL, Autoencoder
@@ -168,11 +169,11 @@ def test_no_elbo_crosses_the_evidence_and_the_ledger_adds_up(family, library):
     assert (group["best_elbo"] <= known.values + 4 * group["best_elbo_mcse"] + 1e-9).all()
     error = np.hypot(group["elbo_mcse"], group["best_elbo_mcse"])
     assert (group["elbo"] <= group["best_elbo"] + 4 * error).all()
-    terms = {name: one["value"] for name, one in ledger(fit, known).items()}
+    terms = {name: one["value"] for name, one in to_json(ledger(fit, known)).items()}
     assert terms["elbo"] == pytest.approx(terms["data_fit"] - terms["complexity"], abs=1e-9)
     assert terms["evidence_gap"] == pytest.approx(terms["family_gap"] + terms["amortisation_gap"], abs=1e-9)
     assert terms["evidence_gap"] == pytest.approx(terms["log_evidence"] - terms["elbo"], abs=1e-9)
-    shown = measure(fit, MODEL.exact(data()), None)["ledger"]
+    shown = to_json(measure(fit, MODEL.exact(data()), None))["ledger"]
     parts = shown["family_gap"]["value"] + shown["amortisation_gap"]["value"]
     assert shown["evidence_gap"]["value"] == pytest.approx(parts, abs=1e-9)
     assert shown["optimisation_gap"] is None
@@ -198,7 +199,7 @@ def test_nuts_agrees_with_quadrature(library):
     """Means and sds of z of ten images within 4 standard errors."""
     made = run(Job(f"{library}-nuts", "vae", data(), "nuts", library, options=Options(ess=1000)))
     assert made.status == "done", made.reason
-    found = measure(made, MODEL.exact(data()), None)
+    found = to_json(measure(made, MODEL.exact(data()), None))
     assert found["diagnostics"]["r_hat"] < 1.01
     for entry in found["variables"].values():
         assert abs(entry["mean_error"]) < 4 * entry["mcse_mean_error"]
@@ -237,12 +238,12 @@ def test_a_linear_autoencoder_learns_principal_components(library):
 
 
 def test_what_is_learnt_is_what_is_not_given():
-    assert trainings(MODEL, data()) == []
-    made = trainings(MODEL, Autoencoder(), ("numpyro", "pyro"), ("mean_field", "flow"))
+    assert trainings(Request(MODEL, data())) == []
+    made = trainings(Request(MODEL, Autoencoder(), guides=("mean_field", "flow")))
     assert [job.name for job in made] == ["numpyro-mean_field", "numpyro-flow", "pyro-mean_field", "pyro-flow"]
-    assert {job.method for job in plan(MODEL, data()) if job.guide} == {"amortised"}
+    assert {job.method for job in plan(Request(MODEL, data())) if job.guide} == {"amortised"}
     with pytest.raises(UnknownName, match="vae has no markov guide; choose from mean_field"):
-        plan(MODEL, data(), families=["markov"])
+        plan(Request(MODEL, data(), guides=("markov",)))
 
 
 @pytest.mark.parametrize(

@@ -444,7 +444,7 @@ import guides, models, compare.cli.main, compare.plan
 assert compare.cli.main.main([]) == 0
 for name in models.CATALOGUE:
     model = models.load(name)
-    assert compare.plan.plan(model, model.data())
+    assert compare.plan.plan(compare.comparison.Request(model, model.data()))
 """
     assert libraries_loaded(code) == set()
 

@@ -20,7 +20,7 @@ import pytest
 
 from compare import pipeline
 from compare.cli.main import main
-from compare.comparison import Fit, Job
+from compare.comparison import Fit, Job, Request
 from compare.execute.dispatch import ATTEMPTS, SMALL, dispatch, make_batches
 from compare.execute.processes import RestartingPool, Workers, share_processes, workers
 from models.coin import MODEL, Coin
@@ -105,7 +105,7 @@ def test_a_cluster_that_loses_a_worker_finds_what_one_process_does(alone):
         killer.start()
         made = []
         with workers(["numpyro", "pyro"], scheduler=scheduler.address) as helpers:
-            comparison = pipeline.compare(MODEL, Coin(), families=GUIDES, helpers=helpers, progress=made.append)
+            comparison = pipeline.compare(Request(MODEL, Coin(), guides=GUIDES), helpers, made.append)
         killer.join()
         assert killed[0] and len(scheduler.workers) == 2
     assert len(made) == len(comparison.fits) == 5

@@ -23,7 +23,7 @@ from compare.summary import Distance, Estimate, FitSummary, VariableSummary, Wit
 from compare.verdict.judge import sentence
 from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, worst
 
-__all__ = ["Weighed", "assess", "beside", "decide", "own_distance", "weigh"]
+__all__ = ["Distances", "Weighed", "assess", "beside", "decide", "own_distance", "weigh"]
 
 DRAWS, NUTS = "by its own draws, reweighted", "beside NUTS"
 """What a verdict rests on."""

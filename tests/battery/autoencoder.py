@@ -172,7 +172,7 @@ def report_differs() -> Complaint:
     found = per_observation(Evidences(values, np.zeros(2), "by hand"), 64)
     return first(
         [
-            beyond("nats an image", found["value"], -40.0, 1e-12),
-            beyond("bits a pixel", found["bits"], 40 / (64 * math.log(2)), 1e-12),
+            beyond("nats an image", found.value, -40.0, 1e-12),
+            beyond("bits a pixel", found.bits, 40 / (64 * math.log(2)), 1e-12),
         ]
     )

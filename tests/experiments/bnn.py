@@ -14,13 +14,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from compare.comparison import Fit, Job
+from compare.comparison import Fit, Job, Request
 from compare.fit import run, run_many
 from compare.measure.measures import measure
 from compare.measure.predictive import score
-from compare.measure.truth import truth
+from compare.measure.truth import find_truth
 from compare.options import Options
 from compare.plan import plan
+from compare.summary import to_json
 from models.bnn import MODEL, BnnData, network
 
 SEEDS, SPLITS = 10, 5
@@ -31,8 +32,8 @@ def in_the_gap(fit: Fit, data: BnnData, known) -> np.ndarray:
     """The sd ratios at the reported points strictly between the clusters."""
     x = data.dataset.grid[:, 0]
     inside = np.flatnonzero(np.abs(x) < np.abs(data.dataset.inputs).min())
-    variables = measure(fit, known, None)["variables"]
-    return np.array([variables[f"f[{point}]"]["sd_ratio"] for point in inside])
+    variables = measure(fit, known, None).variables
+    return np.array([variables[f"f[{point}]"].sd_ratio for point in inside])
 
 
 def spread(fit: Fit, data: BnnData, x: float) -> tuple[float, float]:
@@ -50,7 +51,7 @@ def gap(libraries: Sequence[str]) -> None:
     for activation in ("tanh", "relu"):
         data = BnnData(activation=activation)
         reference = run(Job("reference", "bnn", data, "reference", "numpyro", options=OPTIONS))
-        known = truth(MODEL, data, {"reference": reference})
+        known = find_truth(MODEL, data, {"reference": reference})
         inputs = data.dataset.inputs[:, 0]
         p, q = inputs[inputs < 0].max(), inputs[inputs > 0].min()
         clusters = [point for point, x in enumerate(data.dataset.grid[:, 0]) if 1 < abs(x) < 2]
@@ -68,10 +69,10 @@ def gap(libraries: Sequence[str]) -> None:
 def row(activation, name, fits, data, known, ends, clusters) -> None:
     """One line: means and sds over the seeds."""
     summaries = [measure(fit, known, None) for fit in fits]
-    converged = sum(bool(one["optimisation"]["converged"]) for one in summaries)
-    centre = [one["variables"]["f[6]"]["sd_ratio"] for one in summaries]
+    converged = sum(summary.optimisation.converged for summary in summaries)
+    centre = [summary.variables["f[6]"].sd_ratio for summary in summaries]
     inside = [in_the_gap(fit, data, known).mean() for fit in fits]
-    beside = [np.mean([one["variables"][f"f[{point}]"]["sd_ratio"] for point in clusters]) for one in summaries]
+    beside = [np.mean([fit.variables[f"f[{point}]"].sd_ratio for point in clusters]) for fit in summaries]
     held = [spread(fit, data, 0.0)[0] <= sum(spread(fit, data, end)[0] for end in ends) for fit in fits]
     print(
         f"| {activation} | {name} | {converged} of {len(fits)} | {about(centre)} | {about(inside)} | {about(beside)} "
@@ -97,17 +98,17 @@ def held_out(libraries: Sequence[str]) -> None:
         found: dict[str, list[dict]] = {}
         for split in range(SPLITS):
             data = BnnData(name, split=split)
-            for job in plan(MODEL, data, libraries, options=options):
+            for job in plan(Request(MODEL, data, tuple(libraries), options=options)):
                 if job.name == "pyro-nuts":  # does not end within the budget
                     continue
                 fit = run(job)
-                summary = measure(fit, None, None)
+                summary = to_json(measure(fit, None, None))
                 if summary["predictions"]:
                     entry = summary["predictions"] | {"optimisation": summary["optimisation"]}
                     found.setdefault(job.name, []).append(entry)
                 print(f"# {name} {split} {job.name} {fit.status} {fit.seconds:.0f} s", file=sys.stderr, flush=True)
             for baseline, predictions in MODEL.prediction.baselines(data).items():
-                found.setdefault(baseline, []).append(score(predictions) | {"optimisation": None})
+                found.setdefault(baseline, []).append(to_json(score(predictions)) | {"optimisation": None})
         scores = [key for key in found["reference"][0] if key != "optimisation"]
         print(f"| {name} | converged | {' | '.join(key.replace('_', ' ') for key in scores)} |")
         print(f"| --- | ---: |{' ---: |' * len(scores)}")

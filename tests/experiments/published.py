@@ -17,6 +17,7 @@ from compare.comparison import Job
 from compare.fit import run
 from compare.measure.measures import measure
 from compare.options import Options
+from compare.summary import to_json
 from tests.eight_schools import KHAT, NAMES, POSTERIORDB, quadrature
 
 
@@ -49,7 +50,7 @@ def khat(library: str, seeds: int) -> None:
     found = []
     for seed in range(seeds):
         job = Job(f"{library}-mean_field", mine.name, given, "svi", library, "mean_field", seed, Options())
-        summary = measure(run(job), None, None)
+        summary = to_json(measure(run(job), None, None))
         found.append(summary["diagnostics"]["khat"])
         arrived = "converged" if summary["optimisation"]["converged"] else "not converged"
         print(

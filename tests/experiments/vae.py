@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from compare import pipeline
-from compare.comparison import Job
+from compare.comparison import Job, Request
 from compare.execute import processes
 from compare.fit import run as fit
 from compare.fit.amortized.encoder import local_posterior
@@ -36,21 +36,12 @@ def spread(values: list[float], digits: int = 3) -> str:
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def compared(libraries: list[str], families: list[str] | None = None, **options: object) -> dict:
+def compared(libraries: list[str], families: tuple[str, ...] | None = None, **options: object) -> dict:
     """The test set's part of the summary of one comparison, split and seed alike."""
     data = MODEL.data(**options)
     with processes.workers(libraries) as helpers:
-        made = pipeline.compare(
-            MODEL,
-            data,
-            libraries,
-            families,
-            nuts=False,
-            options=Options(budget=300.0),
-            seed=data.split,
-            helpers=helpers,
-        )
-    return made.summary["held_out"]
+        request = Request(MODEL, data, tuple(libraries), families, False, Options(budget=300.0), data.split)
+        return pipeline.compare(request, helpers).summary["held_out"]
 
 
 def guides(libraries: list[str], splits: int) -> None:

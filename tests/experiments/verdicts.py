@@ -28,8 +28,10 @@ from compare.fit import run
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.plan import best_member, coordinate_ascents, family_of
+from compare.summary import FitSummary
 from compare.verdict.judge import complaints, judge
-from compare.verdict.without_truth import THRESHOLDS, Estimate, Thresholds, Weighed, beside, decide, weigh
+from compare.verdict.thresholds import THRESHOLDS, Thresholds
+from compare.verdict.without_truth import Distances, Weighed, beside, decide, weigh
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
@@ -50,13 +52,13 @@ class Case:
     word: str
     converged: bool
     weighed: Weighed
-    chains: Estimate | None
+    chains: Distances | None
 
     def found(self, thresholds: Thresholds, nuts: bool) -> str:
         """The word without the truth."""
         if not self.converged:
             return "not converged"
-        return decide(self.weighed, self.chains if nuts else None, thresholds)["word"]
+        return decide(self.weighed, self.chains if nuts else None, thresholds).word
 
 
 def data_sets(name: str) -> Iterator[Any]:
@@ -80,7 +82,7 @@ def data_sets(name: str) -> Iterator[Any]:
             yield replace(grey, network=most_likely(grey.dataset.train, 1))
 
 
-def chains_of(name: str, data: Any, model: Any) -> dict[str, Any] | None:
+def chains_of(name: str, data: Any, model: Any) -> FitSummary | None:
     """The summary of a NUTS run that met its targets."""
     fit = run(Job("numpyro-nuts", name, data, "nuts", "numpyro", None, 0, Options(**model.defaults | {"budget": 30.0})))
     if fit.tree is None:
@@ -115,7 +117,7 @@ def cases(name: str) -> Iterator[Case]:
                 yield case
 
 
-def one(fit: Fit, model: Any, exact: Any, chains: dict[str, Any] | None, half: int) -> Case | None:
+def one(fit: Fit, model: Any, exact: Any, chains: FitSummary | None, half: int) -> Case | None:
     """Both sides of one fit; None if it failed."""
     job = fit.job
     if fit.tree is None:
@@ -125,8 +127,8 @@ def one(fit: Fit, model: Any, exact: Any, chains: dict[str, Any] | None, half: i
     summary = measure(fit, exact, best_member(model, job.data, family or ""))
     described = str({key: value for key, value in job.data.describe().items() if not isinstance(value, dict)})
     name = f"{job.name} (Adam, 200 steps)" if job.options and job.options.optimiser == "adam" else job.name
-    word = judge(summary, job.options or Options())["word"]
-    converged = summary["optimisation"]["converged"]
+    word = judge(summary, job.options or Options()).word
+    converged = summary.optimisation.converged
     return Case(model.name, described, half, name, word, converged, weigh(fit), chains and beside(summary, chains))
 
 
