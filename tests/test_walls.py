@@ -271,37 +271,6 @@ def special_cases(everything: Sources, names: set[str]) -> list[str]:
     return found
 
 
-def unannotated(everything: Sources) -> list[str]:
-    """Public functions and methods, in files of no library, with an argument or a result that has no type."""
-    found = []
-    for module, source in everything.items():
-        if library_of(module):
-            continue
-        tree = ast.parse(source)
-        bodies = [("", tree.body)]
-        bodies += [
-            (f"{node.name}.", node.body)
-            for node in tree.body
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-        ]
-        for owner, body in bodies:
-            for function in body:
-                if not isinstance(function, ast.FunctionDef) or (
-                    function.name.startswith("_") and function.name != "__init__"
-                ):
-                    continue
-                arguments = function.args
-                every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-                every += [extra for extra in (arguments.vararg, arguments.kwarg) if extra]
-                static = any(ast.unparse(one) == "staticmethod" for one in function.decorator_list)
-                every = every[1:] if owner and not static else every
-                missing = [one.arg for one in every if one.annotation is None]
-                missing += ["its result"] if function.returns is None else []
-                if missing:
-                    found.append(f"{module}:{function.lineno} {owner}{function.name}: {', '.join(missing)}")
-    return found
-
-
 def test_the_library_wall():
     assert through_the_library_wall(sources()) == []
 
@@ -451,26 +420,3 @@ for name in models.CATALOGUE:
 
 def test_a_loaded_library_is_seen():
     assert libraries_loaded("import sys, types; sys.modules['torch'] = types.ModuleType('torch')") == {"torch"}
-
-
-def test_public_functions_are_annotated():
-    assert unannotated(sources()) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "def f(x) -> int: ...",
-        "def f(x: int): ...",
-        "def f(*, x) -> int: ...",
-        "def f(*x) -> int: ...",
-        "class A:\n    def f(self, x) -> int: ...",
-        "class A:\n    def __init__(self, x): ...",
-    ],
-)
-def test_a_missing_annotation_is_seen(source):
-    assert unannotated({"compare.made_up": source})
-
-
-def test_what_is_private_or_of_one_library_needs_no_annotation():
-    assert unannotated({"compare.a": "def _f(x): ...", "models.coin.in_pyro": "def model(x): ..."}) == []
