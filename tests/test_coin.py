@@ -113,14 +113,14 @@ def test_the_two_gaussian_families_are_one():
 
 
 def test_what_the_text_gets_wrong():
-    judged = {claim.claim: claim for claim in models.load("coin").claims(Coin())}
+    judged = {claim.claim: claim for claim in models.load("coin").literature.claims(Coin())}
     wrong = {name for name, claim in judged.items() if not claim.agrees}
     assert {"median 0.568", "mode 0.538", "variance 0.021", "95% interval [0.412, 0.718]"} <= wrong
     assert judged["variance 0.021"].truth == pytest.approx(0.0163265, abs=1e-7)
     assert "75.5%" in judged["95% interval [0.412, 0.718]"].truth
     right = {name for name, claim in judged.items() if claim.agrees}
     assert right == {"mean 0.571", "P(5 heads of 10 | theta = 0.5) 0.246", "P(10 heads of 10 | theta = 0.5) 0.001"}
-    assert models.load("coin").claims(Coin(heads=7)) == []
+    assert models.load("coin").literature.claims(Coin(heads=7)) == []
 
 
 @pytest.mark.parametrize(

@@ -34,33 +34,28 @@ def claims(data: Chain) -> list[Claim]:
     exact, x = GaussianChain(data), data.x[0]
     z = {"z": np.random.default_rng(0).normal(x, 1.0, (16, 2))}
     evidence = exact.log_joint(z) - exact.log_posterior(z)
-    closed = np.allclose(evidence, exact.log_evidence, rtol=1e-10)  # one number for every z: Bayes' theorem holds
+    is_known = np.allclose(evidence, exact.log_evidence, rtol=1e-10)  # one number for every z: Bayes' theorem holds
     covariance = " ".join(pair(row) for row in exact.covariance())
-
-    first, second = update(data, 0), update(data, 1)
-    text = (0.5, 0.5)
-    printed, right = fixed_point(text, text, x), fixed_point(first[:2], second[:2], x)
-    variances = np.array([first[2], second[2]])
-
-    def formula(coefficients: tuple[float, ...], target: str, other: str) -> str:
-        terms = [(f"{value:.4g}", name) for value, name in zip(coefficients, (other, "x"), strict=True)]
-        return f"{target} = " + " + ".join(f"{value} {name}" for value, name in terms if float(value))
-
+    couplings, pulls, variances = updates(data)
+    text = np.array([0.5, 0.5])  # mu1 = (mu2 + x)/2, mu2 = (mu1 + x)/2
+    printed = np.linalg.solve(np.eye(2) - np.diag(text)[:, ::-1], x * text)
+    first, second = zip(couplings, pulls, strict=True)
     return [
         Claim(
             "the chain's posterior is intractable",
             f"Gaussian: mean {pair(exact.location)}, covariance {covariance}, log p(x) = {exact.log_evidence:.6g}",
-            not closed,
+            not is_known,
         ),
         Claim(
             "coordinate update mu1 = (mu2 + x)/2",
-            f"{formula(first[:2], 'mu1', 'mu2')}; the text's pair walks to {pair(printed)} instead of {pair(right)}",
-            bool(np.allclose(first[:2], text, atol=1e-9)),
+            f"{formula('mu1', 'mu2', *first)}; the text's pair walks to {pair(printed)} instead of "
+            f"{pair(exact.location)}",
+            bool(np.allclose(first, text, atol=1e-9)),
         ),
         Claim(
             "coordinate update mu2 = (mu1 + x)/2",
-            formula(second[:2], "mu2", "mu1"),
-            bool(np.allclose(second[:2], text, atol=1e-9)),
+            formula("mu2", "mu1", *second),
+            bool(np.allclose(second, text, atol=1e-9)),
         ),
         Claim(
             "mean-field variances sigma1^2 = sigma2^2 = 1/2",
@@ -70,30 +65,18 @@ def claims(data: Chain) -> list[Claim]:
     ]
 
 
-def optimum(data: Chain, node: int, other: float) -> tuple[float, float]:
-    """The best mean and variance of q(z_node) while the other node's mean is ``other``.
-
-    The expected log joint is a parabola in z_node, up to a constant: three values of the log joint give it exactly.
-    """
-    exact = GaussianChain(data)
-    z = np.full((3, 2), other)
-    z[:, node] = -1.0, 0.0, 1.0
-    low, middle, high = exact.log_joint({"z": z})
-    precision = 2 * middle - low - high
-    return (high - low) / (2 * precision), 1 / precision
+def updates(data: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each of two nodes a, b and the variance of its coordinate update: mean = a * (the other mean) + b * x."""
+    exact = GaussianChain(dataclasses.replace(data, x=1.0))
+    variances = 1 / exact.precision_diagonal
+    couplings = np.round(-np.linalg.inv(exact.covariance())[0, 1] * variances, 12)
+    pulls = np.round(exact.location - couplings * exact.location[::-1], 12)  # at rest at the posterior's means
+    return couplings, pulls, variances
 
 
-def update(data: Chain, node: int) -> tuple[float, float, float]:
-    """a, b and the variance of node's coordinate update: mean = a * (the other mean) + b * x."""
-    still, driven = dataclasses.replace(data, x=0.0), dataclasses.replace(data, x=1.0)
-    at_rest, variance = optimum(still, node, 0.0)
-    return optimum(still, node, 1.0)[0] - at_rest, optimum(driven, node, 0.0)[0] - at_rest, variance
-
-
-def fixed_point(first: tuple[float, float], second: tuple[float, float], x: float) -> np.ndarray:
-    """Where the pair mean_1 = a mean_2 + b x, mean_2 = c mean_1 + d x comes to rest."""
-    matrix = np.array([[1.0, -first[0]], [-second[0], 1.0]])
-    return np.linalg.solve(matrix, x * np.array([first[1], second[1]]))
+def formula(target: str, other: str, coupling: float, pull: float) -> str:
+    terms = [(f"{coupling:.4g}", other), (f"{pull:.4g}", "x")]
+    return f"{target} = " + " + ".join(f"{value} {name}" for value, name in terms if float(value))
 
 
 def pair(values: np.ndarray) -> str:
