@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import guides
 import models
-from compare.cli.options import Execution, FitSelection, Instead, Output, flag
+from compare.cli.options import Settings, flag
 from compare.options import Options, option_fields
 
 __all__ = ["File", "command_lines", "likely", "options_of_data", "spelt", "wild"]
@@ -228,9 +228,7 @@ def options_of_data(name: str, small: Sequence[int] = SMALL) -> dict[str, st.Sea
 def general() -> dict[str, st.SearchStrategy[str | None]]:
     """The same for the options that every comparison has."""
     found: dict[str, st.SearchStrategy[str | None]] = {}
-    for field in (
-        field for kind in (FitSelection, Options, Execution, Output, Instead) for field in option_fields(kind)
-    ):
+    for field in (field for kind in (Settings, Options) for field in option_fields(kind)):
         written = flag(field)
         if isinstance(field.default, bool):
             found[written] = st.none()

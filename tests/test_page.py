@@ -202,7 +202,7 @@ def test_one_that_fails_does_not_stop_the_others(
 ) -> None:
     def compare(invocation: Invocation, console: Any, progress: Any) -> None:
         progress("fitting")
-        name, folder = invocation.request.model.name, invocation.output.out
+        name, folder = invocation.request.model.name, invocation.settings.out
         if name == "coin":
             raise MemoryError("no\nroom")
         folder.mkdir(parents=True)
@@ -252,7 +252,7 @@ def test_each_model_keeps_its_own_defaults_and_guides(tmp_path: Path) -> None:
     for name, invocation in invocations.items():
         request = invocation.request
         assert request.options.budget == request.model.defaults.get("budget", 60.0)
-        assert request.seed == 7 and not request.nuts and invocation.output.out == tmp_path / name
+        assert request.seed == 7 and not request.nuts and invocation.settings.out == tmp_path / name
     assert compare_all.parse(["--models", "coin,chain", "--guides", "markov"]).left_out == ("coin",)
 
 

@@ -127,7 +127,7 @@ def outcome(arguments: Sequence[str]) -> str:
 def planned(arguments: Sequence[str]) -> None:
     """All that is done before the first fit."""
     invocation = parse(arguments)
-    check_writable(invocation.output.out)
+    check_writable(invocation.settings.out)
     request = invocation.request
     jobs = [
         *plan(request),

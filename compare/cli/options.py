@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import models
 from compare.cache.store import cache_folder
@@ -22,30 +22,41 @@ from compare.user_model.source import is_model_spec
 from models.contract import Model, UnknownName, nearest
 from models.options import option
 
-__all__ = ["Execution", "FitSelection", "Invocation", "Output", "Parser", "flag", "invoke", "parse"]
+__all__ = ["Invocation", "Parser", "Settings", "build", "flag", "invoke", "parse"]
 
 LIBRARIES = ("numpyro", "pyro")
 
 MOST_PROCESSES = 1000
 
+OUT = Path("out")
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class FitSelection:
-    """Which fits to make."""
+class Settings:
+    """What to fit, where, and what to print, besides the fits' `Options`."""
 
     libraries: tuple[str, ...] | None = option(None, "numpyro,pyro (default: both)", parse_names)
     guides: tuple[str, ...] | None = option(None, "families of guides", parse_names)
     nuts: bool = option(True, "leave NUTS out")
     seed: int = option(0, "everything random follows from it", parse_whole)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where to fit, and what to cache."""
-
     workers: int | None = option(None, "processes (default: one a library)", parse_count)
     scheduler: str | None = option(None, "address of a Dask scheduler, on whose workers the fits are made", str)
     fresh: bool = option(False, "repeat every fit and replace what is cached")
+    out: Path = option(OUT, "folder for the files", Path)
+    format: str = option("text", "json: the summary on standard output", choices=("text", "json"))
+    verbose: bool = option(False, "print all that the page shows, not only the verdicts and the table")
+    calibrate: int | None = option(
+        None,
+        "instead of one comparison, calibrate every fit over this many data sets drawn from the prior, such as 1000",
+        parse_count,
+    )
+    show: bool = option(
+        False,
+        "fit nothing; print the model, the guide and the few lines of the library that reproduce the fit, one program "
+        "that runs without the zoo for each of --libraries and --guides (default: the first of each)",
+    )
 
     def __post_init__(self) -> None:
         if self.scheduler is not None and not self.scheduler.strip():
@@ -54,29 +65,6 @@ class Execution:
             raise ValueError(f"--workers is {self.workers}: give at most {MOST_PROCESSES:,}")
         if self.workers and self.scheduler:
             raise ValueError("--workers is for this machine and --scheduler for others: give one of them")
-
-
-@dataclass(frozen=True)
-class Output:
-    """What to print and to write."""
-
-    out: Path = option(Path("out"), "folder for the files", Path)
-    format: str = option("text", "json: the summary on standard output", choices=("text", "json"))
-    verbose: bool = option(False, "print everything that the page shows, not only verdicts and the table")
-
-
-@dataclass(frozen=True)
-class Instead:
-    """What to do instead of a comparison."""
-
-    calibrate: int | None = option(
-        None, "calibrate every fit over this many data sets drawn from the prior, such as 1000", parse_count
-    )
-    show: bool = option(
-        False,
-        "fit nothing; print the model, the guide and the few lines of the library that reproduce the fit, one program "
-        "that runs without the zoo for each of --libraries and --guides (default: the first of each)",
-    )
 
 
 @dataclass(frozen=True)
@@ -93,17 +81,19 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, command: str, about: str) -> None:
         super().__init__(prog=f"python -m compare {command}", description=about, allow_abbrev=False)
 
-    def add_fields(self, title: str, *kinds: type, notes: Mapping[str, str] | None = None, omit: str = "") -> None:
+    def add_fields(
+        self, title: str, kind: type, notes: Mapping[str, str] | None = None, omit: Sequence[str] = ()
+    ) -> None:
         """Add a group of options: ``--name VALUE`` for each field, ``--name`` for a flag, ``--no-name`` for a True one.
 
         Args:
             title: The group's title in the help.
-            kinds: Dataclasses with fields made by `models.options.option`.
+            kind: A dataclass with fields made by `models.options.option`.
             notes: What stands in parentheses behind a field's help; its default, where there is no note.
-            omit: A field to leave out.
+            omit: Fields to leave out.
         """
         group = self.add_argument_group(title)
-        for field in (field for kind in kinds for field in option_fields(kind) if field.name != omit):
+        for field in (field for field in option_fields(kind) if field.name not in omit):
             note = (notes or {}).get(field.name, describe_default(field.default))
             common: dict[str, Any] = {
                 "dest": field.name,
@@ -168,26 +158,18 @@ def converter(field: dataclasses.Field) -> Callable[[str], Any]:
     return convert
 
 
-def pick(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given values of a dataclass's fields."""
-    return {field.name: given[field.name] for field in option_fields(kind) if field.name in given}
+def build(kind: type[T], given: Mapping[str, Any], **defaults: Any) -> T:
+    """A dataclass from the values that are given for its options."""
+    names = [field.name for field in option_fields(kind)]
+    return kind(**{**defaults, **{name: given[name] for name in names if name in given}})
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """A checked command line of one model.
-
-    Attributes:
-        request: The comparison.
-        execution: Where to fit, and what to cache.
-        output: What to print and to write.
-        instead: What to do instead of a comparison.
-    """
+    """A checked command line of one model."""
 
     request: Request
-    execution: Execution
-    output: Output
-    instead: Instead
+    settings: Settings
 
 
 def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | None = None) -> Invocation:
@@ -196,30 +178,21 @@ def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | Non
     Raises:
         ValueError: options that contradict each other.
     """
-    selection, instead = FitSelection(**pick(FitSelection, given)), Instead(**pick(Instead, given))
-    request = Request(
-        model,
-        data,
-        selection.libraries or (LIBRARIES[:1] if instead.show else LIBRARIES),
-        selection.guides or (model.guides[:1] if instead.show else None),
-        selection.nuts,
-        Options(**{**model.defaults, **pick(Options, given)}),
-        selection.seed,
-        command,
-    )
-    return Invocation(request, Execution(**pick(Execution, given)), Output(**pick(Output, given)), instead)
+    settings = build(Settings, given)
+    libraries = settings.libraries or (LIBRARIES[:1] if settings.show else LIBRARIES)
+    guides = settings.guides or (model.guides[:1] if settings.show else None)
+    options = build(Options, given, **model.defaults)
+    return Invocation(Request(model, data, libraries, guides, settings.nuts, options, settings.seed, command), settings)
 
 
-def add_comparison(parser: Parser, guides: Iterable[str], folder: str, defaults: Mapping[str, Any], omit: str) -> None:
+def add_comparison(parser: Parser, guides: Iterable[str], folder: Path, defaults: Mapping[str, Any], omit: str) -> None:
     """Add the options that every comparison has."""
     notes = {name: describe_default(value) for name, value in defaults.items()}
     notes |= {"guides": f"default {','.join(guides)}", "out": f"default {folder}"}
     with suppress(RuntimeError):  # the user has no home folder
         notes["fresh"] = f"in {cache_folder()}"
-    parser.add_fields("the fits", FitSelection, Options, notes=notes, omit=omit)
-    parser.add_fields("where, and what is cached", Execution, notes=notes)
-    parser.add_fields("the output", Output, notes=notes)
-    parser.add_fields("instead of a comparison", Instead)
+    parser.add_fields("the comparison", Settings, notes=notes, omit=(omit,))
+    parser.add_fields("the fits", Options, notes=notes)
 
 
 def model_parser(name: str) -> Parser:
@@ -227,7 +200,7 @@ def model_parser(name: str) -> Parser:
     model = models.load(name)
     parser = Parser(name, model.title)
     parser.add_fields("the data", model.data)
-    add_comparison(parser, model.guides, f"out/{name}", model.defaults, omit="")
+    add_comparison(parser, model.guides, OUT / name, model.defaults, omit="")
     return parser
 
 
@@ -245,7 +218,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
     if name not in models.CATALOGUE:
         raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'all', 'bench'])}")
     given, model = model_parser(name).parse(rest), models.load(name)
-    return invoke(model, model.data(**pick(model.data, given)), {"out": Path("out") / name} | given)
+    return invoke(model, build(model.data, given), {"out": OUT / name} | given)
 
 
 def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
@@ -262,8 +235,9 @@ def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
 
     parser = Parser(spec, "Your own model: a file (my_model.py, my_model.py:name) or package.module:name.")
     parser.add_fields("the data", UserModel)
-    add_comparison(parser, user_model.GUIDES, f"out/{stem(spec)}", {}, omit="libraries")
-    given = {"out": Path("out") / stem(spec)} | parser.parse(arguments)
+    folder = OUT / stem(spec)
+    add_comparison(parser, user_model.GUIDES, folder, {}, omit="libraries")
+    given = {"out": folder} | parser.parse(arguments)
     data = from_json(given["data"]) if "data" in given else None
     user, beside = user_model.read(spec, given.get("library"))
     if data is None and beside is None:

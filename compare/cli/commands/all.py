@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import guides
@@ -17,8 +16,8 @@ import models
 from compare.atomic import explain_write_errors
 from compare.cli.commands.compare import compare
 from compare.cli.errors import check_writable
-from compare.cli.options import Execution, FitSelection, Invocation, Output, Parser, invoke
-from compare.options import Options, parse_names
+from compare.cli.options import OUT, Invocation, Parser, Settings, build, invoke
+from compare.options import Options, option_fields, parse_names
 from compare.plan import plan
 from models.contract import UnknownName, nearest
 from models.options import option
@@ -43,13 +42,13 @@ class Tour:
     Attributes:
         invocations: The models to compare, by name.
         left_out: The models that have none of the guides.
-        output: What to print and to write.
+        settings: What holds for all models.
         page_only: Whether only the page is written.
     """
 
     invocations: dict[str, Invocation]
     left_out: tuple[str, ...]
-    output: Output
+    settings: Settings
     page_only: bool
 
 
@@ -66,10 +65,10 @@ def parse(arguments: Sequence[str]) -> Tour:
     about = "Compare every model of the catalogue on its defaults, each into a folder of its own, and write index.html:"
     parser = Parser("all", f"{about} one page of them all. Options that are given hold for every model.")
     parser.add_fields("the models", Zoo)
-    notes = {name: "default: each model's own" for name in ("guides", "tolerance", "budget")}
-    parser.add_fields("the fits", FitSelection, Options, notes=notes)
-    parser.add_fields("where, and what is cached", Execution)
-    parser.add_fields("the output", Output)
+    own = {field.name: "default: each model's own" for field in option_fields(Options)}
+    notes = {"guides": own["budget"], "out": "default out"}
+    parser.add_fields("the comparisons", Settings, notes=notes, omit=("show", "calibrate"))
+    parser.add_fields("the fits", Options, notes=own)
     given = parser.parse(arguments)
     names = dict.fromkeys(given.get("models", models.CATALOGUE))
     for name in names:
@@ -78,7 +77,7 @@ def parse(arguments: Sequence[str]) -> Tour:
     families = given.get("guides")
     for family in families or ():
         guides.load(family)
-    folder, invocations = given.get("out", Path("out")), {}
+    folder, invocations = given.get("out", OUT), {}
     for name in names:
         model = models.load(name)
         chosen = model.guides if families is None else tuple(family for family in families if family in model.guides)
@@ -89,14 +88,13 @@ def parse(arguments: Sequence[str]) -> Tour:
     if not invocations:
         raise UnknownName(f"none of {', '.join(names)} has a guide {' or '.join(families or ())}")
     left_out = tuple(name for name in names if name not in invocations)
-    output = Output(folder, given.get("format", "text"), "verbose" in given)
-    return Tour(invocations, left_out, output, "page_only" in given)
+    return Tour(invocations, left_out, build(Settings, given), "page_only" in given)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Compare the models, write the page and print a line a model; 1 if a model could not be compared."""
     tour = parse(arguments)
-    folder = tour.output.out
+    folder = tour.settings.out
     check_writable(folder)
     failed = set() if tour.page_only else compare_all(tour)
     from compare.report.html import index
@@ -107,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError(f"there is no summary in {folder}; leave --page-only out to make some")
     with explain_write_errors(folder):
         path = index.write(entries, folder, command)
-    if tour.output.format == "json":
+    if tour.settings.format == "json":
         print(json.dumps({entry.name: entry.summary for entry in entries}, indent=1, ensure_ascii=False))
     else:
         for entry in entries:
@@ -132,7 +130,7 @@ def compare_all(tour: Tour) -> set[str]:
     console, failed = console_for(sys.stdout), set()
     with show_progress() as progress:
         for name, invocation in tour.invocations.items():
-            note, start = invocation.output.out / "failure.json", time.perf_counter()
+            note, start = invocation.settings.out / "failure.json", time.perf_counter()
             try:
                 compare(invocation, console, lambda line, name=name: progress(f"{name}: {line}"))
                 note.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from compare.atomic import explain_write_errors
 from compare.bench import cases
 from compare.bench.runner import Plan, describe_machine, run_plan
 from compare.cli.errors import check_writable
-from compare.cli.options import LIBRARIES, Parser, pick
+from compare.cli.options import LIBRARIES, Parser, build
 from models.contract import UnknownName, nearest
 from models.options import option
 
@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, BenchOutput]:
     parser.add_fields("the fits", Plan)
     parser.add_fields("the output", BenchOutput)
     given = parser.parse(arguments)
-    plan = Plan(tuple(dict.fromkeys(given["models"] or cases.offered())), **pick(Plan, given))
+    plan = build(Plan, given, cases=tuple(dict.fromkeys(given["models"] or cases.offered())))
     for library in plan.libraries:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, BenchOutput]:
     for family in plan.guides or ():
         if family not in offered:
             raise UnknownName(f"no guide named {family!r} on {', '.join(plan.cases)}; {nearest(family, offered)}")
-    return plan, BenchOutput(**pick(BenchOutput, given))
+    return plan, build(BenchOutput, given)
 
 
 def run(arguments: Sequence[str]) -> int:

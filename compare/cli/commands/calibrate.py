@@ -27,13 +27,13 @@ def run(invocation: Invocation, count: int, console: Console, arguments: Sequenc
     from compare.report.console import name_files
     from compare.report.files import as_json
 
-    request, execution, output = invocation.request, invocation.execution, invocation.output
+    request, settings = invocation.request, invocation.settings
     if user_model.knows(request.model.name):
         raise ValueError("--calibrate: the zoo cannot draw data for a model of your own; give a model of the catalogue")
-    with show_progress() as progress, workers(request.libraries, execution.workers, execution.scheduler) as helpers:
+    with show_progress() as progress, workers(request.libraries, settings.workers, settings.scheduler) as helpers:
         calibration = calibrate(request, count, helpers, progress)
-    paths = write(calibration, output.out / FOLDER, shlex.join(["python", "-m", "compare", *arguments]))
-    if output.format == "json":
+    paths = write(calibration, settings.out / FOLDER, shlex.join(["python", "-m", "compare", *arguments]))
+    if settings.format == "json":
         print(as_json(calibration.summary), end="")
     else:
         show(calibration, console)

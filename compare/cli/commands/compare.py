@@ -41,29 +41,29 @@ class Outcome(NamedTuple):
 def run(arguments: Sequence[str]) -> int:
     """Compare one model and print the result."""
     invocation = parse(arguments)
-    output, instead = invocation.output, invocation.instead
-    if instead.show:
+    settings = invocation.settings
+    if settings.show:
         from compare.export import programs
 
         print(programs(invocation.request), end="")
         return 0
-    check_writable(output.out)
+    check_writable(settings.out)
     from compare.report.console import console_for, name_files
 
     console = console_for(sys.stdout)
-    if instead.calibrate is not None:
+    if settings.calibrate is not None:
         from compare.cli.commands import calibrate
 
-        return calibrate.run(invocation, instead.calibrate, console, arguments)
+        return calibrate.run(invocation, settings.calibrate, console, arguments)
     outcome = compare(invocation, console)
     text = outcome.text
-    if output.format != "json":
-        with printing(output.out), console.capture() as files:
+    if settings.format != "json":
+        with printing(settings.out), console.capture() as files:
             name_files(outcome.paths, console)
         text += files.get()
         if outcome.n_cached:
             text += f"{outcome.n_cached} of {outcome.n_fits} fits were cached by an earlier run; --fresh repeats them\n"
-    with printing(output.out):
+    with printing(settings.out):
         sys.stdout.write(text)
         sys.stdout.flush()
     return 0
@@ -76,28 +76,28 @@ def printing(folder: Path) -> AbstractContextManager[None]:
 
 def compare(invocation: Invocation, console: Console, progress: Callable[[str], None] | None = None) -> Outcome:
     """Make a comparison and write it, or restore its cached report."""
-    output, store = invocation.output, Store(fresh=invocation.execution.fresh)
-    as_json = output.format == "json"
+    settings, store = invocation.settings, Store(fresh=invocation.settings.fresh)
+    as_json = settings.format == "json"
     reports = ReportCache(store, invocation.request)
-    with explain_write_errors(output.out):
-        restored = reports.restore(output.out)
+    with explain_write_errors(settings.out):
+        restored = reports.restore(settings.out)
     if restored:
-        text = restored.summary if as_json else reports.load_text(console, output.verbose)
+        text = restored.summary if as_json else reports.load_text(console, settings.verbose)
         if text:
             return Outcome(restored.paths, text, restored.n_fits, restored.n_fits)
     from compare import report
     from compare.report.files import as_json as to_text
 
     comparison, paths = fit(invocation, store, restored, progress)
-    with printing(output.out):
-        text = to_text(comparison.summary) if as_json else report.text(comparison, console, output.verbose)
+    with printing(settings.out):
+        text = to_text(comparison.summary) if as_json else report.text(comparison, console, settings.verbose)
     fits = [*comparison.trainings.values(), *comparison.fits.values()]
     n_done = sum(fit.status == "done" for fit in fits)
     if all(fit.status != "failed" for fit in fits):
         if not restored:
             reports.save(paths, report.possible(comparison.model), n_done)
         if not as_json:
-            reports.save_text(text, console, output.verbose)
+            reports.save_text(text, console, settings.verbose)
     return Outcome(paths, text, sum(fit.cached for fit in fits), n_done)
 
 
@@ -111,12 +111,12 @@ def fit(
     from compare.execute.progress import show_progress
     from compare.plan import plan
 
-    request, execution, folder = invocation.request, invocation.execution, invocation.output.out
+    request, settings = invocation.request, invocation.settings
     jobs = plan(request)
     libraries = [*request.libraries, *(job.library for job in jobs if job.library and job.reason is None)]
     with ExitStack() as stack:
         progress = progress or stack.enter_context(show_progress())
-        helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), execution.workers, execution.scheduler))
+        helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), settings.workers, settings.scheduler))
 
         def prepare_plots() -> None:
             """Import what drawing needs while the last fits are made."""
@@ -127,5 +127,5 @@ def fit(
         if restored:
             return comparison, restored.paths
         progress("writing the report")
-        with explain_write_errors(folder):
-            return report.write(comparison, folder, helpers.plot_executor)
+        with explain_write_errors(settings.out):
+            return report.write(comparison, settings.out, helpers.plot_executor)
