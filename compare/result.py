@@ -16,7 +16,7 @@ from compare import pipeline, report, user_model
 from compare.comparison import Comparison, Request
 from compare.options import Options
 from compare.report.tables.elements import finished
-from compare.report.tables.fits import fits
+from compare.report.tables.estimates import fits
 from compare.summary import Verdict
 from models.contract import Exact, UnknownName, nearest
 

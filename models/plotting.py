@@ -19,29 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-__all__ = [
-    "CLASS_COLORS",
-    "EXACT",
-    "FAMILY_COLORS",
-    "GREY",
-    "PALE",
-    "REFERENCES",
-    "SPARE_COLORS",
-    "Fits",
-    "ShownFit",
-    "family_colors",
-    "find_reference",
-    "flat_draws",
-    "label",
-    "legend_line",
-    "legend_patch",
-    "list_fits",
-    "new_figure",
-    "one_per_family",
-    "save",
-    "small_multiples",
-    "style",
-]
+__all__ = ["CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Fits", "Look"]
+__all__ += ["ShownFit", "family_colors", "find_reference", "flat_draws", "legend_line", "legend_patch", "list_fits"]
+__all__ += ["looks", "new_figure", "one_per_family", "save", "small_multiples", "style"]
 
 Fits = Mapping[str, "xr.DataTree"]
 """The finished fits' draws by the fit's name."""
@@ -102,6 +82,19 @@ RC = {
 }
 
 
+class Look(NamedTuple):
+    """How a fit is drawn: a colour for its family, a line style for its library; variants of a family are dotted."""
+
+    family: str
+    color: str
+    line: str
+
+    @property
+    def label(self) -> str:
+        """The family's name in words: ``mean field``, ``NUTS``."""
+        return LABELS.get(self.family, self.family.replace("_", " "))
+
+
 class ShownFit(NamedTuple):
     """A fit, how it is labelled and drawn, and its draws."""
 
@@ -120,36 +113,38 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context(RC)
 
 
-def label(family: str) -> str:
-    """A family's name in words: ``mean field``, ``NUTS``."""
-    return LABELS.get(family, family.replace("_", " "))
-
-
 def family_colors(families: Iterable[str]) -> dict[str, str]:
     """The colour of each family, including those that `FAMILY_COLORS` does not name."""
     unknown = sorted(set(families) - set(FAMILY_COLORS))
     return FAMILY_COLORS | {name: SPARE_COLORS[i % len(SPARE_COLORS)] for i, name in enumerate(unknown)}
 
 
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each fit, such as ``numpyro-mean_field``, ``exact`` or ``coordinate_ascent``; alike in all plots."""
+    parts = {}
+    for name in names:
+        library, _, family = name.partition("-")
+        library, family = (library, family) if library in LINES else ("", name)
+        family, _, variant = family.partition("-")
+        parts[name] = family, ":" if variant else LINES.get(library, "-")
+    colors = family_colors(family for family, _ in parts.values())
+    return {name: Look(family, colors[family], line) for name, (family, line) in parts.items()}
+
+
 def list_fits(fits: Fits, group: str = "posterior", references: bool = False) -> list[ShownFit]:
-    """The fits that have a group, in the order of `FAMILY_COLORS`, NumPyro's before Pyro's.
+    """The fits that have a group, in the order of `FAMILY_COLORS`, NumPyro's before Pyro's, without variants.
 
     Args:
-        fits: The draws by the fit's name: ``numpyro-mean_field``, ``exact``, ``coordinate_ascent``.
+        fits: The draws by the fit's name.
         group: The group of the tree that is drawn.
         references: Whether the exact posterior or the reference is shown too; it comes first.
     """
-    families = {}
-    for name, tree in fits.items():
-        library, _, family = name.partition("-")
-        if group in tree and (library in LINES or name in FAMILY_COLORS):
-            families[name] = family if library in LINES else name
-    colors = family_colors(families.values())
-    order = list(colors)
+    by_name = looks(name for name, tree in fits.items() if group in tree)
+    order = list(family_colors(look.family for look in by_name.values()))
     shown = [
-        ShownFit(name, family, label(family), colors[family], LINES.get(name.partition("-")[0], "-"), fits[name])
-        for name, family in families.items()
-        if references or family not in REFERENCES
+        ShownFit(name, look.family, look.label, look.color, look.line, fits[name])
+        for name, look in by_name.items()
+        if look.line != ":" and (references or look.family not in REFERENCES)
     ]
     return sorted(shown, key=lambda fit: (order.index(fit.family), fit.name.startswith("pyro-")))
 

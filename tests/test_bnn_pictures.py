@@ -17,7 +17,7 @@ from models.bnn import BnnData, network
 from models.bnn.calibration import coverage, reliability
 from models.bnn.data import DataSet
 from models.bnn.pictures import PICTURES, predictive
-from models.bnn.spread import bound, gap, input_range, limited
+from models.bnn.uncertainty import bound, gap, input_range, limited
 from models.plotting import flat_draws, list_fits, one_per_family, style
 
 

@@ -18,9 +18,8 @@ from compare.cli.main import main
 from compare.cli.options import Invocation
 from compare.report import files
 from compare.report.html import index, scatter, stack
-from compare.report.html.contrast import ratio, visible
 from compare.report.html.page import page as report_page
-from compare.report.html.template import CARDS
+from compare.report.html.template import CARDS, ratio, visible
 from models.plotting import FAMILY_COLORS, SPARE_COLORS
 from tests.browser import Page, browse, executable
 from tests.test_report import a_comparison

@@ -28,7 +28,7 @@ from compare.report import files, terminal
 from compare.report.html.code import code
 from compare.report.html.page import page
 from compare.report.tables import ledger, numbers
-from compare.report.tables.fits import worst
+from compare.report.tables.estimates import worst
 from compare.summary import (
     Diagnostics,
     Estimate,
@@ -291,7 +291,7 @@ def test_the_verdicts_come_first_and_the_report_is_short() -> None:
     assert [line.split()[0] for line in lines[1:5]] == ["exact", "numpyro-mean_field", "pyro-full_rank", "numpyro-nuts"]
     assert all("It is [b]" in line for line in lines[1:5])
     assert len(lines) <= 25 and "Every fit against the truth" in lines and "The ledger" not in "".join(lines)
-    assert any("0 of the 1 claims of the founding text are right" in line for line in lines)
+    assert any("0 of its 1 claims are right" in line for line in lines)
 
 
 def test_a_verdict_is_cut_between_clauses_and_outside_brackets() -> None:

@@ -13,10 +13,8 @@ import xarray as xr
 
 from compare.calibration.judge import band, probability
 from compare.calibration.ranks import LIKELIHOOD
-from compare.comparison import Fit
-from compare.report.plots.palette import looks
 from compare.report.plots.panels import legend, panels, save
-from models.plotting import GREY, style
+from models.plotting import GREY, looks, style
 
 if TYPE_CHECKING:
     from compare.calibration import Calibration
@@ -46,7 +44,7 @@ def choose_quantities(names: list[str]) -> list[str]:
 def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
     """Draw the ECDFs of the ranks, or of the coverage, less the uniform one; all fits in each panel."""
     names, ranks = choose_quantities(calibration.quantities), calibration.ranks
-    look = looks((name, Fit(calibration.jobs[name], "done")) for name in ranks)
+    look = looks(ranks)
     with style():
         collection, figure, axes = panels(names, min(len(names), 2), (4.6, 3.1))
         for fit, ranked in ranks.items():

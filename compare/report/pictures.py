@@ -67,7 +67,7 @@ def applicable(comparison: Comparison) -> list[Drawing]:
     if optimised(comparison):
         drawings.append(plot("elbo", "elbo", "draw"))
     if trees:
-        drawings.append(plot("forest", "forest", "forest"))
+        drawings.append(plot("forest", "posteriors", "forest"))
     if sampled(comparison):
         drawings += [plot("trace", "chains", "trace"), plot("rank", "chains", "rank")]
     for picture in comparison.model.pictures:
@@ -79,7 +79,7 @@ def applicable(comparison: Comparison) -> list[Drawing]:
 
 def prepare() -> None:
     """Import what the pictures need."""
-    for module in ("posteriors", "forest", "chains"):
+    for module in ("posteriors", "chains"):
         import_module(f"compare.report.plots.{module}")
 
 

@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from compare.report.console import name_files
-from compare.report.tables import claims, diagnostics, fits, ledger, scores
+from compare.report.tables import claims, diagnostics, estimates, ledger, scores
 from compare.report.tables.numbers import printable, value
 from compare.report.tables.table import Table
 
@@ -79,9 +79,11 @@ def shorten(table: Table, console: Console) -> Table:
     """The table with those of the `IMPORTANT` columns that fit beside each other."""
     chosen = ["fit"]
     for key in IMPORTANT:
-        if is_narrow_enough(console, table.select([*chosen, key])):
-            chosen.append(key)
-    return table.select(chosen)
+        wider = [*chosen, key]
+        if is_narrow_enough(console, table.select(lambda column, keys=wider: column.key in keys)):
+            chosen = wider
+    remarks = tuple(remark for remark in table.remarks if "intervals" not in remark)
+    return replace(table.select(lambda column: column.key in chosen), remarks=remarks)
 
 
 def print_text(console: Console, text: str | Text, indent: int = 0, style: str = "") -> None:
@@ -140,8 +142,8 @@ def print_truth(comparison: Comparison, console: Console, most: int) -> None:
 def details(comparison: Comparison) -> Iterator[Table | None]:
     """The tables after that of the fits."""
     accounts = ledger.ledgers(comparison)
-    yield fits.estimates(comparison)
-    yield fits.correlations(comparison)
+    yield estimates.by_element(comparison)
+    yield estimates.correlations(comparison)
     yield scores.predictions(comparison)
     yield accounts.transposed("nats") if accounts else None
     yield scores.guides(comparison)
@@ -172,9 +174,9 @@ def print_tallies(comparison: Comparison, console: Console) -> None:
     """Print how many claims are right, in a line each, and where the rest is."""
     claimed, cited = claims.claims(comparison.claims), claims.published(comparison.published)
     if claimed:
-        print_text(console, f"{claims.claims_tally(claimed)} (the tutorial that this zoo began from).", 2)
+        print_text(console, f"The tutorial that this zoo began from: {claims.claims_tally(claimed)}.", 2)
     if cited:
-        print_text(console, f"Of {len(cited)} published claims: {claims.tally(cited)}.", 2)
+        print_text(console, f"Numbers that others published: {claims.tally(cited)}.", 2)
     print_text(
         console, "With --verbose: verdicts in full, the ledger, diagnostics, claims and their sources.", 2, "dim"
     )
@@ -185,7 +187,7 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = (), v
     name, title = printable(comparison.model.name), printable(comparison.model.title)
     print_text(console, Text.assemble((name, "bold"), f": {title}"))
     print_verdicts(comparison, console, verbose)
-    table = fits.fits(comparison)
+    table = estimates.fits(comparison)
     heading(console, table.title)
     print_truth(comparison, console, 4 if verbose else 2)
     extra = claims.extra(comparison)

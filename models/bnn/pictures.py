@@ -10,7 +10,7 @@ from scipy import special
 
 from models.bnn import network
 from models.bnn.calibration import N_DRAWS, covered, reliable
-from models.bnn.spread import POINTS, SHADE, curve_inputs, gap, input_range, limited, one_input, spread
+from models.bnn.uncertainty import POINTS, SHADE, curve_inputs, gap, input_range, limited, one_input, spread
 from models.contract import Latents, Picture
 from models.plotting import (
     CLASS_COLORS,

@@ -16,7 +16,6 @@ from models.plotting import (
     Fits,
     ShownFit,
     flat_draws,
-    label,
     legend_line,
     new_figure,
     one_per_family,
@@ -104,7 +103,7 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
         axes.plot(*ellipse(exact.location, exact.covariance(), np.sqrt(2 * nats) * scale), color=PALE, lw=0.9)
     color = FAMILY_COLORS["coordinate_ascent"]
     staircases = (
-        ("coordinate_ascent", label("coordinate_ascent"), {"color": color, "marker": "o", "ls": "-"}, (12, -18)),
+        ("coordinate_ascent", "coordinate ascent", {"color": color, "marker": "o", "ls": "-"}, (12, -18)),
         (
             "coordinate_ascent-text",
             "as the founding text prints it",

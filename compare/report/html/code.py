@@ -32,7 +32,7 @@ def code(comparison: Comparison) -> dict[str, Any]:
     except ValueError as error:
         reason = str(error)
     try:
-        texts = [twin(comparison.model, one) for one in libraries]
+        texts = [twin(comparison.model, library) for library in libraries]
     except ValueError:
         texts, libraries = [], []
     return {"guide": None, "programs": highlighted(libraries, texts), "reason": reason}

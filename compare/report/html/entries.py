@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import models
-from compare.report.tables.ledger import Terms, terms_from_json
+from compare.report.tables.ledger import Terms, term_value, terms_from_json
 from compare.report.tables.numbers import printable
 from compare.summary import Estimate
 
-__all__ = ["MEANINGS", "WORDS", "Entry", "count_words", "evidence_of", "family", "kind", "library", "line", "read"]
+__all__ = ["MEANINGS", "WORDS", "Entry", "count_words", "describe_distance", "distances", "evidence_of", "family"]
+__all__ += ["kind", "library", "line", "read"]
 
 MEANINGS = {
     "exact": "the posterior itself",
@@ -131,3 +133,25 @@ def kind(fit: Mapping[str, Any], name: str) -> str:
 def family(fit: Mapping[str, Any]) -> str:
     """What filters and colours go by: the guide, or the method where there is none."""
     return fit["guide"] or fit["method"]
+
+
+def describe_distance(summary: Mapping[str, Any]) -> str:
+    """What the distances of a model are."""
+    return "evidence gap" if evidence_of(summary) else "below the highest ELBO"
+
+
+def distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
+    """The evidence gap of each fit that has an ELBO, in nats, and its Monte Carlo error.
+
+    Where the log evidence is not known, how far the ELBO is below the model's highest, with the errors of both; the
+    highest keeps its own.
+    """
+    ledgers = {name: terms_from_json(fit["ledger"]) for name, fit in summary["fits"].items()}
+    key = "evidence_gap" if evidence_of(summary) else "elbo"
+    known = {name: terms[key] for name, terms in ledgers.items() if term_value(terms, key) is not None}
+    if key == "evidence_gap" or not known:
+        return known
+    top = max(known, key=lambda name: known[name].value)
+    highest = known.pop(top)
+    below = {n: Estimate(highest.value - e.value, math.hypot(e.mcse, highest.mcse)) for n, e in known.items()}
+    return {top: Estimate(0.0, highest.mcse), **below}

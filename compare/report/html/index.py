@@ -14,7 +14,7 @@ from compare.report.html.scatter import scatter
 from compare.report.html.stack import TERM_TITLES, stack
 from compare.report.html.template import embedded, render
 from compare.report.tables import claims
-from compare.report.tables.fits import span, worst
+from compare.report.tables.estimates import span, worst
 from compare.report.tables.ledger import TERMS, printed_ledgers
 from compare.report.tables.numbers import ABSENT, counted, measured, printable, seconds, value
 from compare.report.tables.table import Row, Table

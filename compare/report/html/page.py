@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from compare.report.html.code import code
 from compare.report.html.template import embedded, render
-from compare.report.tables import claims, diagnostics, fits, ledger, scores
+from compare.report.tables import claims, diagnostics, estimates, ledger, scores
 from compare.report.tables.numbers import value
 from compare.report.tables.table import Table
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "page"]
 
-SUMMARY = ("fit", "verdict", "error", "ratio", "gap", "seconds")
-"""Columns of the table of verdicts; where the evidence is not known, the ELBO stands for the gap."""
+SUMMARY = ("fit", "verdict", "error", "ratio")
+"""Columns of the table of verdicts, before the evidence gap, or the ELBO where the evidence is not known."""
 
 WIDE = 2.2
 """A picture that many times as wide as it is tall is put above the table of verdicts, others beside it."""
@@ -58,11 +58,11 @@ def is_wide(picture: Path) -> bool:
 
 def verdict_table(comparison: Comparison, table: Table) -> Table:
     """The table of verdicts: of the table of fits the columns that say most."""
-    has_gap = comparison.log_evidence.value is not None
-    short = table.select(SUMMARY if has_gap else [*SUMMARY, "elbo"]).without_empty_columns()
-    order = [*SUMMARY, "elbo"]
-    columns = tuple(sorted(short.columns, key=lambda column: order.index(column.key)))
-    return dataclasses.replace(short, title="Verdicts", columns=columns, lead="", remarks=())
+    by_key, last = {column.key: column for column in table.columns}, "elbo"
+    if comparison.log_evidence.value is not None:
+        last = "gap"
+    columns = tuple(by_key[key] for key in (*SUMMARY, last))
+    return dataclasses.replace(table, title="Verdicts", columns=columns, lead="", remarks=()).without_empty_columns()
 
 
 def tables(comparison: Comparison, all_fits: Table) -> list[Table]:
@@ -73,8 +73,8 @@ def tables(comparison: Comparison, all_fits: Table) -> list[Table]:
         *filter(
             None,
             (
-                fits.estimates(comparison),
-                fits.correlations(comparison),
+                estimates.by_element(comparison),
+                estimates.correlations(comparison),
                 scores.predictions(comparison),
                 accounts.transposed("nats") if accounts else None,
                 scores.guides(comparison),
@@ -88,7 +88,7 @@ def tables(comparison: Comparison, all_fits: Table) -> list[Table]:
 
 def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> str:
     """The page as text. ``pictures`` are the PNGs to embed, with their captions; the posterior's comes first."""
-    all_fits = fits.fits(comparison)
+    all_fits = estimates.fits(comparison)
     cited, verdicts = claims.published(comparison.published), claims.verdicts(comparison)
     number, method = claims.evidence(comparison)
     shown = [(path.stem, embedded(path), caption) for path, caption in pictures]
@@ -112,7 +112,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "published": cited,
         "tally": claims.tally(cited),
         "code": code(comparison),
-        "meanings": [*fits.COLUMNS, *ledger.TERMS, *diagnostics.cost(comparison).columns[1:]],
+        "meanings": [*estimates.COLUMNS, *ledger.TERMS, *diagnostics.cost(comparison).columns[1:]],
         "command": command(comparison),
         "seconds": comparison.seconds,
         "seed": comparison.request.seed,

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compare.report.html.distance import describe_distance, distances
-from compare.report.html.entries import evidence_of, family
+from compare.report.html.entries import describe_distance, distances, evidence_of, family
 from compare.report.tables.ledger import printed_ledgers, terms_from_json
 from compare.report.tables.numbers import estimate
 from compare.summary import Estimate

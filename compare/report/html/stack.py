@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compare.report.html.distance import distances
-from compare.report.html.entries import evidence_of, family
+from compare.report.html.entries import distances, evidence_of, family
 from compare.report.tables.ledger import GAPS, Terms, printed_ledgers, term_value, terms_from_json
 from compare.report.tables.numbers import measured
 from compare.summary import Estimate

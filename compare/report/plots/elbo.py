@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
-from compare.report.plots.palette import Look, family, looks
 from compare.report.tables.elements import optimised
-from models.plotting import EXACT, new_figure
+from models.plotting import EXACT, Look, looks, new_figure
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -77,11 +76,11 @@ def trajectory(comparison: Comparison, name: str, bound: float) -> Curve:
 
 def best_gaps(comparison: Comparison, bound: float) -> dict[str, float]:
     """How far the best member of each drawn family is below the bound, in nats, where that is known and not zero."""
-    families = {family(comparison.fits[name]) for name in optimised(comparison)}
+    families = {look.family for look in looks(optimised(comparison)).values()}
     if "coordinate_ascent" in families:
         families.add("mean_field")
     best = {name: comparison.best.get(name) for name in families}
-    gaps = {name: bound - member.elbo for name, member in best.items() if member is not None}
+    gaps = {name: bound - optimum.elbo for name, optimum in best.items() if optimum is not None}
     return {name: gap for name, gap in gaps.items() if gap > 1e-9}
 
 
@@ -91,13 +90,13 @@ def draw(comparison: Comparison, path: Path) -> None:
     The bound is the log evidence; where that is not known, the highest ELBO. Bands are plus and minus two Monte Carlo
     standard errors. A distance within two errors of zero is drawn as its upper limit, with a triangle pointing down.
     """
-    known, trees, look = comparison.log_evidence.value, optimised(comparison), looks(comparison.fits.items())
+    known, trees, look = comparison.log_evidence.value, optimised(comparison), looks(comparison.fits)
     bound = known
     if bound is None:
         bound = max(float(tree["optimisation"].attrs["elbo"]) for tree in trees.values())
     curves = {name: trajectory(comparison, name, bound) for name in trees}
     gaps = best_gaps(comparison, bound)
-    colors = {family(comparison.fits[name]): look[name].color for name in trees}
+    colors = {look[name].family: look[name].color for name in trees}
     colors.setdefault("mean_field", colors.get("coordinate_ascent", EXACT))
     figure = new_figure(10, 4.2)
     near, far = figure.subplots(1, 2)

@@ -14,8 +14,7 @@ from arviz_plots import PlotCollection
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from compare.report.plots.palette import Look
-from models.plotting import EXACT, legend_line
+from models.plotting import EXACT, Look, legend_line
 
 __all__ = ["legend", "panels", "save"]
 

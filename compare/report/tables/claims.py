@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.measure.truth import errors
 from compare.report.tables.elements import reported_elements
-from compare.report.tables.fits import word
+from compare.report.tables.estimates import word
 from compare.report.tables.numbers import interval, measured, plain, printable, value
 from models.contract import Claim, Published, element
 
@@ -20,8 +20,8 @@ __all__ = ["FOUNDING_TEXT", "Cited", "Claimed", "claims", "claims_tally", "evide
 __all__ += ["truth", "verdicts"]
 
 FOUNDING_TEXT = (
-    "The founding text is the tutorial that this zoo began from, on the fundamentals of variational inference and its "
-    "use in probabilistic deep learning."
+    'The zoo began from a tutorial, "The fundamentals of variational inference and how it works in probabilistic deep '
+    'learning": the founding text.'
 )
 
 AGREES = {True: ("yes", "✓ agrees"), False: ("no", "✗ differs"), None: ("untold", "– not told")}
@@ -102,7 +102,7 @@ def claims(entries: Iterable[Claim]) -> list[Claimed]:
 def claims_tally(entries: Sequence[Claimed]) -> str:
     """The number of the founding text's claims that are right."""
     n_right = sum(entry.agrees for entry in entries)
-    return f"{n_right} of the {len(entries)} claims of the founding text {'is' if n_right == 1 else 'are'} right"
+    return f"{n_right} of its {len(entries)} claims {'is' if n_right == 1 else 'are'} right"
 
 
 def published(entries: Iterable[Published]) -> list[Cited]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compare.report.tables.fits import word
+from compare.report.tables.estimates import word
 from compare.report.tables.ledger import FIT
 from compare.report.tables.numbers import ABSENT, counted, estimate, khat, plain, printable
 from compare.report.tables.table import Column, Row, Table

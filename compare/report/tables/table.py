@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -64,12 +64,9 @@ class Table:
     remarks: tuple[str, ...] = ()
     n_keys: int = 1
 
-    def select(self, wanted: Callable[[Column], bool] | Iterable[str]) -> Table:
-        """The table with some of its columns, given by key or by a condition."""
-        keys = wanted if callable(wanted) else None
-        names = () if keys else tuple(wanted)  # type: ignore[arg-type]
-        chosen = tuple(c for c in self.columns if (keys(c) if keys else c.key in names))
-        return replace(self, columns=chosen)
+    def select(self, keep: Callable[[Column], bool]) -> Table:
+        """The table with the columns that meet a condition."""
+        return replace(self, columns=tuple(column for column in self.columns if keep(column)))
 
     def without_empty_columns(self) -> Table:
         """The table without the columns in which no row has anything."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compare.comparison import Comparison
     from compare.summary import FitSummary, VariableSummary
 
-__all__ = ["COLUMNS", "correlations", "estimates", "fits", "span", "word", "worst"]
+__all__ = ["COLUMNS", "by_element", "correlations", "fits", "span", "word", "worst"]
 
 FEW = 6
 """Up to this many elements, or pairs of them, are listed one by one."""
@@ -128,7 +128,7 @@ def fits(comparison: Comparison) -> Table:
     return table if several else table.select(lambda column: column.key != "variable")
 
 
-def estimates(comparison: Comparison) -> Table | None:
+def by_element(comparison: Comparison) -> Table | None:
     """A row an element and fit; None where there is one element, or more than a few."""
     if not 1 < len(reported_elements(comparison)) <= FEW:
         return None
