@@ -18,7 +18,7 @@ import numpy as np
 
 from models.bnn import network
 from models.bnn.baselines import baselines
-from models.bnn.data import SETS, DataSet, load
+from models.bnn.datasets import SETS, DataSet, load
 from models.bnn.exact import exact
 from models.bnn.literature import claims, published
 from models.bnn.pictures import PICTURES
@@ -63,7 +63,7 @@ class BnnData(Data):
     known, else None.
 
     Raises:
-        ValueError: no such data, data from which nothing can be learnt (see `models.bnn.data.load`), a network without
+        ValueError: no such data, data from which nothing can be learnt (see `models.bnn.datasets.load`), a network without
             hidden units or with too many, noise that is not positive, or noise for two classes.
     """
 

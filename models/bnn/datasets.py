@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from models.bnn.table import Table, read, two_classes
 from models.contract import UnknownName, nearest
+from models.tables import Table, has_two_classes, read_csv
 
 __all__ = ["DataSet", "load", "sine"]
 
@@ -44,7 +44,7 @@ def load(name: str, target: str | None = None, task: str = "auto", split: int = 
     """
     if name not in SETS:
         try:
-            return divided(read(name, target, task), split)
+            return divided(read_csv(name, target, task), split)
         except FileNotFoundError:
             raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, SETS)}") from None
     if target is not None:
@@ -73,7 +73,7 @@ def gap(task: str, split: int) -> DataSet:
         test_inputs=test_inputs[40:],
         test_targets=test_targets[40:],
         grid=grid[:, None],
-        classes=two_classes(task, 40, "of gap"),
+        classes=has_two_classes(task, 40, "of gap"),
         noise=0.2,
         about={
             "source": "sin(2x) plus noise, x in [-2, -1] and [1, 2], the same at every split; held out: x in [-2, 2]",
@@ -102,7 +102,7 @@ def moons(task: str, split: int) -> DataSet:
         test_inputs=test_inputs,
         test_targets=test_targets.astype(np.float64),
         grid=grid,
-        classes=two_classes(task, 2, "of moons"),
+        classes=has_two_classes(task, 2, "of moons"),
         about={
             "source": "scikit-learn's make_moons with noise 0.2, the rows fitted the same at every split",
             "rows": {"fitted": 100, "held out": 200},
@@ -119,7 +119,7 @@ def diabetes(task: str, split: int) -> DataSet:
     from sklearn.datasets import load_diabetes
 
     found = load_diabetes(scaled=False)
-    two_classes(task, len(np.unique(found.target)), "of diabetes")  # it has none: refuses classification
+    has_two_classes(task, len(np.unique(found.target)), "of diabetes")  # it has none: refuses classification
     return divided(
         Table(
             name="diabetes",
@@ -149,7 +149,7 @@ def breast_cancer(task: str, split: int) -> DataSet:
             inputs=found.data,
             target="diagnosis",
             targets=1.0 - found.target,  # scikit-learn's 1 is benign
-            labels=("benign", "malignant") if two_classes(task, 2, "of breast_cancer") else None,
+            labels=("benign", "malignant") if has_two_classes(task, 2, "of breast_cancer") else None,
             place="held-out row, from 0",
             places=np.arange(len(found.target)),
         ),
