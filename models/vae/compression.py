@@ -11,70 +11,74 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.contract import Scores
 from models.vae.baselines import baselines
 
-__all__ = ["bits", "exact_bits", "fit_bits", "others"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from models.vae.data import Autoencoder
+
+__all__ = ["bits", "compressors", "exact_bits", "fit_bits"]
 
 WINDOW = 32_768
 """Bytes that zlib can look back."""
 
 
 def bits(log_probabilities: np.ndarray, pixels: int, errors: np.ndarray | None = None) -> dict[str, float | None]:
-    """Mean bits a pixel of images with these log probabilities in nats, shape (n,), and of their independent errors."""
+    """Mean bits a pixel of images with these log probabilities in nats, (n,), and these independent errors, (n,)."""
     each = -np.asarray(log_probabilities) / (math.log(2) * pixels)
     mcse = 0.0 if errors is None else float(np.sqrt(np.sum(np.square(errors))) / (len(each) * math.log(2) * pixels))
     return {"value": float(each.mean()), "mcse": mcse, "sampling": float(each.std(ddof=1) / np.sqrt(len(each)))}
 
 
-def exact_bits(data: Any, log_evidences: np.ndarray) -> Scores:
+def exact_bits(data: Autoencoder, log_evidences: np.ndarray) -> Scores:
     """By the exact evidence of the test images, shape (n,)."""
     return {"bits": bits(log_evidences, data.dataset.test.shape[1])}
 
 
-def fit_bits(data: Any, tree: Any) -> Scores:
+def fit_bits(data: Autoencoder, tree: xr.DataTree) -> Scores:
     """Bits back with a fit's guide, and with the best member of its family for each image; none where not measured."""
     if "test_set" not in tree:
         return {}
-    of_images, pixels = tree["test_set"].dataset, data.dataset.test.shape[1]
+    test_set, pixels = tree["test_set"].dataset, data.dataset.test.shape[1]
     return {
-        name: bits(of_images[elbo].values, pixels, of_images[f"{elbo}_mcse"].values)
+        name: bits(test_set[elbo].values, pixels, test_set[f"{elbo}_mcse"].values)
         for name, elbo in (("bits", "elbo"), ("bits_best", "best_elbo"))
-        if elbo in of_images
+        if elbo in test_set
     }
 
 
-def others(data: Any) -> dict[str, Scores]:
+def compressors(data: Autoencoder) -> dict[str, Scores]:
     """The test images by simpler models and by general-purpose compressors, one by one or all of them in one file.
 
     One by one a file's fixed costs weigh, together they do not. zlib packs eight pixels a byte (level 9); with the
     training images as its dictionary it knows, as the model does, what such images look like. PNG has one bit a pixel.
     """
-    test, pixels = data.dataset.test.astype(bool), data.dataset.test.size
+    test, pixels = data.dataset.test.astype(bool), data.dataset.test.shape[1]
     train = np.packbits(data.dataset.train.astype(bool), axis=1).tobytes()[-WINDOW:]
-    each = [np.packbits(image).tobytes() for image in test]
+    packed = [np.packbits(image).tobytes() for image in test]
     height, width = data.dataset.shape
-    sheet = test.reshape(-1, width)
-    single = {
-        "zlib, one by one": [len(zlib.compress(one, 9)) for one in each],
-        "zlib and training images, one by one": [len(with_dictionary(one, train)) for one in each],
-        "PNG, one by one": [len(png(image.reshape(height, width))) for image in test],
+    one_by_one = {
+        "zlib": [len(zlib.compress(image, 9)) for image in packed],
+        "zlib and training images": [len(with_dictionary(image, train)) for image in packed],
+        "PNG": [len(png(image.reshape(height, width))) for image in test],
     }
     together = {
-        "zlib, all together": len(zlib.compress(b"".join(each), 9)),
-        "zlib and training images, all together": len(with_dictionary(b"".join(each), train)),
-        "PNG, all together": len(png(sheet)),
+        "zlib": len(zlib.compress(b"".join(packed), 9)),
+        "zlib and training images": len(with_dictionary(b"".join(packed), train)),
+        "PNG": len(png(test.reshape(-1, width))),
     }
-    found = {name: {"bits": bits(densities, test.shape[1])} for name, densities in baselines(data.dataset).items()}
-    for name, sizes in single.items():
-        found[name] = {"bits": bits(-8 * math.log(2) * np.array(sizes), test.shape[1])}
+    scores = {name: {"bits": bits(densities, pixels)} for name, densities in baselines(data.dataset).items()}
+    for name, sizes in one_by_one.items():
+        scores[f"{name}, one by one"] = {"bits": bits(-8 * math.log(2) * np.array(sizes), pixels)}
     for name, size in together.items():
-        found[name] = {"bits": {"value": 8 * size / pixels, "mcse": 0.0, "sampling": None}}
-    return found
+        scores[f"{name}, all together"] = {"bits": {"value": 8 * size / test.size, "mcse": 0.0, "sampling": None}}
+    return scores
 
 
 def with_dictionary(content: bytes, dictionary: bytes) -> bytes:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,15 +29,15 @@ LARGEST = 1e12
 
 def softplus(values: np.ndarray) -> np.ndarray:
     """log(1 + exp(values)), in a third of the time that `numpy.logaddexp` takes."""
-    found = np.abs(values)
-    np.negative(found, out=found)
-    np.exp(found, out=found)
-    np.log1p(found, out=found)
-    found += np.maximum(values, 0.0)
-    return found
+    result = np.abs(values)
+    np.negative(result, out=result)
+    np.exp(result, out=result)
+    np.log1p(result, out=result)
+    result += np.maximum(values, 0.0)
+    return result
 
 
-def both(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def softplus_and_slope(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The softplus of values and its derivative, the logistic function, from one exponential."""
     falling = np.exp(-np.abs(values))
     return np.maximum(values, 0.0) + np.log1p(falling), np.where(values > 0, 1.0, falling) / (1.0 + falling)
@@ -46,9 +47,11 @@ def both(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Decoder:
     """p(image | z): independent pixels, Bernoulli with the logits f(z), or Gaussian with the means f(z).
 
-    ``weights`` are float64: ``hidden_weights`` (latent, hidden), ``hidden_biases`` (hidden,), ``output_weights``
-    (hidden, pixels), ``output_biases`` (pixels,). Without the first two the decoder is linear, and ``output_weights``
-    has shape (latent, pixels). With ``noise`` (), the sd of a pixel, the pixels are Gaussian ("grey").
+    Attributes:
+        weights: In float64: ``hidden_weights`` (latent, hidden), ``hidden_biases`` (hidden,), ``output_weights``
+            (hidden, pixels), ``output_biases`` (pixels,). Without the first two the decoder is linear, and
+            ``output_weights`` has shape (latent, pixels). With ``noise`` (), the sd of a pixel, the pixels are Gaussian
+            ("grey").
 
     Raises:
         ValueError: an array is missing, unknown, not of numbers, misshapen, not finite or too large, or the noise is
@@ -60,14 +63,16 @@ class Decoder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", checked(self.weights))
 
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What makes two decoders the same."""
+        return tuple((name, value.shape, value.tobytes()) for name, value in sorted(self.weights.items()))
+
     def __eq__(self, other: object) -> bool:
-        """Whether the weights are the same."""
-        if not isinstance(other, Decoder) or self.weights.keys() != other.weights.keys():
-            return False
-        return all(np.array_equal(value, other.weights[name]) for name, value in self.weights.items())
+        return isinstance(other, Decoder) and type(self) is type(other) and self.content == other.content
 
     def __hash__(self) -> int:
-        return hash(tuple((name, self.weights[name].tobytes()) for name in sorted(self.weights)))
+        return hash(self.content)
 
     @property
     def latent(self) -> int:
@@ -109,10 +114,10 @@ class Decoder:
         outputs = self(z)
         seen = ~np.isnan(images)
         if not self.grey:
-            found = np.nan_to_num(images) @ outputs.T
-            whole = softplus(outputs)
-            found -= whole.sum(axis=1) if seen.all() else seen @ whole.T
-            return found
+            log_densities = np.nan_to_num(images) @ outputs.T
+            heights = softplus(outputs)
+            log_densities -= heights.sum(axis=1) if seen.all() else seen @ heights.T
+            return log_densities
         # Relative to the mean image, so that the squares lose no digits to a brightness that all images share.
         middle = self.weights["output_biases"]
         known, outputs = np.where(seen, images - middle, 0.0), outputs - middle
@@ -132,7 +137,7 @@ class Decoder:
             In nats, shape (..., n), and the gradient in z, shape (..., n, latent).
         """
         seen, known = ~np.isnan(images), np.nan_to_num(images)
-        units, turns = both(self.activations(z)) if self.hidden else (z, None)
+        units, turns = softplus_and_slope(self.activations(z)) if self.hidden else (z, None)
         outputs = units @ self.weights["output_weights"] + self.weights["output_biases"]
         if self.grey:
             noise = float(self.weights["noise"])
@@ -140,15 +145,11 @@ class Decoder:
             value = -0.5 * np.sum(pull**2, axis=-1) + self.ceilings(images)
             pull /= noise
         else:
-            heights, chances = both(outputs)
+            heights, chances = softplus_and_slope(outputs)
             value = np.sum(seen * (known * outputs - heights), axis=-1)
             pull = seen * (known - chances)
         slope = pull @ self.weights["output_weights"].T
         return value, slope if turns is None else (slope * turns) @ self.weights["hidden_weights"].T
-
-    def slope(self, images: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """The gradient in z of log p(image | z), of each image at points of its own, shape (..., n, latent)."""
-        return self.at(images, z)[1]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the weights to a .npz, whole or not at all.
@@ -200,27 +201,32 @@ def checked(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name in layers:
         if name not in weights:
             raise ValueError(f"a decoder needs the array {name!r}; it has {', '.join(weights) or 'none'}")
-    found = {}
-    for name, value in weights.items():
-        value = np.asarray(value)
-        if value.dtype.kind not in "fiu":
-            raise ValueError(f"the array {name!r} has no numbers; give floating point numbers")
-        dimensions = 0 if name == "noise" else 1 if name.endswith("biases") else 2
-        if value.ndim != dimensions or 0 in value.shape:
-            raise ValueError(f"the array {name!r} has shape {value.shape}; give one of {dimensions} dimensions")
-        if not np.isfinite(value).all():
-            raise ValueError(f"the array {name!r} has a value that is not finite; give finite numbers")
-        if np.abs(value.astype(np.float64)).max() > LARGEST:
-            raise ValueError(f"the array {name!r} has a value beyond {LARGEST:g}; give smaller numbers")
-        found[name] = value.astype(np.float64)
-        found[name].flags.writeable = False
-    for rows in ("hidden", "output") if len(layers) == 4 else ("output",):
-        columns, biases = found[f"{rows}_weights"].shape[1], len(found[f"{rows}_biases"])
+    arrays = {name: checked_array(name, np.asarray(value)) for name, value in weights.items()}
+    for layer in ("hidden", "output") if len(layers) == 4 else ("output",):
+        columns, biases = arrays[f"{layer}_weights"].shape[1], len(arrays[f"{layer}_biases"])
         if columns != biases:
-            raise ValueError(f"{rows}_weights has {columns} columns and {rows}_biases {biases}; give as many of both")
-    if len(layers) == 4 and len(found["hidden_biases"]) != len(found["output_weights"]):
-        units, rows = len(found["hidden_biases"]), len(found["output_weights"])
+            raise ValueError(f"{layer}_weights has {columns} columns and {layer}_biases {biases}; give as many of both")
+    if len(layers) == 4 and len(arrays["hidden_biases"]) != len(arrays["output_weights"]):
+        units, rows = len(arrays["hidden_biases"]), len(arrays["output_weights"])
         raise ValueError(f"hidden_biases has {units} units and output_weights {rows} rows; give as many of both")
-    if "noise" in found and not found["noise"] >= 1 / LARGEST:
-        raise ValueError(f"the noise of a decoder is {float(found['noise']):g}; give {1 / LARGEST:g} or more")
-    return found
+    if "noise" in arrays and not arrays["noise"] >= 1 / LARGEST:
+        raise ValueError(f"the noise of a decoder is {float(arrays['noise']):g}; give {1 / LARGEST:g} or more")
+    return arrays
+
+
+def checked_array(name: str, value: np.ndarray) -> np.ndarray:
+    """One of the weights as float64, if it holds finite numbers in the right number of dimensions."""
+    dimensions = 0 if name == "noise" else 1 if name.endswith("biases") else 2
+    if value.dtype.kind not in "fiu":
+        problem = "no numbers; give floating point numbers"
+    elif value.ndim != dimensions or 0 in value.shape:
+        problem = f"shape {value.shape}; give one of {dimensions} dimensions"
+    elif not np.isfinite(value).all():
+        problem = "a value that is not finite; give finite numbers"
+    elif np.abs(value.astype(np.float64)).max() > LARGEST:
+        problem = f"a value beyond {LARGEST:g}; give smaller numbers"
+    else:
+        value = value.astype(np.float64)
+        value.flags.writeable = False
+        return value
+    raise ValueError(f"the array {name!r} has {problem}")

@@ -17,17 +17,20 @@ question: of `SMOOTHING` the share that gives the best mean log probability.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
 from models.contract import Predictions
-from models.vae import questions
 from models.vae.baselines import best_mixture, independent
-from models.vae.questions import Question, ask, mixture, predictions
+from models.vae.questions import Question, ask, mixture, n_differing, predictions
 
-__all__ = ["SMOOTHING", "guesses"]
+if TYPE_CHECKING:
+    from models.vae.data import Autoencoder
+
+__all__ = ["SMOOTHING", "guesses", "nearest", "projected"]
 
 SMOOTHING = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
 """Shares of the mean image in a smoothed one, among which validation images choose."""
@@ -39,59 +42,49 @@ COMPONENTS = 10_000
 """Most training images that a mixture is made of, the first ones."""
 
 
-def guesses(data: Any) -> dict[str, Predictions]:
+def guesses(data: Autoencoder) -> dict[str, Predictions]:
     """The answers by name: arrays of shape (1, n, ...), log densities in nats an image."""
-    question, practice = (
-        ask(data.task, images, data.dataset, seed)
-        for images, seed in (
-            (data.dataset.test, (data.split, 0)),
-            (data.dataset.validation[:PRACTICE], (data.split, 1)),
-        )
-    )
-    train, middle = data.dataset.train, independent(data.dataset.train).means[0]
+    images = data.dataset
+    question = ask(data.task, images.test, images, (data.split, 0))
+    practice = ask(data.task, images.validation[:PRACTICE], images, (data.split, 1))
+    train, middle = images.train, independent(images.train).means[0]
 
     def best(answer: Callable[[Question, float], Predictions]) -> Predictions:
-        shares = [float(answer(practice, share).log_density.mean()) for share in SMOOTHING]
-        return answer(question, SMOOTHING[int(np.argmax(shares))])
+        scores = [float(answer(practice, share).log_density.mean()) for share in SMOOTHING]
+        return answer(question, SMOOTHING[int(np.argmax(scores))])
 
     def smoothed(images: np.ndarray, share: float) -> np.ndarray:
         return special.logit((1 - share) * images + share * middle)
 
-    def neighbour(asked: Question, share: float) -> Predictions:
-        return predictions(asked, smoothed(train[nearest(asked.observed, train)], share))
+    def neighbour(question: Question, share: float) -> Predictions:
+        return predictions(question, smoothed(train[nearest(question.observed, train)], share))
 
-    def all_of_them(asked: Question, share: float) -> Predictions:
+    def every_image(question: Question, share: float) -> Predictions:
         some = train[:COMPONENTS]
-        return mixture(asked, np.full(len(some), -np.log(len(some))), smoothed(some, share))
+        return mixture(question, np.full(len(some), -np.log(len(some))), smoothed(some, share))
 
-    def components(asked: Question, share: float) -> Predictions:
-        return predictions(asked, smoothed(projected(asked.observed, train, data.latent), share))
+    def components(question: Question, share: float) -> Predictions:
+        return predictions(question, smoothed(projected(question.observed, train, data.latent), share))
 
     flat = np.broadcast_to(special.logit(middle), question.clean.shape)
-    found = {"mean image": predictions(unseen(question), flat)}
+    answers = {"mean image": predictions(replace(question, flip=0.0), flat)}
     if data.task == "denoise":
-        found["noisy image"] = predictions(question, flat)
+        answers["noisy image"] = predictions(question, flat)
     if data.task == "reconstruct":
-        found["principal components"] = best(components)
-    fitted = best_mixture(data.dataset)
+        answers["principal components"] = best(components)
+    fitted = best_mixture(images)
     name = f"Bernoulli mixture, {len(fitted.weights)} components"
-    found[name] = mixture(question, np.log(fitted.weights), special.logit(fitted.means))
-    return found | {"nearest neighbour": best(neighbour), "training images": best(all_of_them)}
-
-
-def unseen(question: Question) -> Question:
-    """The question to those who do not look at what was observed."""
-    return Question(question.clean, question.observed, question.seen, question.places)
+    answers[name] = mixture(question, np.log(fitted.weights), special.logit(fitted.means))
+    return answers | {"nearest neighbour": best(neighbour), "training images": best(every_image)}
 
 
 def nearest(observed: np.ndarray, train: np.ndarray) -> np.ndarray:
     """The training image, by its number, that differs from each of n images, nan unobserved, in the fewest pixels."""
-    return np.argmin(questions.differing(observed, train), axis=1)
+    return np.argmin(n_differing(observed, train), axis=1)
 
 
 def projected(images: np.ndarray, train: np.ndarray, count: int) -> np.ndarray:
     """Images on the span of the training images' first principal components, clipped to [0, 1], shape (n, pixels)."""
     centre = train.mean(axis=0)
-    _, _, directions = np.linalg.svd(train - centre, full_matrices=False)
-    kept = directions[:count]
-    return np.clip(centre + (images - centre) @ kept.T @ kept, 0.0, 1.0)
+    directions = np.linalg.svd(train - centre, full_matrices=False)[2][:count]
+    return np.clip(centre + (images - centre) @ directions.T @ directions, 0.0, 1.0)

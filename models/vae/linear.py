@@ -40,23 +40,28 @@ def posteriors(decoder: Decoder, images: np.ndarray) -> tuple[np.ndarray, np.nda
     covariances = np.broadcast_to(np.linalg.inv(precisions), (len(images), decoder.latent, decoder.latent))
     means = (covariances @ (residuals @ scaled.T)[:, :, None])[:, :, 0]
     # What is left over the mean is squared, not the image itself: no large squares are subtracted from each other.
-    left = np.where(seen, residuals - means @ scaled, 0.0)
+    unexplained = np.where(seen, residuals - means @ scaled, 0.0)
     constant = seen.sum(axis=1) * (math.log(2 * math.pi) + 2 * math.log(noise)) + np.linalg.slogdet(precisions)[1]
-    log_evidences = -0.5 * (np.sum(left**2, axis=1) + np.sum(means**2, axis=1) + constant)
+    log_evidences = -0.5 * (np.sum(unexplained**2, axis=1) + np.sum(means**2, axis=1) + constant)
     return log_evidences, means, covariances
 
 
 @dataclass(frozen=True)
 class Principal:
-    """The principal components of images: ``mean`` (pixels,), ``variances`` (pixels,), the largest first, and
-    ``directions`` (pixels, pixels), one a row."""
+    """The principal components of images.
+
+    Attributes:
+        mean: Shape (pixels,).
+        variances: The largest first, shape (pixels,).
+        directions: One a row, shape (pixels, pixels).
+    """
 
     mean: np.ndarray
     variances: np.ndarray
     directions: np.ndarray
 
     def decoder(self, latent: int) -> Decoder:
-        """The linear decoder of so many latent dimensions under which the images are most likely.
+        """The most likely linear decoder with this number of latent dimensions.
 
         The noise's variance is the mean of the variances left over (Tipping & Bishop 1999, section 3.2), and at least
         1e-6, so that nothing becomes infinite where there are none.
@@ -75,7 +80,7 @@ class Principal:
 
 
 def principal(images: np.ndarray) -> Principal:
-    """Of images, shape (n, pixels)."""
+    """The principal components of images, shape (n, pixels)."""
     mean = images.mean(axis=0)
     variances, directions = np.linalg.eigh((images - mean).T @ (images - mean) / len(images))
     return Principal(mean, np.maximum(variances[::-1], 0.0), directions.T[::-1])

@@ -10,18 +10,19 @@ y, and what is asked is p(target | y) = ∫ p(z | y) p(target | z, y) dz:
   logit f_j(z) + (2 y_j - 1) log((1 - e) / e), independently of the other pixels.
 - inpaint: y are the pixels of the upper half, and those of the lower half are asked for.
 
-Both p(target | y) are ratios of two evidences, each an integral over z alone:
+Every p(target | y) is a ratio of two evidences, each an integral over z alone:
 
-    denoise: p(x | y) = p(x) e^k (1 - e)^(pixels - k) / p(y), with k the pixels flipped;      inpaint: p(x) / p(y).
+    reconstruct: p(x, x) / p(y), with p(x, x) that of the image and its copy;      inpaint: p(x) / p(y);
+    denoise: p(x | y) = p(x) e^k (1 - e)^(pixels - k) / p(y), with k the pixels flipped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse, special
@@ -34,19 +35,9 @@ if TYPE_CHECKING:
     from models.vae.images import Images
 
 __all__ = [
-    "FLIP",
-    "Noisy",
-    "Question",
-    "ask",
-    "differing",
-    "draws",
-    "exactly",
-    "log_bernoulli",
-    "lower_half",
-    "mixture",
-    "posterior",
-    "predictions",
-]
+    "FLIP", "Noisy", "Question", "ask", "draws", "exactly", "log_bernoulli", "lower_half", "mixture", "n_differing",
+    "posterior", "predictions",
+]  # fmt: skip
 
 FLIP = 0.1
 """The probability e with which denoising's noise flips a pixel."""
@@ -57,16 +48,17 @@ PARTS = 16
 CHUNK = 8_000_000
 """Pixels that are held at a time."""
 
-ALL = slice(None)
-
 
 @dataclass(frozen=True, eq=False)
 class Question:
     """A task's question about n images.
 
-    ``clean`` (n, pixels) are the images, ``observed`` (n, pixels) what was observed of them, nan where nothing was, and
-    ``seen`` (n, pixels) what an encoder is given, in [0, 1]. ``places`` (targets,) are the pixels asked for, and
-    ``flip`` the probability with which an observed pixel was flipped.
+    Attributes:
+        clean: The images, shape (n, pixels).
+        observed: What was observed of them, nan where nothing was, shape (n, pixels).
+        seen: What an encoder is given, in [0, 1], shape (n, pixels).
+        places: The pixels asked for, shape (targets,).
+        flip: The probability with which an observed pixel was flipped.
     """
 
     clean: np.ndarray
@@ -80,19 +72,37 @@ class Question:
         """The pixels asked for, shape (n, targets)."""
         return self.clean[:, self.places]
 
+    @cached_property
+    def log_odds(self) -> float:
+        """Of a pixel that it was not flipped."""
+        return math.log1p(-self.flip) - math.log(self.flip)
+
     def answer(self, logits: np.ndarray) -> np.ndarray:
         """The logits of the target given z and what was observed, (..., n, targets), from f(z), (..., n, pixels)."""
         if self.flip:
-            logits = logits + (2 * self.observed - 1) * log_odds(self.flip)
+            logits = logits + (2 * self.observed - 1) * self.log_odds
         return logits[..., self.places]
 
     def channel(self, decoder: Decoder) -> Decoder:
         """The decoder of what was observed."""
         return noisy(decoder, self.flip) if self.flip else decoder
 
+    def log_density(
+        self, observed: np.ndarray, clean: Callable[[], np.ndarray], twice: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """log p(target | y), (n,), from log p(y), and as far as needed log p(x) and that of an image and its copy."""
+        if self.flip:
+            changed = np.sum(self.observed != self.clean, axis=1)
+            log_noise = changed * math.log(self.flip) + (self.clean.shape[1] - changed) * math.log1p(-self.flip)
+            return clean() + log_noise - observed
+        return (clean if np.isnan(self.observed).any() else twice)() - observed
 
-def log_odds(flip: float) -> float:
-    return math.log1p(-flip) - math.log(flip)
+    def averaged(self, weights: Any, logits: np.ndarray, images: Any = slice(None)) -> np.ndarray:
+        """These images' mean targets, (n, targets), over components of weights (n, k) and logits (k, pixels)."""
+        if not self.flip:
+            return weights @ special.expit(logits[:, self.places])
+        on, off = (weights @ special.expit(logits + sign * self.log_odds) for sign in (1, -1))
+        return np.where(self.observed[images] == 1, on, off)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +111,10 @@ class Noisy(Decoder):
 
     flip: float = field(default=FLIP)
 
+    @property
+    def content(self) -> tuple[Any, ...]:
+        return (*super().content, self.flip)
+
     def __call__(self, z: np.ndarray) -> np.ndarray:
         """Logits of the noisy pixels, shape (..., pixels)."""
         return flipped(super().__call__(z), self.flip)
@@ -108,15 +122,14 @@ class Noisy(Decoder):
 
 @lru_cache(maxsize=4)
 def noisy(decoder: Decoder, flip: float) -> Noisy:
-    """The decoder seen through the channel; once for each, so that its posteriors are found once."""
+    """The decoder seen through the channel; once for each, so that its posteriors are computed once."""
     return Noisy(decoder.weights, flip)
 
 
 def flipped(logits: np.ndarray, flip: float) -> np.ndarray:
     """The logits of pixels that were flipped with that probability."""
-    return np.log((1 - flip) * special.expit(logits) + flip * special.expit(-logits)) - np.log(
-        flip * special.expit(logits) + (1 - flip) * special.expit(-logits)
-    )
+    on, off = special.expit(logits), special.expit(-logits)
+    return np.log((1 - flip) * on + flip * off) - np.log(flip * on + (1 - flip) * off)
 
 
 def lower_half(shape: tuple[int, int]) -> np.ndarray:
@@ -149,19 +162,32 @@ def ask(task: str, clean: np.ndarray, images: Images, seed: Sequence[int]) -> Qu
 # Answers
 
 
+def log_bernoulli(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """log p(image | logits) in nats, shape (...), of pixels and logits of shape (..., pixels)."""
+    return np.sum(images * logits - softplus(logits), axis=-1)
+
+
+def log_likelihood(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """log p(image | component) in nats, (n, k), of images (n, pixels), nan unobserved, at logits (k, pixels)."""
+    seen = ~np.isnan(images)
+    return np.where(seen, images, 0.0) @ logits.T - seen @ softplus(logits).T
+
+
+def n_differing(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """In how many observed pixels each image, shape (n, pixels), differs from each of others, (m, pixels): (n, m)."""
+    seen = ~np.isnan(images)
+    known = np.where(seen, images, 0.0)
+    return known.sum(axis=1)[:, None] + seen @ others.T - 2 * known @ others.T
+
+
 def predictions(question: Question, logits: np.ndarray) -> Predictions:
     """What one guess of every image says, given as its pixels' logits before anything was observed, (n, pixels)."""
     answer = question.answer(logits)
     return Predictions(question.target, log_bernoulli(question.target, answer)[None], special.expit(answer)[None])
 
 
-def log_bernoulli(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """log p(image | logits) in nats, shape (...), of pixels and logits of shape (..., pixels)."""
-    return np.sum(images * logits - softplus(logits), axis=-1)
-
-
 def draws(question: Question, decoder: Decoder, z: np.ndarray) -> Predictions:
-    """What draws of z, shape (count, n, latent), say; draws beyond a multiple of 16 are left out.
+    """What draws of z, shape (n_draws, n, latent), say; draws beyond a multiple of 16 are left out.
 
     The predictive probability is the average over draws of p(target | z, y), jointly over an image's pixels. Its
     logarithm is biased: for each image it is too small by about half the square of its Monte Carlo error.
@@ -184,47 +210,16 @@ def mixture(question: Question, log_weights: np.ndarray, logits: np.ndarray) -> 
 
     Its answers are exact: p(k | y) takes the place of p(z | y).
     """
-    joint = log_likelihood(question.clean, logits) + log_weights
-    of_observed = flipped(logits, question.flip) if question.flip else logits
-    responsibilities = log_likelihood(question.observed, of_observed) + log_weights
-    evidence = special.logsumexp(responsibilities, axis=1)
-    responsibilities -= evidence[:, None]
-    if question.flip:
-        density = special.logsumexp(joint, axis=1) + log_noise(question) - evidence
-    elif np.isnan(question.observed).any():
-        density = special.logsumexp(joint, axis=1) - evidence
-    else:  # once more what was seen
-        density = special.logsumexp(responsibilities + log_likelihood(question.target, logits), axis=1)
-    return Predictions(question.target, density[None], averaged(question, np.exp(responsibilities), logits)[None])
-
-
-def averaged(
-    question: Question, weights: np.ndarray | sparse.csr_array, logits: np.ndarray, images: np.ndarray | slice = ALL
-) -> np.ndarray:
-    """The mean of these images' targets, (n, targets), over components of weights (n, k) and logits (k, pixels)."""
-    if not question.flip:
-        return weights @ special.expit(logits[:, question.places])
-    on, off = (weights @ special.expit(logits + sign * log_odds(question.flip)) for sign in (1, -1))
-    return np.where(question.observed[images] == 1, on, off)
-
-
-def log_likelihood(images: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """log p(image | component) in nats, (n, k), of images (n, pixels), nan unobserved, at logits (k, pixels)."""
-    seen = ~np.isnan(images)
-    return np.where(seen, images, 0.0) @ logits.T - seen @ softplus(logits).T
-
-
-def differing(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """In how many observed pixels each image, shape (n, pixels), differs from each of others, (m, pixels): (n, m)."""
-    seen = ~np.isnan(images)
-    known = np.where(seen, images, 0.0)
-    return known.sum(axis=1)[:, None] + seen @ others.T - 2 * known @ others.T
-
-
-def log_noise(question: Question) -> np.ndarray:
-    """log p(noisy | clean), shape (n,)."""
-    changed = np.sum(question.observed != question.clean, axis=1)
-    return changed * math.log(question.flip) + (question.clean.shape[1] - changed) * math.log1p(-question.flip)
+    likelihood = log_likelihood(question.clean, logits)
+    joint = log_likelihood(question.observed, flipped(logits, question.flip) if question.flip else logits) + log_weights
+    evidence = special.logsumexp(joint, axis=1)
+    density = question.log_density(
+        observed=evidence,
+        clean=lambda: special.logsumexp(log_weights + likelihood, axis=1),
+        twice=lambda: special.logsumexp(log_weights + 2 * likelihood, axis=1),
+    )
+    mean = question.averaged(np.exp(joint - evidence[:, None]), logits)
+    return Predictions(question.target, density[None], mean[None])
 
 
 def posterior(question: Question, decoder: Decoder) -> Posteriors:
@@ -235,31 +230,31 @@ def posterior(question: Question, decoder: Decoder) -> Posteriors:
 def exactly(question: Question, decoder: Decoder) -> Predictions:
     """What the exact posterior says, by quadrature: no draws, and no Monte Carlo error."""
     given = posterior(question, decoder)
-    if question.flip:
-        density = posteriors(decoder, question.clean).log_evidences + log_noise(question) - given.log_evidences
-    elif np.isnan(question.observed).any():
-        density = posteriors(decoder, question.clean).log_evidences - given.log_evidences
-    else:  # ∫ p(x | z)^2 p(z) dz is the evidence of the image and its copy
+
+    def clean() -> np.ndarray:
+        return posteriors(decoder, question.clean).log_evidences
+
+    def twice() -> np.ndarray:
         weights = dict(decoder.weights)
         weights |= {name: np.concatenate([weights[name]] * 2, axis=-1) for name in ("output_weights", "output_biases")}
-        twice = posteriors(Decoder(weights), np.hstack([question.clean, question.clean]))
-        density = twice.log_evidences - given.log_evidences
+        return posteriors(Decoder(weights), np.hstack([question.clean, question.clean])).log_evidences
+
+    density = question.log_density(given.log_evidences, clean, twice)
     return Predictions(question.target, density[None], mean(question, decoder, given)[None])
 
 
 def mean(question: Question, decoder: Decoder, given: QuadraturePosteriors) -> np.ndarray:
     """The posterior mean of the target, shape (n, targets), a sum over the points of the quadrature."""
-    found = np.empty(question.target.shape)
+    means = np.empty(question.target.shape)
     steps = np.array([mass.step for mass in given.masses])
     for step in np.unique(steps):  # images of one step share a lattice: each of its points is decoded once
         images = np.flatnonzero(steps == step)
         masses = [given.masses[image] for image in images]
-        _, first, place = np.unique(
-            np.concatenate([mass.codes for mass in masses]), return_index=True, return_inverse=True
-        )
+        codes = np.concatenate([mass.codes for mass in masses])
+        _, first, place = np.unique(codes, return_index=True, return_inverse=True)
         points = np.concatenate([mass.points for mass in masses])[first]
         probabilities = np.concatenate([mass.probabilities for mass in masses])
         ends = np.cumsum([0, *(len(mass.codes) for mass in masses)])
         weights = sparse.csr_array((probabilities, place, ends), shape=(len(images), len(points)))
-        found[images] = averaged(question, weights, decoder(points), images)
-    return found
+        means[images] = question.averaged(weights, decoder(points), images)
+    return means

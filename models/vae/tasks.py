@@ -4,8 +4,7 @@
   probability of the pixels asked for, averaged over q(z | observed), and is scored by its logarithm in nats an image,
   and pixel by pixel. An encoder answers by draws of its q; the exact posterior by quadrature; `models.vae.guesses` are
   the baselines.
-- generate, interpolate and compress have numbers of their own: `models.vae.generation`, `models.vae.interpolation`,
-  `models.vae.compression`.
+- generate and interpolate (`models.vae.generation`) and compress (`models.vae.compression`) have numbers of their own.
 
 All are about binary pixels.
 """
@@ -13,32 +12,28 @@ All are about binary pixels.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.contract import Latents, Predictions, Scores
 from models.vae import questions
-from models.vae.compression import exact_bits, fit_bits, others
+from models.vae.compression import compressors, exact_bits, fit_bits
 from models.vae.exact import posteriors
-from models.vae.generation import generation
+from models.vae.generation import generation, interpolation
 from models.vae.guesses import guesses
 from models.vae.images import Images
-from models.vae.interpolation import interpolation
 from models.vae.questions import Question, ask
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from models.vae.data import Autoencoder
+
 __all__ = [
-    "TASKS",
-    "baselines",
-    "check",
-    "describe",
-    "exact_draws",
-    "exact_predictions",
-    "predict",
-    "queries",
-    "question",
+    "TASKS", "baselines", "check", "describe", "exact_predictions", "exact_queries", "predict", "queries", "question",
     "scores",
-]
+]  # fmt: skip
 
 TASKS = {
     "reconstruct": "the test images as their own posteriors give them back; asked for what was seen",
@@ -51,7 +46,7 @@ TASKS = {
 """The tasks, and what each does."""
 
 
-def check(data: Any) -> None:
+def check(data: Autoencoder) -> None:
     """Make sure that the task can be done; ``compare`` always can.
 
     Raises:
@@ -69,36 +64,36 @@ def check(data: Any) -> None:
         raise ValueError(f"the task interpolate needs exact posteriors, and latent is {data.latent}: give 1 or 2")
 
 
-def describe(data: Any) -> dict[str, Any]:
+def describe(data: Autoencoder) -> dict[str, Any]:
     """What the task does, in JSON's types; nothing for a plain comparison."""
     return {"task": data.task, "what it does": TASKS[data.task]} if data.task in TASKS else {}
 
 
 @lru_cache(maxsize=4)
-def asked(task: str, images: Images, split: int) -> Question | None:
+def cached_question(task: str, images: Images, split: int) -> Question | None:
     return ask(task, images.test, images, (split, 0))
 
 
-def question(data: Any) -> Question | None:
+def question(data: Autoencoder) -> Question | None:
     """What the task asks about the test images; None where it asks nothing of the posterior."""
-    return asked(data.task, data.dataset, data.split)
+    return cached_question(data.task, data.dataset, data.split)
 
 
-def queries(data: Any) -> np.ndarray | None:
+def queries(data: Autoencoder) -> np.ndarray | None:
     """The observations whose posterior the task asks for, as an encoder sees them, (n, pixels) in [0, 1], or None."""
     about = question(data)
     return None if about is None else about.seen
 
 
-def predict(data: Any, latents: Latents) -> Predictions | None:
-    """What draws of ``z`` from the queries' posteriors, shape (count, n, latent), say of the pixels asked for."""
+def predict(data: Autoencoder, latents: Latents) -> Predictions | None:
+    """What draws of ``z`` from the queries' posteriors, shape (n_draws, n, latent), say of the pixels asked for."""
     about = question(data)
     return None if about is None or data.network is None else questions.draws(about, data.network, latents["z"])
 
 
-def exact_predictions(data: Any) -> Predictions | Scores | None:
+def exact_predictions(data: Autoencoder) -> Predictions | Scores | None:
     """The exact posterior's own answer, without draws; None where the task asks nothing of it, or it is not known."""
-    if not known(data):
+    if not is_known(data):
         return None
     if data.task == "compress":
         return exact_bits(data, posteriors(data.network, data.dataset.test).log_evidences)
@@ -106,30 +101,27 @@ def exact_predictions(data: Any) -> Predictions | Scores | None:
     return None if about is None else questions.exactly(about, data.network)
 
 
-def exact_draws(data: Any, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
+def exact_queries(data: Autoencoder, rng: np.random.Generator, count: int) -> dict[str, np.ndarray] | None:
     """Draws from the exact posterior given what the task observes: ``z`` (count, n, latent), or None."""
     about = question(data)
-    return None if about is None or not known(data) else questions.posterior(about, data.network).draw(rng, count)
+    return None if about is None or not is_known(data) else questions.posterior(about, data.network).draw(rng, count)
 
 
-def baselines(data: Any) -> dict[str, Predictions | Scores]:
+def baselines(data: Autoencoder) -> dict[str, Predictions | Scores]:
     """What the task's answers are held against, by name."""
     if question(data) is not None:
         return dict(guesses(data))
     if data.task == "compress":
-        return dict(others(data))
-    if data.network is None:
-        return {}
-    if data.task == "generate":
-        return dict(generation(data))
-    return dict(interpolation(data)) if data.task == "interpolate" else {}
+        return dict(compressors(data))
+    kinds = {"generate": generation, "interpolate": interpolation}
+    return dict(kinds[data.task](data)) if data.task in kinds and data.network is not None else {}
 
 
-def scores(data: Any, tree: Any) -> Scores:
+def scores(data: Autoencoder, tree: xr.DataTree) -> Scores:
     """What else a fit is scored by: in compression, bits a pixel."""
     return fit_bits(data, tree) if data.task == "compress" else {}
 
 
-def known(data: Any) -> bool:
+def is_known(data: Autoencoder) -> bool:
     """Whether quadrature gives the posterior: a binary decoder of one or two latent dimensions."""
     return data.network is not None and data.network.latent <= 2 and not data.network.grey
