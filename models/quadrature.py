@@ -15,7 +15,17 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-__all__ = ["Lattice", "LogDensity", "TooManyPoints", "Trapezoid", "find", "grow", "pack", "sample_by_rejection", "unpack"]
+__all__ = [
+    "Lattice",
+    "LogDensity",
+    "TooManyPoints",
+    "Trapezoid",
+    "find",
+    "grow",
+    "pack",
+    "sample_by_rejection",
+    "unpack",
+]
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 """From points, shape (n_points, dimension), to nats, shape (n_points,)."""

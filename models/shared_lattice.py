@@ -2,10 +2,10 @@
 
 Summed over a whole lattice the rule converges faster than any power of the step where the integrand is smooth
 (Trefethen & Weideman 2014, The exponentially convergent trapezoidal rule, SIAM Review 56). Each density is N(z; 0, I)
-times a likelihood of its own, and all likelihoods are evaluated at once, so that an expensive function of z is evaluated
-once a point. First the mass is located on a coarse lattice over a wide disc; then the step is halved again and again,
-and only points around which some density has mass are visited. Of every lattice the rule is also taken with twice the
-step, in the 2 or 4 ways that there are: when they all agree with the whole, a density is finished.
+times a likelihood of its own, and all likelihoods are evaluated together, so that an expensive function of z is
+evaluated once a point. First the mass is located on a coarse lattice over a wide disc; then the step is halved again
+and again, and only points around which some density has mass are visited. Of every lattice the rule is also taken with
+twice the step, in the 2 or 4 ways that there are: when they all agree with the whole, a density is finished.
 """
 
 from __future__ import annotations

@@ -199,4 +199,6 @@ def refuse(cells: pd.DataFrame, wrong: pd.DataFrame, path: str, hint: str = "") 
     if cell.lower() in MISSING:
         raise ValueError(f"{place} is missing ({cell!r}); fill it in or leave the row out")
     what = "a number" if parse_number(cell) is None else "finite"
-    raise ValueError(f"{place} is {cell if len(cell) <= 40 else cell[:37] + '...'!r}, not {what}; give finite numbers{hint}")
+    raise ValueError(
+        f"{place} is {cell if len(cell) <= 40 else cell[:37] + '...'!r}, not {what}; give finite numbers{hint}"
+    )

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from models.bnn import MODEL, BnnData, network
 from models.bnn.baselines import PENALTIES, linear_model, logistic_model, one_fit
-from models.bnn.data import sine
+from models.bnn.datasets import sine
 
 EVERY = [
     BnnData(),

@@ -12,8 +12,10 @@ import pytest
 from scipy import spatial, special, stats
 
 from models.bnn import BnnData, network
-from models.bnn.exact import Collapsed, QuadraturePosterior, exact
-from models.bnn.lattice import Lattice, Marginal, TooManyPoints, Trapezoid
+from models.bnn.collapsed import Collapsed
+from models.bnn.exact import QuadraturePosterior, exact
+from models.marginals import TabulatedMixture
+from models.quadrature import Lattice, TooManyPoints, Trapezoid
 
 quadrature = sys.modules["models.bnn.exact"]  # as an attribute of its package the module is hidden by the function
 
@@ -227,7 +229,7 @@ def test_draws_have_the_marginals(data):
         assert draws[site].shape == (count, *shape)
         for index in np.ndindex(shape):
             values = np.sort(draws[site][(slice(None), *index)])
-            below = posterior.marginal(site, index).distribution(values)
+            below = posterior.marginal(site, index).cdf(values)
             distance = np.abs(below - (np.arange(count) + 0.5) / count).max()
             assert distance < 2.3 / math.sqrt(count), (site, index)  # exceeded by chance once in 20,000
             squares = (values - mean[site][index]) ** 2
@@ -258,7 +260,7 @@ def test_the_output_layer_is_drawn_given_the_hidden_one():
     latents = {site: np.repeat(value, count, axis=0) for site, value in layer.items()}
     latents["noise"] = np.where(np.arange(count) % 2, 0.3, 2.0)
     drawn = network.complete(data, latents, rng)
-    assert set(drawn) == set(data.shapes())
+    assert set(drawn) == set(network.shapes(data))
     for odd, noise in enumerate((2.0, 0.3)):
         output = np.column_stack([drawn["output_weights"], drawn["output_bias"]])[odd::2]
         covariance = np.linalg.inv(np.diag([3, 3, 3, 1]) + features.T @ features / noise**2)
@@ -336,8 +338,8 @@ def test_the_table_of_a_marginal():
     """Of Gaussians whose sds differ a hundredfold."""
     rng = np.random.default_rng(2)
     means, sds, weights = rng.normal(0, 2, 3000), np.exp(rng.uniform(-3, 1.5, 3000)), rng.dirichlet(np.ones(3000))
-    marginal, values = Marginal(means, sds, weights), np.linspace(-8, 8, 101)
+    marginal, values = TabulatedMixture(means, sds, weights), np.linspace(-8, 8, 101)
     apart = (values[:, None] - means) / sds
-    assert marginal.distribution(values) == pytest.approx(special.ndtr(apart) @ weights, abs=5e-5)
-    assert marginal.at(values) == pytest.approx((stats.norm.pdf(apart) / sds) @ weights, abs=1e-3)
-    assert marginal.distribution(np.array([marginal.quantile(0.3)])) == pytest.approx(0.3, abs=1e-9)
+    assert marginal.cdf(values) == pytest.approx(special.ndtr(apart) @ weights, abs=5e-5)
+    assert marginal.pdf(values) == pytest.approx((stats.norm.pdf(apart) / sds) @ weights, abs=1e-3)
+    assert marginal.cdf(np.array([marginal.ppf(0.3)])) == pytest.approx(0.3, abs=1e-9)

@@ -15,7 +15,7 @@ from scipy import stats
 
 from models.bnn import BnnData, network
 from models.bnn.calibration import coverage, reliability
-from models.bnn.data import DataSet
+from models.bnn.datasets import Dataset
 from models.bnn.pictures import PICTURES, predictive
 from models.bnn.uncertainty import bound, gap, input_range, limited
 from models.plotting import flat_draws, list_fits, one_per_family, style
@@ -28,7 +28,7 @@ def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh",
     targets = np.sin(2 * inputs[:, 0]) + 0.2 * rng.standard_normal(rows)
     targets = (targets > 0).astype(float) if classes else targets
     half = rows // 2
-    made = DataSet(inputs[:half], targets[:half], inputs[half:], targets[half:], inputs[half : half + 5], classes)
+    made = Dataset(inputs[:half], targets[:half], inputs[half:], targets[half:], inputs[half : half + 5], classes)
     data = BnnData(hidden=3, activation=activation, noise="unknown")
     object.__setattr__(data, "dataset", made)
     return data

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from models.vae import linear, plane
+from models import shared_lattice
+from models.vae import linear
 from models.vae.decoder import Decoder
 from models.vae.exact import GaussianPosteriors, QuadraturePosteriors, exact, posteriors
 from models.vae.images import load
@@ -108,7 +109,7 @@ def test_half_the_step_and_a_wider_plane_change_nothing(name):
             joint = posterior.decoder.log_likelihood(posterior.images[[image]], points)[0]
             return special.logsumexp(joint + stats.norm.logpdf(points).sum(axis=1)) + latent * math.log(step)
 
-        half = plane.unpacked(np.unique(2 * mass.codes[:, None] + plane.packed(offsets)), latent)
+        half = shared_lattice.unpack(np.unique(2 * mass.codes[:, None] + shared_lattice.pack(offsets)), latent)
         assert log_integral(half * mass.step / 2, mass.step / 2) == pytest.approx(mass.log_evidence, abs=1e-8)
         beyond = ((far < mass.points.min(axis=0)) | (far > mass.points.max(axis=0))).any(axis=1)
         assert log_integral(far[beyond], 0.25) < mass.log_evidence - 20  # 2e-9 of it
@@ -129,7 +130,7 @@ def test_a_narrow_hill_between_the_points_of_the_first_lattice_is_found():
     decoder = made(hidden=16, pixels=784, scale=2.5)
     images = drawn(decoder, 3, 1)
     posterior = posteriors(decoder, images)
-    assert posterior.sd()["z"].min() < plane.FIRST / 12
+    assert posterior.sd()["z"].min() < shared_lattice.FIRST / 12
     highest = np.array([mass.log_joint.max() for mass in posterior.masses])
     z = np.random.default_rng(2).normal(size=(4000, 2))
     joint = decoder.log_likelihood(images, z) + stats.norm.logpdf(z).sum(axis=1)
@@ -147,19 +148,19 @@ def test_a_first_lattice_that_is_finer_finds_no_more(seed, monkeypatch):
     decoder = made(hidden=8, scale=3.0, seed=seed)
     images = drawn(decoder, 2, 2)
     coarse = QuadraturePosteriors(decoder, images)
-    monkeypatch.setattr(plane, "FIRST", 1 / 16)
-    monkeypatch.setattr(plane, "ACROSS", 10_000)
+    monkeypatch.setattr(shared_lattice, "FIRST", 1 / 16)
+    monkeypatch.setattr(shared_lattice, "ACROSS", 10_000)
     fine = QuadraturePosteriors(decoder, images)
     np.testing.assert_allclose(coarse.log_evidences, fine.log_evidences, rtol=0, atol=1e-9)
 
 
 def test_the_images_are_divided_where_they_need_too_many_points(monkeypatch):
     posterior = found("narrow")
-    monkeypatch.setattr(plane, "ENTRIES", 40_000)
+    monkeypatch.setattr(shared_lattice, "ENTRIES", 40_000)
     again = QuadraturePosteriors(posterior.decoder, posterior.images)
     assert again.tolerance < 1e-6
     np.testing.assert_allclose(again.log_evidences, posterior.log_evidences, rtol=0, atol=1e-9)
-    monkeypatch.setattr(plane, "ENTRIES", 500)
+    monkeypatch.setattr(shared_lattice, "ENTRIES", 500)
     given_up = QuadraturePosteriors(posterior.decoder, posterior.images)
     assert given_up.tolerance > 1e-6
     assert (np.abs(given_up.log_evidences - posterior.log_evidences) <= given_up.tolerance).all()
@@ -239,7 +240,7 @@ def test_draws_are_from_the_posterior(name):
     # The marginal distributions as a whole: the largest distance of Kolmogorov and Smirnov, p = 1e-4.
     for index in np.ndindex(posterior.means.shape):
         places = np.linspace(0.02, 0.98, 25)
-        values = [posterior.marginal(index).quantile(place) for place in places]
+        values = [posterior.marginal("z", index).ppf(place) for place in places]
         share = np.searchsorted(np.sort(z[:, *index]), values) / count
         assert np.abs(share - places).max() < 2.3 / math.sqrt(count)
     # And the joint one: the expectation of the log density, which any blur lowers.
@@ -412,7 +413,7 @@ def test_exact_is_for_the_images_shown():
 
 def test_what_is_not_known_well_enough_is_not_called_exact(monkeypatch):
     decoder = made(pixels=64, scale=2.0, seed=9)
-    monkeypatch.setattr(plane, "ENTRIES", 500)
+    monkeypatch.setattr(shared_lattice, "ENTRIES", 500)
     assert exact(SimpleNamespace(network=decoder, dataset=load(), shown=np.array([0, 1]))) is None
 
 

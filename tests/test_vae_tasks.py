@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import special, stats
 
 from compare.measure.predictive import score
-from models.vae import compression, generation, guesses, interpolation, questions, tasks
+from models.vae import compression, generation, guesses, questions, tasks
 from models.vae.baselines import independent
 from models.vae.decoder import Decoder
 from models.vae.exact import posteriors
@@ -150,7 +150,7 @@ def test_a_draws_answer_is_that_of_enumeration(task: str):
 def test_draws_of_the_exact_posterior_score_as_it_does(task: str):
     """Within 4 standard errors of their number; every score has one."""
     data = a_task(task)
-    z = tasks.exact_draws(data, np.random.default_rng(4), 4096)
+    z = tasks.exact_queries(data, np.random.default_rng(4), 4096)
     assert z["z"].shape == (4096, 20, 2)
     found, exact = score(tasks.predict(data, z)), score(tasks.exact_predictions(data))
     assert exact["log_density"]["mcse"] == 0.0
@@ -208,7 +208,7 @@ def test_what_is_asked():
     for task in ("compare", "generate", "interpolate", "compress"):
         other = a_task(task)
         assert tasks.queries(other) is None and tasks.predict(other, {"z": np.zeros((1, 20, 2))}) is None
-        assert tasks.exact_draws(other, np.random.default_rng(0), 4) is None
+        assert tasks.exact_queries(other, np.random.default_rng(0), 4) is None
 
 
 def test_the_noise_flips_as_often_as_it_says():
@@ -265,7 +265,7 @@ def test_the_nearest_neighbour_looks_at_what_was_observed_only():
     train = np.array([[0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1.0]])
     observed = np.array([[1, 1, np.nan, np.nan], [0, 0, np.nan, np.nan], [1, 0, np.nan, np.nan], [1, 0, 0, 1.0]])
     assert guesses.nearest(observed, train).tolist() == [1, 0, 2, 3]
-    assert questions.differing(observed, train)[0].tolist() == [2, 0, 1, 1]
+    assert questions.n_differing(observed, train)[0].tolist() == [2, 0, 1, 1]
 
 
 @pytest.mark.parametrize(("task", "share"), [("reconstruct", 0.01), ("inpaint", 0.7)])
@@ -322,12 +322,12 @@ def test_without_quadrature_there_is_no_evidence():
     found = generation.generation(a_task("generate", latent=3))
     assert set(found["generated images"]) == {"lit", "distance"}
     assert tasks.exact_predictions(a_task("inpaint", latent=3)) is None
-    assert tasks.exact_draws(a_task("inpaint", latent=3), np.random.default_rng(0), 4) is None
+    assert tasks.exact_queries(a_task("inpaint", latent=3), np.random.default_rng(0), 4) is None
 
 
 def test_paths_lead_from_one_posterior_mean_to_the_other():
     data = a_task("interpolate")
-    (path,) = interpolation.paths(data)
+    (path,) = generation.paths(data)
     exact, labels = posteriors(data.network, data.dataset.test), data.dataset.test_labels
     assert labels[path.first] != labels[path.second]
     assert path.z[0] == pytest.approx(exact.means[path.first])
@@ -342,11 +342,11 @@ def test_paths_lead_from_one_posterior_mean_to_the_other():
 
 def test_the_images_on_the_way_are_as_probable_as_enumeration_says():
     data = a_task("interpolate")
-    (path,) = interpolation.paths(data)
+    (path,) = generation.paths(data)
     evidence = posteriors(data.network, ALL).log_evidences
     share = probabilities(data.network(path.z))
     expected = share @ evidence
-    error = np.sqrt((share @ evidence**2 - expected**2) / interpolation.DRAWN)
+    error = np.sqrt((share @ evidence**2 - expected**2) / generation.DRAWN)
     assert np.all(np.abs(path.log_decoded - expected) < 4 * error)
     assert np.all(path.errors[0] > 0) and path.errors[1, [0, -1]] == pytest.approx(0.0, abs=1e-12)
     ends = posteriors(data.network, data.dataset.test[[path.first, path.second]]).log_evidences
@@ -356,11 +356,11 @@ def test_the_images_on_the_way_are_as_probable_as_enumeration_says():
 def test_pairs_are_of_different_classes_and_come_without_labels_too():
     labels = np.array([3, 3, 1, 7, 1, 9, 4])
     data = SimpleNamespace(dataset=SimpleNamespace(test=np.zeros((7, 4)), test_labels=labels))
-    assert interpolation.pairs(data) == [(2, 0), (6, 3)]
+    assert generation.pairs(data) == [(2, 0), (6, 3)]
     data.dataset.test_labels = None
-    assert interpolation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
+    assert generation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
     data.dataset.test_labels = np.full(7, 3)
-    assert interpolation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
+    assert generation.pairs(data) == [(0, 1), (2, 3), (4, 5)]
 
 
 # Compression
@@ -400,7 +400,7 @@ def test_the_compressors_files_hold_the_images():
     packed, dictionary = np.packbits(image).tobytes(), np.packbits(data.dataset.train.astype(bool), axis=1).tobytes()
     unpacked = zlib.decompressobj(zdict=dictionary).decompress(compression.with_dictionary(packed, dictionary))
     assert unpacked == packed
-    rows = compression.others(data)
+    rows = compression.compressors(data)
     one_by_one = [8 * len(zlib.compress(np.packbits(one.astype(bool)).tobytes(), 9)) / 35 for one in data.dataset.test]
     assert rows["zlib, one by one"]["bits"]["value"] == pytest.approx(np.mean(one_by_one))
     assert rows["zlib, all together"]["bits"]["value"] < rows["zlib, one by one"]["bits"]["value"]

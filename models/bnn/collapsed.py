@@ -6,9 +6,9 @@ Learning, section 3.3), and
 
     log p(y | hidden layer) = -(|y - phi m|^2 / noise^2 + m'S^-1 m + log|S| + log|A| + rows log(2 pi noise^2)) / 2.
 
-With one input the hidden layer is theta = (w_1, ..., w_H, b_1, ..., b_H). The units can be exchanged, and with tanh each
-can be flipped in sign, so that every hill of the density has up to 8 copies. One share of the density is the density
-times
+With one input the hidden layer is theta = (w_1, ..., w_H, b_1, ..., b_H). The units can be exchanged, and with tanh
+each can be flipped in sign, so that every hill of the density has up to 8 copies. One share of the density is the
+density times
 
     r(theta) / sum over symmetries g of r(g theta),    r the Gaussian with the share's own mean and covariance:
 

@@ -11,11 +11,11 @@ import numpy as np
 from models.contract import UnknownName, nearest
 from models.tables import Table, has_two_classes, read_csv
 
-__all__ = ["DataSet", "load", "sine"]
+__all__ = ["DATASETS", "Dataset", "load", "sine"]
 
 
 @dataclass(frozen=True)
-class DataSet:
+class Dataset:
     """Rows to fit, rows held out, and the points at which the function is reported.
 
     Inputs and ``grid`` have shape (rows, columns). Targets are numbers, or 0 and 1 where ``classes``. ``noise`` is the
@@ -33,7 +33,7 @@ class DataSet:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def load(name: str, target: str | None = None, task: str = "auto", split: int = 0) -> DataSet:
+def load(name: str, target: str | None = None, task: str = "auto", split: int = 0) -> Dataset:
     """The data set of that name, or the CSV file with its column ``target``.
 
     The rows fitted of ``gap`` and ``moons`` are always the same, and ``split`` is the seed of those held out. The
@@ -42,14 +42,14 @@ def load(name: str, target: str | None = None, task: str = "auto", split: int = 
     Raises:
         ValueError: there is no such data set or file, the file is no table of numbers, or it leaves nothing to learn.
     """
-    if name not in SETS:
+    if name not in DATASETS:
         try:
             return divided(read_csv(name, target, task), split)
         except FileNotFoundError:
-            raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, SETS)}") from None
+            raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, DATASETS)}") from None
     if target is not None:
         raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
-    return SETS[name](task, split)
+    return DATASETS[name](task, split)
 
 
 def sine(x: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def sine(x: np.ndarray) -> np.ndarray:
     return np.sin(2 * x)
 
 
-def gap(task: str, split: int) -> DataSet:
+def gap(task: str, split: int) -> Dataset:
     """Two clusters of 20 points on a sine with nothing between them; held out are 200 points from everywhere."""
 
     def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ def gap(task: str, split: int) -> DataSet:
 
     (inputs, targets), (test_inputs, test_targets) = draw(0), draw(split)
     grid = np.linspace(-3, 3, 13)
-    return DataSet(
+    return Dataset(
         inputs=inputs[:40],
         targets=targets[:40],
         test_inputs=test_inputs[40:],
@@ -86,7 +86,7 @@ def gap(task: str, split: int) -> DataSet:
     )
 
 
-def moons(task: str, split: int) -> DataSet:
+def moons(task: str, split: int) -> Dataset:
     """scikit-learn's two interleaving half circles: 100 points to fit, 200 held out, noise of sd 0.2."""
     from sklearn.datasets import make_moons
 
@@ -96,7 +96,7 @@ def moons(task: str, split: int) -> DataSet:
 
     (inputs, targets), (test_inputs, test_targets) = draw(0)[0], draw(split)[1]
     grid = np.array([(x1, x2) for x2 in (-1.25, -0.25, 0.75, 1.75) for x1 in (-1.75, -0.25, 1.25, 2.75)])
-    return DataSet(
+    return Dataset(
         inputs=inputs,
         targets=targets.astype(np.float64),
         test_inputs=test_inputs,
@@ -114,7 +114,7 @@ def moons(task: str, split: int) -> DataSet:
     )
 
 
-def diabetes(task: str, split: int) -> DataSet:
+def diabetes(task: str, split: int) -> Dataset:
     """Progression of diabetes in 442 patients (Efron et al. 2004, Least angle regression)."""
     from sklearn.datasets import load_diabetes
 
@@ -136,7 +136,7 @@ def diabetes(task: str, split: int) -> DataSet:
     )
 
 
-def breast_cancer(task: str, split: int) -> DataSet:
+def breast_cancer(task: str, split: int) -> Dataset:
     """Which of 569 breast masses are malignant (Street et al. 1993, Wisconsin diagnostic)."""
     from sklearn.datasets import load_breast_cancer
 
@@ -157,7 +157,7 @@ def breast_cancer(task: str, split: int) -> DataSet:
     )
 
 
-SETS: dict[str, Callable[[str, int], DataSet]] = {
+DATASETS: dict[str, Callable[[str, int], Dataset]] = {
     "gap": gap,
     "diabetes": diabetes,
     "breast_cancer": breast_cancer,
@@ -165,7 +165,7 @@ SETS: dict[str, Callable[[str, int], DataSet]] = {
 }
 
 
-def divided(table: Table, split: int) -> DataSet:
+def divided(table: Table, split: int) -> Dataset:
     """Split 80 to 20, standardise by the rows fitted, and choose the grid.
 
     An input that does not vary among the rows fitted is left out, and ``about`` says so. The grid of one input is 13
@@ -204,7 +204,7 @@ def divided(table: Table, split: int) -> DataSet:
     else:
         chosen = held_out[np.unique(np.linspace(0, len(held_out) - 1, 12).round().astype(int))]
         grid, places = inputs[chosen], {f"at {table.place}": table.places[chosen].tolist()}
-    return DataSet(
+    return Dataset(
         inputs=inputs[fitted],
         targets=targets[fitted],
         test_inputs=inputs[held_out],

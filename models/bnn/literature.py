@@ -94,7 +94,7 @@ def symmetries(data: BnnData) -> Published:
 def orbit(data: BnnData) -> dict[str, np.ndarray]:
     """One random point and its copies with units and signs exchanged, each site of shape (copies, ...)."""
     rng = np.random.default_rng(0)
-    point = {site: rng.standard_normal(shape) for site, shape in data.shapes().items()}
+    point = {site: rng.standard_normal(shape) for site, shape in network.shapes(data).items()}
     if "noise" in point:
         point["noise"] = np.exp(point["noise"])
     orders = np.array(list(itertools.permutations(range(data.hidden))))

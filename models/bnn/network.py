@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special, stats
 
-from models.contract import Latents, Predictions
+from models.contract import Element, Latents, Predictions
 
 if TYPE_CHECKING:
     from models.bnn.data import BnnData
 
 __all__ = [
-    "ACTIVATIONS", "complete", "derive", "log_density", "log_prior", "observe", "pointwise", "predict", "prior", "shapes",
-    "units", "values",
+    "ACTIVATIONS", "complete", "derive", "log_density", "log_prior", "observe", "pointwise", "predict", "prior",
+    "report", "shapes", "units", "values",
 ]  # fmt: skip
 
 ACTIVATIONS = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0.0)}
@@ -66,7 +66,8 @@ def units(latents: Latents, inputs: np.ndarray, activation: str) -> np.ndarray:
 def values(latents: Latents, inputs: np.ndarray, activation: str) -> np.ndarray:
     """The function f at ``inputs``, shape (rows, columns): shape (n_draws, rows)."""
     layers = (
-        (units(piece, inputs, activation) @ piece["output_weights"][:, :, None])[:, :, 0] + piece["output_bias"][:, None]
+        (units(piece, inputs, activation) @ piece["output_weights"][:, :, None])[:, :, 0]
+        + piece["output_bias"][:, None]
         for piece in pieces(latents, 4_000_000 // (len(inputs) * latents["hidden_biases"].shape[1]))
     )
     return np.concatenate(list(layers))
@@ -89,6 +90,12 @@ def observe(data: BnnData, latents: Latents, rng: np.random.Generator) -> np.nda
 def derive(data: BnnData, latents: Latents) -> dict[str, np.ndarray]:
     """The function at the grid, shape (n_draws, points)."""
     return {"f": values(latents, data.dataset.grid, data.activation)}
+
+
+def report(data: BnnData) -> list[Element]:
+    """The function at the grid, and the noise where it is unknown."""
+    values = [("f", (point,)) for point in range(len(data.dataset.grid))]
+    return [*values, ("noise", ())] if "noise" in shapes(data) else values
 
 
 def log_density(data: BnnData, latents: Latents, f: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -10,12 +10,11 @@ import numpy as np
 
 from models.contract import Scores
 from models.plotting import EXACT, GREY, PALE, Fits, ShownFit, legend_line, list_fits, new_figure, save
-from models.vae.compression import exact_bits, fit_bits, others
+from models.vae.compression import compressors, exact_bits, fit_bits
 from models.vae.drawing import STEP, draw_images, draw_sheet, tile
 from models.vae.exact import posteriors
-from models.vae.generation import generate, scattered
-from models.vae.interpolation import DRAWN, paths
-from models.vae.questions import differing
+from models.vae.generation import DRAWN, generate, paths, scattered
+from models.vae.questions import n_differing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +31,7 @@ COLUMNS = 6
 def generated(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """Images from the prior, the training image nearest to each in the same place, and how probable both kinds are."""
     made = generate(data)
-    away = differing(made.images, data.dataset.train)
+    away = n_differing(made.images, data.dataset.train)
     near = np.argmin(away, axis=1)
     known = data.network.latent <= 2
     figure = new_figure(14.6 if known else 9.0, 5.0)
@@ -117,7 +116,7 @@ def interpolated(fits: Fits, data: Any, exact: object, path: Path) -> None:
 def compressed(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """Bits a pixel: of the model and of compressors, and how much more than the exact evidence each guide needs."""
     guides = [(one, fit_bits(data, one.tree)) for one in list_fits(fits, "test_set")]
-    rows = [(name, GREY, scores["bits"]) for name, scores in others(data).items()]
+    rows = [(name, GREY, scores["bits"]) for name, scores in compressors(data).items()]
     rows += [(one.name, one.color, scores["bits"]) for one, scores in guides]
     known = data.network.latent <= 2
     if known:

@@ -139,7 +139,7 @@ FAULTS = [
     ),
     Fault(
         "a quadrature weight: the cell's volume is its root",
-        "models.bnn.lattice",
+        "models.quadrature",
         "return float(np.linalg.slogdet(self.axes)[1])",
         "return float(0.5 * np.linalg.slogdet(self.axes)[1])",
         "bnn",
@@ -149,7 +149,7 @@ FAULTS = [
     ),
     Fault(
         "the noise's sd for its variance",
-        "models.bnn.exact",
+        "models.bnn.collapsed",
         "variance, lower, half, mean = self.noise**2, [], [], []",
         "variance, lower, half, mean = self.noise, [], [], []",
         "bnn",
@@ -169,8 +169,8 @@ FAULTS = [
     Fault(
         "the draws' output layer has no noise",
         "models.bnn.network",
-        "half + eps[piece])",
-        "half + 0.5 * eps[piece])",
+        'half + piece["eps"])',
+        'half + 0.5 * piece["eps"])',
         "bnn",
         "both",
         caught_by="bnn: moments",
@@ -196,7 +196,7 @@ FAULTS = [
     ),
     Fault(
         "a quadrature weight: the cell's length for its area",
-        "models.vae.plane",
+        "models.shared_lattice",
         "math.log(total[row]) + dimension * math.log(lattice.step)",
         "math.log(total[row]) + math.log(lattice.step)",
         "vae",
@@ -205,9 +205,9 @@ FAULTS = [
     ),
     Fault(
         "second moments for covariances",
-        "models.vae.exact",
-        "(mass.points - mean).T @ (mass.probabilities[:, None] * (mass.points - mean))",
-        "mass.points.T @ (mass.probabilities[:, None] * mass.points)",
+        "models.shared_lattice",
+        "(self.points - self.mean).T @ (self.probabilities[:, None] * (self.points - self.mean))",
+        "self.points.T @ (self.probabilities[:, None] * self.points)",
         "vae",
         "both",
         caught_by="vae: moments",
@@ -215,8 +215,8 @@ FAULTS = [
     Fault(
         "a forgotten normaliser: that of the last pixel",
         "models.vae.decoder",
-        "whole = softplus(outputs)",
-        "whole = softplus(outputs[:, :-1])",
+        "heights = softplus(outputs)",
+        "heights = softplus(outputs[:, :-1])",
         "vae",
         "both",
         caught_by="vae/numpyro: evidence",

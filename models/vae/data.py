@@ -1,0 +1,118 @@
+"""The images and the sizes of the networks: what the command line's options say."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from models.options import Data, option, parse_int
+from models.vae import tasks
+from models.vae.decoder import Decoder
+from models.vae.images import PIXELS, Images, load
+
+__all__ = ["Autoencoder"]
+
+LIMITS = {
+    "latent": (1, 50),
+    "hidden": (0, 2000),
+    "epochs": (1, 100_000),
+    "batch": (1, 100_000),
+    "split": (0, None),
+    "images": (1, None),
+}
+"""The least and the largest value of each size."""
+
+
+@dataclass(frozen=True)
+class Autoencoder(Data):
+    """The images, the networks' sizes, and the decoder where one is given.
+
+    Attributes:
+        network: The decoder: that of the file, or the one that was learnt (`with_decoder`); None before that.
+        dataset: The `Images`.
+        shown: The test images, by number, whose posteriors are compared one by one, shape (images,).
+
+    Raises:
+        ValueError: images that cannot be used (`models.vae.images.load`), a decoder file that is none or is one for
+            other images (`models.vae.decoder.Decoder.load`), or a size that is not a whole number in its range.
+    """
+
+    data: str = option("digits", "digits, or a file of images as MNIST's: idx, idx.gz or npz", str)
+    pixels: str = option("binary", "binary: 0 or 1, Bernoulli; grey: from 0 to 1, Gaussian", str, PIXELS)
+    latent: int = option(2, "dimensions of z; the posterior is exact up to 2", parse_int)
+    hidden: int = option(128, "units of the encoder's and of the decoder's hidden layer; 0: linear", parse_int)
+    epochs: int = option(600, "most passes over the training images", parse_int)
+    batch: int = option(128, "images a step", parse_int)
+    decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
+    split: int = option(0, "seed of the split into training, validation and test images", parse_int)
+    images: int = option(10, "test images whose posteriors are compared one by one", parse_int)
+    task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(tasks.TASKS)}", str)
+    network: Decoder | None = field(default=None, metadata=None)
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
+            if most is not None and value > most:
+                raise ValueError(f"{name} is {value}: give {most:,} or less")
+        if self.pixels not in PIXELS:
+            raise ValueError(f"pixels is {self.pixels!r}: give {' or '.join(PIXELS)}")
+        if not isinstance(self.data, str | os.PathLike):
+            raise ValueError(f"data is {self.data!r}: give digits or the name of a file")
+        dataset = load(str(self.data), self.pixels, int(self.split))
+        if self.images > len(dataset.test):
+            raise ValueError(f"images is {self.images}, but {len(dataset.test)} are held out; give at most as many")
+        if self.batch > len(dataset.train):
+            raise ValueError(
+                f"batch is {self.batch}, but there are {len(dataset.train)} images to train on; give fewer"
+            )
+        shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(len(dataset.test))[: self.images])
+        values = {"data": str(self.data), "dataset": dataset, "shown": shown}
+        if self.network is None and self.decoder is not None:
+            values["network"] = self.check_decoder(Decoder.load(self.decoder), dataset)
+        network = values.get("network", self.network)
+        if network is not None:
+            values |= {"latent": network.latent, "hidden": network.hidden}
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        tasks.check(self)
+
+    def check_decoder(self, decoder: Decoder, images: Images) -> Decoder:
+        """The decoder, if it is one for these images."""
+        if decoder.pixels != images.test.shape[1]:
+            raise ValueError(
+                f"decoder {self.decoder} gives {decoder.pixels} pixels, but the images have {images.test.shape[1]}; "
+                "give one that was trained on images of this size"
+            )
+        for name in ("latent", "hidden"):
+            if getattr(self, name) not in (getattr(decoder, name), type(self).__dataclass_fields__[name].default):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but decoder {self.decoder} has {getattr(decoder, name)}; "
+                    f"leave --{name} out"
+                )
+        if decoder.grey != (self.pixels == "grey"):
+            kind = "grey" if decoder.grey else "binary"
+            raise ValueError(f"decoder {self.decoder} is for {kind} pixels; give --pixels {kind}")
+        return decoder
+
+    def arguments(self) -> dict[str, Any]:
+        return {"images": self.dataset.test[self.shown], **self.network.weights}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"z": (len(self.shown), self.latent)}
+
+    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
+        return [("z", (image, axis)) for image in range(len(self.shown)) for axis in range(self.latent)]
+
+    def observed(self) -> dict[str, np.ndarray]:
+        return {"pixels": self.dataset.test[self.shown]}
+
+    def describe(self) -> dict[str, Any]:
+        sizes = {"pixels": self.pixels, "latent": self.latent, "hidden": self.hidden, "split": self.split}
+        training = {} if self.decoder else {"epochs": self.epochs, "batch": self.batch}
+        decoder = {"decoder": self.decoder or "trained here", "shown": len(self.shown)}
+        return {"data": self.data, **sizes, **training, **decoder, **self.dataset.about, **tasks.describe(self)}
