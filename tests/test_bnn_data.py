@@ -103,7 +103,7 @@ def test_a_split_of_simulated_data_holds_out_other_rows_and_fits_the_same(name):
     assert not np.isin(first.dataset.test_inputs[:, 0], second.dataset.test_inputs[:, 0]).any()
     for data in (first, second):
         assert not np.isin(data.dataset.test_inputs[:, 0], data.dataset.inputs[:, 0]).any()
-        assert np.array_equal(BnnData(name, split=data.split).set.test_inputs, data.dataset.test_inputs)
+        assert np.array_equal(BnnData(name, split=data.split).dataset.test_inputs, data.dataset.test_inputs)
 
 
 @pytest.mark.parametrize("split", [0, 3])
@@ -168,9 +168,9 @@ def test_a_table_is_treated_as_the_real_data_are(table):
     rows = [[*map(repr, map(float, row)), repr(float(y))] for row, y in zip(raw.data, raw.target, strict=True)]
     data = BnnData(rows_of(table, [*raw.feature_names, "progression"], rows), "progression", split=2)
     assert all(map(np.array_equal, arrays(data), arrays(BnnData("diabetes", split=2))))
-    assert data.dataset.about["target"] == BnnData("diabetes", split=2).set.about["target"]
+    assert data.dataset.about["target"] == BnnData("diabetes", split=2).dataset.about["target"]
     lines = np.array(data.dataset.about["f"]["at held-out line"])
-    assert (lines - 2).tolist() == BnnData("diabetes", split=2).set.about["f"]["at held-out row, from 0"]
+    assert (lines - 2).tolist() == BnnData("diabetes", split=2).dataset.about["f"]["at held-out row, from 0"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_two_labels_of_any_spelling_are_two_classes(low, high, classes, table):
 
 def test_numbers_that_are_equal_are_one_label(table):
     rows = [[i, ("1", "1.0", "0")[i % 3]] for i in range(30)]
-    assert BnnData(rows_of(table, ["x", "y"], rows), "y").set.about["target"]["class 1"] == "1"
+    assert BnnData(rows_of(table, ["x", "y"], rows), "y").dataset.about["target"]["class 1"] == "1"
 
 
 def test_two_values_may_be_numbers(table):
@@ -359,7 +359,7 @@ def test_a_split_that_leaves_nothing_to_learn_is_refused(odd, even, expected, ta
     refused = []
     for split in range(40):
         try:
-            assert np.isfinite(BnnData(path, "y", split=split).set.test_targets).all()
+            assert np.isfinite(BnnData(path, "y", split=split).dataset.test_targets).all()
         except ValueError as error:
             assert expected in str(error) and "\n" not in str(error)
             refused.append(split)
@@ -397,15 +397,15 @@ def test_a_network_is_its_fields(data):
         assert other == data and hash(other) == hash(data) and other.describe() == data.describe()
         assert all(map(np.array_equal, arrays(other), arrays(data)))
     assert dataclasses.replace(data, hidden=3) != data
-    assert dataclasses.replace(data, hidden=3).set.noise == data.dataset.noise
+    assert dataclasses.replace(data, hidden=3).dataset.noise == data.dataset.noise
     assert dataclasses.replace(data, split=1).shapes() == data.shapes()
 
 
 def test_what_was_not_said_follows_the_data():
-    assert dataclasses.replace(BnnData(), data="diabetes").set.noise is None
-    assert dataclasses.replace(BnnData(), data="moons").set.classes
-    assert dataclasses.replace(BnnData(noise="unknown"), hidden=3).set.noise is None
-    assert dataclasses.replace(BnnData(noise=0.5), data="diabetes").set.noise == 0.5
+    assert dataclasses.replace(BnnData(), data="diabetes").dataset.noise is None
+    assert dataclasses.replace(BnnData(), data="moons").dataset.classes
+    assert dataclasses.replace(BnnData(noise="unknown"), hidden=3).dataset.noise is None
+    assert dataclasses.replace(BnnData(noise=0.5), data="diabetes").dataset.noise == 0.5
 
 
 def test_equal_values_of_other_types_are_one_network(tmp_path):
@@ -419,7 +419,7 @@ def test_a_pickled_network_needs_no_file(tmp_path):
     path.write_text("x,y\n" + TEN)
     kept = pickle.dumps(BnnData(str(path), "y"))
     path.unlink()
-    assert len(pickle.loads(kept).set.inputs) == 8
+    assert len(pickle.loads(kept).dataset.inputs) == 8
 
 
 # The baselines

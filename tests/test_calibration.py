@@ -165,7 +165,7 @@ def test_simulated_networks_follow_the_log_joint(data):
             entropy[number] = len(one.dataset.targets) * stats.norm.entropy(scale=sd)
     difference = found - entropy
     assert abs(difference.mean()) < 5 * difference.std() / math.sqrt(count)
-    assert data.dataset.targets is not made.data[0].set.targets and made.data[0] is not data
+    assert data.dataset.targets is not made.data[0].dataset.targets and made.data[0] is not data
 
 
 def test_images_of_a_plate_are_ranked_one_by_one():
