@@ -28,11 +28,11 @@ from compare import user_model
 from compare.atomic import atomic_file, find_leftovers
 from compare.cache import keys, store
 from compare.cache.fits import FitCache
-from compare.cache.keys import Uncacheable, canonical, digest, fit_document, fit_sources
+from compare.cache.keys import Uncacheable, canonical, digest, fit_document, fit_sources, fitting_library
 from compare.cache.store import Store
 from compare.cli.main import main
 from compare.comparison import Fit, Job, Request
-from compare.fit import run
+from compare.fit import WAYS, run
 from compare.options import Options
 from compare.plan import plan, trainings
 from models.coin import Coin
@@ -43,7 +43,7 @@ JOB = Job("numpyro-mean_field", "coin", Coin(), "svi", "numpyro", "mean_field", 
 
 
 def key(job: Job) -> str:
-    return digest(fit_document(job, fit_sources(job.model, job.library, job.guide)))
+    return digest(fit_document(job, job.library, fit_sources(job.model, job.library, job.guide)))
 
 
 class Ran:
@@ -185,17 +185,19 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
     data = model.data()
     unseen = {"models.__init__", "guides.__init__", "compare.__init__", "models", "guides", "compare"}
     for job in [*trainings(Request(model, data)), *plan(Request(model, data))]:
-        starts = [f"models.{name}.__init__", f"compare.fit.{job.method}{'_' + job.library if job.library else ''}"]
-        starts += [f"models.{name}.in_{job.library}"] if job.library else []
-        starts += [f"guides.{job.guide}.__init__", f"guides.{job.guide}.in_{job.library}"] if job.guide else []
-        loaded = {start for start in starts if start in source}
+        library, (way, side) = fitting_library(job), WAYS[job.method]
+        starts = [f"models.{name}.__init__", f"models.{name}.in_{library}", f"compare.fit.{way}"]
+        starts += [f"compare.fit.{side or 'svi.density'}_{library}"]
+        starts += [f"guides.{job.guide}.__init__", f"guides.{job.guide}.in_{library}"] if job.guide else []
+        loaded = set(starts)
+        assert loaded <= set(source)
         for start in loaded.copy():
             loaded |= {one for one in loads(start, source) if one in source or f"{one}.__init__" in source}
         files = {one if one in source else f"{one}.__init__" for one in loaded} - unseen
         files = {
             f"{one.replace('.', '/')}.py" for one in files if not one.startswith("compare.user_model")
         }  # not of the zoo
-        assert files - set(keys.fit_sources(name, job.library, job.guide)) == set(), job.name
+        assert files - set(keys.fit_sources(name, library, job.guide)) == set(), job.name
 
 
 @pytest.mark.parametrize("name", models.CATALOGUE)

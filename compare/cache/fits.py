@@ -8,7 +8,7 @@ import json
 
 import xarray as xr
 
-from compare.cache.keys import Uncacheable, digest, fit_document, fit_sources
+from compare.cache.keys import Uncacheable, digest, fit_document, fit_sources, fitting_library
 from compare.cache.store import Store
 from compare.comparison import Fit, Job
 
@@ -29,8 +29,9 @@ class FitCache:
 
     def key(self, job: Job) -> str | None:
         """The job's key; None where it depends on a value that cannot be hashed."""
+        library = fitting_library(job)
         try:
-            return digest(fit_document(job, self.sources(job.model, job.library or job.twin, job.guide)))
+            return digest(fit_document(job, library, self.sources(job.model, library, job.guide)))
         except (Uncacheable, RecursionError):
             return None
 

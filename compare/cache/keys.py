@@ -23,12 +23,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare import user_model
+from compare import registry, user_model
 
 if TYPE_CHECKING:
     from compare.comparison import Job, Request
 
-__all__ = ["Uncacheable", "canonical", "digest", "fit_document", "fit_sources", "report_document", "user_sources"]
+__all__ = [
+    "Uncacheable",
+    "canonical",
+    "digest",
+    "fit_document",
+    "fit_sources",
+    "fitting_library",
+    "report_document",
+    "user_sources",
+    "versions",
+]
 
 FORMAT = 2
 """The version of the entries; those of another version are not used."""
@@ -204,7 +214,12 @@ def canonical_fields(value: Any, without: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def fit_document(job: Job, source: Mapping[str, str]) -> dict[str, Any]:
+def fitting_library(job: Job) -> str | None:
+    """The library that a fit depends on: the one that fits, or the one whose twin gives the densities of its draws."""
+    return job.library or job.twin or registry.first_installed()
+
+
+def fit_document(job: Job, library: str | None, source: Mapping[str, str]) -> dict[str, Any]:
     """What a fit depends on; its layout follows from the data and the source, which `fit_sources` gives.
 
     Raises:
@@ -214,7 +229,7 @@ def fit_document(job: Job, source: Mapping[str, str]) -> dict[str, Any]:
         "kind": "fit",
         "job": canonical_fields(job, without=["layout"]),
         "sources": dict(source),
-        **surroundings(COMMON + PACKAGES.get(job.library or "", ())),
+        **surroundings(COMMON + PACKAGES.get(library or "", ())),
     }
 
 

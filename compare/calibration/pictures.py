@@ -52,14 +52,20 @@ def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
             if as_coverage:
                 pit = {name: 2 * np.abs(values - 0.5) for name, values in pit.items()}
             tree = xr.DataTree.from_dict({"prior_sbc": xr.Dataset({n: ("draw", v) for n, v in pit.items()})})
-            lines = {"color": look[fit].colour, "linestyle": look[fit].line, "width": 1.5}
+            lines = {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.5}
             arviz_plots.plot_ecdf_pit(
                 tree,
                 sample_dims="draw",
                 plot_collection=collection,
                 stats={"ecdf_pit": {"n_simulations": 2}},
-                visuals={"ecdf_lines": lines, "remove_axis": False}
-                | dict.fromkeys(("credible_interval", "title", "xlabel", "ylabel"), False),
+                visuals={
+                    "ecdf_lines": lines,
+                    "credible_interval": False,
+                    "title": False,
+                    "xlabel": False,
+                    "ylabel": False,
+                    "remove_axis": False,
+                },
             )
         most = max(len(ranked.pit) for ranked in ranks.values())
         points, low, high = band(most, probability(len(calibration.quantities)))

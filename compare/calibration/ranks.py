@@ -9,7 +9,7 @@ computation: the choice of test quantities shapes sensitivity).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit import draw_many, fit_seed
+from compare.fit.density import log_densities
 from compare.fit.tree import derive
 from models.contract import Latents, Model, Simulated, element
 
@@ -74,37 +75,27 @@ def find_quantities(simulated: Simulated, likelihood: bool) -> list[str]:
 
 
 def has_likelihood(model: Model, simulated: Simulated) -> bool:
-    """Whether the log likelihood of latents is known without a library."""
-    first = {site: value[:1] for site, value in simulated.latents.items()}
-    data = simulated.data[0]
-    return not simulated.plate and (bool(pointwise(model, data, first)) or model.exact(data) is not None)
+    """Whether the log likelihood of the latents is a quantity: it is not that of one observation of a plate."""
+    is_pointwise = model.prediction is not None and model.prediction.pointwise is not None
+    return not simulated.plate and (is_pointwise or model.exact(simulated.data[0]) is not None)
 
 
-def values(model: Model, data: Any, latents: Latents, likelihood: bool) -> np.ndarray:
-    """The quantities of draws of the latents, shape (count, quantities)."""
-    known = {**latents, **derive(model, data, latents)}
-    columns = [known[site][(slice(None), *index)] for site, index in data.reported()]
-    if likelihood:
-        parts = pointwise(model, data, latents)
-        exact = None if parts else model.exact(data)
-        columns.append(sum(part.sum(axis=1) for part in parts.values()) if parts else exact.log_likelihood(latents))
-    return np.stack(columns, axis=1)
+def values(model: Model, job: Job, latents: Latents, likelihood: bool) -> np.ndarray:
+    """The quantities of draws of the latents on a job's data, shape (count, quantities)."""
+    known = {**latents, **derive(model, job.data, latents)}
+    columns = [known[site][(slice(None), *index)] for site, index in job.data.reported()]
+    return np.stack([*columns, *([log_densities(job, latents)[1]] if likelihood else [])], axis=1)
 
 
-def pointwise(model: Model, data: Any, latents: Latents) -> dict[str, np.ndarray]:
-    """The log likelihood of each observation by site, where the model offers it."""
-    return model.prediction.pointwise(data, latents) if model.prediction and model.prediction.pointwise else {}
-
-
-def truths(model: Model, simulated: Simulated, likelihood: bool) -> np.ndarray:
+def truths(model: Model, jobs: Sequence[Job], simulated: Simulated, likelihood: bool) -> np.ndarray:
     """The quantities of the true latents, shape (data sets, quantities)."""
     if simulated.plate:
-        (data,), latents = simulated.data, {site: value[None] for site, value in simulated.latents.items()}
-        return values(model, data, latents, False).reshape(len(next(iter(simulated.latents.values()))), -1)
+        latents = {site: value[None] for site, value in simulated.latents.items()}
+        return values(model, jobs[0], latents, False).reshape(len(next(iter(simulated.latents.values()))), -1)
     rows = []
-    for number, data in enumerate(simulated.data):
+    for number, job in enumerate(jobs):
         latents = {site: value[[number]] for site, value in simulated.latents.items()}
-        rows.append(values(model, data, latents, likelihood))
+        rows.append(values(model, job, latents, likelihood))
     return np.concatenate(rows)
 
 
@@ -120,13 +111,13 @@ def rank(job: Job, simulated: Simulated, likelihood: bool, with_draws: bool = Fa
     done = {number: result for number, result in enumerate(results) if isinstance(result, Drawn)}
     if not done:
         raise RuntimeError(next(iter(failed.values())))
-    truth = truths(model, simulated, likelihood)
+    truth = truths(model, jobs, simulated, likelihood)
     if simulated.plate:
         latents = done[0].latents
-        every = values(model, jobs[0].data, latents, False)
+        every = values(model, jobs[0], latents, False)
         draws, sets = every.reshape(len(every), len(truth), -1).swapaxes(0, 1), np.arange(len(truth))
     else:
-        draws = np.stack([values(model, jobs[n].data, result.latents, likelihood) for n, result in done.items()])
+        draws = np.stack([values(model, jobs[n], result.latents, likelihood) for n, result in done.items()])
         sets = np.array(list(done))
     converged = combine(done, "converged", sum)
     return Ranked(
