@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
 __all__ = ["CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Fits", "Look"]
-__all__ += ["ShownFit", "family_colors", "find_reference", "flat_draws", "legend_line", "legend_patch", "list_fits"]
+__all__ += [
+    "ShownFit",
+    "dataset",
+    "family_colors",
+    "find_reference",
+    "flat_draws",
+    "legend_line",
+    "legend_patch",
+    "list_fits",
+]
 __all__ += ["looks", "new_figure", "one_per_family", "save", "small_multiples", "style"]
 
 Fits = Mapping[str, "xr.DataTree"]
@@ -165,18 +174,24 @@ def find_reference(fits: Fits) -> str | None:
 def flat_draws(tree: xr.DataTree, most: int | None = None, group: str = "posterior") -> Latents:
     """Every site's draws, shape (count, *shape of the site): chains joined, evenly thinned to about ``most``."""
     draws = {}
-    for site, values in tree[group].data_vars.items():
+    for site, values in dataset(tree, group).data_vars.items():
         n_axes = sum(dimension in ("chain", "draw") for dimension in values.dims)
         flat = values.values.reshape(-1, *values.shape[n_axes:])
         draws[str(site)] = flat[:: max(1, len(flat) // most)] if most else flat
     return draws
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that lays itself out."""
-    from matplotlib.figure import Figure
+def dataset(tree: Any, group: str) -> xr.Dataset:
+    """A group of a fit's tree."""
+    return tree[group].dataset
 
-    return Figure(figsize=(width, height), layout="constrained")
+
+def new_figure(width: float, height: float, **layout: Any) -> Figure:
+    """An empty figure, in inches, that lays itself out; ``layout`` are options of the constrained layout."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
 
 
 def small_multiples(count: int, size: tuple[float, float], xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
@@ -190,8 +205,7 @@ def small_multiples(count: int, size: tuple[float, float], xlabel: str, ylabel: 
     """
     n_columns = 2 if count == 4 else min(count, 3)
     n_rows = -(-count // n_columns)
-    figure = new_figure(max(8.0, size[0] * n_columns), size[1] * n_rows + 0.7)
-    figure.get_layout_engine().set(w_pad=0.08)
+    figure = new_figure(max(8.0, size[0] * n_columns), size[1] * n_rows + 0.7, w_pad=0.08)
     grid = figure.add_gridspec(n_rows, n_columns)
     panels: list[Axes] = []
     for place in range(count):

@@ -27,10 +27,10 @@ __all__ = ["PLOTS", "possible", "prepare", "show", "text", "write"]
 
 def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
     """Save each network that was trained, as ``network-FIT.npz``."""
-    paths = []
-    for name, fit in comparison.trainings.items():
-        if fit.tree is not None:
-            amortization = comparison.model.amortization
+    paths: list[Path] = []
+    amortization = comparison.model.amortization
+    for name, fit in comparison.trainings.items() if amortization else ():
+        if amortization and fit.tree is not None:
             paths.append(folder / f"network-{name}.npz")
             amortization.save(amortization.with_decoder(comparison.data, weights(fit)), paths[-1])
     return paths

@@ -129,6 +129,6 @@ def drawing(comparison: Comparison, folder: Path, plot_executor: Executor | None
             pictures = [(folder / f"{name}.png", caption) for name, caption in captions.items() if not errors[name]]
             for path, _ in pictures:
                 os.replace(Path(scratch) / path.name, path)
-            return Drawn(pictures, [errors[name] for name in captions if errors[name]])
+            return Drawn(pictures, [error for name in captions if (error := errors[name])])
 
         yield collect

@@ -80,10 +80,10 @@ def shorten(table: Table, console: Console) -> Table:
     chosen = ["fit"]
     for key in IMPORTANT:
         wider = [*chosen, key]
-        if is_narrow_enough(console, table.select(lambda column, keys=wider: column.key in keys)):
+        if is_narrow_enough(console, table.select(wider)):
             chosen = wider
     remarks = tuple(remark for remark in table.remarks if "intervals" not in remark)
-    return replace(table.select(lambda column: column.key in chosen), remarks=remarks)
+    return replace(table.select(chosen), remarks=remarks)
 
 
 def print_text(console: Console, text: str | Text, indent: int = 0, style: str = "") -> None:
@@ -164,10 +164,10 @@ def print_claims(comparison: Comparison, console: Console) -> None:
     if cited:
         heading(console, "Against numbers that others published")
         print_text(console, f"{claims.tally(cited)}. All of them, with their sources, are in report.html.", 2)
-    for entry in cited:
-        if entry.kind == "no":
-            words = f": {entry.claim} ({entry.source}); published: {entry.published}; ours: {entry.ours}"
-            print_text(console, Text.assemble((entry.word, "red"), words), 2)
+    for claim in cited:
+        if claim.kind == "no":
+            words = f": {claim.claim} ({claim.source}); published: {claim.published}; ours: {claim.ours}"
+            print_text(console, Text.assemble((claim.word, "red"), words), 2)
 
 
 def print_tallies(comparison: Comparison, console: Console) -> None:

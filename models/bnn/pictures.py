@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
@@ -28,6 +28,8 @@ from models.plotting import (
 )
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from models.bnn import BnnData
 
 __all__ = ["PICTURES"]
@@ -103,7 +105,7 @@ def band_legend(has_fits: bool, classes: bool, reference: str | None) -> list:
 # Two inputs: the surface
 
 
-def surface_moments(data: BnnData, tree: object, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def surface_moments(data: BnnData, tree: xr.DataTree, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and sd over the draws of f, or for two classes of the probability of class 1, on a grid.
 
     Args:
@@ -151,7 +153,8 @@ def surface(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
                 widths = [1.8 if is_probability and level == 0.5 else 0.7 for level in crossed]
                 axes.contour(*grid, moment, crossed, colors="#333333", linewidths=widths)
         if shown:
-            figure.colorbar(image, ax=panels[row], label=words, pad=0.01, aspect=16).outline.set_visible(False)
+            bar: Any = figure.colorbar(image, ax=panels[row], label=words, pad=0.01, aspect=16)
+            bar.outline.set_visible(False)
     for axes, fit in zip(panels[0], shown, strict=False):
         axes.set_title(fit.name, fontsize=10)
     least, most = rows[0][2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from models.plotting import (
     PALE,
     Fits,
     ShownFit,
+    dataset,
     flat_draws,
     legend_line,
     new_figure,
@@ -79,7 +80,16 @@ def draw_family(axes: Axes, fit: ShownFit, exact: GaussianChain) -> None:
     """Draw a fit's draws and their ellipses over the exact ellipses."""
     z, covariance = draws_of(fit), exact.covariance()
     dots = z[:: max(1, len(z) // 1000)]
-    axes.scatter(*dots.T, s=5, color=fit.color, alpha=0.25, linewidths=0, rasterized=True, label=f"draws, {fit.name}")
+    axes.scatter(
+        dots[:, 0],
+        dots[:, 1],
+        s=5,
+        color=fit.color,
+        alpha=0.25,
+        linewidths=0,
+        rasterized=True,
+        label=f"draws, {fit.name}",
+    )
     for level, radius in ELLIPSES.items():
         labels = ("exact, 50% and 95%", f"{fit.label}, its draws' ellipses") if level == "95%" else (None, None)
         axes.plot(*ellipse(exact.location, covariance, radius), color=EXACT, lw=2.2, label=labels[0])
@@ -102,7 +112,7 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
     for nats in (0.02, 0.1, 0.25, 0.5, 1.0):
         axes.plot(*ellipse(exact.location, exact.covariance(), np.sqrt(2 * nats) * scale), color=PALE, lw=0.9)
     color = FAMILY_COLORS["coordinate_ascent"]
-    staircases = (
+    staircases: tuple[tuple[str, str, dict[str, Any], tuple[int, int]], ...] = (
         ("coordinate_ascent", "coordinate ascent", {"color": color, "marker": "o", "ls": "-"}, (12, -18)),
         (
             "coordinate_ascent-text",
@@ -115,7 +125,7 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
     for name, words, line, (right, up) in staircases:
         if name not in fits or "mean" not in fits[name]["optimisation"]:
             continue
-        steps = fits[name]["optimisation"]
+        steps = dataset(fits[name], "optimisation")
         means, words = steps["mean"].values, f"{words}: {steps.attrs['sweeps']} sweeps, ELBO {steps.attrs['elbo']:.4f}"
         axes.plot(*means.T, **line, ms=4.5, lw=1.8, label=words)
         axes.annotate(
@@ -144,18 +154,19 @@ def pair(fits: Fits, data: Chain, exact: GaussianChain, path: Path) -> None:
     samples = {"exact": (EXACT, exact.draw(np.random.default_rng(0), 4000)["z"])}
     rich, narrow = fits_of(fits, ("full_rank", "markov"))[:1], fits_of(fits, ("mean_field",))
     samples |= {fit.name: (fit.color, draws_of(fit)) for fit in rich + narrow}  # the narrow one last, on top
-    hidden = dict.fromkeys(("credible_interval", "point_estimate", "point_estimate_text"), False)
-    size, matrix = 2.6 * data.length, None
+    hidden: dict[str, Any] = dict.fromkeys(("credible_interval", "point_estimate", "point_estimate_text"), False)
+    size, matrix = 2.6 * data.length, cast(Any, None)
     for color, z in samples.values():
         some = z[:2000][: len(z) // 4 * 4]
         draws = {element("z", (node,)): some[:, node].reshape(4, -1) for node in range(data.length)}
-        looks = {"scatter": {"color": color, "alpha": 0.15, "size": 3}, "dist": {"color": color}}
+        looks: Any = {"scatter": {"color": color, "alpha": 0.15, "size": 3}, "dist": {"color": color}}
+        canvas: Any = {"plot_matrix": matrix} if matrix else {"figure_kwargs": {"figsize": (size, size)}}
         matrix = arviz_plots.plot_pair(
             arviz_base.from_dict({"posterior": draws}),
             marginal_kind="kde",
             visuals=looks | hidden,
             backend="matplotlib",
-            **({"plot_matrix": matrix} if matrix else {"figure_kwargs": {"figsize": (size, size)}}),
+            **canvas,
         )
     figure = matrix.viz["figure"].item()
     handles = [legend_line(name, color, lw=2.5) for name, (color, _) in samples.items()]
@@ -183,7 +194,7 @@ def bands(fits: Fits, data: Chain, exact: GaussianChain, path: Path) -> None:
         if first is None:
             axes.legend(loc="upper left", fontsize=8)
         first = first or axes
-        nodes = fit.tree["posterior"]["z"]["z_dim_0"].values
+        nodes = dataset(fit.tree, "posterior")["z_dim_0"].values
         width = 0.7 * (len(shown) - 1 - place)  # what lies below another line stays visible around it
         ratio = draws_of(fit).std(0) / np.sqrt(exact.variance[nodes])
         ratios.plot(nodes, ratio, color=fit.color, marker="o", ms=3 + width, lw=1.2 + width, label=fit.label)
@@ -199,7 +210,7 @@ def bands(fits: Fits, data: Chain, exact: GaussianChain, path: Path) -> None:
 
 def draw_band(axes: Axes, fit: ShownFit, data: Chain, exact: GaussianChain) -> None:
     """Draw a fit's means and 95% intervals over the exact band."""
-    z, nodes = draws_of(fit), fit.tree["posterior"]["z"]["z_dim_0"].values
+    z, nodes = draws_of(fit), dataset(fit.tree, "posterior")["z_dim_0"].values
     middle, (low, high) = z.mean(0), np.quantile(z, [0.025, 0.975], axis=0)
     width = Z_95 * np.sqrt(exact.variance)
     bottom, top, every = exact.location - width, exact.location + width, np.arange(data.length)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.plotting import Fits, ShownFit, legend_line, list_fits, new_figure, save
+from models.plotting import Fits, ShownFit, dataset, legend_line, list_fits, new_figure, save
 from models.vae.exact import posteriors
 
 __all__ = ["Gap", "estimate_gap", "estimate_gaps", "gaps"]
@@ -53,7 +53,7 @@ def estimate_gaps(fits: Fits, data: Any) -> dict[str, list[tuple[ShownFit, Gap]]
     by_kind: dict[str, list[tuple[ShownFit, Gap]]] = {kind: [] for kind in TITLES}
     for fit in list_fits(fits, "test_set"):
         elbo, error, best, best_error = (
-            fit.tree["test_set"][name].values for name in ("elbo", "elbo_mcse", "best_elbo", "best_elbo_mcse")
+            dataset(fit.tree, "test_set")[name].values for name in ("elbo", "elbo_mcse", "best_elbo", "best_elbo_mcse")
         )
         if evidence is not None:
             by_kind["family gap"].append((fit, estimate_gap(evidence, best, best_error)))

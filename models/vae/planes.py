@@ -13,6 +13,7 @@ from models.plotting import (
     EXACT,
     Fits,
     ShownFit,
+    dataset,
     legend_line,
     legend_patch,
     new_figure,
@@ -64,7 +65,7 @@ def choose_images(fits: Fits, data: Any, exact: Posteriors) -> list[tuple[int, s
     fit = next((fit for fit in families if fit.family == "mean_field"), families[0])
     if "test_set" not in fit.tree:
         return [(place, "") for place in range(min(4, len(data.shown)))]
-    best, elbo = (fit.tree["test_set"][name].values[data.shown] for name in ("best_elbo", "elbo"))
+    best, elbo = (dataset(fit.tree, "test_set")[name].values[data.shown] for name in ("best_elbo", "elbo"))
     family, amortisation = exact.log_evidences - best, best - elbo
     order = np.argsort(family + amortisation)
     rankings = (
@@ -130,7 +131,7 @@ def draw_posteriors(axes: Any, fit: ShownFit, window: Window, grid: tuple[np.nda
 
 def errors_in_words(families: list[ShownFit], data: Any) -> str | None:
     """The largest Monte Carlo standard error of the gaps shown."""
-    trees = [fit.tree["test_set"] for fit in families if "test_set" in fit.tree]
+    trees = [dataset(fit.tree, "test_set") for fit in families if "test_set" in fit.tree]
     names = ("elbo_mcse", "best_elbo_mcse")
     errors = [np.hypot(*(tree[name].values[data.shown] for name in names)).max() for tree in trees]
     return f"gaps in nats, with Monte Carlo standard errors up to {max(errors):.1g}" if errors else None
@@ -140,14 +141,16 @@ def gaps_in_words(fit: ShownFit, data: Any, exact: Posteriors, place: int) -> st
     """A fit's gaps for one image, in nats."""
     if "test_set" not in fit.tree:
         return ""
-    best, elbo = (float(fit.tree["test_set"][name].values[data.shown[place]]) for name in ("best_elbo", "elbo"))
+    best, elbo = (
+        float(dataset(fit.tree, "test_set")[name].values[data.shown[place]]) for name in ("best_elbo", "elbo")
+    )
     return f"family {exact.log_evidences[place] - best:z.2f} + amortisation {best - elbo:z.2f}"
 
 
 def window_of(fit: ShownFit, place: int) -> Window:
     """A fit's log densities for one of the images shown."""
     names = ("first", "second", "log_guide", "best_log_guide")
-    return Window(*(fit.tree["window"][name].values[place] for name in names))
+    return Window(*(dataset(fit.tree, "window")[name].values[place] for name in names))
 
 
 def grid_over(windows: list[Window], exact: Posteriors, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

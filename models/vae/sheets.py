@@ -89,7 +89,8 @@ def reconstructions(fits: Fits, data: Any, exact: Any, path: Path) -> None:
 
 def answers(fits: Fits, data: Any, exact: object, path: Path) -> None:
     """Draw a task's question and its answers: the exact posterior's, the encoders' and the baselines'."""
-    question, places = tasks.question(data), np.asarray(data.shown)[:MOST]
+    question: Any = tasks.question(data)
+    places = np.asarray(data.shown)[:MOST]
     blank = [""] * len(places)
     rows = [Row("clean image", EXACT, question.clean[places], blank)]
     if data.task != "reconstruct":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import models
-from compare.report.tables.ledger import Terms, term_value, terms_from_json
+from compare.report.tables.ledger import Terms, mcse, term_value, terms_from_json
 from compare.report.tables.numbers import printable
 from compare.summary import Estimate
 
@@ -148,7 +148,9 @@ def distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
     """
     ledgers = {name: terms_from_json(fit["ledger"]) for name, fit in summary["fits"].items()}
     key = "evidence_gap" if evidence_of(summary) else "elbo"
-    known = {name: terms[key] for name, terms in ledgers.items() if term_value(terms, key) is not None}
+    known = {
+        n: Estimate(v, mcse(terms, key)) for n, terms in ledgers.items() if (v := term_value(terms, key)) is not None
+    }
     if key == "evidence_gap" or not known:
         return known
     top = max(known, key=lambda name: known[name].value)

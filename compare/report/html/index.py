@@ -9,7 +9,18 @@ from urllib.parse import quote
 
 import guides
 from compare.report.files import save_text
-from compare.report.html.entries import MEANINGS, WORDS, Entry, count_words, family, kind, library, line, read
+from compare.report.html.entries import (
+    MEANINGS,
+    WORDS,
+    Entry,
+    count_words,
+    evidence_of,
+    family,
+    kind,
+    library,
+    line,
+    read,
+)
 from compare.report.html.scatter import scatter
 from compare.report.html.stack import TERM_TITLES, stack
 from compare.report.html.template import embedded, render
@@ -94,7 +105,7 @@ def matrix(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """A row for each kind of fit: one cell of each model for all libraries, or one for each library."""
     rows = []
     for name in kinds(entries):
-        parts = []
+        parts: list[list[tuple[str | None, dict[str, str] | None]]] = []
         for entry in entries:
             cell = matrix_cell(entry, name)
             if entry.summary is None or cell:
@@ -156,9 +167,9 @@ def ledger_table(entry: Entry) -> Table | None:
     return Table(f"The ledger of {entry.name}", terms, rows) if rows else None
 
 
-def evidence_text(entry: Entry) -> str:
+def evidence_text(summary: dict[str, Any]) -> str:
     """The log evidence and how it is known."""
-    known, method = entry.evidence, printable(entry.summary["log_evidence"]["method"])
+    known, method = evidence_of(summary), printable(summary["log_evidence"]["method"])
     if known is None:
         return method
     return f"{known.value:.4f}{f' ±{known.mcse:.1g}' if known.mcse else ''} nats ({method})"
@@ -167,14 +178,14 @@ def evidence_text(entry: Entry) -> str:
 def describe(entry: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
     """What the page says of one model."""
     link = f"{quote(entry.name)}/report.html"
-    content = {"name": entry.name, "title": entry.title, "failure": entry.failure, "link": link}
+    content: dict[str, Any] = {"name": entry.name, "title": entry.title, "failure": entry.failure, "link": link}
     content |= {"stack": None, "scatter": None, "claims": [], "published": []}
     if entry.summary is None:
         return content
     summaries = [other.summary for other in entries if other.summary]
     return content | {
         "data": {key: value(described) for key, described in entry.summary["data"].items()},
-        "evidence": evidence_text(entry),
+        "evidence": evidence_text(entry.summary),
         "words": count_words([entry]),
         "seconds": seconds(entry.summary["seconds"]),
         "picture": embedded(entry.picture) if entry.picture else None,

@@ -136,7 +136,7 @@ def bar(
     evidence: Estimate | None,
 ) -> Bar:
     """One fit's bar: its ledger in numbers and as text, and how far it is from what it could be."""
-    elbo, data_fit = terms["elbo"].value, terms["data_fit"].value
+    elbo, data_fit = (term_value(terms, name) or 0.0 for name in ("elbo", "data_fit"))
     gap, error = distance.value, distance.mcse
     parts, pieces, place = split_gap(terms, gap, evidence is not None), [], 0.0
     for term, size in parts.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import arviz_plots
 import xarray as xr
@@ -64,7 +64,7 @@ def trace(comparison: Comparison, path: Path) -> None:
     """Draw every chain against the number of the draw; ticks below mark divergences."""
 
     def plot(tree: xr.DataTree, collection: PlotCollection) -> None:
-        visuals = {"trace": {"width": 0.6, "alpha": 0.8}, "title": False, "xlabel": False}
+        visuals: Any = {"trace": {"width": 0.6, "alpha": 0.8}, "title": False, "xlabel": False}
         arviz_plots.plot_trace(tree, plot_collection=collection, visuals=visuals)
 
     draw_chains(comparison, path, plot, "draw", "{element}")
@@ -76,7 +76,7 @@ def rank(comparison: Comparison, path: Path) -> None:
     def plot(tree: xr.DataTree, collection: PlotCollection) -> None:
         step = max(1, tree["posterior"].sizes["draw"] // N_RANKED)
         thinned = tree["posterior"].to_dataset().isel(draw=slice(None, None, step))
-        band = {"credible_interval": {"color": GREY, "alpha": 0.15}}
+        band: Any = {"credible_interval": {"color": GREY, "alpha": 0.15}}
         arviz_plots.plot_rank(
             xr.DataTree.from_dict({"posterior": thinned}),
             plot_collection=collection,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import arviz_plots
 import numpy as np
@@ -64,10 +64,10 @@ def densities(comparison: Comparison) -> Figure:
     for fit, tree in trees.items():
         own = [(name, e) for name, (e, f) in cells.items() if f == look[fit].family]
         variables = xr.Dataset({name: draws(tree, *e).reset_coords(drop=True) for name, e in own})
-        hidden = dict.fromkeys(
+        hidden: Any = dict.fromkeys(
             ("credible_interval", "point_estimate", "point_estimate_text", "title", "remove_axis"), False
         )
-        line = {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.8}
+        line: Any = {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.8}
         arviz_plots.plot_dist(
             xr.DataTree.from_dict({"posterior": variables}),
             kind="kde",

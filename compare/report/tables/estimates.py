@@ -125,7 +125,7 @@ def fits(comparison: Comparison) -> Table:
     if several:
         notes += ("Each fit is shown at its worst element, with the least and the greatest sd ratio of all elements.",)
     table = Table(f"Every fit against the {comparison.truth_name}", COLUMNS, rows, lead, notes)
-    return table if several else table.select(lambda column: column.key != "variable")
+    return table if several else table.select([column.key for column in COLUMNS if column.key != "variable"])
 
 
 def by_element(comparison: Comparison) -> Table | None:

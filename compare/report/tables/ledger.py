@@ -79,6 +79,12 @@ def term_value(terms: Terms, name: str) -> float | None:
     return float(known.value) if known and known.value is not None and math.isfinite(known.value) else None
 
 
+def mcse(terms: Terms, name: str) -> float:
+    """The Monte Carlo error of a term; 0 where there is none."""
+    known = terms.get(name)
+    return known.mcse if known else 0.0
+
+
 def common_digits(ledgers: Collection[Terms], log_evidence: float | None) -> int:
     """Decimals for all of these ledgers: 4; 6 where every ELBO is known that well; fewer where terms are huge."""
     values = [term_value(terms, name) for terms in ledgers for name in LEDGER_TERMS]
@@ -115,13 +121,14 @@ def rounded(
     Raises:
         Unbalanced: an equation does not hold in ``terms`` itself; without ``strict`` its terms are rounded one by one.
     """
-    exact = {"log_evidence": log_evidence, **{name: term_value(terms, name) for name in LEDGER_TERMS}}
-    scaled = {name: None if value is None else value * 10.0**digits for name, value in exact.items()}
-    units = {name: None if value is None else math.floor(value + 0.5) for name, value in scaled.items()}
+    known = {name: value for name in LEDGER_TERMS if (value := term_value(terms, name)) is not None}
+    known |= {} if log_evidence is None else {"log_evidence": log_evidence}
+    scaled = {name: value * 10.0**digits for name, value in known.items()}
+    units = {name: math.floor(value + 0.5) for name, value in scaled.items()}
 
     def share(signs: Mapping[str, int], total: int) -> None:
-        names = [name for name in signs if scaled[name] is not None]
-        noisiest = max(names, key=lambda name: terms[name].mcse)
+        names = [name for name in signs if name in scaled]
+        noisiest = max(names, key=lambda name: mcse(terms, name))
         left = signs[noisiest] * (total - sum(signs[name] * units[name] for name in names if name != noisiest))
         if abs(left - scaled[noisiest]) <= 1:  # the terms that are known stay at their nearest
             units[noisiest] = left
@@ -134,14 +141,14 @@ def rounded(
             return
         units.update({name: signs[name] * number for name, number in zip(names, shares, strict=True)})
 
-    if None not in (units["elbo"], units["data_fit"], units["complexity"]):
+    if {"elbo", "data_fit", "complexity"} <= units.keys():
         share({"data_fit": 1, "complexity": -1}, units["elbo"])
-    if None not in (units["log_evidence"], units["elbo"], units["evidence_gap"]):
+    if {"log_evidence", "elbo", "evidence_gap"} <= units.keys():
         share({"evidence_gap": 1}, units["log_evidence"] - units["elbo"])
-    has_split = any(units[name] is not None for name in ("amortisation_gap", "optimisation_gap"))
-    if has_split and None not in (units["evidence_gap"], units["family_gap"]):
+    if {"evidence_gap", "family_gap"} <= units.keys() and units.keys() & {"amortisation_gap", "optimisation_gap"}:
         share(dict.fromkeys(GAPS, 1), units["evidence_gap"])
-    return {name: None if unit is None else Decimal(unit).scaleb(-digits) for name, unit in units.items()}
+    decimals = {name: Decimal(unit).scaleb(-digits) for name, unit in units.items()}
+    return {name: decimals.get(name) for name in ("log_evidence", *LEDGER_TERMS)}
 
 
 def printed_ledgers(

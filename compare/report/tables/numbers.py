@@ -22,14 +22,9 @@ def printable(value: Any) -> str:
     return "".join(c if c.isprintable() else " " for c in str(value))
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a number is None or not a number."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def plain(value: float | None, digits: int = 4) -> str:
     """A number without an error of its own, in fixed decimals where that is legible."""
-    if is_missing(value):
+    if value is None or math.isnan(value):
         return ABSENT
     if value == 0 or 10.0 ** (1 - digits) <= abs(value) < 1e6 or not math.isfinite(value):
         return f"{value:z.{digits}f}"
@@ -38,17 +33,17 @@ def plain(value: float | None, digits: int = 4) -> str:
 
 def counted(value: float | None) -> str:
     """A whole number: 6,667."""
-    return ABSENT if is_missing(value) else f"{round(value):,}"
+    return ABSENT if value is None or math.isnan(value) else f"{round(value):,}"
 
 
 def seconds(number: float | None) -> str:
     """Seconds in one decimal."""
-    return ABSENT if is_missing(number) else f"{number:.1f}"
+    return ABSENT if number is None or math.isnan(number) else f"{number:.1f}"
 
 
 def khat(number: float | None) -> str:
     """Pareto k in two decimals."""
-    return ABSENT if is_missing(number) else f"{number:z.2f}"
+    return ABSENT if number is None or math.isnan(number) else f"{number:z.2f}"
 
 
 def small(error: float) -> str:
@@ -62,10 +57,10 @@ def measured(value: float | None, error: float | None, sign: bool = False) -> st
 
     An error that is None or 0 is not printed: the number is exact.
     """
-    if is_missing(value):
+    if value is None or math.isnan(value):
         return ABSENT
     plus = "+" if sign and value > 0 else ""
-    if is_missing(error) or error == 0 or not math.isfinite(error):
+    if not error or not math.isfinite(error):
         return plus + plain(value)
     error = float(f"{error:.0e}")
     decimals = -math.floor(math.log10(error))
@@ -96,7 +91,7 @@ def score(number: Score | None) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """An interval's ends in three decimals, more where it is narrow."""
-    if is_missing(low) or is_missing(high):
+    if low is None or high is None or math.isnan(low + high):
         return ABSENT
     width = abs(high - low)
     digits = 3 if width == 0 or width >= 0.05 else min(max(3, 1 - math.floor(math.log10(width))), 7)
@@ -107,8 +102,8 @@ def entry(number: Decimal | float | None, term: Estimate | None, digits: int = 4
     """A ledger's entry in ``digits`` decimals with its Monte Carlo error, which is left out where it is 0."""
     if number is None:
         return ABSENT
-    text, error = f"{number:z.{digits}f}", term.mcse if term else None
-    if is_missing(error) or error <= 1e-13 * max(1.0, abs(float(number))):  # floating point, not chance
+    text, error = f"{number:z.{digits}f}", term.mcse if term else 0.0
+    if not error > 1e-13 * max(1.0, abs(float(number))):  # the rest is floating point, not chance
         return text
     return f"{text} ±{error:.{digits}f}" if error >= 0.5 * 10.0**-digits else f"{text} ±{small(error)}"
 

@@ -109,7 +109,8 @@ def networks(comparison: Comparison) -> Table | None:
     if not held_out:
         return None
     entries = dict(held_out.networks)
-    entries |= {f"{n} (baseline)": NetworkSummary("done", evidence=evidence) for n, evidence in held_out.baselines.items()}
+    for name, evidence in held_out.baselines.items():
+        entries[f"{name} (baseline)"] = NetworkSummary("done", evidence=evidence)
     best_first = sorted(entries.items(), key=lambda item: -item[1].evidence.value if item[1].evidence else float("inf"))
     rows = [Row(name, "", network_cells(name, network)) for name, network in best_first]
     method = f" Evidence by {held_out.method}." if held_out.method else ""

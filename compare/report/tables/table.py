@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -64,18 +64,18 @@ class Table:
     remarks: tuple[str, ...] = ()
     n_keys: int = 1
 
-    def select(self, keep: Callable[[Column], bool]) -> Table:
-        """The table with the columns that meet a condition."""
-        return replace(self, columns=tuple(column for column in self.columns if keep(column)))
+    def select(self, keys: Collection[str]) -> Table:
+        """The table with the columns of these keys."""
+        return replace(self, columns=tuple(column for column in self.columns if column.key in keys))
 
     def without_empty_columns(self) -> Table:
         """The table without the columns in which no row has anything."""
-        return self.select(lambda column: any(row.cells.get(column.key, ABSENT) != ABSENT for row in self.rows))
+        return self.select({key for row in self.rows for key, text in row.cells.items() if text != ABSENT})
 
     def by_group(self) -> list[Table]:
         """A table for each group of columns, each led by the columns of none; the first has the remarks."""
         groups = list(dict.fromkeys(column.group for column in self.columns if column.group))
-        tables = [self.select(lambda column, group=group: column.group in ("", group)) for group in groups]
+        tables = [self.select([c.key for c in self.columns if c.group in ("", group)]) for group in groups]
         return [tables[0], *(replace(table, lead="", remarks=()) for table in tables[1:])] if tables else [self]
 
     def transposed(self, corner: str) -> Table:
