@@ -6,6 +6,7 @@ The numbers that are measured are in `compare.summary`.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -130,6 +131,11 @@ class Job:
     def is_mcmc(self) -> bool:
         """Whether its draws are those of Markov chains."""
         return self.method in MCMC_METHODS
+
+    @property
+    def fit_seed(self) -> int:
+        """The fit's own seed: from the comparison's and the fit's name, so that no two fits share their draws."""
+        return zlib.crc32(f"{self.seed} {self.name}".encode())
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 
 from compare import registry
 from compare.comparison import Drawn, Job
-from compare.fit import draw_many, fit_seed
+from compare.fit import draw_many
 from compare.fit.density import log_densities
 from compare.fit.tree import derive
 from models.contract import Latents, Model, Simulated, element
@@ -121,7 +121,7 @@ def rank(job: Job, simulated: Simulated, likelihood: bool, with_draws: bool = Fa
         sets = np.array(list(done))
     converged = combine(done, "converged", sum)
     return Ranked(
-        pit=pits(draws, truth[sets], np.random.default_rng([fit_seed(job), 9])),
+        pit=pits(draws, truth[sets], np.random.default_rng([job.fit_seed, 9])),
         scores=scores(draws, truth[sets]),
         ends=np.moveaxis(np.quantile(draws, ENDS, axis=1, method="weibull"), 0, -1),
         sets=sets,

@@ -8,7 +8,6 @@ and a Fit the other: NumPy and xarray only.
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -19,7 +18,7 @@ import xarray as xr
 from compare.comparison import Drawn, Fit, Job
 from compare.fit.threads import one_thread
 
-__all__ = ["draw_many", "fit_seed", "run", "run_each", "run_many"]
+__all__ = ["draw_many", "run", "run_each", "run_many"]
 
 WAYS = {
     "svi": ("svi.svi", "svi.objective"),
@@ -108,8 +107,3 @@ def ended(job: Job, result: tuple[xr.DataTree, int] | Exception, seconds: float)
         line = " ".join(str(result).split()) or type(result).__name__
         return Fit(job, "failed", line[:300], seconds=seconds)
     return Fit(job, "done", None, seconds, result[1], result[0])
-
-
-def fit_seed(job: Job) -> int:
-    """The fit's own seed: from the comparison's seed and the fit's name, so that no two fits share their draws."""
-    return zlib.crc32(f"{job.seed} {job.name}".encode())

@@ -15,7 +15,6 @@ import xarray as xr
 
 from compare import registry
 from compare.comparison import Drawn, Job
-from compare.fit import fit_seed
 from compare.fit.density import log_densities
 from compare.fit.tree import N_CHAINS, build, split
 from models.contract import CoordinateAscent
@@ -99,7 +98,7 @@ def stopping(job: Job) -> tuple[float, int]:
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """Draws from where the updates of each job end."""
-    rng, model = np.random.default_rng([fit_seed(jobs[0]), 5]), registry.load(jobs[0].model)
+    rng, model = np.random.default_rng([jobs[0].fit_seed, 5]), registry.load(jobs[0].model)
     found: list[Drawn | Exception] = []
     for job in jobs:
         way, (tolerance, sweeps) = model.coordinate_ascent(job.data)[job.name], stopping(job)

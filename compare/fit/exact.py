@@ -9,7 +9,6 @@ import xarray as xr
 
 from compare import registry
 from compare.comparison import Drawn, Job
-from compare.fit import fit_seed
 from compare.fit.density import log_densities
 from compare.fit.tree import build, how_many, keep, pointwise, split
 from compare.options import Options
@@ -24,7 +23,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
     model = registry.load(job.model)
     exact = model.exact(job.data)
-    rng = np.random.default_rng(fit_seed(job))
+    rng = np.random.default_rng(job.fit_seed)
     size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
     options = job.options or Options()
     count = how_many(options.draws, size)
@@ -54,7 +53,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """Independent draws from the posterior of each job's data."""
-    rng, model = np.random.default_rng([fit_seed(jobs[0]), 5]), registry.load(jobs[0].model)
+    rng, model = np.random.default_rng([jobs[0].fit_seed, 5]), registry.load(jobs[0].model)
     found: list[Drawn | Exception] = []
     for job in jobs:
         exact = model.exact(job.data)

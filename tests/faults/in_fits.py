@@ -87,7 +87,7 @@ FAULTS = [
         "one seed for all of the exact posterior's chains",
         "compare.fit.exact",
         "latents = exact.draw(rng, count // 4)",
-        "latents = exact.draw(np.random.default_rng(fit_seed(job)), count // 4)",
+        "latents = exact.draw(np.random.default_rng(job.fit_seed), count // 4)",
         "all",
         "both",
         caught_by="chain/exact: chains",

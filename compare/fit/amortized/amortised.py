@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from compare.comparison import Drawn, Job
-from compare.fit import fit_seed
 from compare.fit.amortized.encoder import (
     Library,
     Networks,
@@ -49,7 +48,7 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     ``window`` (log q of the shown ones on a grid, where z has two dimensions), ``encoder`` (its weights), and
     ``queries`` (draws, where there are any).
     """
-    training, options, seed = training_of(job), job.options or Options(), fit_seed(job)
+    training, options, seed = training_of(job), job.options or Options(), job.fit_seed
     networks, strata = library.networks(job.model, job.family, training.latent), local_posterior(job.family).strata
     run = learn(networks, training, job.family, seed, options.budget)
     encoder, decoder, test = run.weights["encoder"], known_decoder(training), training.test
@@ -86,7 +85,7 @@ def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn |
     """Draws from the trained encoder's posterior of every test observation of each job's data."""
     draws: list[Drawn | Exception] = []
     for job in jobs:
-        training, seed = training_of(job), fit_seed(job)
+        training, seed = training_of(job), job.fit_seed
         networks = library.networks(job.model, job.family, training.latent)
         watched = replace(training, shown=training.shown[:WATCHED])
         run = learn(networks, watched, job.family, seed, (job.options or Options()).budget)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import xarray as xr
 
 from compare.comparison import Job
-from compare.fit import fit_seed
 from compare.fit.amortized.encoder import Library, learn, local_posterior, training_of, weights_dataset
 from compare.fit.amortized.local_posteriors import weighed
 from compare.options import Options
@@ -19,7 +18,7 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     The tree has the groups ``decoder``, ``test_set`` (``elbo`` and ``elbo_mcse`` of each test observation, in nats) and
     ``optimisation``.
     """
-    training, seed = training_of(job), fit_seed(job)
+    training, seed = training_of(job), job.fit_seed
     networks = library.networks(job.model, job.family, training.latent)
     run = learn(networks, training, job.family, seed, (job.options or Options()).budget)
     decoder, test = run.weights["decoder"], training.test

@@ -16,7 +16,6 @@ from numpyro.infer.hmc import HMCState
 
 from compare import registry
 from compare.comparison import Job
-from compare.fit import fit_seed
 from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
 from compare.fit.svi.density_numpyro import density, split_arguments
 from compare.fit.svi.jit_numpyro import ONCE, compiled, is_quick, unvalidated
@@ -98,7 +97,7 @@ def chains(
         if time.perf_counter() > deadline:
             raise out_of_budget(options.budget)
 
-    state = run.initialise(jax.random.key(fit_seed(job)), options.warmup, data)
+    state = run.initialise(jax.random.key(job.fit_seed), options.warmup, data)
     state = warmed_up(state, advance, options.warmup, data, check)
 
     def block() -> Block:
@@ -123,7 +122,7 @@ def chains_of_many(
     Every data set has four chains of its own, each with its own step size and mass matrix.
     """
     options, run = jobs[0].options or Options(), sampler(jobs[0].model, "model", 0.8, static)
-    keys = jax.random.split(jax.random.key(fit_seed(jobs[0])), len(jobs))
+    keys = jax.random.split(jax.random.key(jobs[0].fit_seed), len(jobs))
     for begin in range(0, len(jobs), TOGETHER):
         piece = jnp.arange(begin, min(begin + TOGETHER, len(jobs)))
         own = {name: value[piece] for name, value in data.items()}

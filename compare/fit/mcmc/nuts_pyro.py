@@ -22,7 +22,6 @@ from pyro.util import get_rng_state, set_rng_state
 
 from compare import registry
 from compare.comparison import Job
-from compare.fit import fit_seed
 from compare.fit.mcmc.child import begin
 from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
 from compare.fit.svi.density_pyro import density, split_arguments, tensors
@@ -183,7 +182,7 @@ def chains(
 ) -> Iterator[Callable[[], Block]]:
     """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
     model = getattr(bind(registry.twin(job.model, "pyro"), static), program)
-    options, seed = job.options or Options(), fit_seed(job) % 2**31
+    options, seed = job.options or Options(), job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
     with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
         yield running.block
@@ -197,7 +196,7 @@ def chains_of_many(
     The library has no chains side by side. But data sets that have nothing to do with each other have a joint posterior
     that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once.
     """
-    options, seed = jobs[0].options or Options(), fit_seed(jobs[0]) % 2**31
+    options, seed = jobs[0].options or Options(), jobs[0].fit_seed % 2**31
     first, _ = split_arguments(jobs[0].data.arguments())
     joint = LogJoint(bind(registry.twin(jobs[0].model, "pyro"), static), first)
     stacked = tensors(data)

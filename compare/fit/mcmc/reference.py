@@ -9,7 +9,6 @@ import xarray as xr
 
 from compare import registry
 from compare.comparison import Job
-from compare.fit import fit_seed
 from compare.fit.mcmc import nuts
 from compare.options import Options
 from models.contract import Reference
@@ -24,7 +23,7 @@ def fit(library: nuts.Library, job: Job) -> tuple[xr.DataTree, int]:
     if not isinstance(way, Reference):
         raise ValueError(f"the posterior of {job.model} is known exactly on these data: no reference is made")
     complete = way.complete
-    rng = np.random.default_rng([fit_seed(job), 1])
+    rng = np.random.default_rng([job.fit_seed, 1])
     patient = replace(
         options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
     )

@@ -10,7 +10,6 @@ import xarray as xr
 
 import guides
 from compare.comparison import Drawn, Job
-from compare.fit import fit_seed
 from compare.fit.svi.batch import Batch
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.ensemble import n_rows
@@ -100,7 +99,7 @@ def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn |
         outcomes = {number: outcome for (number, _), outcome in zip(distinct, fitted, strict=True)}
         for begin in range(0, len(members), TOGETHER):
             piece = members[begin : begin + TOGETHER]
-            rng = np.random.default_rng([fit_seed(jobs[piece[0][0]]), 5, begin])
+            rng = np.random.default_rng([jobs[piece[0][0]].fit_seed, 5, begin])
             own = [outcomes[first[contents[number]]] for number, _ in piece]
             drawn = draws_of(objective, [data for _, data in piece], own, rng, count)
             results |= {number: draws for (number, _), draws in zip(piece, drawn, strict=True)}
@@ -139,7 +138,7 @@ def draws_of(
 def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -> list[Outcome | Exception]:
     """Where the fits of jobs with data of the same shapes end."""
     options, family = jobs[0].options or Options(), guides.load(jobs[0].family)
-    seeds = [fit_seed(job) for job in jobs]
+    seeds = [job.fit_seed for job in jobs]
     if options.optimiser == "adam":
         pairs = zip(data, seeds, strict=True)
         return [attempt(fit_by_adam, objective, values, family, options, seed) for values, seed in pairs]
@@ -166,7 +165,7 @@ def finish(
         raise outcome
     if outcome.failed:
         raise FloatingPointError(outcome.reason)
-    options, seed = job.options or Options(), fit_seed(job)
+    options, seed = job.options or Options(), job.fit_seed
     rng, dimension = np.random.default_rng([seed, 1]), objective.dimension
     rows, count = n_rows(dimension), how_many(options.draws, dimension)
     draws, stats, labels = weighed_draws(job, outcome, objective, density, data, rng, max(1, count // rows))
