@@ -188,16 +188,21 @@ def sites_named(prefix: str = "") -> Sites:
     return Sites(from_parameters, to_parameters)
 
 
+def absent(*_: Any, **__: Any) -> Any:
+    """What a family does not have: a guide for a whole model, or a form for encoders."""
+    raise TypeError("the family is not made for this: it has no such guide")
+
+
 @dataclass(frozen=True)
 class Implementation:
     """A family in one library.
 
     Attributes:
-        guide: The guide for a twin; None for a family that only encoders use.
+        guide: The guide for a twin, unless only encoders use the family.
         sites: How the guide spells the family's parameters; None where they are its own unconstrained ones.
         local_posterior: The distribution of z with a row of parameters, shape (..., size), for z of so many dimensions.
     """
 
-    guide: Callable[[Any], Any] | None = None
+    guide: Callable[[Any], Any] = absent
     sites: Sites | None = None
-    local_posterior: Callable[[Any, int], Any] | None = None
+    local_posterior: Callable[..., Any] = absent

@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.transforms import AffineAutoregressive, Permute
 from torch import nn
+from torch.distributions import Transform
 
 from guides.contract import Implementation
 from guides.flow.local_posterior import masks, steps
@@ -36,7 +37,8 @@ def times(vectors, matrices):
 def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
     """q(z) for rows of parameters (`guides.flow.local_posterior`)."""
     location, log_scale, parts = steps(row, latent)
-    backwards, transforms = Permute(torch.arange(latent).flip(0)), []
+    backwards = Permute(torch.arange(latent).flip(0))
+    transforms: list[Transform] = []
     for number, part in enumerate(parts):
         step = AffineAutoregressive(Network(part, latent))
         transforms += [backwards, step, backwards] if number % 2 else [step]

@@ -28,9 +28,9 @@ SEED = 20160615
 
 def shapes(latent: int) -> dict[str, tuple[int, ...]]:
     """The parameters in the order in which they stand in a row."""
-    found = {"location": (latent,), "log_scale": (latent,)}
+    parts: dict[str, tuple[int, ...]] = {"location": (latent,), "log_scale": (latent,)}
     for step in range(STEPS):
-        found |= {
+        parts |= {
             f"slope_{step}": (latent, latent),
             f"inward_{step}": (latent, UNITS),
             f"biases_{step}": (UNITS,),
@@ -39,7 +39,7 @@ def shapes(latent: int) -> dict[str, tuple[int, ...]]:
             f"shift_{step}": (latent,),
             f"level_{step}": (latent,),
         }
-    return found
+    return parts
 
 
 def masks(latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

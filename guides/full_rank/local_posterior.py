@@ -33,8 +33,9 @@ def log_density(parameters: np.ndarray, z: np.ndarray) -> np.ndarray:
     latent = z.shape[-1]
     part = split(parameters, shapes(latent))
     factor = np.zeros((len(parameters), latent, latent))
-    factor[(slice(None), *np.tril_indices(latent, -1))] = part["below"]
-    factor[(slice(None), *np.diag_indices(latent))] = np.exp(part["log_scale"])
+    rows, columns = np.tril_indices(latent, -1)
+    factor[:, rows, columns] = part["below"]
+    factor[:, range(latent), range(latent)] = np.exp(part["log_scale"])
     shift = (z - part["location"][:, None, :]).swapaxes(1, 2)
     eps = np.linalg.solve(factor, shift)
     return -0.5 * (eps**2 + np.log(2 * np.pi)).sum(1) - part["log_scale"].sum(-1)[:, None]

@@ -25,8 +25,8 @@ class Substitute(torch.autograd.Function):
 
     @staticmethod
     def forward(diagonal, off_diagonal, y, transposed):
-        arrays = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
-        return torch.from_numpy(solve(*arrays, transposed=transposed)).to(y)
+        diagonal, off_diagonal, right = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
+        return torch.from_numpy(solve(diagonal, off_diagonal, right, transposed=transposed)).to(y)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -107,7 +107,7 @@ def start(library: str) -> tuple[Any, Any, dict]:
 def ours(library: str) -> Callable[[int], None]:
     """Train for so many epochs as the zoo does."""
     made, told, begin = start(library)
-    trainer = made.trainer(begin, None, told.train, 1, told.batch, 0)
+    trainer = made.trainer(begin, told, 0)
     return lambda epochs: trainer.epochs(epochs, 1e-3)
 
 

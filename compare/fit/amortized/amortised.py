@@ -20,13 +20,13 @@ from compare.fit.amortized.encoder import (
     Networks,
     Weights,
     learn,
-    local_posterior,
     training_of,
     weights_dataset,
 )
 from compare.fit.amortized.local_posteriors import LocalPosteriors, at_once, best, known_decoder, weighed
 from compare.fit.tree import build, how_many, split
 from compare.options import Options
+from guides.contract import LocalPosterior
 
 __all__ = ["draw_many", "fit"]
 
@@ -49,19 +49,19 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     ``queries`` (draws, where there are any).
     """
     training, options, seed = training_of(job), job.options or Options(), job.fit_seed
-    networks, strata = library.networks(job.model, job.family, training.latent), local_posterior(job.family).strata
-    run = learn(networks, training, job.family, seed, options.budget)
+    networks = library.networks(job.model, job.family, training.latent)
+    run = learn(networks, training, seed, options.budget)
     encoder, decoder, test = run.weights["encoder"], known_decoder(training), training.test
     rows, rng = networks.rows(encoder, test), np.random.default_rng([seed, 1])
-    own = weighed(networks, rows, test, decoder, strata, seed)
+    own = weighed(networks, rows, training, seed)
     highest = best(library, job.model, job.family, training)
     highest = highest.where(own.elbo > highest.elbo, own)  # where the search ended in a worse optimum
     # Measured anew: of two noisy numbers the larger is too large.
-    highest = weighed(networks, highest.rows, test, decoder, strata, seed + 1)
+    highest = weighed(networks, highest.rows, training, seed + 1)
     shown = training.shown
     count = how_many(options.draws, training.latent * len(shown))
-    z, stats, elbo = drawn(networks, rows[shown], test[shown], decoder, strata, rng, count)
-    _, _, best_elbo = drawn(networks, highest.rows[shown], test[shown], decoder, strata, rng, count)
+    z, stats, elbo = drawn(networks, rows[shown], test[shown], decoder, rng, count)
+    _, _, best_elbo = drawn(networks, highest.rows[shown], test[shown], decoder, rng, count)
     known = {"elbo": elbo.mean(), "elbo_mcse": standard_error(elbo)}
     known |= {"best_elbo": best_elbo.mean(), "best_elbo_mcse": standard_error(best_elbo)}
     groups = {
@@ -70,10 +70,10 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
         "encoder": weights_dataset(encoder),
     }
     if training.latent == 2:
-        groups["window"] = window(job.family, z, rows[shown], highest.rows[shown])
+        groups["window"] = window(networks.form, z, rows[shown], highest.rows[shown])
     if training.queries is not None:
         asked = networks.rows(encoder, training.queries)
-        answers, _, _ = drawn(networks, asked, training.queries, decoder, strata, rng, ANSWERS)
+        answers, _, _ = drawn(networks, asked, training.queries, decoder, rng, ANSWERS)
         groups["queries"] = xr.Dataset({"z": (("draw", "query", "axis"), answers)})
     tree = build(split({"z": z}), split(stats), job.data.observed())
     for name, group in groups.items():
@@ -88,10 +88,10 @@ def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn |
         training, seed = training_of(job), job.fit_seed
         networks = library.networks(job.model, job.family, training.latent)
         watched = replace(training, shown=training.shown[:WATCHED])
-        run = learn(networks, watched, job.family, seed, (job.options or Options()).budget)
+        run = learn(networks, watched, seed, (job.options or Options()).budget)
         rows = networks.rows(run.weights["encoder"], training.test)
-        rng, strata = np.random.default_rng([seed, 5]), local_posterior(job.family).strata
-        z, _, _ = drawn(networks, rows, training.test, known_decoder(training), strata, rng, count)
+        rng = np.random.default_rng([seed, 5])
+        z, _, _ = drawn(networks, rows, training.test, known_decoder(training), rng, count)
         draws.append(Drawn({"z": z}, run.converged))
     return draws
 
@@ -101,14 +101,13 @@ def drawn(
     rows: np.ndarray,
     observations: np.ndarray,
     decoder: Weights,
-    strata: int,
     rng: np.random.Generator,
     count: int,
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """Draws from the posteriors with these rows: z, shape (count, n, latent), the densities of all observations
     together, shape (count,), and each draw's contribution to their ELBO, shape (count,)."""
+    strata, parts = networks.form.strata, []
     chunk = at_once(observations.size * strata, count)
-    parts = []
     for begin in range(0, count, chunk):
         eps = rng.standard_normal((min(chunk, count - begin), len(rows), strata, networks.latent))
         parts.append(networks.weigh(rows, observations, decoder, eps))
@@ -147,7 +146,7 @@ def test_set(own: LocalPosteriors, highest: LocalPosteriors) -> xr.Dataset:
     return xr.Dataset(variables)
 
 
-def window(family: str, z: np.ndarray, rows: np.ndarray, best_rows: np.ndarray) -> xr.Dataset:
+def window(form: LocalPosterior, z: np.ndarray, rows: np.ndarray, best_rows: np.ndarray) -> xr.Dataset:
     """log q of each observation, the encoder's and the best posterior's, on a grid about its draws z, (count, n, 2)."""
     line = np.linspace(-REACH, REACH, GRID)
     centre, spread = z.mean(axis=0), z.std(axis=0)
@@ -157,7 +156,7 @@ def window(family: str, z: np.ndarray, rows: np.ndarray, best_rows: np.ndarray) 
     ).reshape(len(first), -1, 2)
     shape = (len(first), GRID, GRID)
     densities = {
-        name: (("observation", "across", "up"), local_posterior(family).log_density(chosen, points).reshape(shape))
+        name: (("observation", "across", "up"), form.log_density(chosen, points).reshape(shape))
         for name, chosen in (("log_guide", rows), ("best_log_guide", best_rows))
     }
     return xr.Dataset(

@@ -15,9 +15,11 @@ from numpyro import handlers
 
 import guides
 from compare import registry
-from compare.fit.amortized.encoder import Twin, Weights
+from compare.fit.amortized.encoder import Twin, Weights, local_posterior
+from compare.fit.amortized.local_posteriors import known_decoder
 from compare.fit.svi.base_numpyro import from_base
 from compare.fit.svi.jit_numpyro import QUICK, unvalidated
+from models.contract import Training
 
 __all__ = ["Networks", "networks"]
 
@@ -49,6 +51,7 @@ class Networks:
     def __init__(self, model: str, family: str, latent: int) -> None:
         self.twin: Twin
         self.twin, self.latent = registry.twin(model, "numpyro"), latent
+        self.form = local_posterior(family)
         self.posterior = partial(guides.implementation(family, "numpyro").local_posterior, latent=latent)
         # Without the options that compile quickly: this runs long, and a quarter faster.
         self.epochs = jax.jit(self._epochs, static_argnames=("strata", "batch", "epochs"))
@@ -152,26 +155,16 @@ class Networks:
 
     # What crosses the wall, see `compare.fit.amortized.encoder.Networks`.
 
-    def trainer(self, *arguments: Any) -> Trainer:
-        return Trainer(self, *arguments)
+    def trainer(self, weights: Mapping[str, Weights], training: Training, seed: int) -> Trainer:
+        return Trainer(self, weights, training, seed)
 
     def rows(self, encoder: Weights, images: np.ndarray) -> np.ndarray:
         return np.asarray(self.encode(single(encoder), single(images)), dtype=float)
 
-    def best(
-        self,
-        rows: np.ndarray,
-        decoder: Weights,
-        images: np.ndarray,
-        rates: np.ndarray,
-        strata: int,
-        draws: int,
-        seed: int,
-    ) -> np.ndarray:
-        found = self.climb(
-            single(rows), jax.random.key(seed), single(decoder), single(images), single(rates), strata, draws
-        )
-        return np.asarray(found, dtype=float)
+    def best(self, rows: np.ndarray, training: Training, rates: np.ndarray, draws: int, seed: int) -> np.ndarray:
+        start, decoder, test = single(rows), single(known_decoder(training)), single(training.test)
+        climbed = self.climb(start, jax.random.key(seed), decoder, test, single(rates), self.form.strata, draws)
+        return np.asarray(climbed, dtype=float)
 
     def weigh(self, rows: np.ndarray, images: np.ndarray, decoder: Weights, eps: np.ndarray) -> tuple[np.ndarray, ...]:
         return tuple(np.asarray(part) for part in self.terms(rows, images, dict(decoder), eps))
@@ -180,24 +173,16 @@ class Networks:
 class Trainer:
     """An encoder in training, see `compare.fit.amortized.encoder.Trainer`."""
 
-    def __init__(
-        self,
-        networks: Networks,
-        weights: Mapping[str, Weights],
-        fixed: Weights | None,
-        images: np.ndarray,
-        strata: int,
-        batch: int,
-        seed: int,
-    ) -> None:
-        self.networks, self.weights_now, self.strata, self.batch = networks, single(weights), strata, batch
-        self.fixed, self.images = single(fixed), single(images)
+    def __init__(self, networks: Networks, weights: Mapping[str, Weights], training: Training, seed: int) -> None:
+        self.networks, self.weights_now, self.batch = networks, single(dict(weights)), training.batch
+        self.fixed, self.images = single(training.decoder), single(training.train)
         self.state, self.key = optax.scale_by_adam().init(self.weights_now), jax.random.key(seed)
 
     def epochs(self, count: int, rate: float) -> None:
         self.key, key = jax.random.split(self.key)
-        self.weights_now, self.state = self.networks.epochs(
-            self.weights_now, self.state, key, self.fixed, self.images, single(rate), self.strata, self.batch, count
+        now, strata, networks = (self.weights_now, self.state), self.networks.form.strata, self.networks
+        self.weights_now, self.state = networks.epochs(
+            *now, key, self.fixed, self.images, single(rate), strata, self.batch, count
         )
         jax.block_until_ready(self.weights_now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from pyro import poutine
 
 import guides
 from compare import registry
-from compare.fit.amortized.encoder import Twin, Weights
+from compare.fit.amortized.encoder import Twin, Weights, local_posterior
+from compare.fit.amortized.local_posteriors import known_decoder
 from compare.fit.svi.base_pyro import Held, transform
+from models.contract import Training
 
 __all__ = ["Networks", "networks"]
 
@@ -49,6 +51,7 @@ class Networks:
     def __init__(self, model: str, family: str, latent: int) -> None:
         self.twin: Twin
         self.twin, self.latent = registry.twin(model, "pyro"), latent
+        self.form = local_posterior(family)
         self.posterior = partial(guides.implementation(family, "pyro").local_posterior, latent=latent)
 
     def densities(self, images: torch.Tensor, z: torch.Tensor, decoder: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +60,8 @@ class Networks:
             trace = poutine.trace(self.twin.vae).get_trace(images, decoder)
         trace.compute_log_prob()
         terms = {name: site["log_prob"] for name, site in trace.nodes.items() if "log_prob" in site}
-        return terms.pop("z"), sum(terms.values())
+        prior = terms.pop("z")
+        return prior, reduce(torch.add, terms.values())
 
     def draws(
         self, rows: torch.Tensor, images: torch.Tensor, decoder: Any, eps: torch.Tensor
@@ -74,76 +78,57 @@ class Networks:
 
     # What crosses the wall, see `compare.fit.amortized.encoder.Networks`.
 
-    def trainer(self, *arguments: Any) -> Trainer:
-        return Trainer(self, *arguments)
+    def trainer(self, weights: Mapping[str, Weights], training: Training, seed: int) -> Trainer:
+        return Trainer(self, weights, training, seed)
 
     def rows(self, encoder: Weights, images: np.ndarray) -> np.ndarray:
         with precision(torch.float32), torch.no_grad():
             return self.twin.Encoder(**tensors(encoder))(tensor(images)).double().numpy()
 
-    def best(
-        self,
-        rows: np.ndarray,
-        decoder: Weights,
-        images: np.ndarray,
-        rates: np.ndarray,
-        strata: int,
-        draws: int,
-        seed: int,
-    ) -> np.ndarray:
+    def best(self, rows: np.ndarray, training: Training, rates: np.ndarray, draws: int, seed: int) -> np.ndarray:
         generator = torch.Generator().manual_seed(seed)
         with precision(torch.float32):
-            decoder, images = self.twin.Decoder(**tensors(decoder)).eval(), tensor(images)
-            rows = tensor(rows).requires_grad_()
-            optimiser, loss = torch.optim.Adam([rows], lr=1.0, fused=True), None
+            decoder = self.twin.Decoder(**tensors(known_decoder(training))).eval()
+            images, here = tensor(training.test), tensor(rows).requires_grad_()
+            optimiser, loss = torch.optim.Adam([here], lr=1.0, fused=True), None
             for rate in rates:
                 optimiser.param_groups[0]["lr"] = float(rate)
-                half = torch.randn(draws // 2, strata, len(images), self.latent, generator=generator)
+                half = torch.randn(draws // 2, self.form.strata, len(images), self.latent, generator=generator)
                 eps = torch.cat([half, -half])
-                loss = loss or compiled(
-                    lambda rows, eps: -self.elbo(rows, images, decoder, eps).mean(0).sum(), rows, eps
-                )
+                loss = loss or compiled(lambda at, eps: -self.elbo(at, images, decoder, eps).mean(0).sum(), here, eps)
                 optimiser.zero_grad()
-                loss(rows, eps).backward()
+                loss(here, eps).backward()
                 optimiser.step()
-            return rows.detach().double().numpy()
+            return here.detach().double().numpy()
 
     def weigh(self, rows: np.ndarray, images: np.ndarray, decoder: Weights, eps: np.ndarray) -> tuple[np.ndarray, ...]:
         with precision(torch.float64), torch.no_grad():
-            decoder = self.twin.Decoder(**tensors(decoder)).eval()
-            z, *parts, weights = self.draws(tensor(rows), tensor(images), decoder, tensor(eps).transpose(1, 2))
-            parts = [part.transpose(1, 2).numpy() for part in parts]
-            return z.transpose(1, 2).numpy(), *parts, weights.T.expand(parts[0].shape[1:]).numpy()
+            network = self.twin.Decoder(**tensors(decoder)).eval()
+            z, *terms, weights = self.draws(tensor(rows), tensor(images), network, tensor(eps).transpose(1, 2))
+            parts = [term.transpose(1, 2).numpy() for term in (z, *terms)]
+            return *parts, weights.T.expand(parts[1].shape[1:]).numpy()
 
 
 class Trainer:
     """An encoder in training, see `compare.fit.amortized.encoder.Trainer`."""
 
-    def __init__(
-        self,
-        networks: Networks,
-        weights: Mapping[str, Weights],
-        fixed: Weights | None,
-        images: np.ndarray,
-        strata: int,
-        batch: int,
-        seed: int,
-    ) -> None:
-        self.networks, self.strata, self.batch, self.learns = networks, strata, batch, fixed is None
+    def __init__(self, networks: Networks, weights: Mapping[str, Weights], training: Training, seed: int) -> None:
+        self.networks, self.batch, self.learns = networks, training.batch, training.decoder is None
+        decoder = weights["decoder"] if self.learns else known_decoder(training)
         with precision(torch.float32):
-            self.images = tensor(images)
+            self.images = tensor(training.train)
             self.encoder = networks.twin.Encoder(**tensors(weights["encoder"])).requires_grad_()
-            self.decoder = networks.twin.Decoder(**tensors(weights["decoder"] if self.learns else fixed))
+            self.decoder = networks.twin.Decoder(**tensors(decoder))
         self.decoder.train(self.learns).requires_grad_(self.learns)
         parameters = [*self.encoder.parameters(), *(self.decoder.parameters() if self.learns else ())]
         self.optimiser = torch.optim.Adam(parameters, fused=True)
-        self.loss = None
+        self.loss: Any = None
         self.generator = torch.Generator().manual_seed(seed)
 
     def epochs(self, count: int, rate: float) -> None:
         self.optimiser.param_groups[0]["lr"] = rate
         steps = len(self.images) // self.batch
-        shape = (steps, 1, self.strata, self.batch, self.networks.latent)
+        shape = (steps, 1, self.networks.form.strata, self.batch, self.networks.latent)
         with precision(torch.float32):
             for _ in range(count):
                 order = torch.randperm(len(self.images), generator=self.generator)
@@ -159,9 +144,9 @@ class Trainer:
 
     def elbo(self, images: np.ndarray, eps: np.ndarray) -> np.ndarray:
         with precision(torch.float32), torch.no_grad():
-            images = tensor(images)
-            found = self.networks.elbo(self.encoder(images), images, self.decoder, tensor(eps).transpose(1, 2))
-            return found.double().numpy()
+            given = tensor(images)
+            elbo = self.networks.elbo(self.encoder(given), given, self.decoder, tensor(eps).transpose(1, 2))
+            return elbo.double().numpy()
 
     def weights(self) -> dict[str, Weights]:
         networks = {"encoder": self.encoder} | ({"decoder": self.decoder} if self.learns else {})

@@ -73,32 +73,16 @@ class Networks(Protocol):
     """What a library computes for one family on one model with z of ``latent`` dimensions. Arrays are NumPy's."""
 
     latent: int
+    form: LocalPosterior
 
-    def trainer(
-        self,
-        weights: Mapping[str, Weights],
-        fixed: Weights | None,
-        observations: np.ndarray,
-        strata: int,
-        batch: int,
-        seed: int,
-    ) -> Trainer:
-        """A trainer that starts from these ``weights``. ``fixed`` is the decoder, where it is known."""
+    def trainer(self, weights: Mapping[str, Weights], training: Training, seed: int) -> Trainer:
+        """A trainer that starts from these ``weights``."""
 
     def rows(self, encoder: Weights, observations: np.ndarray) -> np.ndarray:
         """The encoder's row of parameters for each observation, float64."""
 
-    def best(
-        self,
-        rows: np.ndarray,
-        decoder: Weights,
-        observations: np.ndarray,
-        rates: np.ndarray,
-        strata: int,
-        draws: int,
-        seed: int,
-    ) -> np.ndarray:
-        """Each observation's row after steps of Adam on its ELBO at these learning ``rates``."""
+    def best(self, rows: np.ndarray, training: Training, rates: np.ndarray, draws: int, seed: int) -> np.ndarray:
+        """Each test observation's row after steps of Adam on its ELBO at these learning ``rates``."""
 
     def weigh(self, rows: np.ndarray, observations: np.ndarray, decoder: Weights, eps: np.ndarray) -> tuple:
         """Draws at ``eps``, shape (draws, n, strata, latent): z, and log p(z), log p(x | z), log q(z) and the strata's
@@ -204,21 +188,20 @@ def weights_dataset(weights: Weights) -> xr.Dataset:
     )
 
 
-def learn(networks: Networks, training: Training, family: str, seed: int, budget: float) -> TrainingRun:
+def learn(networks: Networks, training: Training, seed: int, budget: float) -> TrainingRun:
     """Train from random weights; the weights with the highest validation ELBO are kept.
 
     Raises:
         FloatingPointError: the ELBO is not finite.
     """
-    rng, form, latent = np.random.default_rng([seed, 4]), local_posterior(family), training.latent
+    rng, form, latent = np.random.default_rng([seed, 4]), networks.form, training.latent
     start: dict[str, Weights] = {"encoder": training.start_encoder(rng, form.start(latent))}
     if training.decoder is None:
         start["decoder"] = training.start_decoder(rng)
-    batch, train = training.batch, training.train
-    trainer = networks.trainer(start, training.decoder, train, form.strata, batch, seed)
+    trainer = networks.trainer(start, training, seed)
     eps = rng.standard_normal((NOISE, len(training.validation), form.strata, latent))
     noise = rng.standard_normal((4 * NOISE, len(training.shown), form.strata, latent))
-    observations = len(train) // batch * batch
+    observations = len(training.train) // training.batch * training.batch
     run = TrainingRun(trainer.weights(), observations * form.strata, observations)
     began, epoch = time.perf_counter(), 0
     highest = run.look(trainer, epoch, training, eps, noise)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.fit.amortized.encoder import Library, Networks, Weights, local_posterior
-from guides.contract import LocalPosterior
+from compare.fit.amortized.encoder import Library, Networks, Weights
 from models.contract import Training
 
 __all__ = ["LocalPosteriors", "at_once", "best", "known_decoder", "weighed"]
@@ -54,22 +53,15 @@ class LocalPosteriors:
         )
 
 
-def weighed(
-    networks: Networks,
-    rows: np.ndarray,
-    observations: np.ndarray,
-    decoder: Weights,
-    strata: int,
-    seed: int,
-    draws: int = SWEEP,
-) -> LocalPosteriors:
-    """What the posteriors with these rows are worth."""
-    rng, total = np.random.default_rng([seed, 5]), 0
-    chunk = at_once(observations.size * strata, 64)
+def weighed(networks: Networks, rows: np.ndarray, training: Training, seed: int, draws: int = SWEEP) -> LocalPosteriors:
+    """What the posteriors of the test observations with these rows are worth."""
+    rng, total, strata = np.random.default_rng([seed, 5]), 0, networks.form.strata
+    test, decoder = training.test, known_decoder(training)
+    chunk = at_once(test.size * strata, 64)
     sums = np.zeros((4, len(rows)))
     while total < draws:
         eps = rng.standard_normal((chunk, len(rows), strata, networks.latent))
-        _, prior, likelihood, guide, weights = networks.weigh(rows, observations, decoder, eps)
+        _, prior, likelihood, guide, weights = networks.weigh(rows, test, decoder, eps)
         elbos, fits = (weights * (prior + likelihood - guide)).sum(-1), (weights * likelihood).sum(-1)
         sums += [elbos.sum(0), (elbos**2).sum(0), fits.sum(0), (fits**2).sum(0)]
         total += chunk
@@ -111,23 +103,24 @@ def known_decoder(training: Training) -> Weights:
 
 def search(library: Library, model: str, family: str, training: Training) -> LocalPosteriors:
     """`best` without its memory."""
-    networks, form = library.networks(model, family, training.latent), local_posterior(family)
-    decoder, test = known_decoder(training), training.test
+    networks = library.networks(model, family, training.latent)
+    form = networks.form
     seed = int.from_bytes(hashlib.sha256(family.encode()).digest()[:4])
     smaller = [(best(library, model, name, training).rows, widen) for name, widen in form.contains.items()]
-    starts = [widen(rows, training.latent) for rows, widen in smaller] or guesses(networks, form, training)
-    tried = [weighed(networks, rows, test, decoder, form.strata, seed, CHOICE) for rows in starts]
+    starts = [widen(rows, training.latent) for rows, widen in smaller] or guesses(networks, training)
+    tried = [weighed(networks, rows, training, seed, CHOICE) for rows in starts]
     start = tried[0]
     for other in tried[1:]:
         start = start.where(other.elbo > start.elbo, other)
     draws = 2 * -(-FEW // (2 * form.strata))
-    rows = networks.best(start.rows, decoder, test, ASCENT, form.strata, draws, seed)
-    climbed = weighed(networks, rows, test, decoder, form.strata, seed, CHOICE)
+    rows = networks.best(start.rows, training, ASCENT, draws, seed)
+    climbed = weighed(networks, rows, training, seed, CHOICE)
     return start.where(climbed.elbo > start.elbo, climbed)
 
 
-def guesses(networks: Networks, form: LocalPosterior, training: Training) -> list[np.ndarray]:
+def guesses(networks: Networks, training: Training) -> list[np.ndarray]:
     """Rows of Gaussians: with the posterior's moments, and about its likeliest point, by draws from the prior."""
+    form = networks.form
     assert form.gaussian is not None, "a family that contains no smaller one holds Gaussians"
     test, latent = training.test, training.latent
     rng, n, chunk = np.random.default_rng(0), len(test), at_once(test.size, 64)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import xarray as xr
 
 from compare.comparison import Job
-from compare.fit.amortized.encoder import Library, learn, local_posterior, training_of, weights_dataset
+from compare.fit.amortized.encoder import Library, learn, training_of, weights_dataset
 from compare.fit.amortized.local_posteriors import weighed
 from compare.options import Options
 
@@ -20,10 +22,10 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     """
     training, seed = training_of(job), job.fit_seed
     networks = library.networks(job.model, job.family, training.latent)
-    run = learn(networks, training, job.family, seed, (job.options or Options()).budget)
-    decoder, test = run.weights["decoder"], training.test
-    rows = networks.rows(run.weights["encoder"], test)
-    found = weighed(networks, rows, test, decoder, local_posterior(job.family).strata, seed)
+    run = learn(networks, training, seed, (job.options or Options()).budget)
+    decoder = run.weights["decoder"]
+    rows = networks.rows(run.weights["encoder"], training.test)
+    found = weighed(networks, rows, replace(training, decoder=decoder), seed)
     groups = {
         "decoder": weights_dataset(decoder),
         "test_set": xr.Dataset({"elbo": ("observation", found.elbo), "elbo_mcse": ("observation", found.elbo_mcse)}),

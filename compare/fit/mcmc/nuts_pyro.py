@@ -36,6 +36,9 @@ __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 class RecordingNUTS(NUTS):
     """The library's NUTS, which also keeps each transition's energy, leapfrog steps, acceptance and step size."""
 
+    steps, energy, accepted = 0, 0.0, 0.0
+    record: tuple[bool, float, int, float, float]
+
     def _build_basetree(self, *arguments: Any) -> Any:
         tree, energy_current = super()._build_basetree(*arguments), arguments[-1]
         self.steps, self.energy = self.steps + 1, float(energy_current)

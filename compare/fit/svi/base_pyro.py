@@ -33,7 +33,7 @@ class BaseDraws(Messenger):
         self.values: dict[str, torch.Tensor] = {}
         self.latents: dict[str, torch.Tensor] = {}
 
-    def _pyro_sample(self, message: dict[str, Any]) -> None:
+    def _pyro_sample(self, message: Any) -> None:
         if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
             return
         if site_is_subsample(message):  # the indices of a plate
@@ -44,7 +44,7 @@ class BaseDraws(Messenger):
         self.values[message["name"]] = message["value"]
         self.used += size
 
-    def _pyro_post_sample(self, message: dict[str, Any]) -> None:
+    def _pyro_post_sample(self, message: Any) -> None:
         if not (message["is_observed"] or message["infer"].get("is_auxiliary") or site_is_subsample(message)):
             self.latents[message["name"]] = message["value"]
 
@@ -56,7 +56,7 @@ class Held(Messenger):
         super().__init__()
         self.values = values
 
-    def _pyro_sample(self, message: dict[str, Any]) -> None:
+    def _pyro_sample(self, message: Any) -> None:
         if message["name"] in self.values:
             message["value"], message["done"] = self.values[message["name"]], True
 

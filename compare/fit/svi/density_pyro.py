@@ -14,7 +14,6 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
-from pyro.poutine import Trace
 from pyro.poutine.util import site_is_subsample
 
 from compare import registry
@@ -27,6 +26,8 @@ CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
 
 Tensors = dict[str, torch.Tensor]
+Trace = Any
+"""A trace of Pyro's, whose sites are dictionaries."""
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
@@ -47,7 +48,7 @@ def tensors(arrays: dict[str, Any]) -> Tensors:
 
 def nesting(*traces: Trace) -> int:
     """The number of plate dimensions in use."""
-    sites = (site for trace in traces for site in trace.nodes.values() if site["type"] == "sample")
+    sites: Any = (site for trace in traces for site in trace.nodes.values() if site["type"] == "sample")
     return max((-frame.dim for site in sites for frame in site["cond_indep_stack"] if frame.vectorized), default=0)
 
 
@@ -82,7 +83,7 @@ def terms(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[t
 
 def plated(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
     """`terms` of many points, latents of shapes (count, *site), in a particle plate: each of shape (count,)."""
-    alone = poutine.trace(model).get_trace(**data)
+    alone: Trace = poutine.trace(model).get_trace(**data)
     deep, count = nesting(alone), len(next(iter(latents.values())))
     values = {
         name: value.reshape(count, *(1,) * (deep - len(alone.nodes[name]["fn"].batch_shape)), *value.shape[1:])
@@ -100,7 +101,7 @@ def broadcasts(model: Callable[..., Any], data: Tensors) -> bool:
     """
     draws = []
     for _ in range(3):
-        trace = poutine.trace(model).get_trace(**data)
+        trace: Trace = poutine.trace(model).get_trace(**data)
         sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
         sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
         if any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"]):

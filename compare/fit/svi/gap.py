@@ -86,7 +86,7 @@ def lanczos(hessian_product: Callable[[np.ndarray], np.ndarray], start: np.ndarr
         matrix[alive, step, step] = np.einsum("fi,fi->f", residual, basis[:, step])[alive]
         for _ in range(2):  # orthogonal to rounding
             residual = residual - np.einsum("fk,fki->fi", np.einsum("fki,fi->fk", basis, residual), basis)
-    known = np.isfinite(matrix).all(axis=(1, 2))
+    known = [bool(np.isfinite(inner).all()) for inner in matrix]
     return [
         Metric(axes, inner if finite else np.zeros_like(inner))
         for axes, inner, finite in zip(basis, matrix, known, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -29,7 +30,7 @@ def descend(fits: Ensemble, states: Sequence[State], count: int) -> None:
     batches = [fits.draw(matched, states) for _ in range(count)]
     begin = np.stack([state.x for state in states])
 
-    def objective(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    def objective(x: np.ndarray) -> tuple[Any, ...]:
         each = [fits.slopes(states, x, draws) for draws in batches]
         return tuple(sum(parts) / count for parts in zip(*each, strict=True))
 

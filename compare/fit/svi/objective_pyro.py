@@ -13,7 +13,6 @@ import torch
 from pyro import poutine
 from pyro.distributions import Delta
 from pyro.infer import SVI, Trace_ELBO
-from pyro.poutine import Trace
 from pyro.poutine.util import site_is_subsample
 
 import guides
@@ -73,7 +72,7 @@ class Particles:
         samples = (site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site))
         self.dimension = sum(columns(site["fn"]) for site in samples if not isinstance(site["fn"], Delta))
 
-    def begin(self, seed: int, data: Tensors) -> tuple[Any, Trace]:
+    def begin(self, seed: int, data: Tensors) -> tuple[Any, Any]:
         """The guide where it starts, and its trace there."""
         pyro.clear_param_store()
         pyro.set_rng_seed(seed)
@@ -81,7 +80,7 @@ class Particles:
         with pyro.validation_enabled(False):
             return guide, poutine.trace(guide).get_trace(**data)
 
-    def params_in(self, trace: Trace) -> Tensors:
+    def params_in(self, trace: Any) -> Tensors:
         """The values of the guide's param sites, constrained, by short name."""
         return {short: trace.nodes[name]["value"].detach() for short, name in self.names.items()}
 
@@ -222,7 +221,8 @@ class Objective(Particles):
     def adam(self, seed: int, data: Tensors, steps: int, learning_rate: float) -> Parameters:
         """The library's usual way: SVI's own steps with Adam and one draw each."""
         guide, _ = self.begin(seed, data)
-        svi = SVI(self.model, guide, pyro.optim.Adam({"lr": learning_rate}), Trace_ELBO())
+        adam = pyro.optim.Adam({"lr": learning_rate})  # type: ignore[attr-defined]  # it is made when imported
+        svi = SVI(self.model, guide, adam, Trace_ELBO())
         with pyro.validation_enabled(False):
             for _ in range(steps):
                 svi.step(**data)
@@ -230,12 +230,12 @@ class Objective(Particles):
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Tensors) -> Evaluation:
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        return self._evaluate(parameters, draws, lambda *parts: self.log_ratios(*parts, data))
+        return self._evaluate(parameters, draws, partial(self.log_ratios, data=data))
 
     def evaluate_many(self, parameters: Parameters, draws: np.ndarray, data: Tensors) -> Evaluation:
         """`evaluate` of many fits: all arrays, the data's too, have the fits first."""
-        stacked = tensors(data)
-        return self._evaluate(parameters, draws, lambda *parts: torch.func.vmap(self.log_ratios)(*parts, stacked))
+        together, stacked = torch.func.vmap(self.log_ratios), tensors(data)
+        return self._evaluate(parameters, draws, lambda path, density, eps: together(path, density, eps, stacked))
 
     def _evaluate(self, parameters: Parameters, draws: np.ndarray, log_ratios: Callable[..., Ratios]) -> Evaluation:
         with pyro.validation_enabled(False):
