@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -47,7 +47,10 @@ class RestartingPool(Executor):
     def start(self) -> ProcessPoolExecutor:
         """Start the processes."""
         return ProcessPoolExecutor(
-            self.n_processes, self.context, initializer=begin, initargs=(os.getpid(), user_model.references())
+            self.n_processes,
+            self.context,
+            initializer=begin_with_models,
+            initargs=(os.getpid(), user_model.references()),
         )
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
@@ -66,6 +69,17 @@ class RestartingPool(Executor):
             # Semaphores of spawned processes must be freed before Python's resource tracker complains of them.
             del self.pool
             gc.collect()
+
+
+def begin_with_models(parent: int, references: Sequence[str]) -> None:
+    """Begin, and load the users' models at these references: their data may hold objects that are defined beside them.
+
+    What is wrong with a model is said by its fit.
+    """
+    begin(parent)
+    for reference in references:
+        with suppress(Exception):
+            user_model.find(reference)
 
 
 @contextmanager

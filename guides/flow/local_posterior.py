@@ -77,8 +77,8 @@ def start(latent: int) -> np.ndarray:
 
 def from_mean_field(row: np.ndarray, latent: int) -> np.ndarray:
     """The same Gaussian: the networks give nothing."""
-    rest = np.broadcast_to(start(latent)[2 * latent :], (*row.shape[:-1], size(shapes(latent)) - 2 * latent))
-    return np.concatenate([row, rest], axis=-1)
+    networks = np.broadcast_to(start(latent)[2 * latent :], (*row.shape[:-1], size(shapes(latent)) - 2 * latent))
+    return np.concatenate([row, networks], axis=-1)
 
 
 def from_full_rank(row: np.ndarray, latent: int) -> np.ndarray:

@@ -90,16 +90,16 @@ class Slopes:
 
     def pull(self, gradient: Parameters) -> np.ndarray:
         """J times a gradient, shape (2 d,)."""
-        found = np.einsum("kie,ie->ki", self.own, gradient["embeddings"])
+        result = np.einsum("kie,ie->ki", self.own, gradient["embeddings"])
         for name, slope in self.shared.items():
-            found += np.tensordot(slope, gradient[name], axes=gradient[name].ndim)
-        return found.ravel()
+            result += np.tensordot(slope, gradient[name], axes=gradient[name].ndim)
+        return result.ravel()
 
     def push(self, weights: np.ndarray) -> Parameters:
         """J' times weights, shape (2 d,)."""
         weights = weights.reshape(2, -1)
-        found = {name: np.tensordot(weights, slope, axes=2) for name, slope in self.shared.items()}
-        return found | {"embeddings": np.einsum("kie,ki->ie", self.own, weights)}
+        result = {name: np.tensordot(weights, slope, axes=2) for name, slope in self.shared.items()}
+        return result | {"embeddings": np.einsum("kie,ki->ie", self.own, weights)}
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """(J J')^-1 right. With g = J' r, the gradient of what depends on the outputs alone, it gets r from J g."""

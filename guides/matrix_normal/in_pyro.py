@@ -98,9 +98,9 @@ class AutoMatrixNormal(AutoContinuous):
                 setattr(self, f"columns_{number}", PyroParam(columns, constraints.lower_cholesky))
 
     def get_posterior(self, *args, **kwargs):
-        numbers, one = range(len(self._unconstrained_shapes)), self.loc.new_ones(1, 1)
+        numbers, unit = range(len(self._unconstrained_shapes)), self.loc.new_ones(1, 1)
         rows = [getattr(self, f"rows_{number}") for number in numbers]
-        return MatrixNormals(self.loc, rows, [getattr(self, f"columns_{number}", one) for number in numbers])
+        return MatrixNormals(self.loc, rows, [getattr(self, f"columns_{number}", unit) for number in numbers])
 
     def _loc_scale(self, *args, **kwargs):
         return self.loc, self.get_posterior().variance.sqrt()

@@ -66,14 +66,14 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     known |= {"best_elbo": best_elbo.mean(), "best_elbo_mcse": standard_error(best_elbo)}
     groups = {
         "optimisation": run.dataset(**known),
-        "test_set": test_set(own, highest),
+        "test_set": test_observations(own, highest),
         "encoder": weights_dataset(encoder),
     }
     if training.latent == 2:
         groups["window"] = window(networks.form, z, rows[shown], highest.rows[shown])
     if training.queries is not None:
-        asked = networks.rows(encoder, training.queries)
-        answers, _, _ = drawn(networks, asked, training.queries, decoder, rng, ANSWERS)
+        query_rows = networks.rows(encoder, training.queries)
+        answers, _, _ = drawn(networks, query_rows, training.queries, decoder, rng, ANSWERS)
         groups["queries"] = xr.Dataset({"z": (("draw", "query", "axis"), answers)})
     tree = build(split({"z": z}), split(stats), job.data.observed())
     for name, group in groups.items():
@@ -129,7 +129,7 @@ def standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def test_set(own: LocalPosteriors, highest: LocalPosteriors) -> xr.Dataset:
+def test_observations(own: LocalPosteriors, highest: LocalPosteriors) -> xr.Dataset:
     """Every test observation, in nats: what the encoder's posterior and the best one of the family are worth."""
     named_values = {
         "elbo": own.elbo,

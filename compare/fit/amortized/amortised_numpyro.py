@@ -38,8 +38,8 @@ def reparametrised(q: dist.Distribution, eps: jax.Array) -> tuple[jax.Array, jax
         log_q = q.base_dist.log_prob(z)
         for transform in q.transforms:  # the density of a flow's own draws needs no inverse
             before = z
-            z, kept = transform.call_with_intermediates(before)
-            log_q = log_q - transform.log_abs_det_jacobian(before, z, kept)
+            z, intermediates = transform.call_with_intermediates(before)
+            log_q = log_q - transform.log_abs_det_jacobian(before, z, intermediates)
         return z[None], log_q[None], jnp.ones(1)
     z = from_base(q, eps[0])
     return z[None], q.log_prob(z)[None], jnp.ones(1)
@@ -73,10 +73,10 @@ class Networks:
 
         ``eps`` has shape (draws, images, strata, latent); the results (draws, images, strata, ...).
         """
-        each = jax.vmap(lambda row, one: reparametrised(self.posterior(row), one))
+        each = jax.vmap(lambda row, noise: reparametrised(self.posterior(row), noise))
         z, log_q, weights = jax.vmap(each, in_axes=(None, 0))(rows, eps)
         flat = jnp.moveaxis(z, 2, 1)  # the model's plate is that of the images
-        prior, likelihood = jax.vmap(jax.vmap(lambda one: self.densities(images, one, decoder)))(flat)
+        prior, likelihood = jax.vmap(jax.vmap(lambda drawn: self.densities(images, drawn, decoder)))(flat)
         return z, jnp.moveaxis(prior, 1, 2), jnp.moveaxis(likelihood, 1, 2), log_q, weights
 
     def _elbo(self, rows: jax.Array, images: jax.Array, decoder: Any, eps: jax.Array) -> jax.Array:

@@ -173,12 +173,12 @@ def compiled(loss: Any, *inputs: torch.Tensor) -> Any:
 
 def arrays(network: Any) -> dict[str, np.ndarray]:
     """A network's weights by the names that both libraries know, float64."""
-    found = {"output_weights": network.output.weight.T, "output_biases": network.output.bias}
+    weights = {"output_weights": network.output.weight.T, "output_biases": network.output.bias}
     if network.hidden is not None:
-        found |= {"hidden_weights": network.hidden.weight.T, "hidden_biases": network.hidden.bias}
+        weights |= {"hidden_weights": network.hidden.weight.T, "hidden_biases": network.hidden.bias}
     if getattr(network, "log_noise", None) is not None:
-        found["log_noise"] = network.log_noise
-    return {name: value.detach().double().contiguous().numpy().copy() for name, value in found.items()}
+        weights["log_noise"] = network.log_noise
+    return {name: value.detach().double().contiguous().numpy().copy() for name, value in weights.items()}
 
 
 @contextmanager

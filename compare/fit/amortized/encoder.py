@@ -175,10 +175,10 @@ def local_posterior(family: str) -> LocalPosterior:
     Raises:
         ValueError: the family has none, and so no guide with an encoder.
     """
-    found = guides.load(family).local_posterior
-    if found is None:
+    form = guides.load(family).local_posterior
+    if form is None:
         raise ValueError(f"the family {family} has no guide with an encoder")
-    return found
+    return form
 
 
 def weights_dataset(weights: Weights) -> xr.Dataset:

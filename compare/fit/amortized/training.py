@@ -25,10 +25,10 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     run = learn(networks, training, seed, (job.options or Options()).budget)
     decoder = run.weights["decoder"]
     rows = networks.rows(run.weights["encoder"], training.test)
-    found = weighed(networks, rows, replace(training, decoder=decoder), seed)
+    own = weighed(networks, rows, replace(training, decoder=decoder), seed)
     groups = {
         "decoder": weights_dataset(decoder),
-        "test_set": xr.Dataset({"elbo": ("observation", found.elbo), "elbo_mcse": ("observation", found.elbo_mcse)}),
+        "test_set": xr.Dataset({"elbo": ("observation", own.elbo), "elbo_mcse": ("observation", own.elbo_mcse)}),
         "optimisation": run.dataset(),
     }
     return xr.DataTree.from_dict(groups), run.gradients[-1]

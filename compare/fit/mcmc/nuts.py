@@ -143,10 +143,10 @@ def run_until_enough(
     posterior, stats = joined([latents for latents, _ in blocks]), joined([stats for _, stats in blocks])
     draws = stats["energy"].shape[1]
     log_prior, log_likelihood = density(flat(posterior), data)
-    kept, labels = keep(flat(posterior), job.model, job.data)
+    draws_by_site, labels = keep(flat(posterior), job.model, job.data)
     stats |= by_chain({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
-    likelihood = pointwise(kept, job.model, job.data)
-    tree = build(by_chain(kept), stats, job.data.observed(), labels, log_likelihood=likelihood)
+    likelihood = pointwise(draws_by_site, job.model, job.data)
+    tree = build(by_chain(draws_by_site), stats, job.data.observed(), labels, log_likelihood=likelihood)
     reason = (
         f"after {draws} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: below {options.r_hat:g}, "
         f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"

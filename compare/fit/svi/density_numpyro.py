@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 from numpyro.infer.util import log_density
 
 from compare import registry
@@ -22,8 +21,6 @@ CHUNK = 1024
 
 LARGEST = 2_000_000
 """Numbers that are evaluated in one go."""
-
-numpyro.enable_x64()
 
 split_arguments = partial(split, convert=jnp.asarray)
 """A twin's arguments: the data as traced arrays, and the static ones."""

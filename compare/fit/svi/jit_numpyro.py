@@ -13,6 +13,8 @@ import numpyro
 
 __all__ = ["ONCE", "QUICK", "compiled", "is_quick", "unvalidated"]
 
+numpyro.enable_x64()
+
 
 def supported(options: dict[str, Any]) -> dict[str, Any]:
     """The compiler options, if this version of XLA knows them; none otherwise."""

@@ -95,8 +95,8 @@ class Particles:
         if self.family.sites is not None:
             return self.family.sites.from_parameters(parameters)
         pieces = parameters["flat"].split([math.prod(shape) for shape in self.shapes.values()])
-        named = zip(self.shapes.items(), pieces, strict=True)
-        return {name: self.transforms[name](piece.reshape(shape)) for (name, shape), piece in named}
+        shaped = zip(self.shapes.items(), pieces, strict=True)
+        return {name: self.transforms[name](piece.reshape(shape)) for (name, shape), piece in shaped}
 
     def start(self, seed: int, data: Tensors) -> Parameters:
         """The family's parameters that the guide starts from."""
@@ -244,8 +244,8 @@ class Objective(Particles):
             )
             log_ratio, latents = log_ratios(path, density, torch.as_tensor(draws))
             leaves = [*path.values(), *density.values()]
-            found = torch.autograd.grad(-log_ratio.sum() / draws.shape[-2], leaves, allow_unused=True)
-        gradients = [np.zeros(leaf.shape) if g is None else g.numpy() for leaf, g in zip(leaves, found, strict=True)]
+            slopes = torch.autograd.grad(-log_ratio.sum() / draws.shape[-2], leaves, allow_unused=True)
+        gradients = [np.zeros(leaf.shape) if g is None else g.numpy() for leaf, g in zip(leaves, slopes, strict=True)]
         along = dict(zip(path, gradients, strict=False))
         return Evaluation(
             log_ratio=log_ratio.detach().numpy(),

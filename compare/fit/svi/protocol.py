@@ -132,10 +132,10 @@ class PerShape(Generic[Made]):
     """What is made once for data of the same shapes, from the first of them."""
 
     def __init__(self, make: Callable[[Any], Made]) -> None:
-        self.make, self.made = make, dict[tuple, Made]()
+        self.make, self.by_shapes = make, dict[tuple, Made]()
 
     def __call__(self, data: dict[str, Any]) -> Made:
         shapes = tuple((name, tuple(value.shape), str(value.dtype)) for name, value in data.items())
-        if shapes not in self.made:
-            self.made[shapes] = self.make(data)
-        return self.made[shapes]
+        if shapes not in self.by_shapes:
+            self.by_shapes[shapes] = self.make(data)
+        return self.by_shapes[shapes]

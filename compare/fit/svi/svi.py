@@ -122,7 +122,7 @@ def draws_of(
     results: list[Drawn | Exception] = [
         outcome if isinstance(outcome, Exception) else FloatingPointError(outcome.reason) for outcome in outcomes
     ]
-    fitted = {n: one for n, one in enumerate(outcomes) if isinstance(one, Outcome) and not one.failed}
+    fitted = {n: ended for n, ended in enumerate(outcomes) if isinstance(ended, Outcome) and not ended.failed}
     if not fitted:
         return results
     which, batch, parts = np.array(list(fitted)), Batch(objective, data), []
