@@ -72,7 +72,7 @@ class RestartingPool(Executor):
 
 
 def begin_with_models(parent: int, references: Sequence[str]) -> None:
-    """Begin, and load the users' models at these references: their data may hold objects that are defined beside them.
+    """Begin, and load the users' models at these references: their data may hold objects defined beside them.
 
     What is wrong with a model is said by its fit.
     """
