@@ -116,7 +116,7 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
         ("coordinate_ascent", "coordinate ascent", {"color": color, "marker": "o", "ls": "-"}, (12, -18)),
         (
             "coordinate_ascent-text",
-            "as the founding text prints it",
+            "as printed",
             {"color": TEXT_COLOR, "marker": "s", "ls": "--"},
             (-4, 10),
         ),
