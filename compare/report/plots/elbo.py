@@ -76,9 +76,9 @@ def trajectory(comparison: Comparison, name: str, bound: float) -> Curve:
 
 def best_gaps(comparison: Comparison, bound: float) -> dict[str, float]:
     """How far the best member of each drawn family is below the bound, in nats, where that is known and not zero."""
-    families = {look.family for look in looks(optimised(comparison)).values()}
+    families = [look.family for look in looks(optimised(comparison)).values()]
     if "coordinate_ascent" in families:
-        families.add("mean_field")
+        families.append("mean_field")
     best = {name: comparison.best.get(name) for name in families}
     gaps = {name: bound - optimum.elbo for name, optimum in best.items() if optimum is not None}
     return {name: gap for name, gap in gaps.items() if gap > 1e-9}
