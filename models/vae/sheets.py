@@ -95,7 +95,7 @@ def answers(fits: Fits, data: Any, exact: object, path: Path) -> None:
     rows = [Row("clean image", EXACT, question.clean[places], blank)]
     if data.task != "reconstruct":
         rows.append(Row("observed", EXACT, question.observed[places], blank))
-    if tasks.known(data):
+    if tasks.is_known(data):
         rows.append(answer("exact", EXACT, question, questions.exactly(question, data.network), places))
         if data.task == "inpaint":
             rows += completions(question, data, places)
