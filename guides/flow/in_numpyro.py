@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
@@ -12,11 +15,11 @@ from guides.contract import Implementation
 from guides.flow.local_posterior import masks, steps
 
 
-def network(part, latent):
+def network(part: dict[str, jax.Array], latent: int) -> Callable[..., Any]:
     """An autoregressive network: z of the step before, shape (latent,), to mean and log scale of the next."""
     slope_mask, inward_mask, outward_mask = (mask.astype(part["shift"].dtype) for mask in masks(latent))
 
-    def mean_and_log_scale(z):
+    def mean_and_log_scale(z: jax.Array) -> tuple[jax.Array, jax.Array]:
         units = jnp.tanh(z @ (inward_mask * part["inward"]) + part["biases"])
         mean = z @ (slope_mask * part["slope"]) + units @ (outward_mask * part["mean"]) + part["shift"]
         return mean, units @ (outward_mask * part["stretch"]) + part["level"]

@@ -15,7 +15,7 @@ from guides.flow.local_posterior import masks, steps
 class Network(nn.Module):
     """An autoregressive network: z of the step before, shape (..., images, latent), to mean and log scale."""
 
-    def __init__(self, part, latent):
+    def __init__(self, part: dict[str, torch.Tensor], latent: int) -> None:
         super().__init__()
         slope, inward, outward = (torch.as_tensor(mask, dtype=part["shift"].dtype) for mask in masks(latent))
         self.slope, self.inward = slope * part["slope"], inward * part["inward"]
@@ -23,13 +23,13 @@ class Network(nn.Module):
         self.biases, self.shift, self.level = part["biases"], part["shift"], part["level"]
         self.permutation = range(latent)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         units = torch.tanh(times(z, self.inward) + self.biases)
         mean = times(z, self.slope) + times(units, self.mean) + self.shift
         return mean, times(units, self.stretch) + self.level
 
 
-def times(vectors, matrices):
+def times(vectors: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Each row's vector, shape (..., images, m), times its matrix, shape (images, m, n)."""
     return (vectors.unsqueeze(-2) @ matrices).squeeze(-2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -25,17 +26,24 @@ class AutoHypernetwork(AutoContinuous):
     """
 
     def __init__(
-        self, model, *, embedding=EMBEDDING, hidden=HIDDEN, prefix="auto", init_loc_fn=init_to_uniform, init_scale=0.1
-    ):
+        self,
+        model: Callable[..., Any],
+        *,
+        embedding: int = EMBEDDING,
+        hidden: int = HIDDEN,
+        prefix: str = "auto",
+        init_loc_fn: Callable[..., Any] = init_to_uniform,
+        init_scale: float = 0.1,
+    ) -> None:
         if init_scale <= 0:
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._embedding, self._hidden, self._init_scale = embedding, hidden, init_scale
         super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
 
-    def _normal(self, name, shape, scale):
+    def _normal(self, name: str, shape: tuple[int, ...], scale: Any) -> jax.Array:
         return numpyro.param(f"{self.prefix}_{name}", lambda key: scale * jax.random.normal(key, shape))
 
-    def _get_posterior(self):
+    def _get_posterior(self) -> dist.Distribution:
         embedding, hidden = self._embedding, self._hidden
         embeddings = self._normal("embeddings", (self.latent_dim, embedding), 1.0)
         hidden_weights = self._normal("hidden_weights", (embedding, hidden), embedding**-0.5)
@@ -47,13 +55,13 @@ class AutoHypernetwork(AutoContinuous):
         mean, log_scale = (units @ output_weights + output_biases).T
         return dist.Normal(mean, jnp.exp(log_scale)).to_event(1)
 
-    def get_posterior(self, params):
+    def get_posterior(self, params: dict[str, Any]) -> dist.Distribution:
         return handlers.substitute(self._get_posterior, params)()
 
-    def median(self, params):
+    def median(self, params: dict[str, Any]) -> dict[str, Any]:
         return self._unpack_and_constrain(self.get_posterior(params).mean, params)
 
-    def quantiles(self, params, quantiles):
+    def quantiles(self, params: dict[str, Any], quantiles: Any) -> dict[str, Any]:
         marginals = self.get_posterior(params).base_dist
         return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pyro.distributions as dist
@@ -22,13 +23,20 @@ class AutoHypernetwork(AutoContinuous):
     ``init_scale``.
     """
 
-    def __init__(self, model, embedding=EMBEDDING, hidden=HIDDEN, init_loc_fn=init_to_median, init_scale=0.1):
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        embedding: int = EMBEDDING,
+        hidden: int = HIDDEN,
+        init_loc_fn: Callable[..., Any] = init_to_median,
+        init_scale: float = 0.1,
+    ) -> None:
         if not init_scale > 0:
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._embedding, self._hidden, self._init_scale = embedding, hidden, init_scale
         super().__init__(model, init_loc_fn=init_loc_fn)
 
-    def _setup_prototype(self, *args, **kwargs):
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         embedding, hidden = self._embedding, self._hidden
         self.embeddings = nn.Parameter(torch.randn(self.latent_dim, embedding))
@@ -37,12 +45,12 @@ class AutoHypernetwork(AutoContinuous):
         self.output_weights = nn.Parameter(hidden**-0.5 * torch.tensor(SPREAD) * torch.randn(hidden, 2))
         self.output_biases = nn.Parameter(torch.tensor([0.0, math.log(self._init_scale)]))
 
-    def get_posterior(self, *args, **kwargs):
+    def get_posterior(self, *args: Any, **kwargs: Any) -> Any:
         units = torch.tanh(self.embeddings @ self.hidden_weights + self.hidden_biases)
         mean, log_scale = (units @ self.output_weights + self.output_biases).unbind(-1)
         return dist.Normal(mean, log_scale.exp()).to_event(1)
 
-    def _loc_scale(self, *args, **kwargs):
+    def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         posterior = self.get_posterior()
         return posterior.mean, posterior.stddev
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,14 +17,14 @@ from numpyro.infer.initialization import init_to_uniform
 from guides.contract import Implementation, sites_named
 
 
-def step_back(following, row):
+def step_back(following: jax.Array, row: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """One row of the back-substitution; outside of it, so that a scan outside of jit is compiled once."""
     diagonal, off_diagonal, eps = row
     value = (eps - off_diagonal * following) / diagonal
     return value, value
 
 
-def substitute_back(diagonal, off_diagonal, eps):
+def substitute_back(diagonal: jax.Array, off_diagonal: jax.Array, eps: jax.Array) -> jax.Array:
     """B^-T eps for B lower bidiagonal and eps of shape (..., d): y_i = (eps_i - off_diagonal_i y_{i+1}) / diagonal_i.
 
     A scan compiles in a fraction of a second at any length, where an associative scan takes seconds, and unlike a
@@ -46,30 +47,32 @@ class MarkovNormal(dist.Distribution):
     support = constraints.real_vector
     reparametrized_params = ["loc", "diagonal", "off_diagonal"]
 
-    def __init__(self, loc, diagonal, off_diagonal, *, validate_args=None):
+    def __init__(
+        self, loc: jax.Array, diagonal: jax.Array, off_diagonal: jax.Array, *, validate_args: bool | None = None
+    ) -> None:
         self.loc, self.diagonal, self.off_diagonal = loc, diagonal, off_diagonal
         super().__init__(jnp.shape(loc)[:-1], jnp.shape(loc)[-1:], validate_args=validate_args)
 
-    def from_base(self, eps):
+    def from_base(self, eps: jax.Array) -> jax.Array:
         """The value that standard normals eps, shape (..., d), stand for."""
         return self.loc + substitute_back(self.diagonal, self.off_diagonal, eps)
 
-    def sample(self, key, sample_shape=()):
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         return self.from_base(jax.random.normal(key, self.shape(sample_shape)))
 
     @validate_sample
-    def log_prob(self, value):
+    def log_prob(self, value: jax.Array) -> jax.Array:
         centred = value - self.loc
         eps = (self.diagonal * centred).at[..., :-1].add(self.off_diagonal * centred[..., 1:])
         constant = jnp.log(self.diagonal).sum(-1) - 0.5 * self.event_shape[0] * jnp.log(2 * jnp.pi)
         return constant - 0.5 * (eps**2).sum(-1)
 
     @property
-    def mean(self):
+    def mean(self) -> jax.Array:
         return self.loc
 
     @property
-    def variance(self):
+    def variance(self) -> jax.Array:
         slope = self.off_diagonal / self.diagonal[:-1]
         variance = substitute_back(jnp.ones_like(self.diagonal), -(slope**2), self.diagonal**-2)
         return jnp.broadcast_to(variance, self.shape())
@@ -81,13 +84,20 @@ class AutoMarkovNormal(AutoContinuous):
     ``init_scale`` is the standard deviation that every latent starts with, independent of the others.
     """
 
-    def __init__(self, model, *, prefix="auto", init_loc_fn=init_to_uniform, init_scale=0.1):
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        prefix: str = "auto",
+        init_loc_fn: Callable[..., Any] = init_to_uniform,
+        init_scale: float = 0.1,
+    ) -> None:
         if init_scale <= 0:
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._init_scale = init_scale
         super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
 
-    def _get_posterior(self):
+    def _get_posterior(self) -> dist.Distribution:
         loc = numpyro.param(f"{self.prefix}_loc", self._init_latent)
         diagonal = numpyro.param(
             f"{self.prefix}_diagonal",
@@ -97,13 +107,13 @@ class AutoMarkovNormal(AutoContinuous):
         off_diagonal = numpyro.param(f"{self.prefix}_off_diagonal", jnp.zeros(self.latent_dim - 1))
         return MarkovNormal(loc, diagonal, off_diagonal)
 
-    def get_posterior(self, params):
+    def get_posterior(self, params: dict[str, Any]) -> dist.Distribution:
         return MarkovNormal(*(params[f"{self.prefix}_{name}"] for name in ("loc", "diagonal", "off_diagonal")))
 
-    def median(self, params):
+    def median(self, params: dict[str, Any]) -> dict[str, Any]:
         return self._unpack_and_constrain(params[f"{self.prefix}_loc"], params)
 
-    def quantiles(self, params, quantiles):
+    def quantiles(self, params: dict[str, Any], quantiles: Any) -> dict[str, Any]:
         posterior = self.get_posterior(params)
         marginals = dist.Normal(posterior.mean, jnp.sqrt(posterior.variance))
         return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,17 +25,17 @@ class Substitute(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(diagonal, off_diagonal, y, transposed):
-        diagonal, off_diagonal, right = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
-        return torch.from_numpy(solve(diagonal, off_diagonal, right, transposed=transposed)).to(y)
+    def forward(diagonal: torch.Tensor, off_diagonal: torch.Tensor, y: torch.Tensor, transposed: bool) -> torch.Tensor:
+        on, below, right = (part.detach().cpu().double().numpy() for part in (diagonal, off_diagonal, y))
+        return torch.from_numpy(solve(on, below, right, transposed=transposed)).to(y)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         diagonal, off_diagonal, _, ctx.transposed = inputs
         ctx.save_for_backward(diagonal, off_diagonal, output)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         diagonal, off_diagonal, solution = ctx.saved_tensors
         pull = Substitute.apply(diagonal, off_diagonal, gradient, not ctx.transposed)
         ahead, behind = (pull, solution) if ctx.transposed else (solution, pull)
@@ -44,7 +45,7 @@ class Substitute(torch.autograd.Function):
         return (on.sum(along), below.sum(along), pull, None) if along else (on, below, pull, None)
 
     @staticmethod
-    def vmap(info, in_dims, *parts):
+    def vmap(info: Any, in_dims: Any, *parts: Any) -> tuple[torch.Tensor, int]:
         """One system after another: LAPACK knows no stacks of them."""
         stacks = [
             [part] * info.batch_size if at is None else part.unbind(at) for part, at in zip(parts, in_dims, strict=True)
@@ -63,23 +64,25 @@ class MarkovNormal(TorchDistribution):
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, loc, diagonal, off_diagonal, validate_args=None):
+    def __init__(
+        self, loc: torch.Tensor, diagonal: torch.Tensor, off_diagonal: torch.Tensor, validate_args: bool | None = None
+    ) -> None:
         self.loc, self.diagonal, self.off_diagonal = loc, diagonal, off_diagonal
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Any, _instance: Any = None) -> TorchDistribution:
         loc = self.loc.expand(torch.Size(batch_shape) + self.event_shape)
         return MarkovNormal(loc, self.diagonal, self.off_diagonal, validate_args=False)
 
-    def from_base(self, eps):
+    def from_base(self, eps: torch.Tensor) -> torch.Tensor:
         """The value that standard normals eps, shape (..., d), stand for."""
         return self.loc + Substitute.apply(self.diagonal, self.off_diagonal, eps, True)
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.from_base(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         if self._validate_args:
             self._validate_sample(value)
         centred = value - self.loc
@@ -88,11 +91,11 @@ class MarkovNormal(TorchDistribution):
         return constant - 0.5 * (eps**2).sum(-1)
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return self.loc
 
     @property
-    def variance(self):
+    def variance(self) -> torch.Tensor:
         slope = self.off_diagonal / self.diagonal[:-1]
         variance = Substitute.apply(torch.ones_like(self.diagonal), -(slope**2), self.diagonal**-2, True)
         return variance.expand(self.loc.shape)
@@ -104,13 +107,15 @@ class AutoMarkovNormal(AutoContinuous):
     ``init_scale`` is the standard deviation that every latent starts with, independent of the others.
     """
 
-    def __init__(self, model, init_loc_fn=init_to_median, init_scale=0.1):
+    def __init__(
+        self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
+    ) -> None:
         if not init_scale > 0:
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._init_scale = init_scale
         super().__init__(model, init_loc_fn=init_loc_fn)
 
-    def _setup_prototype(self, *args, **kwargs):
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         self.loc = nn.Parameter(self._init_loc())
         self.diagonal = PyroParam(
@@ -119,10 +124,10 @@ class AutoMarkovNormal(AutoContinuous):
         )
         self.off_diagonal = nn.Parameter(self.loc.new_zeros(self.latent_dim - 1))
 
-    def get_posterior(self, *args, **kwargs):
-        return MarkovNormal(self.loc, self.diagonal, self.off_diagonal)
+    def get_posterior(self, *args: Any, **kwargs: Any) -> TorchDistribution:
+        return MarkovNormal(self.loc, self.diagonal, self.off_diagonal)  # type: ignore[arg-type]  # a PyroParam's value
 
-    def _loc_scale(self, *args, **kwargs):
+    def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return self.loc, self.get_posterior().variance.sqrt()
 
 

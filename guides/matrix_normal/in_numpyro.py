@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -29,11 +30,11 @@ class MatrixNormals(dist.Distribution):
     reparametrized_params = ["loc", "rows", "columns"]
     pytree_data_fields = ("loc", "rows", "columns")
 
-    def __init__(self, loc, rows, columns, *, validate_args=None):
+    def __init__(self, loc: jax.Array, rows: Any, columns: Any, *, validate_args: bool | None = None) -> None:
         self.loc, self.rows, self.columns = loc, tuple(rows), tuple(columns)
         super().__init__(jnp.shape(loc)[:-1], jnp.shape(loc)[-1:], validate_args=validate_args)
 
-    def pieces(self, flat):
+    def pieces(self, flat: jax.Array) -> Iterator[jax.Array]:
         """A vector (..., d) as one matrix (..., n, m) each."""
         begin = 0
         for a, b in zip(self.rows, self.columns, strict=True):
@@ -41,26 +42,26 @@ class MatrixNormals(dist.Distribution):
             yield flat[..., begin:end].reshape(*flat.shape[:-1], len(a), len(b))
             begin = end
 
-    def from_base(self, eps):
+    def from_base(self, eps: jax.Array) -> jax.Array:
         """The value that standard normals eps, shape (..., d), stand for."""
         each = zip(self.rows, self.pieces(eps), self.columns, strict=True)
         spread = [(a @ e @ b.T).reshape(*eps.shape[:-1], -1) for a, e, b in each]
         return self.loc + jnp.concatenate(spread, axis=-1)
 
-    def sample(self, key, sample_shape=()):
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
         return self.from_base(jax.random.normal(key, self.shape(sample_shape)))
 
     @validate_sample
-    def log_prob(self, value):
+    def log_prob(self, value: jax.Array) -> jax.Array:
         each = zip(self.pieces(value - self.loc), self.rows, self.columns, strict=True)
         return sum(dist.MatrixNormal(jnp.zeros_like(z), a, b).log_prob(z) for z, a, b in each)
 
     @property
-    def mean(self):
+    def mean(self) -> jax.Array:
         return self.loc
 
     @property
-    def variance(self):
+    def variance(self) -> jax.Array:
         each = zip(self.rows, self.columns, strict=True)
         spread = [jnp.outer((a**2).sum(-1), (b**2).sum(-1)).reshape(-1) for a, b in each]
         return jnp.broadcast_to(jnp.concatenate(spread), self.shape())
@@ -74,17 +75,24 @@ class AutoMatrixNormal(AutoContinuous):
     with, independent of the others.
     """
 
-    def __init__(self, model, *, prefix="auto", init_loc_fn=init_to_uniform, init_scale=0.1):
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        *,
+        prefix: str = "auto",
+        init_loc_fn: Callable[..., Any] = init_to_uniform,
+        init_scale: float = 0.1,
+    ) -> None:
         if init_scale <= 0:
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._init_scale = init_scale
         super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
 
-    def _factor(self, name, number, size, scale=1.0):
+    def _factor(self, name: str, number: int, size: int, scale: float = 1.0) -> jax.Array:
         start = scale * jnp.eye(size)
         return numpyro.param(f"{self.prefix}_{name}_{number}", start, constraint=constraints.lower_cholesky)
 
-    def _get_posterior(self):
+    def _get_posterior(self) -> dist.Distribution:
         loc = numpyro.param(f"{self.prefix}_loc", self._init_latent)
         latents = self._unpack_latent(self._init_latent)  # in the order of loc, which need not be the model's
         order = [name for name in self.prototype_trace if name in latents]
@@ -95,13 +103,13 @@ class AutoMatrixNormal(AutoContinuous):
             columns.append(self._factor("columns", number, last) if last > 1 else jnp.ones((1, 1)))
         return MatrixNormals(loc, rows, columns)
 
-    def get_posterior(self, params):
+    def get_posterior(self, params: dict[str, Any]) -> dist.Distribution:
         return handlers.substitute(self._get_posterior, params)()
 
-    def median(self, params):
+    def median(self, params: dict[str, Any]) -> dict[str, Any]:
         return self._unpack_and_constrain(params[f"{self.prefix}_loc"], params)
 
-    def quantiles(self, params, quantiles):
+    def quantiles(self, params: dict[str, Any], quantiles: Any) -> dict[str, Any]:
         posterior = self.get_posterior(params)
         marginals = dist.Normal(posterior.mean, jnp.sqrt(posterior.variance))
         return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,15 +26,15 @@ class MatrixNormals(TorchDistribution):
     support = constraints.real_vector
     has_rsample = True
 
-    def __init__(self, loc, rows, columns, validate_args=None):
+    def __init__(self, loc: torch.Tensor, rows: Any, columns: Any, validate_args: bool | None = None) -> None:
         self.loc, self.rows, self.columns = loc, tuple(rows), tuple(columns)
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=validate_args)
 
-    def expand(self, batch_shape, _instance=None):
+    def expand(self, batch_shape: Any, _instance: Any = None) -> TorchDistribution:
         loc = self.loc.expand(torch.Size(batch_shape) + self.event_shape)
         return MatrixNormals(loc, self.rows, self.columns, validate_args=False)
 
-    def pieces(self, flat):
+    def pieces(self, flat: torch.Tensor) -> Iterator[torch.Tensor]:
         """A vector (..., d) as one matrix (..., n, m) each."""
         begin = 0
         for a, b in zip(self.rows, self.columns, strict=True):
@@ -41,19 +42,19 @@ class MatrixNormals(TorchDistribution):
             yield flat[..., begin:end].unflatten(-1, (len(a), len(b)))
             begin = end
 
-    def from_base(self, eps):
+    def from_base(self, eps: torch.Tensor) -> torch.Tensor:
         """The value that standard normals eps, shape (..., d), stand for."""
         each = zip(self.rows, self.pieces(eps), self.columns, strict=True)
         return self.loc + torch.cat([(a @ e @ b.T).flatten(-2) for a, e, b in each], dim=-1)
 
-    def rsample(self, sample_shape=()):
+    def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.from_base(torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device))
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        log_prob = -0.5 * self.event_shape[0] * math.log(2 * math.pi)
+        log_prob = self.loc.new_tensor(-0.5 * self.event_shape[0] * math.log(2 * math.pi))
         for z, a, b in zip(self.pieces(value - self.loc), self.rows, self.columns, strict=True):
             halfway = torch.linalg.solve_triangular(a, z, upper=False)
             eps = torch.linalg.solve_triangular(b.T, halfway, upper=True, left=False)
@@ -62,11 +63,11 @@ class MatrixNormals(TorchDistribution):
         return log_prob
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return self.loc
 
     @property
-    def variance(self):
+    def variance(self) -> torch.Tensor:
         each = zip(self.rows, self.columns, strict=True)
         spread = [torch.outer((a**2).sum(-1), (b**2).sum(-1)).flatten() for a, b in each]
         return torch.cat(spread).expand(self.loc.shape)
@@ -80,13 +81,15 @@ class AutoMatrixNormal(AutoContinuous):
     with, independent of the others.
     """
 
-    def __init__(self, model, init_loc_fn=init_to_median, init_scale=0.1):
+    def __init__(
+        self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
+    ) -> None:
         if not init_scale > 0:
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._init_scale = init_scale
         super().__init__(model, init_loc_fn=init_loc_fn)
 
-    def _setup_prototype(self, *args, **kwargs):
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         self.loc = nn.Parameter(self._init_loc())
         for number, shape in enumerate(self._unconstrained_shapes.values()):
@@ -97,12 +100,12 @@ class AutoMatrixNormal(AutoContinuous):
                 columns = torch.eye(last, dtype=self.loc.dtype)
                 setattr(self, f"columns_{number}", PyroParam(columns, constraints.lower_cholesky))
 
-    def get_posterior(self, *args, **kwargs):
+    def get_posterior(self, *args: Any, **kwargs: Any) -> TorchDistribution:
         numbers, unit = range(len(self._unconstrained_shapes)), self.loc.new_ones(1, 1)
         rows = [getattr(self, f"rows_{number}") for number in numbers]
         return MatrixNormals(self.loc, rows, [getattr(self, f"columns_{number}", unit) for number in numbers])
 
-    def _loc_scale(self, *args, **kwargs):
+    def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return self.loc, self.get_posterior().variance.sqrt()
 
 
