@@ -54,7 +54,7 @@ class MatrixNormals(TorchDistribution):
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        log_prob = self.loc.new_tensor(-0.5 * self.event_shape[0] * math.log(2 * math.pi))
+        log_prob: Any = -0.5 * self.event_shape[0] * math.log(2 * math.pi)
         for z, a, b in zip(self.pieces(value - self.loc), self.rows, self.columns, strict=True):
             halfway = torch.linalg.solve_triangular(a, z, upper=False)
             eps = torch.linalg.solve_triangular(b.T, halfway, upper=True, left=False)

@@ -75,9 +75,9 @@ FAULTS = [
     ),
     Fault(
         "every seed is the same seed",
-        "compare.fit",
-        'zlib.crc32(f"{job.seed} {job.name}".encode())',
-        'zlib.crc32(f"{job.name}".encode())',
+        "compare.comparison",
+        'zlib.crc32(f"{self.seed} {self.name}".encode())',
+        'zlib.crc32(f"{self.name}".encode())',
         "all",
         "both",
         caught_by="coin/pyro-mean_field: chains",
