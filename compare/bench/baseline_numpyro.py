@@ -39,6 +39,7 @@ class Svi:
     ) -> None:
         twin, self.data = bind(module, arguments)
         self.family, self.steps = guides.implementation(family, "numpyro"), steps
+        assert self.family.guide is not None  # the benchmark runs on no model with encoders
         self.svi = SVI(twin.model, self.family.guide(twin), numpyro.optim.Adam(learning_rate), Trace_ELBO())
 
     def warm_up(self, seed: int) -> None:

@@ -152,9 +152,8 @@ def medians(measured: dict[str, Any]) -> dict[str, Any]:
 
 def middle(values: Sequence[float | None]) -> float | None:
     """The median, None where any value is missing or is not a number."""
-    if not values or any(value is None or math.isnan(value) for value in values):
-        return None
-    return statistics.median(values)
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return statistics.median(known) if known and len(known) == len(values) else None
 
 
 def ratio(median: dict[str, Any], key: str, inverse: bool = False) -> float | None:

@@ -180,7 +180,7 @@ def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | Non
     """
     settings = build(Settings, given)
     libraries = settings.libraries or (LIBRARIES[:1] if settings.show else LIBRARIES)
-    guides = settings.guides or (model.guides[:1] if settings.show else None)
+    guides = settings.guides or (model.guides[:1] if settings.show else model.guides)
     options = build(Options, given, **model.defaults)
     return Invocation(Request(model, data, libraries, guides, settings.nuts, options, settings.seed, command), settings)
 
@@ -238,10 +238,10 @@ def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
     folder = OUT / stem(spec)
     add_comparison(parser, user_model.GUIDES, folder, {}, omit="libraries")
     given = {"out": folder} | parser.parse(arguments)
-    data = from_json(given["data"]) if "data" in given else None
+    stored = from_json(given["data"]) if "data" in given else None
     user, beside = user_model.read(spec, given.get("library"))
-    if data is None and beside is None:
+    if stored is None and beside is None:
         raise ValueError(f"{spec} has no data: define data, a dict of the model's arguments, or give --data")
-    data = user_model.data_of(user, beside if data is None else data)
+    data = user_model.data_of(user, beside if stored is None else stored)
     command = shlex.join(["python", "-m", "compare", spec, *arguments])
     return invoke(user.model, data, given | {"libraries": (user.library,)}, command)

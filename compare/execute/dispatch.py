@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Future, as_completed
 from dataclasses import replace
+from functools import partial
 
 from compare.comparison import Fit, Job
 from compare.execute.processes import Workers
@@ -39,10 +40,15 @@ def dispatch(jobs: Sequence[Job], helpers: Workers, save: Callable[[Fit], None])
     """
     batches: dict[Future, list[Job]] = {}
     for batch in make_batches(jobs, helpers.n_slots):
-        future = helpers.libraries[batch[0].library].submit(run_each, batch)
+        future = submit(batch, helpers)
         batches[future] = batch
-        future.add_done_callback(lambda future, batch=batch: save_batch(future, batch, save))
+        future.add_done_callback(partial(save_batch, batch=batch, save=save))
     return collect(batches, helpers, save)
+
+
+def submit(batch: Sequence[Job], helpers: Workers) -> Future:
+    """Hand a batch to the helpers of its library."""
+    return helpers.libraries[batch[0].library or ""].submit(run_each, batch)
 
 
 def save_batch(future: Future, batch: Sequence[Job], save: Callable[[Fit], None]) -> None:
@@ -77,7 +83,7 @@ def repeat(job: Job, helpers: Workers) -> Fit:
     """Run a job whose process died, alone."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return attach_jobs(helpers.libraries[job.library].submit(run_each, [job]).result(), [job])[0]
+            return attach_jobs(submit([job], helpers).result(), [job])[0]
         except BrokenExecutor:
             continue
     return Fit(job, "failed", f"its process ended unexpectedly, {ATTEMPTS} times")

@@ -127,7 +127,7 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
     if where is None or function is None:
         raise ValueError(f"{family} is not written in {TITLES[library]}")
     last = function.body[-1]
-    if not isinstance(last, ast.Return) or len(function.body) > 1 or len(function.args.args) != 1:
+    if not isinstance(last, ast.Return) or last.value is None or len(function.body) > 1 or len(function.args.args) != 1:
         raise ValueError(f"the guide {family} is made in more than one expression, which cannot be written out")
     replace = ReplaceTwin(function.args.args[0].arg, name)
     expression = replace.visit(last.value)

@@ -78,10 +78,11 @@ class Program:
                     waiting |= used(statement)
         wanted = names.union(*(used(body[number]) for number in needed))
         for number in sorted(needed):
-            if isinstance(body[number], ast.Import | ast.ImportFrom):
-                self.add_import(body[number], wanted, path)
+            statement = body[number]
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                self.add_import(statement, wanted, path)
             else:
-                self.add_definition(body[number], text, path)
+                self.add_definition(statement, text, path)
 
     def add_import(self, statement: ast.Import | ast.ImportFrom, wanted: set[str], path: Path) -> None:
         """Add those of an import's names that are wanted; what is imported from our own files is written out."""

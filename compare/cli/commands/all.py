@@ -6,9 +6,10 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import guides
@@ -132,7 +133,7 @@ def compare_all(tour: Tour) -> set[str]:
         for name, invocation in tour.invocations.items():
             note, start = invocation.settings.out / "failure.json", time.perf_counter()
             try:
-                compare(invocation, console, lambda line, name=name: progress(f"{name}: {line}"))
+                compare(invocation, console, partial(tell, progress, name))
                 note.unlink(missing_ok=True)
             except Exception as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
@@ -142,3 +143,8 @@ def compare_all(tour: Tour) -> set[str]:
                     save_text(as_json(failure), note)
                 print(f"compare: {name} could not be compared: {reason}", file=sys.stderr)
     return failed
+
+
+def tell(progress: Callable[[str], None], name: str, line: str) -> None:
+    """Show a line of one model's progress."""
+    progress(f"{name}: {line}")
