@@ -263,6 +263,11 @@ class Comparison:
         return self.request.data
 
     @property
+    def layout(self) -> Layout:
+        """What tracing the model on the data told."""
+        return next(fit.job.layout for fit in self.fits.values() if fit.job.layout)
+
+    @property
     def reference_fit(self) -> str:
         """The name of the fit that the others are held against."""
         return next((name for name in ("exact", "reference") if name in self.fits), "exact")

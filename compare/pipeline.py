@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -172,10 +171,9 @@ def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> Fit
 
 def notes(request: Request, jobs: Sequence[Job]) -> tuple[str, ...]:
     """What a reader should know about the plan as a whole."""
-    known = tuple(getattr(request.data, "notes", ()))
-    size = sum(math.prod(shape) for shape in request.data.shapes().values())
+    layout = jobs[0].layout
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
-    if size > 1 or len(gaussian) < 2:
-        return known
+    if layout.dimension > 1 or len(gaussian) < 2:
+        return layout.notes
     same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
-    return (*known, same)
+    return (*layout.notes, same)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import replace
 from typing import Any
@@ -12,12 +11,11 @@ from compare.comparison import Job, Request
 from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import N_CHAINS
 from compare.options import Options
+from compare.registry import LIBRARIES, first_installed, is_installed
+from compare.user_model import trace
 from models.contract import Best, CoordinateAscent, Model, Reference, UnknownName, nearest
 
-__all__ = ["LIBRARIES", "best_member", "coordinate_ascents", "family_of", "plan", "trainings"]
-
-LIBRARIES = {"numpyro": "numpyro", "pyro": "pyro"}
-"""The libraries by name, and the module that shows each is installed."""
+__all__ = ["best_member", "coordinate_ascents", "family_of", "plan", "trainings"]
 
 
 def plan(request: Request) -> list[Job]:
@@ -28,8 +26,9 @@ def plan(request: Request) -> list[Job]:
     """
     check_names(request)
     model, data, options = request.model, request.data, request.options
-    dimension = sum(math.prod(shape) for shape in data.shapes().values())
-    encoders, truth = model.amortization is not None, model.truth(data)
+    twin = first_installed(request.libraries)
+    layout = trace(model.name, data, twin)
+    dimension, encoders, truth = layout.dimension, model.amortization is not None, model.truth(data)
     jobs = [make_job(request, "exact", "exact")]
     if isinstance(truth, Reference):
         patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
@@ -42,7 +41,7 @@ def plan(request: Request) -> list[Job]:
             jobs.append(make_job(request, f"{library}-{family}", method, library, family, reason))
         if request.nuts and (model.amortization is None or model.amortization.is_sampled(data)):
             jobs.append(make_job(request, f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
-    return jobs
+    return [replace(job, layout=layout, twin=None if job.library else twin) for job in jobs]
 
 
 def trainings(request: Request) -> list[Job]:
@@ -108,7 +107,7 @@ def best_member(model: Model, data: Any, family: str) -> Best | None:
 
 def not_installed(library: str | None) -> str | None:
     """Why nothing can be made with this library, or None."""
-    if library and not importlib.util.find_spec(LIBRARIES[library]):
+    if library and not is_installed(library):
         return f"{library} is not installed"
     return None
 

@@ -1,20 +1,40 @@
-"""A model by its name: one of the catalogue's, or a user's own."""
+"""A model by its name: one of the catalogue's, or a user's that was added in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
 import models
-from compare import user_model
 from models.contract import Model
 
-__all__ = ["LIBRARIES", "first_installed", "is_installed", "load", "twin"]
+__all__ = ["LIBRARIES", "add", "first_installed", "is_installed", "load", "twin"]
 
 LIBRARIES = ("numpyro", "pyro")
 """The libraries by name; each is imported by the same name."""
+
+_added: dict[str, tuple[Model, Callable[[str], ModuleType]]] = {}
+
+
+def add(model: Model, twin: Callable[[str], ModuleType]) -> None:
+    """Add a model to those of this process; ``twin`` gives what it is in a library."""
+    _added[model.name] = model, twin
+
+
+def load(name: str) -> Model:
+    """The model of that name.
+
+    Raises:
+        UnknownName: there is no such model.
+    """
+    return _added[name][0] if name in _added else models.load(name)
+
+
+def twin(name: str, library: str) -> ModuleType:
+    """What the model is in one library: a module with ``model`` and the guides that it comes with."""
+    return _added[name][1](library) if name in _added else import_module(f"models.{name}.in_{library}")
 
 
 def is_installed(library: str) -> bool:
@@ -32,19 +52,3 @@ def first_installed(libraries: Sequence[str] = LIBRARIES) -> str:
         if is_installed(library):
             return library
     raise ValueError("neither NumPyro nor Pyro is installed; install one: pip install numpyro")
-
-
-def load(name: str) -> Model:
-    """The model of that name.
-
-    Raises:
-        UnknownName: there is no such model.
-    """
-    return user_model.find(name).model if user_model.knows(name) else models.load(name)
-
-
-def twin(name: str, library: str) -> ModuleType:
-    """What the model is in one library: a module with ``model`` and the guides that it comes with."""
-    if user_model.knows(name):
-        return import_module(f"compare.user_model.in_{library}").twin(user_model.find(name))
-    return import_module(f"models.{name}.in_{library}")

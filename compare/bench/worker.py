@@ -103,12 +103,11 @@ def warm(task: Mapping[str, Any], model: Model, data: Any) -> dict[str, Any]:
 
 def reason_to_skip(task: Mapping[str, Any], data: Any) -> str | None:
     """Why the fit is not attempted on these data, or None."""
-    import math
-
+    from compare import user_model
     from compare.options import Options
     from compare.plan import too_large, too_long
 
-    dimension = sum(math.prod(shape) for shape in data.shapes().values())
+    dimension = user_model.trace(cases.parse(task["case"])[0].name, data, task["library"]).dimension
     return too_long(dimension, Options()) if task["guide"] is None else too_large(task["guide"], dimension)
 
 
@@ -171,7 +170,7 @@ def measure_nuts(data: Any, zoo: Sequence[Any], usual: Sequence[Any]) -> dict[st
             float(arviz_stats.ess(np.asarray(values), method="bulk", chain_axis=0, draw_axis=1)) for values in elements
         )
 
-    reported = data.reported()
+    reported = zoo[0].job.layout.reported
     return {
         "zoo": {
             "ess": [smallest([draws(fit.tree, site, index) for site, index in reported]) for fit in zoo],

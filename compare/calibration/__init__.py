@@ -19,12 +19,14 @@ import numpy as np
 
 from compare.cache.keys import versions
 from compare.calibration.judge import FAMILYWISE, judge, measure
-from compare.calibration.ranks import LEVELS, Ranked, find_quantities, has_likelihood, rank
+from compare.calibration.ranks import LEVELS, Ranked, find_quantities, rank
 from compare.comparison import Job, Request
 from compare.execute.dispatch import describe_loss
 from compare.execute.processes import Workers
 from compare.pipeline import PACKAGES, make_fits, with_network
 from compare.plan import family_of, plan, trainings
+from compare.registry import first_installed
+from compare.user_model import trace
 from models.contract import Simulated
 
 __all__ = ["LEAST", "Calibration", "calibrate"]
@@ -80,9 +82,9 @@ def calibrate(
     request = replace(request, data=data)
     simulated = model.simulate(data, np.random.default_rng([request.seed, 7]), count)
     jobs = [job for job in plan(request) if job.method not in ("exact", "reference") or model.exact(data)]
-    likelihood = has_likelihood(model, simulated)
-    outcomes = rank_all(jobs, simulated, likelihood, helpers, progress)
-    quantities = find_quantities(simulated, likelihood)
+    outcomes = rank_all(jobs, simulated, helpers, progress)
+    layout = trace(model.name, simulated.data[0], first_installed(request.libraries))
+    quantities = find_quantities(layout, simulated.plate)
     exact = outcomes.get("exact", Outcome()).ranked
     summary = {
         "schema": 1,
@@ -110,32 +112,32 @@ def train_network(request: Request, helpers: Workers, progress: Callable[[str], 
 
 
 def rank_all(
-    jobs: Sequence[Job], simulated: Simulated, likelihood: bool, helpers: Workers, progress: Callable[[str], None]
+    jobs: Sequence[Job], simulated: Simulated, helpers: Workers, progress: Callable[[str], None]
 ) -> dict[str, Outcome]:
     """The outcome of each job that is not skipped."""
     todo = [job for job in jobs if job.reason is None]
     futures: dict[str, Future] = {}
     for job in todo:
         if job.library in helpers.libraries:
-            futures[job.name] = helpers.libraries[job.library].submit(try_rank, job, simulated, likelihood)
+            futures[job.name] = helpers.libraries[job.library].submit(try_rank, job, simulated)
     outcomes: dict[str, Outcome] = {}
     for job in sorted(todo, key=lambda job: job.name in futures):  # this process's first
         try:
             if job.name in futures:
                 outcomes[job.name] = futures[job.name].result()
             else:
-                outcomes[job.name] = try_rank(job, simulated, likelihood)
+                outcomes[job.name] = try_rank(job, simulated)
         except Exception as error:  # a helper that died
             outcomes[job.name] = Outcome(error=describe_loss(error), seconds=0.0)
         progress(f"{len(outcomes)} of {len(todo)}: {job.name}")
     return outcomes
 
 
-def try_rank(job: Job, simulated: Simulated, likelihood: bool) -> Outcome:
+def try_rank(job: Job, simulated: Simulated) -> Outcome:
     """The outcome of one job: a task for a helper."""
     start = time.perf_counter()
     try:
-        ranked = rank(job, simulated, likelihood, with_draws=job.method == "exact")
+        ranked = rank(job, simulated, with_draws=job.method == "exact")
     except Exception as error:
         line = (" ".join(str(error).split()) or type(error).__name__)[:300]
         return Outcome(error=line, seconds=time.perf_counter() - start)

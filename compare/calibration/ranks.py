@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from compare import registry
-from compare.comparison import Drawn, Job
+from compare import user_model
+from compare.comparison import Drawn, Job, Layout
 from compare.fit import draw_many
-from compare.fit.density import log_densities
-from compare.fit.tree import derive
-from models.contract import Latents, Model, Simulated, element
+from compare.fit.density import derive, library_of, log_densities
+from models.contract import Latents, Simulated, element
 
-__all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "find_quantities", "has_likelihood", "pits", "rank"]
+__all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "find_quantities", "pits", "rank"]
 
 LEVELS = (0.5, 0.8, 0.95)
 """The central intervals whose coverage is counted."""
@@ -68,56 +67,53 @@ class Ranked:
     draws: np.ndarray | None = None
 
 
-def find_quantities(simulated: Simulated, likelihood: bool) -> list[str]:
-    """The names of the quantities: the reported elements (of one observation of a plate), and the log likelihood."""
-    names = [element(site, index[simulated.plate :]) for site, index in simulated.data[0].reported()]
-    return [*dict.fromkeys(names), *([LIKELIHOOD] if likelihood else [])]
+def find_quantities(layout: Layout, plate: bool) -> list[str]:
+    """The names of the quantities: the reported elements and the log likelihood; of a plate one observation's."""
+    names = [element(site, index[plate:]) for site, index in layout.reported]
+    return [*dict.fromkeys(names), *([] if plate else [LIKELIHOOD])]
 
 
-def has_likelihood(model: Model, simulated: Simulated) -> bool:
-    """Whether the log likelihood of the latents is a quantity: it is not that of one observation of a plate."""
-    is_pointwise = model.prediction is not None and model.prediction.pointwise is not None
-    return not simulated.plate and (is_pointwise or model.exact(simulated.data[0]) is not None)
+def values(job: Job, latents: Latents, likelihood: bool) -> np.ndarray:
+    """The quantities of draws of the latents, shape (count, quantities)."""
+    known = {**latents, **derive(job, latents)}
+    columns = [known[site][(slice(None), *index)] for site, index in job.layout.reported]
+    if likelihood:
+        columns.append(log_densities(job, latents)[1])
+    return np.stack(columns, axis=1)
 
 
-def values(model: Model, job: Job, latents: Latents, likelihood: bool) -> np.ndarray:
-    """The quantities of draws of the latents on a job's data, shape (count, quantities)."""
-    known = {**latents, **derive(model, job.data, latents)}
-    columns = [known[site][(slice(None), *index)] for site, index in job.data.reported()]
-    return np.stack([*columns, *([log_densities(job, latents)[1]] if likelihood else [])], axis=1)
-
-
-def truths(model: Model, jobs: Sequence[Job], simulated: Simulated, likelihood: bool) -> np.ndarray:
+def truths(jobs: Sequence[Job], simulated: Simulated) -> np.ndarray:
     """The quantities of the true latents, shape (data sets, quantities)."""
     if simulated.plate:
         latents = {site: value[None] for site, value in simulated.latents.items()}
-        return values(model, jobs[0], latents, False).reshape(len(next(iter(simulated.latents.values()))), -1)
+        return values(jobs[0], latents, False).reshape(len(next(iter(simulated.latents.values()))), -1)
     rows = []
     for number, job in enumerate(jobs):
         latents = {site: value[[number]] for site, value in simulated.latents.items()}
-        rows.append(values(model, job, latents, likelihood))
+        rows.append(values(job, latents, True))
     return np.concatenate(rows)
 
 
-def rank(job: Job, simulated: Simulated, likelihood: bool, with_draws: bool = False) -> Ranked:
+def rank(job: Job, simulated: Simulated, with_draws: bool = False) -> Ranked:
     """Draw from the job's posterior of every data set, and rank the true values.
 
     Raises:
         RuntimeError: it failed on every data set.
     """
-    model, jobs = registry.load(job.model), [replace(job, data=data) for data in simulated.data]
+    layout = user_model.trace(job.model, simulated.data[0], library_of(job))  # the same for all but what is observed
+    jobs = [replace(job, data=data, layout=layout) for data in simulated.data]
     results = draw_many(jobs, N_THINNED if job.method == "nuts" else N_DRAWS)
     failed = {number: str(result) for number, result in enumerate(results) if isinstance(result, Exception)}
     done = {number: result for number, result in enumerate(results) if isinstance(result, Drawn)}
     if not done:
         raise RuntimeError(next(iter(failed.values())))
-    truth = truths(model, jobs, simulated, likelihood)
+    truth = truths(jobs, simulated)
     if simulated.plate:
         latents = done[0].latents
-        every = values(model, jobs[0], latents, False)
+        every = values(jobs[0], latents, False)
         draws, sets = every.reshape(len(every), len(truth), -1).swapaxes(0, 1), np.arange(len(truth))
     else:
-        draws = np.stack([values(model, jobs[n], result.latents, likelihood) for n, result in done.items()])
+        draws = np.stack([values(jobs[n], result.latents, True) for n, result in done.items()])
         sets = np.array(list(done))
     converged = combine(done, "converged", sum)
     return Ranked(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -110,6 +111,8 @@ def workers(
     context = multiprocessing.get_context("fork" if can_fork else "spawn")
     counts = share_processes(list(dict.fromkeys(libraries)), n_processes)
     pools: dict[str, Executor] = {library: RestartingPool(count, context) for library, count in counts.items()}
+    for library, pool in pools.items():  # the processes begin now, before this one imports a library
+        pool.submit(import_module, f"compare.fit.svi.objective_{library}")
     try:
         yield Workers(pools, next(reversed(pools.values()), None), max(1, sum(counts.values())))
     except BaseException:

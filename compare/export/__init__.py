@@ -76,7 +76,7 @@ def program(model: Model, job: Job) -> str:
     data = dictionary(arguments, library)
     if size(arguments) > MOST:
         data = load_data(built, model, job.data, library)
-    sites = ", ".join(f'"{site}"' for site in job.data.shapes())
+    sites = ", ".join(f'"{site}"' for site in user_model.trace(model.name, job.data, library).latents)
     values = {"model": name, "guide": guide, "data": data, "sites": f"[{sites}]", "seed": job.seed, **search}
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = files(__package__).joinpath(f"{library}.py.jinja").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import xarray as xr
 
 from compare.comparison import Drawn, Fit, Job
+from compare.fit.density import layout_of
 from compare.fit.threads import one_thread
 
 __all__ = ["draw_many", "run", "run_each", "run_many"]
@@ -38,7 +40,7 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     The jobs differ in their data alone. What goes wrong with one of them stands in its place.
     """
     with one_thread():
-        return maker(jobs[0], "draw_many")(jobs, count)
+        return maker(jobs[0], "draw_many")([traced(job) for job in jobs], count)
 
 
 def run(job: Job) -> Fit:
@@ -47,7 +49,7 @@ def run(job: Job) -> Fit:
         return Fit(job, "skipped", job.reason)
     start = time.perf_counter()
     try:
-        fit = maker(job, "fit")
+        job, fit = traced(job), maker(job, "fit")
         with one_thread():
             result = fit(job)
     except Exception as error:
@@ -78,14 +80,20 @@ def run_many(jobs: Sequence[Job]) -> list[Fit]:
         group = [jobs[number] for number in numbers]
         start = time.perf_counter()
         try:
-            fit_many = maker(group[0], "fit_many")
+            group, fit_many = [traced(job) for job in group], maker(group[0], "fit_many")
             with one_thread():
                 results = fit_many(group)
         except Exception as error:
             results = [error] * len(group)
         seconds = (time.perf_counter() - start) / len(group)
-        fits |= {number: ended(jobs[number], result, seconds) for number, result in zip(numbers, results, strict=True)}
+        ends = [ended(job, result, seconds) for job, result in zip(group, results, strict=True)]
+        fits |= dict(zip(numbers, ends, strict=True))
     return [fits[number] for number in range(len(jobs))]
+
+
+def traced(job: Job) -> Job:
+    """The job with its layout, which is found now where no plan has given it; a training needs none."""
+    return job if job.layout or job.method == "training" else replace(job, layout=layout_of(job))
 
 
 def maker(job: Job, function: str) -> Callable[..., Any]:

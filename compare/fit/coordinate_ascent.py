@@ -16,7 +16,7 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import log_densities
-from compare.fit.tree import N_CHAINS, build, split
+from compare.fit.tree import N_CHAINS, build, reported_indices, split
 from models.contract import CoordinateAscent
 
 __all__ = ["ascend", "draw_many", "fit"]
@@ -66,15 +66,12 @@ def ascend(way: CoordinateAscent, tolerance: float, sweeps: int) -> tuple[list[S
 
 
 def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, dict]:
-    """Draws of the guide with their log densities, block by block, and the labels of the elements kept."""
+    """Draws of the guide, their log densities, and the labels of a long site's elements; drawn block by block."""
     rng = np.random.default_rng(job.seed + zlib.crc32(job.name.encode()))
-    shapes = job.data.shapes()
-    size = sum(int(np.prod(shape)) for shape in shapes.values())
+    shapes, size = job.layout.latents, job.layout.dimension
     count = min(DRAWS, max(NUMBERS // size // N_CHAINS, 100) * N_CHAINS)
-    kept = {
-        name: np.array([index[0] for site, index in job.data.reported() if site == name], dtype=int)
-        for name, shape in shapes.items()
-        if len(shape) == 1 and shape[0] > LONG
+    indices = {
+        name: reported_indices(job, name) for name, shape in shapes.items() if len(shape) == 1 and shape[0] > LONG
     }
     blocks: dict[str, list[np.ndarray]] = {}
     rows = max(1, BLOCK // size)
@@ -83,12 +80,12 @@ def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, d
         log_prior, log_likelihood = log_densities(job, latents)
         part = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood}
         part["log_guide"] = way.log_guide(state, latents)
-        part |= {name: value[:, kept[name]] if name in kept else value for name, value in latents.items()}
+        part |= {name: value[:, indices[name]] if name in indices else value for name, value in latents.items()}
         for name, value in part.items():
             blocks.setdefault(name, []).append(value)
-    whole = split({name: np.concatenate(parts) for name, parts in blocks.items()})
-    posterior = {name: whole.pop(name) for name in shapes}
-    return posterior, whole, {f"{name}_dim_0": indices for name, indices in kept.items()}
+    draws = split({name: np.concatenate(parts) for name, parts in blocks.items()})
+    posterior = {name: draws.pop(name) for name in shapes}
+    return posterior, draws, {f"{name}_dim_0": chosen for name, chosen in indices.items()}
 
 
 def stopping(job: Job) -> tuple[float, int]:
@@ -142,7 +139,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         "change": change,
     }
     posterior, stats, coordinates = sample(job, way, states[-1])
-    tree = build(posterior, stats, job.data.observed(), coordinates, optimisation, attributes)
+    tree = build(posterior, stats, job.layout.observed, coordinates, optimisation, attributes)
     if len(states) == len(elbos):
         paths = {name: np.stack([state[name] for state in states]) for name in states[0]}
         steps = tree["optimisation"].to_dataset()

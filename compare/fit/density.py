@@ -6,11 +6,11 @@ from importlib import import_module
 
 import numpy as np
 
-from compare import registry
-from compare.comparison import Job
+from compare import registry, user_model
+from compare.comparison import Job, Layout
 from models.contract import Latents
 
-__all__ = ["log_densities"]
+__all__ = ["derive", "layout_of", "library_of", "log_densities"]
 
 
 def log_densities(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +18,30 @@ def log_densities(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
 
     They come from the library that fits; where the method has none, from that of the job's twin.
     """
-    library = job.library or job.twin or registry.first_installed()
-    side = import_module(f"compare.fit.svi.density_{library}")
+    library = library_of(job)
+    side = import_module(f"compare.user_model.density_{library}")
     data, static = side.split_arguments(job.data.arguments())
-    return side.density(job.model, static)(dict(latents), data)
+    return side.density(job.model, static)({site: latents[site] for site in layout_of(job).latents}, data)
+
+
+def library_of(job: Job) -> str:
+    """The library whose twin is asked: that which fits; where the method has none, that of the job's twin."""
+    return job.library or job.twin or registry.first_installed()
+
+
+def layout_of(job: Job) -> Layout:
+    """What tracing the model on the job's data tells; traced now where the job was not planned."""
+    return job.layout or user_model.trace(job.model, job.data, library_of(job))
+
+
+def derive(job: Job, latents: Latents) -> dict[str, np.ndarray]:
+    """The deterministic sites and the model's own quantities at latents of shape (n_draws, *site)."""
+    model, layout = registry.load(job.model), layout_of(job)
+    part = model.quantities
+    quantities = part.derive(job.data, latents) if part and part.derive else {}
+    names = [name for name in layout.derived if name not in quantities]
+    if not names:
+        return quantities
+    side = import_module(f"compare.user_model.in_{library_of(job)}")
+    known = {site: latents[site] for site in layout.latents}
+    return side.derive(job.model, job.data.arguments(), names, known) | quantities

@@ -24,14 +24,13 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     model = registry.load(job.model)
     exact = model.exact(job.data)
     rng = np.random.default_rng(job.fit_seed)
-    size = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
     options = job.options or Options()
-    count = how_many(options.draws, size)
+    count = how_many(options.draws, job.layout.dimension)
     pieces, labels = [], {}
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
         log_prior, log_likelihood = log_densities(job, latents)
-        kept, labels = keep(latents, job.model, job.data)
+        kept, labels = keep(latents, job)
         stats = {
             "log_prior": log_prior,
             "log_joint": log_prior + log_likelihood,
@@ -41,8 +40,8 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     kept, stats = (
         {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
     )
-    likelihood = pointwise(kept, job.model, job.data)
-    tree = build(split(kept), split(stats), job.data.observed(), labels, log_likelihood=likelihood)
+    likelihood = pointwise(kept, job)
+    tree = build(split(kept), split(stats), job.layout.observed, labels, log_likelihood=likelihood)
     if model.prediction and model.prediction.exact_queries:
         queries = model.prediction.exact_queries(job.data, rng, QUERIES)
         if queries is not None:

@@ -10,9 +10,11 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from models.contract import Model
+from compare.comparison import Job
+from compare.fit.density import derive
+from models.contract import Latents
 
-__all__ = ["LONG", "N_CHAINS", "build", "derive", "how_many", "keep", "pointwise", "split"]
+__all__ = ["LONG", "N_CHAINS", "build", "how_many", "keep", "pointwise", "reported_indices", "split"]
 
 LONG = 1000
 """Elements of a site beyond which a tree keeps the reported ones only."""
@@ -58,32 +60,30 @@ def build(
     return tree
 
 
-def derive(model: Model, data: Any, latents: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The quantities that the model derives from its latents, by name; none if it has none."""
-    part = model.quantities
-    return part.derive(data, latents) if part and part.derive else {}
+def keep(latents: Latents, job: Job) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What of the draws, shape (n_draws, *site), goes into a tree: latents and what the model derives from them.
 
-
-def keep(
-    latents: Mapping[str, np.ndarray], model: str, data: Any
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """What of the draws, shape (count, *site), goes into a tree: all, or of a long site only the elements that are
-    reported, if any are; and what the model derives from them.
+    Of a site of more than `LONG` elements only the reported ones, if any are.
 
     Returns:
-        The draws and the labels of the kept elements (for `build`'s ``coordinates``).
+        The draws and the labels of the elements (for `build`'s ``coordinates``).
     """
-    kept, labels = {}, {}
-    for site, value in {**latents, **derive(registry.load(model), data, latents)}.items():
-        chosen = np.array([index[0] for name, index in data.reported() if name == site and len(index) == 1], dtype=int)
-        if value.ndim == 2 and value.shape[1] > LONG and len(chosen):
-            kept[site], labels[f"{site}_dim_0"] = value[:, chosen], chosen
+    draws, labels = {}, {}
+    for site, value in {**latents, **derive(job, latents)}.items():
+        indices = reported_indices(job, site)
+        if value.ndim == 2 and value.shape[1] > LONG and len(indices):
+            draws[site], labels[f"{site}_dim_0"] = value[:, indices], indices
         else:
-            kept[site] = value
-    return kept, labels
+            draws[site] = value
+    return draws, labels
 
 
-def pointwise(latents: Mapping[str, np.ndarray], model: str, data: Any) -> dict[str, np.ndarray]:
-    """The log likelihood of each observation, shape (chains, draws, observations), of draws, shape (count, *site)."""
-    part = registry.load(model).prediction
-    return split(part.pointwise(data, latents)) if part and part.pointwise else {}
+def reported_indices(job: Job, site: str) -> np.ndarray:
+    """The positions of the reported elements of a site with one dimension."""
+    return np.array([index[0] for name, index in job.layout.reported if name == site and len(index) == 1], dtype=int)
+
+
+def pointwise(latents: Latents, job: Job) -> dict[str, np.ndarray]:
+    """The log likelihood of each observation, shape (chains, draws, observations), of draws, shape (n_draws, *site)."""
+    part = registry.load(job.model).prediction
+    return split(part.pointwise(job.data, latents)) if part and part.pointwise else {}

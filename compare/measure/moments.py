@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from compare.comparison import Element, Fit, Job, Truth
+from compare.fit.density import layout_of
 from compare.measure.truth import errors
 from compare.summary import Correlation, Distance, Estimate, VariableSummary
 from models.contract import element
@@ -33,7 +34,7 @@ class Moments(NamedTuple):
 
 def elements(job: Job) -> dict[str, Element]:
     """The reported elements by name, such as ``z[0]``."""
-    return {element(site, index): (site, index) for site, index in job.data.reported()}
+    return {element(site, index): (site, index) for site, index in layout_of(job).reported}
 
 
 def digits(value: float, count: int) -> float:

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["arguments", "from_json"]
+__all__ = ["Static", "arguments", "from_json", "split"]
+
+Static = tuple[tuple[str, Any], ...]
+"""A twin's arguments that are not arrays, by name."""
 
 
 def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
@@ -88,3 +91,9 @@ def from_json(path: str) -> dict[str, Any]:
             f'--data {path} holds no object; give one of the model\'s arguments, such as {{"y": [1.5, 2]}}'
         )
     return dict(found)
+
+
+def split(arguments: dict[str, Any], convert: Callable[[Any], Any]) -> tuple[dict[str, Any], Static]:
+    """The arguments that are data, converted, and those that shape the program (counts, flags, words)."""
+    data = {name: convert(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)}
+    return data, tuple(sorted((name, value) for name, value in arguments.items() if name not in data))

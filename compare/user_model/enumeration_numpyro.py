@@ -13,8 +13,8 @@ from numpyro.contrib.funsor import config_enumerate, enum, log_density, plate_to
 from numpyro.contrib.funsor import trace as packed_trace
 from numpyro.primitives import Messenger
 
-from compare.fit.svi.jit_numpyro import ONCE, unvalidated
 from compare.user_model.enumeration import cannot_be_summed, complain_of_batch, complain_of_coupling, note
+from compare.user_model.jit_numpyro import ONCE, unvalidated
 
 __all__ = ["check", "marginal"]
 
@@ -78,7 +78,7 @@ def marginal(function, data):
     """Run the model with its discrete latents summed out: its continuous latents, and the rest as factors.
 
     What turns the product of the continuous latents' densities, at the discrete ones' first values, into their prior
-    is a factor of the prior (`compare.fit.svi.density_numpyro.Density` counts it there). Deterministic sites that
+    is a factor of the prior (`compare.user_model.density_numpyro.Density` counts it there). Deterministic sites that
     depend on discrete ones are left out.
     """
     seen = Continuous()

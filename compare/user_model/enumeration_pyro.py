@@ -15,7 +15,7 @@ from pyro.poutine.enum_messenger import EnumMessenger
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
-from compare.fit.svi.base_pyro import Held
+from compare.user_model.density_pyro import Held
 from compare.user_model.enumeration import cannot_be_summed, complain_of_batch, complain_of_coupling, note
 
 __all__ = ["check", "marginal"]
@@ -109,7 +109,7 @@ def marginal(function, data):
     """Run the model with its discrete latents summed out: its continuous latents, and the rest as factors.
 
     What turns the product of the continuous latents' densities, at the discrete ones' first values, into their prior
-    is a factor of the prior (`compare.fit.svi.density_pyro.summed` counts it there). Deterministic sites that depend
+    is a factor of the prior (`compare.user_model.density_pyro.summed` counts it there). Deterministic sites that depend
     on discrete ones are left out.
     """
     seen = Continuous()

@@ -1,187 +1,141 @@
-"""What a user's NumPyro model consists of, and the form in which the fits take it."""
+"""What a NumPyro model consists of, and the form in which the fits take a user's."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import jax
 import numpy as np
-import numpyro.distributions as dist
 from jax import numpy as jnp
 from numpyro import handlers
 from numpyro.distributions import biject_to
 from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
-from compare.fit.svi.density_numpyro import density, split_arguments
-from compare.fit.svi.jit_numpyro import ONCE, unvalidated
-from compare.user_model import Sites, complain_of_missing, complain_of_nothing, observes
+from compare import registry
+from compare.user_model.density_numpyro import split_arguments
+from compare.user_model.jit_numpyro import ONCE, unvalidated
+from compare.user_model.sites import Inspection, Site, one_line, underscored
 
-__all__ = ["derive", "log_joint", "look", "twin"]
+__all__ = [
+    "abstract",
+    "check_discrete",
+    "derive",
+    "draw",
+    "log_joints",
+    "points_of",
+    "refuse_uncompilable",
+    "support_point",
+    "twin",
+]
 
-SEEDS = 3
-"""Draws from the prior that a look takes."""
+Message = dict[str, Any]
 
 
-class Whole(Messenger):
-    """One posterior for all fits: no plate is subsampled, an empty site is given; and no slash is in a name, which
-    NetCDF could not hold."""
+class Unsplit(Messenger):
+    """One posterior for all fits: no plate is subsampled, an empty site is given, and no slash is in a name."""
 
-    def process_message(self, message):
+    def process_message(self, message: Message) -> None:
         if message["type"] == "plate" and message["value"] is None:
             size, _ = message["args"]
             message["value"], message["args"] = jnp.arange(size), (size, size)
         elif message["type"] in ("sample", "deterministic", "param"):
-            message["name"] = message["name"].replace("/", "_")
-            if message["type"] == "sample" and is_empty(message):
+            message["name"] = underscored(message["name"])
+            if message["type"] == "sample" and is_undrawn(message) and 0 in shape_of(message):
                 message["value"], message["is_observed"] = jnp.zeros(shape_of(message)), True
 
 
-def shape_of(message):
+def shape_of(message: Message) -> tuple[int, ...]:
     return message["fn"].shape(message["kwargs"].get("sample_shape", ()))
 
 
-def is_empty(message):
-    """Whether a latent site has no element."""
-    return not message["is_observed"] and message["value"] is None and 0 in shape_of(message)
+def is_undrawn(message: Message) -> bool:
+    return not message["is_observed"] and message["value"] is None
 
 
 class Inspector(Messenger):
-    """Refuse what the fits cannot handle, site by site, and note what they change."""
+    """Tell an `Inspection` of every plate, param and site."""
 
-    def __init__(self, fn=None):
-        self.notes, self.names, self.empty, self.scans = {}, {}, set(), False
-        super().__init__(fn)
+    def __init__(self, inspection: Inspection) -> None:
+        self.inspection = inspection
+        super().__init__(None)
 
-    def process_message(self, message):
-        name, self.scans = message.get("name"), self.scans or message["type"] == "control_flow"
-        if message["type"] == "plate" and message["value"] is None:
-            size, part = message["args"]
-            self.notes[name] = (
-                f"plate {name!r} is not subsampled: every fit sees all {size} of its points, not {part} at a time"
-            )
-        elif message["type"] == "param":
-            raise ValueError(f"site {name!r} is a param, which has no prior: give it one, or pass its value as data")
-        elif message["type"] in ("sample", "deterministic"):
-            plain = name.replace("/", "_")
-            if self.names.setdefault(plain, name) != name:
-                raise ValueError(f"sites {self.names[plain]!r} and {name!r} cannot be told apart without the slash")
-            if plain != name:
-                self.notes[name] = f"site {name!r} appears as {plain!r}: no slash can be in a name"
-            if message["type"] == "sample" and not message["is_observed"]:
-                refuse(name, message["fn"])
-                if is_empty(message):
-                    self.empty.add(name)
-                    self.notes[name] = f"site {name!r} is empty (shape {shape_of(message)}): there is nothing to infer"
+    def process_message(self, message: Message) -> None:
+        kind, name, inspection = message["type"], message.get("name"), self.inspection
+        inspection.scans = inspection.scans or kind == "control_flow"
+        if kind == "plate" and message["value"] is None:
+            inspection.plate(name, *message["args"])
+        elif kind == "param":
+            inspection.param(name)
+        elif kind in ("sample", "deterministic"):
+            inspection.name(name)
+            if kind == "sample" and not message["is_observed"]:
+                shape = shape_of(message) if is_undrawn(message) else ()
+                inspection.latent(name, message["fn"], shape, "numpyro")
 
 
-def refuse(name, fn):
-    """Raise ValueError for a latent site that the fits cannot handle."""
-    base = fn
-    while True:
-        if isinstance(base, dist.ImproperUniform):
-            raise ValueError(
-                f"site {name!r} has an improper prior (ImproperUniform): there is no evidence, no ELBO and perhaps no "
-                "posterior; give it a proper one, such as a wide Normal"
-            )
-        if isinstance(base, dist.MaskedDistribution) and base._mask is False:
-            raise ValueError(f"site {name!r} has its prior masked out, which makes it improper; give it a proper one")
-        if not hasattr(base, "base_dist"):
-            break
-        base = base.base_dist
-    if fn.support.is_discrete:
-        refuse_discrete(name, fn, base)
+def sites_of(trace: Mapping[str, Message]) -> dict[str, Site]:
+    """The sites of a trace, their values in NumPy where they are numbers and not yet to be computed."""
+    sites = {}
+    for name, raw in trace.items():
+        if raw["type"] not in ("sample", "deterministic"):
+            continue
+        kind = "derived" if raw["type"] == "deterministic" else "observed" if raw["is_observed"] else "latent"
+        if kind == "latent" and raw["fn"].support.is_discrete:
+            kind = "discrete"
+        value = None if isinstance(raw["value"], jax.core.Tracer) else np.asarray(raw["value"])
+        sites[name] = Site(kind, np.shape(raw["value"]), value, raw)
+    return sites
 
 
-def refuse_discrete(name, fn, base):
-    """Raise ValueError for a discrete latent site that has no finite list of values."""
-    kind = type(base).__name__
-    if not (fn.has_enumerate_support or base.has_enumerate_support):
-        raise ValueError(
-            f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
-            "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
-        )
-    try:
-        fn.enumerate_support(expand=False)
-    except Exception as error:
-        raise ValueError(
-            f"site {name!r} is discrete ({kind}) and its values cannot be listed ({line(error)}); sample its elements "
-            "one by one, in numpyro.plate instead of to_event"
-        ) from error
+def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
+    """The sites of a catalogue model's twin on these arguments: shapes, and the values that are observed."""
+    data, static = split_arguments(arguments)
+    program = handlers.seed(partial(registry.twin(model, "numpyro").model, **data, **dict(static)), 0)
+    traces: list[Any] = []
+    jax.eval_shape(lambda: traces.append(handlers.trace(program).get_trace()))
+    sites = sites_of(traces[0])
+    if any(site.kind == "observed" and site.value is None for site in sites.values()):  # obs is computed in the model
+        sites = sites_of(handlers.trace(program).get_trace())
+    return sites
 
 
-def look(own, values):
-    """What the model consists of on these data.
-
-    Raises:
-        ValueError: the model cannot be run, or has a site that cannot be handled; one line names it.
-    """
-    data, static = split(values)
-    inspector = Inspector()
-    traces = []
-    try:
-        for seed in range(SEEDS):
-            with Whole(), inspector:
-                model = handlers.seed(partial(own.function, **static), jax.random.key(seed))
-                traces.append(handlers.trace(model).get_trace(**data))
-        model = partial(twin(own).model, **static)
-        discrete = [name for name, site in traces[0].items() if is_discrete(site)]
-        latents = {name: site for name, site in traces[0].items() if is_latent(site) and name not in discrete}
-        if discrete:
-            inspector.notes[tuple(discrete)] = enumeration().check(
-                partial(plain, own, **static), data, traces, discrete, inspector.scans
-            )
-        derived = {}
-
-        def joint(data, latents):
-            total, trace = log_density(model, (), data, latents)
-            derived.update({name: traces[0][name] for name in trace if trace[name]["type"] == "deterministic"})
-            return total
-
-        if discrete:  # with all values of these at once it would take seconds op by op
-            joint = jax.jit(unvalidated(joint), compiler_options=ONCE)
-        joints = [joint(data, {name: trace[name]["value"] for name in latents}) for trace in traces]
-    except ValueError as error:
-        if str(error).startswith(("site ", "sites ")):
-            raise
-        raise ValueError(f"the model could not be run on its data: {line(error)}") from error
-    except Exception as error:
-        raise ValueError(f"the model could not be run on its data: {line(error)}") from error
-    complain_of_missing(values, joints)
-    complain_of_nothing(latents, discrete, joints)
-    fixed_supports(traces, latents)
-    compiles(model, data)
-    varying = {
-        name: np.any([np.asarray(t[name]["value"]) != np.asarray(traces[0][name]["value"]) for t in traces[1:]], axis=0)
-        for name in (*latents, *derived)
-    }
-    derived = {name: np.shape(site["value"]) for name, site in derived.items() if numeric(site["value"])}
-    observed = {
-        name: np.asarray(site["value"])
-        for name, site in traces[0].items()
-        if site["type"] == "sample" and site["is_observed"] and np.size(site["value"])
-    }
-    shapes = {name: np.shape(site["value"]) for name, site in latents.items()}
-    seen = [site for site in traces[0].values() if site["type"] == "sample" and site["is_observed"]]
-    notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
-    return Sites(shapes, derived, varying, observed, notes, tuple(map(float, joints)))
-
-
-def split(values):
-    """The arguments that are data and those that shape the program; the latter must be hashable."""
+def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> dict[str, Site]:
+    """The sites of a user's model at a draw from its prior."""
     data, static = split_arguments(values)
-    return data, dict(static)
+    with Unsplit(), Inspector(inspection):
+        model = handlers.seed(partial(user.function, **dict(static)), jax.random.key(seed))
+        return sites_of(handlers.trace(model).get_trace(**data))
 
 
-def is_latent(site):
-    return site["type"] == "sample" and not site["is_observed"]
+def log_joints(
+    user: Any, values: Mapping[str, Any], points: Sequence[Mapping[str, Any]], jit: bool
+) -> tuple[tuple[float, ...], set[str]]:
+    """log p(x, z) in nats at values of the latents, and the names of the deterministic sites that are left."""
+    data, static = split_arguments(values)
+    model, derived = partial(twin(user).model, **dict(static)), set[str]()
+
+    def joint(data: Any, latents: Any) -> jax.Array:
+        total, trace = log_density(model, (), data, latents)
+        derived.update(name for name, site in trace.items() if site["type"] == "deterministic")
+        return total
+
+    if jit:  # with all values of discrete latents at once it would take seconds op by op
+        joint = jax.jit(unvalidated(joint), compiler_options=ONCE)
+    return tuple(float(joint(data, dict(point))) for point in points), derived
 
 
-def is_discrete(site):
-    return is_latent(site) and site["fn"].support.is_discrete
+def points_of(draws: Mapping[str, np.ndarray]) -> list[dict[str, jax.Array]]:
+    """Draws of shape (count, *site) one by one."""
+    count = len(next(iter(draws.values())))
+    return [{name: jnp.asarray(value[row]) for name, value in draws.items()} for row in range(count)]
 
 
-def enumeration():
+def enumeration() -> ModuleType:
     """The file that sums discrete latents out.
 
     Raises:
@@ -195,95 +149,78 @@ def enumeration():
         ) from error
 
 
-def numeric(value):
-    return np.asarray(value).dtype.kind in "fiub" and np.size(value) > 0
+def check_discrete(
+    user: Any, values: Mapping[str, Any], traces: Sequence[Mapping[str, Message]], discrete: Sequence[str], scans: bool
+) -> str:
+    """What the reader should know of discrete latents that are summed out; ValueError where they cannot be."""
+    data, static = split_arguments(values)
+    return enumeration().check(partial(unsplit, user, **dict(static)), data, traces, discrete, scans)
 
 
-def line(error):
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+def support_point(site: Message, first: Message) -> jax.Array:
+    """A fixed point of the unconstrained space, mapped to the support of the site; ``first`` has its size."""
+    transform = biject_to(site["fn"].support)
+    return transform(0.5 + jnp.zeros_like(transform.inv(first["value"])))
 
 
-def fixed_supports(traces, latents):
-    """Refuse a site whose support depends on other latents: the library's own guides keep that of the first draw."""
-    for name, site in latents.items():
-        try:
-            ends = []
-            for trace in traces:
-                transform = biject_to(trace[name]["fn"].support)
-                ends.append(np.asarray(transform(0.5 + jnp.zeros_like(transform.inv(site["value"])))))
-        except Exception as error:
-            raise ValueError(f"site {name!r} cannot be mapped to an unconstrained space: {line(error)}") from error
-        if any(not np.allclose(end, ends[0], rtol=1e-12, atol=0) for end in ends):
-            raise ValueError(
-                f"site {name!r} has a support that depends on other latents, which guides cannot follow; sample it on "
-                "a fixed one, such as the unit interval, and scale it with numpyro.deterministic"
-            )
-
-
-def compiles(model, data):
-    """Refuse a model that needs the values of its data, not only their shapes, to run.
-
-    Raises:
-        ValueError: it does.
-    """
+def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
+    """Raise ValueError for a model that needs the values of its data, not only their shapes, to run."""
+    data, static = split_arguments(values)
+    model = partial(twin(user).model, **dict(static))
     try:
         jax.eval_shape(lambda data: handlers.seed(model, 0)(**data), data)
     except Exception as error:
         raise ValueError(
             "the model needs the values of its data to run, and so cannot be compiled; pass what shapes it as an int, "
-            f"a flag or a word: {line(error)}"
+            f"a flag or a word: {one_line(error)}"
         ) from error
 
 
 @lru_cache(maxsize=64)
-def twin(own):
-    """The model as a module of its own, like the catalogue's; its discrete latents are summed out."""
-    module, known = ModuleType(f"own.{own.name}"), {}
+def twin(user: Any) -> ModuleType:
+    """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
+    module, has_discrete = ModuleType(f"user_model.{user.name}"), dict[tuple, bool]()
 
-    def model(**data):
+    def model(**data: Any) -> None:
         form = tuple((name, np.shape(value) if hasattr(value, "dtype") else value) for name, value in data.items())
-        if form not in known:
+        if form not in has_discrete:
             with handlers.block():
-                trace = handlers.trace(handlers.seed(partial(plain, own), 0)).get_trace(**data)
-            known[form] = any(map(is_discrete, trace.values()))
-        if known[form]:
-            enumeration().marginal(partial(plain, own), data)
+                trace = handlers.trace(handlers.seed(partial(unsplit, user), 0)).get_trace(**data)
+            latents = (site for site in trace.values() if site["type"] == "sample" and not site["is_observed"])
+            has_discrete[form] = any(site["fn"].support.is_discrete for site in latents)
+        if has_discrete[form]:
+            enumeration().marginal(partial(unsplit, user), data)
         else:
-            plain(own, **data)
+            unsplit(user, **data)
 
-    model.__module__, module.model = module.__name__, model
+    model.__module__, module.model = module.__name__, model  # type: ignore[attr-defined]
     return module
 
 
-def plain(own, **data):
-    """The model as its user wrote it, but whole."""
-    with Whole():
-        return own.function(**data)
+def unsplit(user: Any, **data: Any) -> Any:
+    """The model as its user wrote it, its plates not subsampled."""
+    with Unsplit():
+        return user.function(**data)
 
 
 @lru_cache(maxsize=64)
-def deterministic(own, static, names):
+def deterministic(model: str, static: tuple, names: tuple[str, ...]) -> Callable[..., Any]:
     """The deterministic sites of many points, compiled."""
-    model = partial(twin(own).model, **dict(static))
+    program = partial(registry.twin(model, "numpyro").model, **dict(static))
 
     @unvalidated
-    def one(latents, data):
-        trace = handlers.trace(handlers.seed(handlers.substitute(model, latents), 0)).get_trace(**data)
+    def at_point(latents: Any, data: Any) -> Any:
+        trace = handlers.trace(handlers.seed(handlers.substitute(program, latents), 0)).get_trace(**data)
         return {name: trace[name]["value"] for name in names}
 
-    return jax.jit(jax.vmap(one, in_axes=(0, None)), compiler_options=ONCE)
+    return jax.jit(jax.vmap(at_point, in_axes=(0, None)), compiler_options=ONCE)
 
 
-def derive(own, data, latents):
-    """The deterministic sites at latents of shapes (count, *site)."""
-    traced, static = split_arguments(data.arguments())
-    chosen = {name: latents[name] for name in data.shapes()}
-    found = deterministic(own, static, tuple(data.sites.derived))(chosen, traced)
-    return {name: np.asarray(value) for name, value in found.items()}
-
-
-def log_joint(own, data, latents):
-    """log p(x, z) at latents of shapes (count, *site), shape (count,)."""
-    traced, static = split_arguments(data.arguments())
-    return sum(density(own.name, static)({name: latents[name] for name in data.shapes()}, traced))
+def derive(
+    model: str, arguments: Mapping[str, Any], names: Sequence[str], latents: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The deterministic sites of these names at latents of shapes (count, *site)."""
+    data, static = split_arguments(arguments)
+    return {
+        name: np.asarray(value) for name, value in deterministic(model, static, tuple(names))(latents, data).items()
+    }

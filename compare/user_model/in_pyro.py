@@ -1,44 +1,55 @@
-"""What a user's Pyro model consists of, and the form in which the fits take it."""
+"""What a Pyro model consists of, and the form in which the fits take a user's."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import SubsampleMessenger, _Subsample
 from torch.distributions import biject_to
 
-from compare.fit.svi.base_pyro import Held
-from compare.fit.svi.density_pyro import density, split_arguments
-from compare.user_model import Sites, complain_of_missing, complain_of_nothing, enumeration_pyro, observes
+from compare import registry
+from compare.user_model import enumeration_pyro
+from compare.user_model.density_pyro import Held, split_arguments
+from compare.user_model.sites import Inspection, Site, underscored
 
-__all__ = ["derive", "log_joint", "look", "twin"]
+__all__ = [
+    "abstract",
+    "check_discrete",
+    "derive",
+    "draw",
+    "log_joints",
+    "points_of",
+    "refuse_uncompilable",
+    "support_point",
+    "twin",
+]
 
-SEEDS = 3
-"""Draws from the prior that a look takes."""
+Message = dict[str, Any]
 
 
 @contextmanager
-def whole_plates(notes=None):
+def unsplit_plates(inspection: Inspection | None = None) -> Iterator[None]:
     """One posterior for all fits: no plate is subsampled. A plate's size is not to be changed by a message."""
     original = SubsampleMessenger._subsample
 
-    def whole(name, size=None, subsample_size=None, subsample=None, *rest):
+    def whole_plate(name: str, size: Any = None, subsample_size: Any = None, subsample: Any = None, *more: Any) -> Any:
         part = len(subsample) if subsample is not None else subsample_size
         if size is None or part in (None, size):
-            return original(name, size, subsample_size, subsample, *rest)
-        if notes is not None:
-            notes[name] = (
-                f"plate {name!r} is not subsampled: every fit sees all {size} of its points, not {part} at a time"
-            )
-        return original(name, size, None, None, *rest)
+            return original(name, size, subsample_size, subsample, *more)
+        if inspection is not None:
+            inspection.plate(name, size, part)
+        return original(name, size, None, None, *more)
 
-    SubsampleMessenger._subsample = staticmethod(whole)
+    SubsampleMessenger._subsample = staticmethod(whole_plate)
     try:
         yield
     finally:
@@ -48,211 +59,157 @@ def whole_plates(notes=None):
 class Plain(Messenger):
     """No slash in a name, which NetCDF could not hold; and an empty site is given."""
 
-    def _pyro_sample(self, message):
+    def _pyro_sample(self, message: Message) -> None:
         if not isinstance(message["fn"], _Subsample):
-            message["name"] = message["name"].replace("/", "_")
-            if is_empty(message):
+            message["name"] = underscored(message["name"])
+            if is_undrawn(message) and 0 in message["fn"].shape():
                 message["value"], message["is_observed"] = torch.zeros(message["fn"].shape()), True
 
 
-def is_empty(message):
-    """Whether a latent site has no element."""
-    return not message["is_observed"] and message["value"] is None and 0 in message["fn"].shape()
+def is_undrawn(message: Message) -> bool:
+    return not message["is_observed"] and message["value"] is None
 
 
 class Inspector(Messenger):
-    """Refuse what the fits cannot handle, site by site, and note what they change."""
+    """Tell an `Inspection` of every param and site."""
 
-    def __init__(self):
+    def __init__(self, inspection: Inspection) -> None:
         super().__init__()
-        self.notes, self.names, self.empty = {}, {}, set()
+        self.inspection = inspection
 
-    def _pyro_param(self, message):
-        name = message["name"]
-        raise ValueError(f"site {name!r} is a param, which has no prior: give it one, or pass its value as data")
+    def _pyro_param(self, message: Message) -> None:
+        self.inspection.param(message["name"])
 
-    def _pyro_sample(self, message):
-        name = message["name"]
+    def _pyro_sample(self, message: Message) -> None:
         if isinstance(message["fn"], _Subsample):
             return
-        plain = name.replace("/", "_")
-        if self.names.setdefault(plain, name) != name:
-            raise ValueError(f"sites {self.names[plain]!r} and {name!r} cannot be told apart without the slash")
-        if plain != name:
-            self.notes[name] = f"site {name!r} appears as {plain!r}: no slash can be in a name"
+        self.inspection.name(message["name"])
         if not message["is_observed"]:
-            refuse(name, message["fn"])
-            if is_empty(message):
-                self.empty.add(name)
-                shape = tuple(message["fn"].shape())
-                self.notes[name] = f"site {name!r} is empty (shape {shape}): there is nothing to infer"
+            shape = tuple(message["fn"].shape()) if is_undrawn(message) else ()
+            self.inspection.latent(message["name"], message["fn"], shape, "pyro")
 
 
-def refuse(name, fn):
-    """Raise ValueError for a latent site that the fits cannot handle."""
-    base = fn
-    while True:
-        if isinstance(base, dist.ImproperUniform):
-            raise ValueError(
-                f"site {name!r} has an improper prior (ImproperUniform): there is no evidence, no ELBO and perhaps no "
-                "posterior; give it a proper one, such as a wide Normal"
-            )
-        if isinstance(base, dist.MaskedDistribution) and base._mask is False:
-            raise ValueError(f"site {name!r} has its prior masked out, which makes it improper; give it a proper one")
-        if not hasattr(base, "base_dist"):
-            break
-        base = base.base_dist
-    if fn.has_enumerate_support or fn.support.is_discrete:
-        refuse_discrete(name, fn, base)
-
-
-def refuse_discrete(name, fn, base):
-    """Raise ValueError for a discrete latent site that has no finite list of values."""
-    kind = type(base).__name__
-    if not (fn.has_enumerate_support or base.has_enumerate_support):
-        raise ValueError(
-            f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
-            "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
-        )
-    try:
-        fn.enumerate_support(expand=False)
-    except Exception as error:
-        raise ValueError(
-            f"site {name!r} is discrete ({kind}) and its values cannot be listed ({line(error)}); sample its elements "
-            "one by one, in pyro.plate instead of to_event"
-        ) from error
-
-
-def look(own, values):
-    """What the model consists of on these data.
-
-    Raises:
-        ValueError: the model cannot be run, or has a site that cannot be handled; one line names it.
-    """
-    data, static = split_arguments(values)
-    inspector, traces, joints = Inspector(), [], []
-    try:
-        with torch.no_grad(), pyro.validation_enabled(True):
-            for seed in range(SEEDS):
-                pyro.set_rng_seed(seed)
-                with whole_plates(inspector.notes), poutine.trace() as tracer, Plain(), inspector:
-                    own.function(**data, **dict(static))
-                traces.append(sites(tracer.trace))
-            latents = {name: site for name, site in traces[0].items() if not site["is_observed"]}
-            discrete = [name for name, site in latents.items() if site["fn"].has_enumerate_support]
-            latents = {name: site for name, site in latents.items() if name not in discrete}
-            model = partial(twin(own).model, **dict(static))
-            if discrete:
-                inspector.notes[tuple(discrete)] = enumeration_pyro.check(
-                    partial(plain, own, **dict(static)), data, traces, discrete
-                )
-            for trace in traces:
-                with Held({name: trace[name]["value"] for name in latents}):
-                    last = poutine.trace(model).get_trace(**data)
-                joints.append(float(last.log_prob_sum()))
-    except ValueError as error:
-        if str(error).startswith(("site ", "sites ")):
-            raise
-        raise ValueError(f"the model could not be run on its data: {line(error)}") from error
-    except Exception as error:
-        raise ValueError(f"the model could not be run on its data: {line(error)}") from error
-    complain_of_missing(values, joints)
-    complain_of_nothing(latents, discrete, joints)
-    fixed_supports(traces, latents)
-    derived = {name: site for name, site in sites(last).items() if site["infer"].get("_deterministic")}
-    varying = {
-        name: np.any([(t[name]["value"] != traces[0][name]["value"]).numpy() for t in traces[1:]], axis=0)
-        for name in (*latents, *derived)
-    }
-    observed = {
-        name: site["value"].numpy()
-        for name, site in traces[0].items()
-        if site["is_observed"] and not site["infer"].get("_deterministic") and isinstance(site["value"], torch.Tensor)
-        and site["value"].numel()
-    }  # fmt: skip
-    shapes = {name: tuple(site["value"].shape) for name, site in latents.items()}
-    derived = {name: tuple(site["value"].shape) for name, site in derived.items() if site["value"].numel()}
-    seen = [s for s in traces[0].values() if s["is_observed"] and not s["infer"].get("_deterministic")]
-    notes = observes(len(seen) - len(inspector.empty), tuple(inspector.notes.values()))
-    return Sites(shapes, derived, varying, observed, notes, tuple(map(float, joints)))
-
-
-def sites(trace):
-    """The sample sites of a trace by name, plates apart."""
-    return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not isinstance(site["fn"], _Subsample)
-    }
-
-
-def line(error):
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def fixed_supports(traces, latents):
-    """Refuse a site whose support depends on other latents: the library's own guides keep that of the first draw."""
-    for name, site in latents.items():
-        try:
-            ends = []
-            for trace in traces:
-                transform = biject_to(trace[name]["fn"].support)
-                ends.append(transform(torch.full_like(transform.inv(site["value"]), 0.5)))
-        except Exception as error:
-            raise ValueError(f"site {name!r} cannot be mapped to an unconstrained space: {line(error)}") from error
-        if any(not torch.allclose(end, ends[0], rtol=1e-12, atol=0) for end in ends):
-            raise ValueError(
-                f"site {name!r} has a support that depends on other latents, which guides cannot follow; sample it on "
-                "a fixed one, such as the unit interval, and scale it with pyro.deterministic"
-            )
-
-
-@lru_cache(maxsize=64)
-def twin(own):
-    """The model as a module of its own, like the catalogue's; its discrete latents are summed out."""
-    module, known = ModuleType(f"own.{own.name}"), {}
-
-    def model(**data):
-        form = tuple((name, value.shape if hasattr(value, "shape") else value) for name, value in data.items())
-        if form not in known:
-            with torch.random.fork_rng(devices=[]), poutine.block():
-                found = sites(poutine.trace(partial(plain, own)).get_trace(**data))
-            known[form] = any(not site["is_observed"] and site["fn"].has_enumerate_support for site in found.values())
-        if known[form]:
-            enumeration_pyro.marginal(partial(plain, own), data)
+def sites_of(trace: poutine.Trace) -> dict[str, Site]:
+    """The sample sites of a trace, plates apart."""
+    sites = {}
+    for name, raw in trace.nodes.items():
+        if raw["type"] != "sample" or isinstance(raw["fn"], _Subsample):
+            continue
+        if raw["is_observed"]:
+            kind = "derived" if raw["infer"].get("_deterministic") else "observed"
         else:
-            plain(own, **data)
+            kind = "discrete" if raw["fn"].has_enumerate_support else "latent"
+        is_tensor = isinstance(raw["value"], torch.Tensor)
+        value = raw["value"].detach().numpy() if is_tensor else np.zeros(0)
+        sites[name] = Site(kind, tuple(value.shape), value, raw)
+    return sites
 
-    model.__module__, module.model = module.__name__, model
-    return module
 
-
-def plain(own, **data):
-    """The model as its user wrote it, but whole."""
-    with whole_plates(), Plain():
-        return own.function(**data)
+def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
+    """The sites of a catalogue model's twin on these arguments, at a draw from its prior."""
+    data, static = split_arguments(arguments)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False), poutine.block():
+        return sites_of(poutine.trace(registry.twin(model, "pyro").model).get_trace(**data, **dict(static)))
 
 
 @torch.no_grad()
-def derive(own, data, latents):
-    """The deterministic sites at latents of shapes (count, *site)."""
-    tensors, static = split_arguments(data.arguments())
-    model = partial(twin(own).model, **dict(static))
+def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> dict[str, Site]:
+    """The sites of a user's model at a draw from its prior."""
+    data, static = split_arguments(values)
+    pyro.set_rng_seed(seed)
+    with (
+        pyro.validation_enabled(True),
+        unsplit_plates(inspection),
+        poutine.trace() as tracer,
+        Plain(),
+        Inspector(inspection),
+    ):
+        user.function(**data, **dict(static))
+    return sites_of(tracer.trace)
 
-    model(**tensors)  # outside of vmap: whether there are discrete latents is found out by drawing
 
-    def one(latents):
+@torch.no_grad()
+def log_joints(
+    user: Any, values: Mapping[str, Any], points: Sequence[Mapping[str, Any]], jit: bool
+) -> tuple[tuple[float, ...], set[str]]:
+    """log p(x, z) in nats at values of the latents, and the names of the deterministic sites that are left."""
+    data, static = split_arguments(values)
+    joints, derived = [], set[str]()
+    for point in points:
+        with pyro.validation_enabled(True), Held(dict(point)):
+            trace = poutine.trace(partial(twin(user).model, **dict(static))).get_trace(**data)
+            joints.append(float(trace.log_prob_sum()))
+        derived = {name for name, site in sites_of(trace).items() if site.kind == "derived"}
+    return tuple(joints), derived
+
+
+def points_of(draws: Mapping[str, np.ndarray]) -> list[dict[str, torch.Tensor]]:
+    """Draws of shape (count, *site) one by one."""
+    count = len(next(iter(draws.values())))
+    return [{name: torch.as_tensor(value[row]) for name, value in draws.items()} for row in range(count)]
+
+
+@torch.no_grad()
+def check_discrete(
+    user: Any, values: Mapping[str, Any], traces: Sequence[Mapping[str, Message]], discrete: Sequence[str], scans: bool
+) -> str:
+    """What the reader should know of discrete latents that are summed out; ValueError where they cannot be."""
+    data, static = split_arguments(values)
+    with pyro.validation_enabled(True):
+        return enumeration_pyro.check(partial(unsplit, user, **dict(static)), data, traces, discrete)
+
+
+def support_point(site: Message, first: Message) -> torch.Tensor:
+    """A fixed point of the unconstrained space, mapped to the support of the site; ``first`` has its size."""
+    transform = biject_to(site["fn"].support)
+    return transform(torch.full_like(transform.inv(first["value"]), 0.5))
+
+
+def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
+    """Pyro compiles nothing: every model that runs will do."""
+
+
+@lru_cache(maxsize=64)
+def twin(user: Any) -> ModuleType:
+    """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
+    module, has_discrete = ModuleType(f"user_model.{user.name}"), dict[tuple, bool]()
+
+    def model(**data: Any) -> None:
+        form = tuple((name, value.shape if hasattr(value, "shape") else value) for name, value in data.items())
+        if form not in has_discrete:
+            with torch.random.fork_rng(devices=[]), poutine.block():
+                nodes = poutine.trace(partial(unsplit, user)).get_trace(**data).nodes.values()
+            latents = (node for node in nodes if node["type"] == "sample" and not node["is_observed"])
+            has_discrete[form] = any(node["fn"].has_enumerate_support for node in latents)
+        if has_discrete[form]:
+            enumeration_pyro.marginal(partial(unsplit, user), data)
+        else:
+            unsplit(user, **data)
+
+    model.__module__, module.model = module.__name__, model  # type: ignore[attr-defined]
+    return module
+
+
+def unsplit(user: Any, **data: Any) -> Any:
+    """The model as its user wrote it, its plates not subsampled."""
+    with unsplit_plates(), Plain():
+        return user.function(**data)
+
+
+@torch.no_grad()
+def derive(
+    model: str, arguments: Mapping[str, Any], names: Sequence[str], latents: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The deterministic sites of these names at latents of shapes (count, *site)."""
+    data, static = split_arguments(arguments)
+    program = partial(registry.twin(model, "pyro").model, **dict(static))
+    program(**data)  # outside of vmap: whether there are discrete latents is found out by drawing
+
+    def at_point(latents: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         with Held(latents):
-            trace = poutine.trace(model).get_trace(**tensors)
-        return {name: trace.nodes[name]["value"] for name in data.sites.derived}
+            trace = poutine.trace(program).get_trace(**data)
+        return {name: trace.nodes[name]["value"] for name in names}
 
     with pyro.validation_enabled(False):
-        found = torch.func.vmap(one)({name: torch.as_tensor(latents[name]) for name in data.shapes()})
-    return {name: value.numpy() for name, value in found.items()}
-
-
-def log_joint(own, data, latents):
-    """log p(x, z) at latents of shapes (count, *site), shape (count,)."""
-    tensors, static = split_arguments(data.arguments())
-    return sum(density(own.name, static)({name: latents[name] for name in data.shapes()}, tensors))
+        values = torch.func.vmap(at_point)({name: torch.as_tensor(value) for name, value in latents.items()})
+    return {name: value.numpy() for name, value in values.items()}

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compare.comparison import Fit
+from compare.fit.density import layout_of
 from compare.measure.moments import Moments, digits, distance, elements, values
 from compare.measure.psis import has_equal_weights, log_ratios, smooth
 from compare.summary import Distance, Estimate, FitSummary, VariableSummary, WithoutTruth
@@ -83,7 +84,7 @@ def weigh(fit: Fit) -> Weighed:
         estimate(evidence - float(ratio.mean()), between.std(ddof=1), count),
         khat,
         float(relative.var(ddof=1)),
-        sum(math.prod(shape) for shape in fit.job.data.shapes().values()),
+        layout_of(fit.job).dimension,
     )
 
 

@@ -210,7 +210,7 @@ FAULTS = [
     ),
     Fault(
         "a scale that a program asks for is lost",
-        "compare.fit.svi.density_numpyro",
+        "compare.user_model.density_numpyro",
         'scale = 1.0 if site["scale"] is None else site["scale"]',
         "scale = 1.0",
         "own models",
@@ -219,7 +219,7 @@ FAULTS = [
     ),
     Fault(
         "a scale that a program asks for is lost",
-        "compare.fit.svi.density_pyro",
+        "compare.user_model.density_pyro",
         "    trace.compute_log_prob()\n",
         """    for site in trace.nodes.values():
         site["scale"] = 1.0

@@ -75,7 +75,7 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
         query_rows = networks.rows(encoder, training.queries)
         answers, _, _ = drawn(networks, query_rows, training.queries, decoder, rng, ANSWERS)
         groups["queries"] = xr.Dataset({"z": (("draw", "query", "axis"), answers)})
-    tree = build(split({"z": z}), split(stats), job.data.observed())
+    tree = build(split({"z": z}), split(stats), job.layout.observed)
     for name, group in groups.items():
         tree[name] = xr.DataTree(group)
     return tree, run.gradients[-1]

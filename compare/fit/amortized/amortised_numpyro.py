@@ -18,7 +18,7 @@ from compare import registry
 from compare.fit.amortized.encoder import Twin, Weights, local_posterior
 from compare.fit.amortized.local_posteriors import known_decoder
 from compare.fit.svi.base_numpyro import from_base
-from compare.fit.svi.jit_numpyro import QUICK, unvalidated
+from compare.user_model.jit_numpyro import QUICK, unvalidated
 from models.contract import Training
 
 __all__ = ["Networks", "networks"]

@@ -17,7 +17,8 @@ import guides
 from compare import registry
 from compare.fit.amortized.encoder import Twin, Weights, local_posterior
 from compare.fit.amortized.local_posteriors import known_decoder
-from compare.fit.svi.base_pyro import Held, transform
+from compare.fit.svi.base_pyro import transform
+from compare.user_model.density_pyro import Held
 from models.contract import Training
 
 __all__ = ["Networks", "networks"]

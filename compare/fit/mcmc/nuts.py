@@ -14,10 +14,10 @@ import arviz_stats
 import numpy as np
 import xarray as xr
 
-from compare import registry
 from compare.comparison import Drawn, Job
+from compare.fit.density import derive
 from compare.fit.svi.protocol import Density, Static
-from compare.fit.tree import N_CHAINS, build, derive, keep, pointwise
+from compare.fit.tree import N_CHAINS, build, keep, pointwise
 from compare.options import Options
 from models.contract import Latents, element
 
@@ -86,7 +86,7 @@ def sample(
     """
     data, static = library.split_arguments(job.data.arguments())
     deadline = time.perf_counter() + (job.options or Options()).budget
-    sites = job.data.shapes()
+    sites = job.layout.latents
     with library.chains(job, program, acceptance, data, static, deadline) as next_block:
 
         def block() -> Block:
@@ -143,10 +143,10 @@ def run_until_enough(
     posterior, stats = joined([latents for latents, _ in blocks]), joined([stats for _, stats in blocks])
     draws = stats["energy"].shape[1]
     log_prior, log_likelihood = density(flat(posterior), data)
-    draws_by_site, labels = keep(flat(posterior), job.model, job.data)
+    draws_by_site, labels = keep(flat(posterior), job)
     stats |= by_chain({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
-    likelihood = pointwise(draws_by_site, job.model, job.data)
-    tree = build(by_chain(draws_by_site), stats, job.data.observed(), labels, log_likelihood=likelihood)
+    likelihood = pointwise(draws_by_site, job)
+    tree = build(by_chain(draws_by_site), stats, job.layout.observed, labels, log_likelihood=likelihood)
     reason = (
         f"after {draws} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: below {options.r_hat:g}, "
         f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
@@ -163,11 +163,11 @@ def joined(blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
 def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     """What the chains are judged by, each of shape (chain, draw, ...): all latents, or the reported elements where the
     model derives some of them from the latents."""
-    derived = derive(registry.load(job.model), job.data, flat(latents))
+    derived = derive(job, flat(latents))
     if not derived:
         return latents
     known = flat(latents) | dict(derived)
-    return by_chain({element(site, index): known[site][(slice(None), *index)] for site, index in job.data.reported()})
+    return by_chain({element(site, index): known[site][(slice(None), *index)] for site, index in job.layout.reported})
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:

@@ -17,11 +17,11 @@ from numpyro.infer.hmc import HMCState
 from compare import registry
 from compare.comparison import Job
 from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
-from compare.fit.svi.density_numpyro import density, split_arguments
-from compare.fit.svi.jit_numpyro import ONCE, compiled, is_quick, unvalidated
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
 from compare.options import Options
+from compare.user_model.density_numpyro import density, split_arguments
+from compare.user_model.jit_numpyro import ONCE, compiled, is_quick, unvalidated
 
 __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 
@@ -90,8 +90,7 @@ def chains(
 ) -> Iterator[Callable[[], Block]]:
     """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
     options, run = job.options or Options(), sampler(job.model, program, acceptance, static)
-    dimension = sum(int(np.prod(shape)) for shape in job.data.shapes().values())
-    advance = run.advance[is_quick(dimension, dict(data))]
+    advance = run.advance[is_quick(job.layout.dimension, dict(data))]
 
     def check() -> None:
         if time.perf_counter() > deadline:
@@ -135,4 +134,4 @@ def chains_of_many(
             check()
         latents, stats = jax.tree.map(lambda *part: np.concatenate(part, axis=1).swapaxes(1, 2), *parts)
         for place in range(len(piece)):
-            yield {name: latents[name][place] for name in jobs[0].data.shapes()}, stats[0][place]
+            yield {name: latents[name][place] for name in jobs[0].layout.latents}, stats[0][place]

@@ -24,11 +24,11 @@ from compare import registry
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
 from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
-from compare.fit.svi.density_pyro import density, split_arguments, tensors
 from compare.fit.svi.objective_pyro import LogJoint
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
 from compare.options import Options
+from compare.user_model.density_pyro import density, split_arguments, tensors
 
 __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 

@@ -16,7 +16,7 @@ from pyro.poutine.util import site_is_subsample
 
 from compare.fit.svi.quantiles import beta_quantile
 
-__all__ = ["BaseDraws", "Held", "columns"]
+__all__ = ["BaseDraws", "columns"]
 
 
 class BaseDraws(Messenger):
@@ -47,18 +47,6 @@ class BaseDraws(Messenger):
     def _pyro_post_sample(self, message: Any) -> None:
         if not (message["is_observed"] or message["infer"].get("is_auxiliary") or site_is_subsample(message)):
             self.latents[message["name"]] = message["value"]
-
-
-class Held(Messenger):
-    """Hold latent sites at given values, still as latent sites."""
-
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, message: Any) -> None:
-        if message["name"] in self.values:
-            message["value"], message["done"] = self.values[message["name"]], True
 
 
 def columns(fn: Any, nesting: int | None = None) -> int:

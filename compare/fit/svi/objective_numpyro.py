@@ -24,9 +24,9 @@ from numpyro.infer.autoguide import AutoContinuous
 import guides
 from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns
-from compare.fit.svi.density_numpyro import density, split_arguments
-from compare.fit.svi.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from compare.fit.svi.protocol import DENSE, Evaluation, PerShape, Static, bind
+from compare.user_model.density_numpyro import density, split_arguments
+from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from guides.contract import Implementation, Parameters
 
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]

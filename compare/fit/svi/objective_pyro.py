@@ -17,9 +17,18 @@ from pyro.poutine.util import site_is_subsample
 
 import guides
 from compare import registry
-from compare.fit.svi.base_pyro import BaseDraws, Held, columns
-from compare.fit.svi.density_pyro import CHUNK, broadcasts, density, nesting, per_particle, split_arguments, tensors
+from compare.fit.svi.base_pyro import BaseDraws, columns
 from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
+from compare.user_model.density_pyro import (
+    CHUNK,
+    Held,
+    broadcasts,
+    density,
+    nesting,
+    per_particle,
+    split_arguments,
+    tensors,
+)
 from guides.contract import Implementation, Parameters
 
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]

@@ -11,15 +11,13 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from compare.user_model.arguments import Static
 from guides.contract import Parameters
 
-__all__ = ["DENSE", "Density", "Evaluation", "Library", "LogJoint", "Objective", "PerShape", "Static", "bind", "split"]
+__all__ = ["DENSE", "Density", "Evaluation", "Library", "LogJoint", "Objective", "PerShape", "Static", "bind"]
 
 DENSE = 600
 """Largest dimension whose curvature is computed as a full matrix; beyond it as a tridiagonal one."""
-
-Static = tuple[tuple[str, Any], ...]
-"""A twin's arguments that are not arrays, by name."""
 
 Made = TypeVar("Made")
 
@@ -110,12 +108,6 @@ class Library(Protocol):
 
     def density(self, model: str, static: Static) -> Density:
         """The densities of a model."""
-
-
-def split(arguments: dict[str, Any], convert: Callable[[Any], Any]) -> tuple[dict[str, Any], Static]:
-    """The arguments that are data, converted, and those that shape the program (counts, flags, words)."""
-    data = {name: convert(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)}
-    return data, tuple(sorted((name, value) for name, value in arguments.items() if name not in data))
 
 
 def bind(twin: Any, static: Static) -> SimpleNamespace:

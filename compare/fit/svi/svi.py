@@ -183,8 +183,8 @@ def finish(
         "optimiser": options.optimiser,
     }
     way = climb(objective, data, outcome, elbo, unseen)
-    likelihood = pointwise(draws, job.model, job.data)
-    tree = build(split(draws), split(stats), job.data.observed(), labels, way, ending, likelihood)
+    likelihood = pointwise(draws, job)
+    tree = build(split(draws), split(stats), job.layout.observed, labels, way, ending, likelihood)
     return tree, outcome.gradients
 
 
@@ -203,7 +203,7 @@ def weighed_draws(
     for _ in range(blocks):
         drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
         log_prior, log_likelihood = density(drawn.latents, data)
-        draws, labels = keep(drawn.latents, job.model, job.data)
+        draws, labels = keep(drawn.latents, job)
         log_joint = log_prior + log_likelihood
         stats = {"log_prior": log_prior, "log_joint": log_joint, "log_guide": log_joint - drawn.log_ratio}
         pieces.append((draws, stats))

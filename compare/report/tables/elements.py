@@ -35,8 +35,7 @@ def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
 
 def reported_elements(comparison: Comparison, most: int | None = None) -> list[Element]:
     """The elements that the comparison reports; at most ``most``, spread evenly over them."""
-    layout = next((fit.job.layout for fit in comparison.fits.values() if fit.job.layout), None)
-    elements = list(layout.reported if layout else comparison.data.reported())
+    elements = list(comparison.layout.reported)
     if most is None or len(elements) <= most:
         return elements
     return [elements[i] for i in np.unique(np.linspace(0, len(elements) - 1, most).round().astype(int))]

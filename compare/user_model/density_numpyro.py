@@ -11,8 +11,8 @@ import numpy as np
 from numpyro.infer.util import log_density
 
 from compare import registry
-from compare.fit.svi.jit_numpyro import compiled, is_quick, unvalidated
-from compare.fit.svi.protocol import Static, split
+from compare.user_model.arguments import Static, split
+from compare.user_model.jit_numpyro import compiled, is_quick, unvalidated
 
 __all__ = ["Density", "density", "split_arguments"]
 

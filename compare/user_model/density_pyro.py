@@ -14,13 +14,13 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from compare import registry
-from compare.fit.svi.base_pyro import Held
-from compare.fit.svi.protocol import Static, split
+from compare.user_model.arguments import Static, split
 
-__all__ = ["CHUNK", "Density", "broadcasts", "density", "nesting", "per_particle", "split_arguments", "tensors"]
+__all__ = ["CHUNK", "Density", "Held", "broadcasts", "density", "nesting", "per_particle", "split_arguments", "tensors"]
 
 CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
@@ -40,6 +40,18 @@ split_arguments = partial(split, convert=torch.tensor)
 def density(model: str, static: Static) -> Density:
     """The densities of a model, for these static arguments."""
     return Density(registry.twin(model, "pyro"), static)
+
+
+class Held(Messenger):
+    """Hold latent sites at given values, still as latent sites."""
+
+    def __init__(self, values: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.values = values
+
+    def _pyro_sample(self, message: dict[str, Any]) -> None:
+        if message["name"] in self.values:
+            message["value"], message["done"] = self.values[message["name"]], True
 
 
 def tensors(arrays: dict[str, Any]) -> Tensors:

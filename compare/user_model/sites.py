@@ -1,0 +1,111 @@
+"""The sites of a model, and what is noted or refused of a user's while it runs; the same for both libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Inspection", "Site", "one_line", "underscored"]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One site of a trace.
+
+    Attributes:
+        kind: ``latent``, ``discrete`` (a latent that is summed out), ``observed`` or ``derived`` (deterministic).
+        shape: Its shape.
+        value: Its value, None where the trace is abstract.
+        raw: The library's own record of it.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    value: np.ndarray | None = None
+    raw: Any = None
+
+
+@dataclass
+class Inspection:
+    """What is noted while a user's model runs.
+
+    Attributes:
+        notes: What the reader should know, by what it is about.
+        empty: Latent sites without an element.
+        names: The sites by the names that they get.
+        scans: Whether the model has control flow of the library's own.
+    """
+
+    notes: dict[Any, str] = field(default_factory=dict)
+    empty: set[str] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
+    scans: bool = False
+
+    def plate(self, name: str, size: int, part: int) -> None:
+        """Note a plate that is not subsampled here."""
+        self.notes[name] = (
+            f"plate {name!r} is not subsampled: every fit sees all {size} of its points, not {part} at a time"
+        )
+
+    def param(self, name: str) -> None:
+        """Refuse a param."""
+        raise ValueError(f"site {name!r} is a param, which has no prior: give it one, or pass its value as data")
+
+    def name(self, name: str) -> None:
+        """Note a name that changes; refuse one that then is another's."""
+        plain = underscored(name)
+        if self.names.setdefault(plain, name) != name:
+            raise ValueError(f"sites {self.names[plain]!r} and {name!r} cannot be told apart without the slash")
+        if plain != name:
+            self.notes[name] = f"site {name!r} appears as {plain!r}: no slash can be in a name"
+
+    def latent(self, name: str, fn: Any, shape: Sequence[int], library: str) -> None:
+        """Refuse a latent site that the fits cannot handle; note one that is empty."""
+        refuse_unusable(name, fn, library)
+        if 0 in shape:
+            self.empty.add(name)
+            self.notes[name] = f"site {name!r} is empty (shape {tuple(shape)}): there is nothing to infer"
+
+
+def underscored(name: str) -> str:
+    """The site's name without slashes, which NetCDF could not hold."""
+    return name.replace("/", "_")
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def refuse_unusable(name: str, fn: Any, library: str) -> None:
+    """Raise ValueError for a latent site with an improper prior, or with values that cannot be summed over."""
+    base = fn
+    while True:
+        if type(base).__name__ == "ImproperUniform":
+            raise ValueError(
+                f"site {name!r} has an improper prior (ImproperUniform): there is no evidence, no ELBO and perhaps no "
+                "posterior; give it a proper one, such as a wide Normal"
+            )
+        if type(base).__name__ == "MaskedDistribution" and base._mask is False:
+            raise ValueError(f"site {name!r} has its prior masked out, which makes it improper; give it a proper one")
+        if not hasattr(base, "base_dist"):
+            break
+        base = base.base_dist
+    if not (fn.has_enumerate_support or fn.support.is_discrete):
+        return
+    kind = type(base).__name__
+    if not (fn.has_enumerate_support or base.has_enumerate_support):
+        raise ValueError(
+            f"site {name!r} is discrete ({kind}) and has no finite list of values to sum over: guides and NUTS need "
+            "continuous latents; sum it out in the model, or replace it by a Categorical over the values that matter"
+        )
+    try:
+        fn.enumerate_support(expand=False)
+    except Exception as error:
+        raise ValueError(
+            f"site {name!r} is discrete ({kind}) and its values cannot be listed ({one_line(error)}); sample its "
+            f"elements one by one, in {library}.plate instead of to_event"
+        ) from error

@@ -1,0 +1,146 @@
+"""What a model consists of on its data, by tracing its twin: the one place where models are inspected.
+
+`trace` looks at a model of the catalogue in the abstract: sites and shapes, no number is computed. `inspect_model`
+looks at a user's model with draws from its prior, refuses what no fit could handle, and notes what the fits change.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from compare.comparison import Element, Layout
+from compare.user_model.sites import Inspection, Site, one_line
+from models.contract import Model
+
+__all__ = ["inspect_model", "trace"]
+
+N_DRAWS = 3
+"""Draws from the prior that an inspection takes."""
+
+MAX_REPORTED = 20
+"""Elements that are reported of a model that does not choose them itself."""
+
+
+def trace(model: Model, data: Any, library: str) -> Layout:
+    """What the twin of a catalogue model is on these data: sites and shapes, and the observed values."""
+    side = import_module(f"compare.user_model.in_{library}")
+    sites: Mapping[str, Site] = side.abstract(model.name, data.arguments())
+    latents, derived = shapes_of(sites, "latent"), shapes_of(sites, "derived")
+    part = model.quantities
+    if part and part.derive:
+        zeros = {name: np.zeros((1, *shape)) for name, shape in latents.items()}
+        derived |= {name: value.shape[1:] for name, value in part.derive(data, zeros).items()}
+    reported = part.report(data) if part and part.report else report(latents | derived)
+    return Layout(latents, derived, observed_values(sites), tuple(reported))
+
+
+def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = True) -> Layout:
+    """What a user's model is on these data; without its deterministic sites among the reported ones where asked.
+
+    Raises:
+        ValueError: the model cannot be run, or has a site that cannot be handled; one line names it.
+    """
+    side, inspection = import_module(f"compare.user_model.in_{user.library}"), Inspection()
+    try:
+        traces = [side.draw(user, values, inspection, seed) for seed in range(N_DRAWS)]
+        discrete = [name for name, site in traces[0].items() if site.kind == "discrete"]
+        if discrete:
+            raws = [{name: site.raw for name, site in drawn.items()} for drawn in traces]
+            inspection.notes[tuple(discrete)] = side.check_discrete(user, values, raws, discrete, inspection.scans)
+        latents = shapes_of(traces[0], "latent")
+        points = [{name: drawn[name].raw["value"] for name in latents} for drawn in traces]
+        log_joints, kept = side.log_joints(user, values, points, jit=bool(discrete))
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(("site ", "sites ")):
+            raise
+        raise ValueError(f"the model could not be run on its data: {one_line(error)}") from error
+    refuse_missing(values, log_joints)
+    if discrete and not latents:
+        raise ValueError(
+            "all latents of the model are discrete: summed out exactly they leave nothing to approximate; log evidence "
+            f"{float(log_joints[0]):.10g} nats, and infer_discrete draws from the posterior"
+        )
+    refuse_moving_supports(side, traces, latents)
+    side.refuse_uncompilable(user, values)
+    derived = {name: shape for name, shape in shapes_of(traces[0], "derived").items() if name in kept}
+    derived = {name: shape for name, shape in derived.items() if is_numeric(traces[0][name].value)}
+    varying = {
+        name: np.any([drawn[name].value != traces[0][name].value for drawn in traces[1:]], axis=0)
+        for name in (*latents, *derived)
+    }
+    n_observed = sum(site.kind == "observed" for site in traces[0].values()) - len(inspection.empty)
+    notes = tuple(inspection.notes.values())
+    if not n_observed:
+        notes += ("the model observes nothing on these data (no site has obs, no factor): its posterior is its prior",)
+    reported = report(latents | (derived if with_derived else {}), varying)
+    return Layout(latents, derived, observed_values(traces[0]), reported, notes, log_joints)
+
+
+def shapes_of(sites: Mapping[str, Site], kind: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the sites of a kind."""
+    return {name: site.shape for name, site in sites.items() if site.kind == kind}
+
+
+def observed_values(sites: Mapping[str, Site]) -> dict[str, np.ndarray]:
+    """The values of the observed sites; a factor has none."""
+    return {name: site.value for name, site in sites.items() if site.kind == "observed" and np.size(site.value)}
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether a deterministic site holds numbers."""
+    return np.asarray(value).dtype.kind in "fiub" and np.size(value) > 0
+
+
+def report(
+    shapes: Mapping[str, tuple[int, ...]], varying: Mapping[str, np.ndarray] | None = None
+) -> tuple[Element, ...]:
+    """All elements up to 20; of more, those of sites with one element and others spread evenly.
+
+    Elements that do not vary under the prior, such as the zeros of a Cholesky factor, are left out.
+    """
+    flags = {name: np.ones(shape, dtype=bool) if varying is None else varying[name] for name, shape in shapes.items()}
+    single = [(name, (0,) * len(shape)) for name, shape in shapes.items() if math.prod(shape) == 1][:MAX_REPORTED]
+    single = [(name, index) for name, index in single if flags[name][index]]
+    long = {name: shape for name, shape in shapes.items() if math.prod(shape) > 1}
+    ends = np.cumsum([0, *(math.prod(shape) for shape in long.values())])
+    free = np.flatnonzero(np.concatenate([np.zeros(0, dtype=bool), *(np.ravel(flags[name]) for name in long)]))
+    room = MAX_REPORTED - len(single)
+    if len(free) > room:
+        free = free[np.unique(np.linspace(0, len(free) - 1, room).round().astype(int))]
+    chosen = set(single)
+    for position in free:
+        place = int(np.searchsorted(ends, position, side="right")) - 1
+        name = list(long)[place]
+        index = np.unravel_index(int(position - ends[place]), long[name])
+        chosen.add((name, tuple(int(i) for i in index)))
+    order = list(shapes)
+    return tuple(sorted(chosen, key=lambda element: (order.index(element[0]), element[1])))
+
+
+def refuse_missing(values: Mapping[str, Any], log_joints: Sequence[float]) -> None:
+    """Raise ValueError for missing values that the model does not deal with: log p(x, z) is finite at no prior draw."""
+    missing = [
+        name for name, value in values.items() if isinstance(value, np.ndarray | np.floating) and np.isnan(value).any()
+    ]
+    if missing and not np.isfinite(log_joints).any():
+        raise ValueError(f"data: {missing[0]!r} has missing values (NaN), which the model cannot take; leave them out")
+
+
+def refuse_moving_supports(side: Any, traces: Sequence[Mapping[str, Site]], latents: Mapping[str, Any]) -> None:
+    """Raise ValueError for a support that depends on other latents: guides keep that of the first draw."""
+    for name in latents:
+        try:
+            points = [np.asarray(side.support_point(drawn[name].raw, traces[0][name].raw)) for drawn in traces]
+        except Exception as error:
+            raise ValueError(f"site {name!r} cannot be mapped to an unconstrained space: {one_line(error)}") from error
+        if any(not np.allclose(point, points[0], rtol=1e-12, atol=0) for point in points):
+            raise ValueError(
+                f"site {name!r} has a support that depends on other latents, which guides cannot follow; sample it on "
+                f"a fixed one, such as the unit interval, and scale it with {side.__name__.rpartition('_')[2]}"
+                ".deterministic"
+            )
