@@ -79,10 +79,10 @@ def logistic_model(data: BnnData) -> Predictions:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
-    one = LogisticRegression(C=1 / data.dataset.inputs.shape[1], tol=1e-8, max_iter=10_000)
+    model = LogisticRegression(C=1 / data.dataset.inputs.shape[1], tol=1e-8, max_iter=10_000)
     if np.bincount(data.dataset.targets.astype(int), minlength=2).min() >= 5:
-        one = GridSearchCV(one, {"C": PENALTIES}, scoring="neg_log_loss", cv=5)
-    logits = one.fit(data.dataset.inputs, data.dataset.targets).decision_function(data.dataset.test_inputs)
+        model = GridSearchCV(model, {"C": PENALTIES}, scoring="neg_log_loss", cv=5)
+    logits = model.fit(data.dataset.inputs, data.dataset.targets).decision_function(data.dataset.test_inputs)
     observed = data.dataset.test_targets
     density = special.log_expit(np.where(observed == 1, logits, -logits))
     return Predictions(observed, density[None], special.expit(logits)[None])
@@ -100,11 +100,11 @@ def one_fit(data: BnnData) -> Latents:
     if data.dataset.noise is not None:
         return trained(data, inputs, targets, data.dataset.noise)
     order = np.random.default_rng(0).permutation(len(targets))
-    back, kept = np.split(order, [max(1, len(order) // 5)])
+    held_back, fitted = np.split(order, [max(1, len(order) // 5)])
 
     def error(noise: float) -> float:
-        latents = trained(data, inputs[kept], targets[kept], noise)
-        return float(np.mean((targets[back] - network.values(latents, inputs[back], activation)[0]) ** 2))
+        latents = trained(data, inputs[fitted], targets[fitted], noise)
+        return float(np.mean((targets[held_back] - network.values(latents, inputs[held_back], activation)[0]) ** 2))
 
     latents = trained(data, inputs, targets, min(TRIED, key=error))
     residuals = targets - network.values(latents, inputs, activation)[0]

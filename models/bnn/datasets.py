@@ -18,9 +18,11 @@ __all__ = ["DATASETS", "Dataset", "load", "sine"]
 class Dataset:
     """Rows to fit, rows held out, and the points at which the function is reported.
 
-    Inputs and ``grid`` have shape (rows, columns). Targets are numbers, or 0 and 1 where ``classes``. ``noise`` is the
-    sd of the noise where it is known. ``about`` says in JSON's types where the rows come from, how they were scaled
-    and where the grid lies.
+    Attributes:
+        inputs: Shape (rows, columns); ``test_inputs`` and ``grid`` likewise.
+        targets: Numbers, or 0 and 1 where ``classes``, shape (rows,); ``test_targets`` likewise.
+        noise: The sd of the noise where it is known.
+        about: Where the rows come from, how they were scaled and where the grid lies, in JSON's types.
     """
 
     inputs: np.ndarray
@@ -118,43 +120,30 @@ def diabetes(task: str, split: int) -> Dataset:
     """Progression of diabetes in 442 patients (Efron et al. 2004, Least angle regression)."""
     from sklearn.datasets import load_diabetes
 
-    found = load_diabetes(scaled=False)
-    has_two_classes(task, len(np.unique(found.target)), "of diabetes")  # it has none: refuses classification
-    return divided(
-        Table(
-            name="diabetes",
-            source={"source": "scikit-learn's load_diabetes (Efron et al. 2004)"},
-            columns=tuple(found.feature_names),
-            inputs=found.data,
-            target="progression",
-            targets=found.target,
-            labels=None,
-            place="held-out row, from 0",
-            places=np.arange(len(found.target)),
-        ),
-        split,
-    )
+    bunch = load_diabetes(scaled=False)
+    has_two_classes(task, len(np.unique(bunch.target)), "of diabetes")  # it has none: refuses classification
+    source = "scikit-learn's load_diabetes (Efron et al. 2004)"
+    return divided(shipped("diabetes", source, bunch, "progression", bunch.target), split)
 
 
 def breast_cancer(task: str, split: int) -> Dataset:
     """Which of 569 breast masses are malignant (Street et al. 1993, Wisconsin diagnostic)."""
     from sklearn.datasets import load_breast_cancer
 
-    found = load_breast_cancer()
-    return divided(
-        Table(
-            name="breast_cancer",
-            source={"source": "scikit-learn's load_breast_cancer (Street et al. 1993)"},
-            columns=tuple(map(str, found.feature_names)),
-            inputs=found.data,
-            target="diagnosis",
-            targets=1.0 - found.target,  # scikit-learn's 1 is benign
-            labels=("benign", "malignant") if has_two_classes(task, 2, "of breast_cancer") else None,
-            place="held-out row, from 0",
-            places=np.arange(len(found.target)),
-        ),
-        split,
-    )
+    bunch = load_breast_cancer()
+    labels = ("benign", "malignant") if has_two_classes(task, 2, "of breast_cancer") else None
+    source = "scikit-learn's load_breast_cancer (Street et al. 1993)"
+    # scikit-learn's 1 is benign
+    return divided(shipped("breast_cancer", source, bunch, "diagnosis", 1.0 - bunch.target, labels), split)
+
+
+def shipped(
+    name: str, source: str, bunch: Any, target: str, targets: np.ndarray, labels: tuple[str, str] | None = None
+) -> Table:
+    """A table that scikit-learn ships."""
+    columns, rows = tuple(map(str, bunch.feature_names)), np.arange(len(targets))
+    where = "held-out row, from 0"
+    return Table(name, {"source": source}, columns, bunch.data, target, targets, labels, where, rows)
 
 
 DATASETS: dict[str, Callable[[str, int], Dataset]] = {
@@ -166,82 +155,69 @@ DATASETS: dict[str, Callable[[str, int], Dataset]] = {
 
 
 def divided(table: Table, split: int) -> Dataset:
-    """Split 80 to 20, standardise by the rows fitted, and choose the grid.
+    """Split 80 to 20, standardise by the fitted rows, and choose the grid.
 
-    An input that does not vary among the rows fitted is left out, and ``about`` says so. The grid of one input is 13
-    points over its range, wider by a quarter at either end; of several, up to 12 of the rows held out, evenly spaced
+    An input that does not vary among the fitted rows is left out, and ``about`` says so. The grid of one input is 13
+    points over its range, wider by a quarter at either end; of several, up to 12 of the held-out rows, evenly spaced
     in the table.
     """
-    count = len(table.targets)
-    if count < 3:
-        rows = "1 row" if count == 1 else f"{count} rows"
+    n_rows = len(table.targets)
+    if n_rows < 3:
+        rows = "1 row" if n_rows == 1 else f"{n_rows} rows"
         raise ValueError(f"{table.name} has {rows}; give 3 or more, two to fit and one to hold out")
-    order = np.random.default_rng(split).permutation(count)
-    held_out, fitted = map(np.sort, np.split(order, [max(1, round(count / 5))]))
-    varying = np.ptp(table.inputs[fitted] / 2, axis=0) > 0
-    if not varying.any():
+    order = np.random.default_rng(split).permutation(n_rows)
+    held_out, fitted = map(np.sort, np.split(order, [max(1, round(n_rows / 5))]))
+    varies = np.ptp(table.inputs[fitted] / 2, axis=0) > 0
+    if not varies.any():
         raise ValueError(f"no input of {table.name} varies among the rows fitted; give one that does")
-    columns = [name for name, kept in zip(table.columns, varying, strict=True) if kept]
-    constant = [name for name, kept in zip(table.columns, varying, strict=True) if not kept]
     if np.ptp(table.targets[fitted] / 2) == 0:
-        of = "are of one class" if table.labels else "have the same target"
+        same = "are of one class" if table.labels else "have the same target"
         raise ValueError(
-            f"all rows of {table.name} to fit {of} at split {split}; try another --split or give more rows"
+            f"all rows of {table.name} to fit {same} at split {split}; try another --split or give more rows"
         )
-    centre, spread = scales(table.inputs[fitted][:, varying])
-    inputs = standardised(table.inputs[:, varying], centre, spread, f"an input of {table.name}")
-    targets, about = table.targets, {"name": table.target}
+    names = np.array(table.columns, dtype=object)
+    columns, constant = names[varies].tolist(), names[~varies].tolist()
+    inputs, centre, spread = standardised(table.inputs[:, varies], fitted, f"an input of {table.name}")
+    targets, target = table.targets, {"name": table.target}
     if table.labels:
-        about |= {"class 0": table.labels[0], "class 1": table.labels[1]}
+        target |= {"class 0": table.labels[0], "class 1": table.labels[1]}
     else:
-        middle, sd = scales(targets[fitted])
-        targets = standardised(targets, middle, sd, f"the target of {table.name}")
-        about |= {"mean": float(middle), "sd": float(sd)}
+        targets, mean, sd = standardised(targets, fitted, f"the target of {table.name}")
+        target |= {"mean": float(mean), "sd": float(sd)}
     if len(columns) == 1:
         low, high = inputs[fitted].min(), inputs[fitted].max()
         grid = np.linspace(low - (high - low) / 4, high + (high - low) / 4, 13)[:, None]
         places = {f"at {columns[0]}": (centre[0] + spread[0] * grid[:, 0]).tolist()}
     else:
-        chosen = held_out[np.unique(np.linspace(0, len(held_out) - 1, 12).round().astype(int))]
-        grid, places = inputs[chosen], {f"at {table.place}": table.places[chosen].tolist()}
-    return Dataset(
-        inputs=inputs[fitted],
-        targets=targets[fitted],
-        test_inputs=inputs[held_out],
-        test_targets=targets[held_out],
-        grid=grid,
-        classes=table.labels is not None,
-        about={
-            **table.source,
-            "rows": {"fitted": len(fitted), "held out": len(held_out)},
-            "inputs": columns,
-            **({"left out, constant": constant} if constant else {}),
-            "target": about,
-            "scaled": f"{'inputs' if table.labels else 'inputs and target'} to mean 0 and sd 1 in the rows fitted",
-            "f": places,
-        },
-    )
+        shown = held_out[np.unique(np.linspace(0, len(held_out) - 1, 12).round().astype(int))]
+        grid, places = inputs[shown], {f"at {table.place}": table.places[shown].tolist()}
+    about = {
+        **table.source,
+        "rows": {"fitted": len(fitted), "held out": len(held_out)},
+        "inputs": columns,
+        **({"left out, constant": constant} if constant else {}),
+        "target": target,
+        "scaled": f"{'inputs' if table.labels else 'inputs and target'} to mean 0 and sd 1 in the rows fitted",
+        "f": places,
+    }
+    rows = (inputs[fitted], targets[fitted], inputs[held_out], targets[held_out])
+    return Dataset(*rows, grid, classes=table.labels is not None, about=about)
 
 
-def scales(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd of each column, of numbers of any size that float64 holds.
+def standardised(values: np.ndarray, fitted: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values less the fitted rows' mean, over their sd; and both, by column. Of numbers of any size.
 
     The range is brought to [-1, 1] first, and all is halved before that: the difference of huge numbers stays finite.
-    """
-    low, high = values.min(axis=0) / 2, values.max(axis=0) / 2
-    middle, half = low / 2 + high / 2, (high - low) / 2
-    unit = (values / 2 - middle) / half
-    return 2 * (middle + half * unit.mean(axis=0)), 2 * half * unit.std(axis=0)
-
-
-def standardised(values: np.ndarray, mean: np.ndarray, sd: np.ndarray, what: str) -> np.ndarray:
-    """(values - mean) / sd.
 
     Raises:
-        ValueError: a row that was held out is beyond all others, so that squares would not be finite.
+        ValueError: a held-out row is beyond all others, so that squares would not be finite.
     """
+    low, high = values[fitted].min(axis=0) / 2, values[fitted].max(axis=0) / 2
+    middle, half = low / 2 + high / 2, (high - low) / 2
+    unit = (np.asfortranarray(values[fitted]) / 2 - middle) / half
+    mean, sd = 2 * (middle + half * unit.mean(axis=0)), 2 * half * unit.std(axis=0)
     with np.errstate(over="ignore"):
-        found = (values / 2 - mean / 2) / (sd / 2)
-    if not np.abs(found).max() < 1e100:
+        scaled = (values / 2 - mean / 2) / (sd / 2)
+    if not np.abs(scaled).max() < 1e100:
         raise ValueError(f"{what} is 1e100 sds away from the rows fitted, or more; correct it or leave the row out")
-    return found
+    return scaled, mean, sd

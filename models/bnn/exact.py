@@ -97,6 +97,7 @@ class QuadraturePosterior(Exact):
     def __init__(self, data: BnnData) -> None:
         self.data, self.collapsed = data, Collapsed(data)
         self.symmetries = self.collapsed.symmetries()
+        self._shapes = {**network.shapes(data), "f": (len(data.dataset.grid),)}
         self.marginals: dict[tuple[str, tuple[int, ...]], TabulatedMixture] = {}
         tops = self.collapsed.hilltops()
         self.heights = self.collapsed.log_joint(tops)
@@ -150,10 +151,6 @@ class QuadraturePosterior(Exact):
             pairs = [(values, np.zeros(len(values))) for values in (weights if site == "hidden_weights" else biases)]
         return [*pairs, *((-mean, sd) for mean, sd in pairs)] if self.collapsed.odd else pairs
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the latent sites and of f."""
-        return {**network.shapes(self.data), "f": (len(self.data.dataset.grid),)}
-
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> TabulatedMixture:
         """The distribution of one element; but for f, all elements of a site have the same."""
         key = site, index if site == "f" else ()
@@ -172,23 +169,17 @@ class QuadraturePosterior(Exact):
         """Means and sds of a site's elements, each of the site's shape."""
         if site not in self.moments:
             mean, sd = moments(self.components(site, ()), self.weights)
-            self.moments[site] = np.full(self.shapes()[site], mean), np.full(self.shapes()[site], sd)
+            self.moments[site] = np.full(self._shapes[site], mean), np.full(self._shapes[site], sd)
         return self.moments[site]
 
     def mean(self) -> dict[str, np.ndarray]:
-        return {site: self.moments_of(site)[0] for site in self.shapes()}
+        return {site: self.moments_of(site)[0] for site in self._shapes}
 
     def sd(self) -> dict[str, np.ndarray]:
-        return {site: self.moments_of(site)[1] for site in self.shapes()}
-
-    def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        return {
-            site: np.reshape([self.marginal(site, index).ppf(probability) for index in np.ndindex(shape)], shape)
-            for site, shape in self.shapes().items()
-        }
+        return {site: self.moments_of(site)[1] for site in self._shapes}
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-        """Exact draws, but for the mass beyond the lattices' edges: rejection, then the output layer given the rest."""
+        """Exact draws, but for the mass beyond the lattices' edges: rejection, then the output layer given theta."""
         theta = self.rule.draw(rng, count)
         copies = self.symmetries[rng.integers(len(self.symmetries), size=count)]
         weights, biases = np.split(np.einsum("cij,cj->ci", copies, theta), 2, axis=1)

@@ -25,7 +25,7 @@ RESTARTS = 3
 MANY = 5_000_000
 
 SMOOTHING = 0.1
-"""So many images of each kind, all on and all off, and as many in all, are added to each component."""
+"""The number of images of each kind, all on and all off, and in all, that are added to each component."""
 
 STEPS = 200
 """Most steps of the EM algorithm."""
@@ -117,21 +117,19 @@ def best_mixture(images: Images) -> Mixture:
     for components in COMPONENTS:
         if best is not None and components > len(images.train):
             break
-        found = [
-            fit(images.train, components, np.random.default_rng([components, start]))[0]
-            for start in range(1 if images.train.size > MANY else RESTARTS)
-        ]
-        scores = [float(one.log_density(images.validation).mean()) for one in found]
+        starts = range(1 if images.train.size > MANY else RESTARTS)
+        mixtures = [fit(images.train, components, np.random.default_rng([components, start]))[0] for start in starts]
+        scores = [float(mixture.log_density(images.validation).mean()) for mixture in mixtures]
         if max(scores) < highest:
             break
-        best, highest = found[int(np.argmax(scores))], max(scores)
+        best, highest = mixtures[int(np.argmax(scores))], max(scores)
     return best
 
 
 def best_subspace(images: Images) -> tuple[int, np.ndarray]:
     """The number of principal components, and the test images' log evidences, with the best validation images."""
-    found = linear.principal(images.train)
-    decoders = [found.decoder(components) for components in DIMENSIONS if components < images.train.shape[1]]
+    principal = linear.principal(images.train)
+    decoders = [principal.decoder(components) for components in DIMENSIONS if components < images.train.shape[1]]
     scores = [linear.posteriors(decoder, images.validation)[0].mean() for decoder in decoders]
     best = decoders[int(np.argmax(scores))]
     return best.latent, linear.posteriors(best, images.test)[0]

@@ -61,9 +61,9 @@ def ais(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log evidences of images, shape (n, pixels), and their standard errors, in nats, both (n,).
 
-    Independent chains go from the prior to the posterior along p(z) p(image | z)^b, b from 0 to 1 at so many places,
-    with a Hamiltonian transition at each. A run of its own comes first, a warm-up with a quarter of the chains, which
-    is thrown away: it finds each image's step sizes, and places b so that the weights grow evenly. The mean of a
+    Independent chains go from the prior to the posterior along p(z) p(image | z)^b, with b from 0 to 1 and a
+    Hamiltonian transition at each temperature. A run of its own comes first, a warm-up with a quarter of the chains,
+    which is thrown away: it finds each image's step sizes, and places b so that the weights grow evenly. The mean of a
     chain's weight is the evidence, whatever the number of temperatures; with few of them the weights differ so much
     that the error is large, and at the last too large to be seen by the chains there are.
     """
@@ -74,8 +74,8 @@ def ais(
     path = scout.path.even(scout.spreads)
     scout = anneal(decoder, images, rng, max(4, chains // 4), path, adapt=True)
     log_weights = anneal(decoder, images, rng, chains, scout.path, adapt=False).log_weights
-    found = averaged(log_weights.T)
-    return found.log_evidences, found.mcse
+    evidence = averaged(log_weights.T)
+    return evidence.log_evidences, evidence.mcse
 
 
 @dataclass(frozen=True)
@@ -124,18 +124,18 @@ def anneal(
         # A different length for every chain: no step size resonates with the posterior in all of them.
         lengths = steps[place] * rng.uniform(0.7, 1.3, (chains, 1))
         momentum = rng.standard_normal(z.shape)
-        found, energy = z, -momentum_energy(momentum) + normal(z) + inverse * value
+        proposal, energy = z, -momentum_energy(momentum) + normal(z) + inverse * value
         new_value, new_slope = value, slope
         length = lengths[:, :, None]
         for _ in range(LEAPFROG):
-            momentum = momentum + 0.5 * length * (inverse * new_slope - found)
-            found = found + length * momentum
-            new_value, new_slope = decoder.at(images, found)
-            momentum = momentum + 0.5 * length * (inverse * new_slope - found)
-        change = -momentum_energy(momentum) + normal(found) + inverse * new_value - energy
+            momentum = momentum + 0.5 * length * (inverse * new_slope - proposal)
+            proposal = proposal + length * momentum
+            new_value, new_slope = decoder.at(images, proposal)
+            momentum = momentum + 0.5 * length * (inverse * new_slope - proposal)
+        change = -momentum_energy(momentum) + normal(proposal) + inverse * new_value - energy
         rate = np.exp(np.minimum(np.nan_to_num(change, nan=-np.inf), 0.0))
         taken = rng.random(rate.shape) < rate
-        z, value = np.where(taken[:, :, None], found, z), np.where(taken, new_value, value)
+        z, value = np.where(taken[:, :, None], proposal, z), np.where(taken, new_value, value)
         slope = np.where(taken[:, :, None], new_slope, slope)
         spreads[place] = spread(value)
         if adapt and place + 1 < len(steps):
