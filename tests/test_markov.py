@@ -234,14 +234,14 @@ def test_autoguide_in_numpyro(length):
     state = svi.init(jax.random.key(0), **data.arguments())
     state, loss = jax.jit(lambda state: svi.update(state, **data.arguments()))(state)
     assert np.isfinite(loss)
-    start = family.parameters(svi.get_params(state))
+    start = family.IMPLEMENTATION.sites.to_parameters(svi.get_params(state))
     assert {name: np.shape(value) for name, value in start.items()} == {
         "location": (length,),
         "diagonal": (length,),
         "off_diagonal": (length - 1,),
     }
     best = {"location": exact.location, "diagonal": exact.diagonal, "off_diagonal": exact.off_diagonal}
-    sites = family.sites(best)
+    sites = family.IMPLEMENTATION.sites.from_parameters(best)
     loss = jax.jit(lambda key: svi.loss.loss(key, sites, twin.model, guide, **data.arguments()))(jax.random.key(1))
     np.testing.assert_allclose(-loss, exact.log_evidence, rtol=1e-9)
     np.testing.assert_allclose(guide.median(sites)["z"], exact.location, rtol=1e-9)
@@ -271,7 +271,7 @@ def test_autoguide_in_pyro(length):
         elbo = Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=0)
         assert np.isfinite(SVI(twin.model, guide, pyro.optim.Adam({"lr": 0.01}), elbo).step(**arguments))
         best = {"location": exact.location, "diagonal": exact.diagonal, "off_diagonal": exact.off_diagonal}
-        for name, value in family.sites(best).items():
+        for name, value in family.IMPLEMENTATION.sites.from_parameters(best).items():
             value = torch.tensor(value)
             setattr(guide, name, value if name == "diagonal" else torch.nn.Parameter(value))
         np.testing.assert_allclose(-elbo.loss(twin.model, guide, **arguments), exact.log_evidence, rtol=1e-9)
