@@ -59,7 +59,7 @@ def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out
     full = network.complete(data, sampled, rng)
     arguments, static = side(library).split_arguments(data.arguments())
     twin = import_module(f"models.bnn.in_{library}")
-    densities = import_module(f"compare.fit.svi.density_{library}")
+    densities = import_module(f"compare.user_model.density_{library}")
     collapsed = sum(densities.Density(SimpleNamespace(model=twin.collapsed), static)(sampled, arguments))
     joint = sum(side(library).density("bnn", static)(full, arguments))
     conditional = np.array([output_density(data, full, draw) for draw in range(40)])

@@ -45,7 +45,7 @@ def reference_differs(seed: int) -> Complaint:
 
 def scale_is_lost(library: str) -> Complaint:
     """Two rows that stand for six count three times each, latents and observations alike."""
-    side = import_module(f"compare.fit.svi.density_{library}")
+    side = import_module(f"compare.user_model.density_{library}")
     twin = import_module(f"user_models.scaled_{library}")
     z, x = np.array([[0.3, -1.2], [2.0, 0.1]]), np.array([0.5, -0.5])
     arguments, static = side.split_arguments({"x": x})
