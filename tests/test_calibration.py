@@ -101,7 +101,7 @@ def test_a_wrong_posterior_is_noticed(monkeypatch):
     from models.coin.exact import BetaPosterior
 
     model, data = models.load("coin"), Coin(alpha=5.0, beta=2.0)
-    swapped = replace(model, exact=lambda data: BetaPosterior(replace(data, alpha=data.beta, beta=data.alpha)))
+    swapped = replace(model, truth=lambda data: BetaPosterior(replace(data, alpha=data.beta, beta=data.alpha)))
     words = {}
     for name, wrong in (("swapped", swapped), ("right", model)):
         monkeypatch.setattr("compare.registry.load", lambda _, wrong=wrong: wrong)
@@ -115,10 +115,14 @@ def test_the_log_likelihood_notices_what_the_latents_cannot(monkeypatch):
     from models.coin.exact import BetaPosterior
 
     class Prior(BetaPosterior):
+        def __init__(self, data):
+            super().__init__(data)
+            self.data = data
+
         def draw(self, rng, count):
             return {"theta": rng.beta(self.data.alpha, self.data.beta, count)}
 
-    wrong = replace(models.load("coin"), exact=Prior)
+    wrong = replace(models.load("coin"), truth=Prior)
     monkeypatch.setattr("compare.registry.load", lambda _: wrong)
     fit = calibrate(Request(wrong, Coin(), (), (), nuts=False), 500).summary["fits"]["exact"]
     assert fit["quantities"]["theta"]["outside"] == 0

@@ -15,7 +15,6 @@ import numpy as np
 import pyro
 import torch
 from pyro.infer import MCMC, NUTS, SVI, Trace_ELBO
-from pyro.optim import Adam
 
 import guides
 
@@ -51,7 +50,7 @@ class Svi:
         """The family's parameters after all steps."""
         pyro.clear_param_store()
         pyro.set_rng_seed(seed)
-        optimiser = Adam({"lr": self.learning_rate})
+        optimiser = pyro.optim.Adam({"lr": self.learning_rate})  # type: ignore[attr-defined]
         assert self.family.guide is not None  # the benchmark runs on no model with encoders
         svi = SVI(self.twin.model, self.family.guide(self.twin), optimiser, Trace_ELBO())
         with pyro.validation_enabled(False):

@@ -42,7 +42,7 @@ def literal(value: Any, library: str) -> str:
     """One argument. Scalars are plain numbers in NumPyro; Pyro's observations must be tensors."""
     if not isinstance(value, np.ndarray | np.generic):
         return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-    column = value.ndim == 2 and value.shape[-1] == 1
+    column = value.shape[1:] == (1,)
     text = re.sub(r"\b(nan|inf)\b", r'float("\1")', repr((value.ravel() if column else value).tolist()))
     if value.ndim == 0 and library == "numpyro":
         return text
