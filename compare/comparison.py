@@ -118,7 +118,7 @@ class Job:
     seed: int = 0
     options: Any = None
     reason: str | None = None
-    layout: Layout | None = None
+    layout: Layout = None  # type: ignore[assignment]  # every job that is run has one
     twin: str | None = None
 
     @property

@@ -283,7 +283,7 @@ def test_the_library_wall():
         ("models.coin.in_pyro", "def f():\n    from jax import numpy"),
         ("compare.fit.svi.objective_pyro", "from compare.fit.svi import objective_numpyro"),
         ("compare.fit.svi.objective_pyro", "from .objective_numpyro import prepare"),
-        ("compare.fit.svi.density_numpyro", "from compare.fit.svi.objective_pyro import density"),
+        ("compare.user_model.density_numpyro", "from compare.fit.svi.objective_pyro import density"),
         ("compare.fit.svi.svi", "import compare.fit.svi.objective_pyro"),
         ("compare.measure.measures", "from importlib import import_module\nimport_module('jax')"),
         ("guides.mean_field.in_numpyro", "import_module(f'models.{name}.in_pyro')"),
