@@ -166,8 +166,12 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
     derived = derive(job, flat(latents))
     if not derived:
         return latents
-    known = flat(latents) | dict(derived)
-    return by_chain({element(site, index): known[site][(slice(None), *index)] for site, index in job.layout.reported})
+    known: dict[str, np.ndarray] = flat(latents) | dict(derived)
+    elements: dict[str, np.ndarray] = {}
+    for site, index in job.layout.reported:
+        at: tuple[Any, ...] = (slice(None), *index)
+        elements[element(site, index)] = known[site][at]
+    return by_chain(elements)
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
