@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
 
 import models
+from compare import user_model
 from compare.cache.store import VARIABLE
+from compare.comparison import Layout
 
 LIBRARIES = ("numpyro", "pyro")
 
@@ -44,6 +47,12 @@ def with_network(model, data):
     if training is None or training.decoder is not None:
         return data
     return model.amortization.with_decoder(data, training.start_decoder(np.random.default_rng(0)))
+
+
+def layout(data: Any, library: str = "numpyro") -> Layout:
+    """What tracing tells of a catalogue model on these data."""
+    name = next(name for name in models.CATALOGUE if isinstance(data, models.load(name).data))
+    return user_model.trace(name, data, library)
 
 
 def side(library: str):

@@ -22,7 +22,7 @@ from battery.known import (
     parts_do_not_add_up,
     twins_differ,
 )
-from conftest import ready
+from conftest import layout, ready
 
 import models
 from compare.fit.svi.protocol import DENSE
@@ -104,9 +104,9 @@ def test_data_travel_and_print(name, data):
     model, again = pickle.loads(pickle.dumps((models.load(name), data)))
     assert model == models.load(name)
     assert json.dumps(again.describe()) == json.dumps(data.describe())
-    latents = {site: np.zeros((2, *shape)) for site, shape in data.shapes().items()}
+    latents = {site: np.zeros((2, *shape)) for site, shape in layout(data).latents.items()}
     shapes = {site: value.shape[1:] for site, value in derived(name, data, latents).items()}
-    for site, index in data.reported():
+    for site, index in layout(data).reported:
         assert len(index) == len(shapes[site])
         assert all(0 <= position < length for position, length in zip(index, shapes[site], strict=True))
 

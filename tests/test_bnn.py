@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import test_battery as battery
 import xarray as xr
-from conftest import side
+from conftest import layout, side
 from scipy import stats
 
 from compare import registry
@@ -52,7 +52,7 @@ def reference():
 def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out(data, library):
     """log p(y, hidden) = log p(y, hidden, output) - log p(output | y, hidden), at output layers drawn by `complete`."""
     rng = np.random.default_rng(0)
-    drawn = {site: rng.standard_normal((40, *shape)) for site, shape in data.shapes().items()}
+    drawn = {site: rng.standard_normal((40, *shape)) for site, shape in layout(data).latents.items()}
     if "noise" in drawn:
         drawn["noise"] = np.abs(drawn["noise"]) + 0.1
     sampled = {site: value for site, value in drawn.items() if not site.startswith("output")}
@@ -167,7 +167,7 @@ def test_a_relu_mean_field_cannot_do_otherwise():
     data = BnnData(activation="relu")
     fit = made(data, "svi", guide="mean_field")
     posterior = fit.tree["posterior"].dataset
-    latents = {site: posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in data.shapes()}
+    latents = {site: posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in layout(data).latents}
     inputs = data.dataset.inputs[:, 0]
     points = np.array([[0.0], [inputs[inputs < 0].max()], [inputs[inputs > 0].min()]])
     squares = (values := network.values(latents, points, "relu")) - values.mean(axis=0)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import layout
 from scipy import integrate, stats
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from threadpoolctl import threadpool_limits
@@ -74,7 +75,7 @@ def test_shapes_and_types(data):
     rows = data.dataset.about["rows"]
     assert (rows["fitted"], rows["held out"]) == (len(targets), len(test_targets))
     assert len(data.dataset.about["inputs"]) == inputs.shape[1]
-    assert data.reported()[: len(grid)] == [("f", (point,)) for point in range(len(grid))]
+    assert layout(data).reported[: len(grid)] == tuple(("f", (point,)) for point in range(len(grid)))
 
 
 def test_the_gap_is_fixed():
@@ -129,11 +130,11 @@ def test_a_real_data_set_is_divided_and_standardised(name, split):
         assert abs(targets.mean()) < 1e-12 and abs(targets.std() - 1) < 1e-12
         back = np.concatenate([targets, test_targets]) * about["sd"] + about["mean"]
         np.testing.assert_allclose(np.sort(back), np.sort(raw.target), rtol=1e-12)
-        assert data.dataset.noise is None and "noise" in data.shapes()
+        assert data.dataset.noise is None and "noise" in layout(data).latents
     else:
         assert targets.sum() + test_targets.sum() == 212  # malignant (Street et al. 1993)
         assert inputs[targets == 1, 0].mean() > 0.5 > inputs[targets == 0, 0].mean()  # their radius is larger
-        assert about["class 1"] == "malignant" and "noise" not in data.shapes()
+        assert about["class 1"] == "malignant" and "noise" not in layout(data).latents
 
 
 def test_splits_differ_and_each_is_always_the_same():
@@ -398,7 +399,7 @@ def test_a_network_is_its_fields(data):
         assert all(map(np.array_equal, arrays(other), arrays(data)))
     assert dataclasses.replace(data, hidden=3) != data
     assert dataclasses.replace(data, hidden=3).dataset.noise == data.dataset.noise
-    assert dataclasses.replace(data, split=1).shapes() == data.shapes()
+    assert layout(dataclasses.replace(data, split=1)).latents == layout(data).latents
 
 
 def test_what_was_not_said_follows_the_data():

@@ -10,6 +10,7 @@ import arviz_base
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import layout
 from matplotlib.image import imread
 from scipy import stats
 
@@ -37,7 +38,7 @@ def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh",
 def a_tree(data: BnnData, seed: int = 0, draws: int = 40) -> xr.DataTree:
     """A fit whose draws are the prior's, in two chains."""
     rng = np.random.default_rng(seed)
-    sites = {site: rng.standard_normal((2, draws, *shape)) for site, shape in data.shapes().items()}
+    sites = {site: rng.standard_normal((2, draws, *shape)) for site, shape in layout(data).latents.items()}
     if "noise" in sites:
         sites["noise"] = 0.1 + np.abs(sites["noise"])
     return arviz_base.from_dict({"posterior": sites})
@@ -91,7 +92,7 @@ def test_the_reach_holds_the_grid_and_a_margin_around_the_rows():
 def test_bands_are_the_quantiles_of_the_function_and_of_the_targets_with_their_noise():
     """f = b ~ N(0, 1) everywhere and noise of sd 0.75, so that targets are N(0, 1.25^2)."""
     data, count = a_network(), 20_000
-    latents = {site: np.zeros((count, *shape)) for site, shape in data.shapes().items()}
+    latents = {site: np.zeros((count, *shape)) for site, shape in layout(data).latents.items()}
     latents["output_bias"] = np.random.default_rng(1).standard_normal(count)
     latents["noise"] = np.full(count, 0.75)
     f, targets = predictive(data, latents, np.array([-1.0, 3.0]))

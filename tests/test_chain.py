@@ -15,6 +15,7 @@ from compare.comparison import Job
 from compare.fit import run
 from models import load
 from models.chain import Chain
+from models.chain.data import report
 from models.chain.exact import GaussianChain
 from models.plotting import style
 
@@ -88,7 +89,7 @@ def test_exact_against_dense_linear_algebra(length, observe):
 def test_joint_minus_posterior_is_the_evidence(length, observe):
     exact = GaussianChain(data_of(length, observe))
     z = {"z": exact.location + np.random.default_rng(1).normal(size=(50, length))}
-    evidence = exact.log_prior(z) + exact.log_likelihood(z) - exact.log_posterior(z)
+    evidence = exact.log_joint(z) - exact.log_posterior(z)
     np.testing.assert_allclose(evidence, exact.log_evidence, atol=1e-9)
 
 
@@ -120,7 +121,7 @@ def test_a_hundred_thousand_nodes_in_seconds():
     np.testing.assert_allclose(exact.variance, k * (n + 1 - k) / (n + 1), rtol=1e-11)
     np.testing.assert_allclose(exact.log_evidence, norm.logpdf(1, 0, math.sqrt(n + 1)), rtol=1e-10)
     z = exact.draw(np.random.default_rng(0), 20)
-    evidence = exact.log_prior(z) + exact.log_likelihood(z) - exact.log_posterior(z)
+    evidence = exact.log_joint(z) - exact.log_posterior(z)
     np.testing.assert_allclose(evidence, exact.log_evidence, atol=exact.tolerance)
     assert len(exact.correlations()) == 19
     assert "scale_tril" not in MODEL.best_member(exact.data, "full_rank").parameters
@@ -167,7 +168,7 @@ def test_twins_are_the_model(library, length, observe, request):
     data = data_of(length, observe)
     exact = GaussianChain(data)
     z = np.random.default_rng(2).normal(size=length).cumsum()
-    joint = exact.log_prior({"z": z[None]}) + exact.log_likelihood({"z": z[None]})
+    joint = exact.log_joint({"z": z[None]})
     np.testing.assert_allclose(density(data, z), joint[0], rtol=1e-12, atol=1e-9)
 
 
@@ -240,7 +241,7 @@ def test_small_changes_are_not_arrival():
     assert "stopped after 100 sweeps" in steps.attrs["reason"]
     assert MODEL.best_member(data, "mean_field").elbo - steps.attrs["elbo"] > 1
     assert tree.posterior["z"].sizes["z_dim_0"] == 20
-    assert tree.posterior["z_dim_0"].values.tolist() == [index[0] for _, index in data.reported()]
+    assert tree.posterior["z_dim_0"].values.tolist() == [index[0] for _, index in report(data)]
 
 
 # The text
@@ -332,6 +333,6 @@ def test_data_travels_and_describes_itself():
     assert Chain(1, 1.0).describe() == {"length": 1, "x": 1.0, "observe": "last"}
     long = data_of(5000, "all")
     said = json.dumps(long.describe())
-    assert len(said) < 1000 and "sha256" in said and len(long.reported()) == 20
-    assert long.reported()[0] == ("z", (0,)) and long.reported()[-1] == ("z", (4999,))
-    assert len(Chain(100).reported()) == 100
+    assert len(said) < 1000 and "sha256" in said and len(report(long)) == 20
+    assert report(long)[0] == ("z", (0,)) and report(long)[-1] == ("z", (4999,))
+    assert len(report(Chain(100))) == 100

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import layout
 
 import models
 from compare.cli.main import main
@@ -105,7 +106,7 @@ def test_a_program_gives_the_zoos_result(name: str, library: str, printed: dict[
     assert abs(elbo - best.elbo) <= 4 * error + tolerance
     number = r"\[?([^\]]*)\]?"
     found_sites = re.findall(rf"^(\w+): mean {number} ± .*, sd {number}$", printed[name, library], re.MULTILINE)
-    assert [site for site, _, _ in found_sites] == list(model.data().shapes())
+    assert [site for site, _, _ in found_sites] == list(layout(model.data()).latents)
     for _, mean, sd in found_sites:
         found = [np.array([float(part) for part in text.split()]) for text in (mean, sd)]
         true_mean, true_sd = moments(best, len(found[0]))

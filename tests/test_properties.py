@@ -23,7 +23,7 @@ import generated
 import jsonschema
 import numpy as np
 import pytest
-from conftest import LIBRARIES, side, with_network
+from conftest import LIBRARIES, layout, side, with_network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -221,9 +221,9 @@ def describes_itself(data: Any) -> None:
     json.loads(as_json(data.describe()).encode("utf-8"))
     again = pickle.loads(pickle.dumps(data))
     assert json.dumps(strict(again.describe())) == json.dumps(strict(data.describe()))
-    assert all(np.isfinite(np.asarray(value, dtype=float)).all() for value in data.observed().values())
-    for site, shape in data.shapes().items():
-        for found in (index for name, index in data.reported() if name == site):
+    assert all(np.isfinite(np.asarray(value, dtype=float)).all() for value in layout(data).observed.values())
+    for site, shape in layout(data).latents.items():
+        for found in (index for name, index in layout(data).reported if name == site):
             assert len(found) == len(shape) and all(0 <= i < n for i, n in zip(found, shape, strict=True))
 
 
@@ -242,11 +242,11 @@ def keeps_its_promises(name: str, data: Any) -> None:
     exact = model.exact(data)
     if exact is None:
         rng = np.random.default_rng(4)
-        latents = {site: rng.uniform(0.2, 0.8, (count, *shape)) for site, shape in data.shapes().items()}
+        latents = {site: rng.uniform(0.2, 0.8, (count, *shape)) for site, shape in layout(data).latents.items()}
     else:
         latents = exact.draw(np.random.default_rng(1), count)
         assert {site: value.shape for site, value in latents.items()} == {
-            site: (count, *shape) for site, shape in data.shapes().items()
+            site: (count, *shape) for site, shape in layout(data).latents.items()
         }
         finite(exact, data)
     by = densities(name, data, latents)
@@ -269,7 +269,7 @@ def finite(exact: Any, data: Any) -> None:
     """An exact posterior's numbers: finite, in order, and of their sites' shapes."""
     assert math.isfinite(exact.log_evidence) and 0 <= exact.tolerance < math.inf and exact.method
     low, middle, high = (exact.quantile(probability) for probability in (0.025, 0.5, 0.975))
-    for site, shape in data.shapes().items():
+    for site, shape in layout(data).latents.items():
         for value in (exact.mean(), exact.sd(), low, middle, high):
             assert np.shape(value[site]) == shape and np.isfinite(value[site]).all()
         assert np.all(np.asarray(exact.sd()[site]) > 0)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from compare import compare, user_model
 from compare.cli.main import main
 from compare.user_model.source import is_model_spec, library_of
+from compare.user_model.tracing import report
 
 HERE = Path(__file__).parent / "user_models"
 QUICK = {"guides": ["mean_field"], "nuts": False, "reference_ess": 400.0, "reference_warmup": 150}
@@ -340,7 +341,6 @@ def test_a_reference_is_told_from_a_name(name, expected):
 def test_many_elements_are_spread_evenly():
     """Scalars are all reported, and the rest from the first to the last."""
     shapes = {"a": (), "w": (100, 10)}
-    sites = user_model.Sites(shapes, {}, {name: np.ones(shape, dtype=bool) for name, shape in shapes.items()}, {})
-    reported = user_model.Given({}, sites).reported()
+    reported = report(shapes)
     assert len(reported) == 20 and reported[0] == ("a", ())
     assert reported[1] == ("w", (0, 0)) and reported[-1] == ("w", (99, 9))

@@ -24,7 +24,7 @@ def log_joint(library: str, function, data: dict, latents: dict) -> tuple[np.nda
     """log p(z) and log p(x | z) of a user's model at continuous latents of shapes (count, *site)."""
     mine = user_model.register(function, library)
     given = user_model.data_of(mine, data)
-    assert {name: value.shape[1:] for name, value in latents.items()} == given.shapes()
+    assert {name: value.shape[1:] for name, value in latents.items()} == given.layout.latents
     arguments, static = side(library).split_arguments(given.arguments())
     return side(library).density(mine.name, static)(latents, arguments)
 

@@ -28,7 +28,7 @@ def log_joint(library: str, function, data: dict, latents: dict) -> tuple[np.nda
     """log p(z) and log p(x | z) of a user's model at latents of shapes (count, *site)."""
     mine = user_model.register(function, library)
     given = user_model.data_of(mine, data)
-    assert set(given.shapes()) == set(latents)
+    assert set(given.layout.latents) == set(latents)
     arguments, static = side(library).split_arguments(given.arguments())
     return side(library).density(mine.name, static)(latents, arguments)
 

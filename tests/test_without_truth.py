@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import LIBRARIES
+from conftest import LIBRARIES, layout
 from scipy import stats
 
 import models
@@ -33,7 +33,7 @@ def guide(mean: float, sd: float, count: int = 4096) -> Fit:
     statistics = {"log_prior": stats.norm.logpdf(z), "log_joint": log_joint, "log_guide": log_guide}
     said = {"elbo": 0.0, "elbo_mcse": 1.0, "gap": 0.0, "gap_mcse": 0.0, "tolerance": 0.01, "converged": 1, "reason": ""}
     steps = {"elbo": np.zeros(2), "elbo_mcse": np.zeros(2), "gradients": np.arange(2)}
-    tree = build(split({"z": z[:, None]}), split(statistics), CHAIN.observed(), None, steps, said)
+    tree = build(split({"z": z[:, None]}), split(statistics), layout(CHAIN).observed, None, steps, said)
     return Fit(Job("made-up", "chain", CHAIN, "svi", "numpyro", "mean_field"), "done", None, 0.0, 0, tree)
 
 

@@ -111,7 +111,7 @@ def statistic(fit: Fit, name: str) -> np.ndarray:
 def latents(fit: Fit) -> dict[str, np.ndarray]:
     """The draws by site, shape (count, *site)."""
     draws = fit.tree["posterior"].dataset
-    return {site: draws[site].values.reshape(-1, *draws[site].shape[2:]) for site in fit.job.data.shapes()}
+    return {site: draws[site].values.reshape(-1, *draws[site].shape[2:]) for site in fit.job.layout.latents}
 
 
 def mean_of(values: np.ndarray) -> tuple[float, float]:

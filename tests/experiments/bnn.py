@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from conftest import layout
 
 from compare.comparison import Fit, Job, Request
 from compare.fit import run, run_many
@@ -39,7 +40,7 @@ def in_the_gap(fit: Fit, data: BnnData, known) -> np.ndarray:
 def spread(fit: Fit, data: BnnData, x: float) -> tuple[float, float]:
     """The variance of f at a point, and its standard error."""
     sites = fit.tree["posterior"].dataset
-    latents = {site: sites[site].values.reshape(-1, *sites[site].shape[2:]) for site in data.shapes()}
+    latents = {site: sites[site].values.reshape(-1, *sites[site].shape[2:]) for site in layout(data).latents}
     f = network.values(latents, np.array([[x]]), data.activation)[:, 0]
     squares = (f - f.mean()) ** 2
     return float(squares.mean()), float(squares.std() / np.sqrt(len(squares)))

@@ -27,9 +27,9 @@ FAULTS = [
     ),
     Fault(
         "quantiles from the wrong end",
-        "models.coin.exact",
-        "self.posterior.ppf(probability))",
-        "self.posterior.isf(probability))",
+        "models.contract",
+        "marginal.ppf(probability)",
+        "marginal.ppf(1 - probability)",
         "coin",
         "both",
         caught_by="coin: moments",

@@ -47,11 +47,13 @@ FAULTS = [
     ),
     Fault(
         "both twins are given every toss twice",
-        "models.coin",
-        """"heads": np.float64(self.heads),
-            "tosses": np.float64(self.tosses),""",
-        """"heads": np.float64(2 * self.heads),
-            "tosses": np.float64(2 * self.tosses),""",
+        "models.coin.data",
+        "    def __post_init__(self)",
+        """    def arguments(self):
+        known = super().arguments()
+        return known | {name: 2 * known[name] for name in ("heads", "tosses")}
+
+    def __post_init__(self)""",
         "coin",
         "both",
         caught_by="coin/numpyro-mean_field: verdict",
@@ -59,9 +61,13 @@ FAULTS = [
     ),
     Fault(
         "both twins are given alpha for beta",
-        "models.coin",
-        '"beta": np.float64(self.beta)',
-        '"beta": np.float64(self.alpha)',
+        "models.coin.data",
+        "    def __post_init__(self)",
+        """    def arguments(self):
+        known = super().arguments()
+        return known | {"beta": known["alpha"]}
+
+    def __post_init__(self)""",
         "coin",
         "both",
         caught_by="coin/numpyro: evidence",
@@ -135,7 +141,7 @@ FAULTS = [
     ),
     Fault(
         "both twins are given the observations in reverse",
-        "models.chain",
+        "models.chain.data",
         '"x": np.array(self.x), "observe_all"',
         '"x": np.array(self.x[::-1]), "observe_all"',
         "chain",
