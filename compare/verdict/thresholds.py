@@ -8,9 +8,27 @@ from dataclasses import dataclass
 from compare.options import Options
 from compare.summary import Distance, Estimate
 
-__all__ = ["ERRORS", "E_BFMI", "KHAT", "MEAN", "REFERENCE_ESS", "SPREAD", "THRESHOLDS", "TINY"]
-__all__ += ["KHAT_GOOD", "POSTERIORDB_DRAWS", "POSTERIORDB_ESS", "POSTERIORDB_E_BFMI", "POSTERIORDB_R_HAT"]
-__all__ += ["Thresholds", "excess", "mean_excess", "rules", "sd_excess", "worst"]
+__all__ = [
+    "ERRORS",
+    "E_BFMI",
+    "KHAT",
+    "KHAT_GOOD",
+    "MEAN",
+    "POSTERIORDB_DRAWS",
+    "POSTERIORDB_ESS",
+    "POSTERIORDB_E_BFMI",
+    "POSTERIORDB_R_HAT",
+    "REFERENCE_ESS",
+    "SPREAD",
+    "THRESHOLDS",
+    "TINY",
+    "Thresholds",
+    "excess",
+    "mean_excess",
+    "rules",
+    "sd_excess",
+    "worst",
+]
 
 MEAN = 0.1
 """How far a mean may be off, in posterior sd."""
