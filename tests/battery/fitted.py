@@ -138,10 +138,11 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
         "complexity": log_guide - log_prior,
     }
     parts = found["family_gap"] + found["amortisation_gap"] + found["optimisation_gap"]
+    is_split = summary["ledger"]["family_gap"] is not None  # into parts only where the best member is known
     looks = [
         beyond("log joint", log_prior + log_likelihood, log_joint, 1e-9 * np.maximum(1.0, np.abs(log_joint))),
         beyond("ELBO by its parts", found["data_fit"] - found["complexity"], found["elbo"], 1e-9),
-        beyond("evidence gap by its parts", parts, found["evidence_gap"], 1e-9),
+        beyond("evidence gap by its parts", parts, found["evidence_gap"], 1e-9) if is_split else None,
         beyond("evidence gap", found["evidence_gap"], exact.log_evidence - found["elbo"], 1e-9),
     ]
     for term, values in by_draws.items():
