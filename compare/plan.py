@@ -15,7 +15,7 @@ from compare.registry import LIBRARIES, first_installed, is_installed
 from compare.user_model import trace
 from models.contract import Best, CoordinateAscent, Model, Reference, UnknownName, nearest
 
-__all__ = ["best_member", "coordinate_ascents", "family_of", "plan", "trainings"]
+__all__ = ["best_member", "coordinate_ascents", "family_of", "needed_libraries", "plan", "trainings"]
 
 
 def plan(request: Request) -> list[Job]:
@@ -74,6 +74,18 @@ def make_job(
     reason = reason or not_installed(library)
     model = request.model.name
     return Job(name, model, request.data, method, library, family, request.seed, request.options, reason)
+
+
+def needed_libraries(request: Request) -> list[str]:
+    """The libraries of a comparison's fits, known before the model is traced, which imports one of them.
+
+    Raises:
+        UnknownName: as `plan`.
+    """
+    check_names(request)
+    truth = request.model.truth(request.data)
+    reference = [truth.library] if isinstance(truth, Reference) and is_installed(truth.library) else []
+    return list(dict.fromkeys([*request.libraries, *reference]))
 
 
 def check_names(request: Request) -> None:

@@ -184,7 +184,7 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
     model = models.load(name)
     data = model.data()
     unseen = {"models.__init__", "guides.__init__", "compare.__init__", "models", "guides", "compare"}
-    for job in [*trainings(Request(model, data)), *plan(Request(model, data))]:
+    for job in [*trainings(Request(model, data)), *plan(Request(model, with_network(model, data)))]:
         library, (way, side) = fitting_library(job), WAYS[job.method]
         starts = [f"models.{name}.__init__", f"models.{name}.in_{library}", f"compare.fit.{way}"]
         starts += [f"compare.fit.{side or 'svi.density'}_{library}"]

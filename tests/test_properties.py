@@ -33,7 +33,7 @@ from compare.cli.commands import bench, compare
 from compare.cli.errors import check_writable
 from compare.cli.main import main
 from compare.cli.options import parse
-from compare.plan import best_member, plan, trainings
+from compare.plan import best_member, needed_libraries, plan, trainings
 from compare.report.files import as_json, strict
 
 ROOT = Path(__file__).parents[1]
@@ -129,10 +129,8 @@ def planned(arguments: Sequence[str]) -> None:
     invocation = parse(arguments)
     check_writable(invocation.settings.out)
     request = invocation.request
-    jobs = [
-        *plan(request),
-        *trainings(request),
-    ]
+    assert set(request.libraries) <= set(needed_libraries(request))
+    jobs = trainings(request) or plan(request)  # where a network is trained first, the rest is planned with it
     assert len({(job.method == "training", job.name) for job in jobs}) == len(jobs) > 0
 
 

@@ -413,7 +413,7 @@ import guides, models, compare.cli.main, compare.plan
 assert compare.cli.main.main([]) == 0
 for name in models.CATALOGUE:
     model = models.load(name)
-    assert compare.plan.plan(compare.comparison.Request(model, model.data()))
+    assert compare.plan.needed_libraries(compare.comparison.Request(model, model.data()))
 """
     assert libraries_loaded(code) == set()
 

@@ -50,6 +50,8 @@ def programs(request: Request) -> str:
     Raises:
         ValueError: one of them cannot be written; one line says why.
     """
+    if request.model.amortization:
+        raise ValueError(f"the guides of {request.model.name} have encoders, which a few lines cannot train")
     jobs = plan(replace(request, nuts=False))
     return "\n\n".join(program(request.model, job) for job in jobs if job.guide)
 

@@ -19,7 +19,7 @@ from compare.cli.commands.compare import compare
 from compare.cli.errors import check_writable
 from compare.cli.options import OUT, Invocation, Parser, Settings, build, invoke
 from compare.options import Options, option_fields, parse_names
-from compare.plan import plan
+from compare.plan import needed_libraries
 from models.contract import UnknownName, nearest
 from models.options import option
 
@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str]) -> Tour:
         if chosen:
             options = given | {"guides": chosen, "out": folder / name}
             invocations[name] = invoke(model, model.data(), options)
-            plan(invocations[name].request)  # refuses wrong names before any fit
+            needed_libraries(invocations[name].request)  # refuses wrong names before any fit
     if not invocations:
         raise UnknownName(f"none of {', '.join(names)} has a guide {' or '.join(families or ())}")
     left_out = tuple(name for name in names if name not in invocations)

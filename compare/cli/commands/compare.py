@@ -109,14 +109,13 @@ def fit(
     from compare.cache.fits import FitCache
     from compare.execute.processes import workers
     from compare.execute.progress import show_progress
-    from compare.plan import plan
+    from compare.plan import needed_libraries
 
     request, settings = invocation.request, invocation.settings
-    jobs = plan(request)
-    libraries = [*request.libraries, *(job.library for job in jobs if job.library and job.reason is None)]
+    libraries = needed_libraries(request)  # before the helpers are forked no library may be imported
     with ExitStack() as stack:
         progress = progress or stack.enter_context(show_progress())
-        helpers = stack.enter_context(workers(list(dict.fromkeys(libraries)), settings.workers, settings.scheduler))
+        helpers = stack.enter_context(workers(libraries, settings.workers, settings.scheduler))
 
         def prepare_plots() -> None:
             """Import what drawing needs while the last fits are made."""
