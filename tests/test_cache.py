@@ -187,7 +187,7 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
     for job in [*trainings(Request(model, data)), *plan(Request(model, with_network(model, data)))]:
         library, (way, side) = fitting_library(job), WAYS[job.method]
         starts = [f"models.{name}.__init__", f"models.{name}.in_{library}", f"compare.fit.{way}"]
-        starts += [f"compare.fit.{side or 'svi.density'}_{library}"]
+        starts += [f"compare.fit.{side}_{library}" if side else f"compare.user_model.density_{library}"]
         starts += [f"guides.{job.guide}.__init__", f"guides.{job.guide}.in_{library}"] if job.guide else []
         loaded = set(starts)
         assert loaded <= set(source)
