@@ -73,8 +73,9 @@ def sample_by_rejection(
         count: The number of draws.
         batch: From the number of draws that are missing to the number of proposals.
     """
-    margin, accepted = 0.2, []
-    while (missing := count - sum(map(len, accepted))) > 0:
+    margin = 0.2
+    accepted: list[np.ndarray] = []
+    while (missing := count - sum(len(points) for points in accepted)) > 0:
         points, excess = propose(batch(missing))
         if excess.max() > margin:
             margin, accepted = float(excess.max()) + 0.1, []

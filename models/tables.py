@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def read_csv(path: str, target: str | None, task: str) -> Table:
     """
     content = read_bytes(path)
     cells = read_cells(content, path)
-    check_target(cells, target, path)
+    target = checked_target(cells, target, path)
     numbers, labels = cells.map(parse_number).astype(float), cells[target]
     inputs = cells.columns.drop(target)
     refuse(cells[inputs], ~np.isfinite(numbers[inputs]), path)
@@ -162,8 +162,8 @@ def check_header(header: Sequence[str], path: str) -> None:
             raise ValueError(f"{path} has two columns named {column}; give each a name of its own")
 
 
-def check_target(cells: pd.DataFrame, target: str | None, path: str) -> None:
-    """Make sure that the target is a column, and that there are inputs and rows."""
+def checked_target(cells: pd.DataFrame, target: str | None, path: str) -> str:
+    """The target, made sure to be a column beside inputs, and that there are rows."""
     header = list(cells.columns)
     if target is None:
         shown = ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
@@ -174,6 +174,7 @@ def check_target(cells: pd.DataFrame, target: str | None, path: str) -> None:
         raise ValueError(f"{path} has one column; give the target and at least one input, separated by commas")
     if cells.empty:
         raise ValueError(f"{path} has a header and no rows; give 3 or more")
+    return target
 
 
 def parse_number(cell: str) -> float | None:
@@ -189,13 +190,13 @@ def is_unusable(cell: str) -> bool:
     return cell.lower() in MISSING or not cell.isprintable() or not np.isfinite(parse_number(cell) or 0.0)
 
 
-def refuse(cells: pd.DataFrame, wrong: pd.DataFrame, path: str, hint: str = "") -> None:
+def refuse(cells: pd.DataFrame, wrong: Any, path: str, hint: str = "") -> None:
     """Raise ValueError if a cell is wrong; the message says where the first one is, and what would be right."""
     places = np.argwhere(wrong.to_numpy())
     if not len(places):
         return
     row, column = places[0]
-    cell, place = cells.iat[row, column], f"line {cells.index[row]}, column {cells.columns[column]} of {path}"
+    cell, place = str(cells.iat[row, column]), f"line {cells.index[row]}, column {cells.columns[column]} of {path}"
     if cell.lower() in MISSING:
         raise ValueError(f"{place} is missing ({cell!r}); fill it in or leave the row out")
     what = "a number" if parse_number(cell) is None else "finite"

@@ -84,7 +84,10 @@ class Collapsed:
     def output_layer(self, units: list[np.ndarray]) -> OutputLayer:
         """The output layer, given the units' values at the fitted rows, each of shape (rows, n_points)."""
         features = [*units, np.ones((len(self.inputs), 1))]
-        variance, lower, half, mean = self.noise**2, [], [], []
+        variance = self.noise**2
+        lower: list[list[np.ndarray]] = []
+        half: list[np.ndarray] = []
+        mean: list[np.ndarray] = []
         for feature, precision in zip(features, self.precisions, strict=True):
             row: list[np.ndarray] = []
             for other, above in zip(features, lower, strict=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def parse_noise(text: str) -> float | str:
 
 def whole_number(name: str, value: Any, least: int) -> int:
     """The option's value, made sure to be a whole number and not below ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != value // 1:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != value // 1:  # type: ignore[operator]
         raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
     if value < least:
         raise ValueError(f"{name} is {value}: give {least} or more")
@@ -65,6 +65,11 @@ class BnnData(Data):
         "sd of the Gaussian noise (in sds of a standardised target), or unknown; auto: known for gap",
         parse_noise,
     )
+
+    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
+
+        @property
+        def dataset(self) -> Dataset: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, str | os.PathLike) or not str(self.data).isprintable():

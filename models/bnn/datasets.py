@@ -178,7 +178,8 @@ def divided(table: Table, split: int) -> Dataset:
     names = np.array(table.columns, dtype=object)
     columns, constant = names[varies].tolist(), names[~varies].tolist()
     inputs, centre, spread = standardised(table.inputs[:, varies], fitted, f"an input of {table.name}")
-    targets, target = table.targets, {"name": table.target}
+    targets = table.targets
+    target: dict[str, Any] = {"name": table.target}
     if table.labels:
         target |= {"class 0": table.labels[0], "class 1": table.labels[1]}
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,6 +52,14 @@ class Autoencoder(Data):
     task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(tasks.TASKS)}", str)
     network: Decoder | None = field(default=None, metadata=None)
 
+    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
+
+        @property
+        def dataset(self) -> Images: ...
+
+        @property
+        def shown(self) -> np.ndarray: ...
+
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
@@ -71,7 +79,7 @@ class Autoencoder(Data):
                 f"batch is {self.batch}, but there are {len(dataset.train)} images to train on; give fewer"
             )
         shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(len(dataset.test))[: self.images])
-        values = {"data": str(self.data), "dataset": dataset, "shown": shown}
+        values: dict[str, Any] = {"data": str(self.data), "dataset": dataset, "shown": shown}
         if self.network is None and self.decoder is not None:
             values["network"] = self.check_decoder(Decoder.load(self.decoder), dataset)
         network = values.get("network", self.network)

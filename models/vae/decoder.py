@@ -161,7 +161,7 @@ class Decoder:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".npz")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, **self.weights)
+                np.savez(file, **self.weights)  # type: ignore[arg-type]
             os.replace(name, path)
         except BaseException:
             os.unlink(name)

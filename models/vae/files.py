@@ -105,18 +105,18 @@ def idx(content: bytes, path: Path, dimensions: int, what: str) -> np.ndarray:
 def idx_part(content: bytes, path: Path) -> Part:
     """The images of an idx file, with the labels beside it."""
     images = idx(content, path, 3, "images")
-    beside = found_beside(path, path.name.replace("images", "labels").replace("idx3", "idx1"))
+    beside = file_beside(path, path.name.replace("images", "labels").replace("idx3", "idx1"))
     labels = None if beside is None else idx(contents(beside), beside, 1, "labels")
     return Part(images, labelled(labels, len(images), f"{beside}", str(path)), str(path))
 
 
 def idx_parts(content: bytes, path: Path) -> tuple[Part, Part | None]:
     """The images of an idx file, and those of MNIST's test file where this is its training file."""
-    beside = found_beside(path, path.name.replace("train", "t10k"))
+    beside = file_beside(path, path.name.replace("train", "t10k"))
     return idx_part(content, path), None if beside is None else idx_part(contents(beside), beside)
 
 
-def found_beside(path: Path, name: str) -> Path | None:
+def file_beside(path: Path, name: str) -> Path | None:
     """The file of that name in the same folder, compressed or not; None where it is the path itself or is not there."""
     if name == path.name:
         return None
@@ -176,8 +176,8 @@ def labelled(labels: np.ndarray | None, images: int, name: str, of: str) -> np.n
         return None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
-    if labels.ndim != 1 or not whole or not np.all(np.abs(labels) < 2**53):
+    integral = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.trunc(labels)))
+    if labels.ndim != 1 or not integral or not np.all(np.abs(labels) < 2**53):
         raise ValueError(f"{name} are not labels; give one whole number an image")
     if len(labels) != images:
         raise ValueError(f"{name} has {len(labels)} labels and {of} {images} images; give one label an image")

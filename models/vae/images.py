@@ -70,8 +70,8 @@ def digits(pixels: str, split: int) -> Images:
     """1,797 handwritten digits of 8 by 8 pixels (Alpaydin & Kaynak 1998), which scikit-learn ships."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    part = files.Part(found.images, found.target, "digits")
+    bunch = load_digits()
+    part = files.Part(bunch.images, bunch.target, "digits")
     return divided(part, None, {"source": "scikit-learn's load_digits"}, 16.0, pixels, split)
 
 
@@ -86,11 +86,11 @@ def from_file(train: files.Part, test: files.Part | None, about: dict[str, Any],
         sizes = [f"{part.name} are {part.images.shape[1]} by {part.images.shape[2]}" for part in parts]
         raise ValueError(f"the images differ in size: {' and '.join(sizes)} pixels; give all images one size")
     top = 1.0 if max(part.images.max() for part in parts) <= 1 else 255.0
-    found = divided(train, test, about, top, pixels, split)
-    if np.all(found.train == found.train[0]):
-        how = f" once they are black and white ({found.about['pixels']})" if np.ptp(train.images, axis=0).any() else ""
+    images = divided(train, test, about, top, pixels, split)
+    if np.all(images.train == images.train[0]):
+        how = f" once they are black and white ({images.about['pixels']})" if np.ptp(train.images, axis=0).any() else ""
         raise ValueError(f"all images of {train.name} to train on are the same{how}; give images that differ")
-    return found
+    return images
 
 
 def checked(part: files.Part) -> None:

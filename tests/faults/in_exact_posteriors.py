@@ -150,8 +150,8 @@ FAULTS = [
     Fault(
         "the noise's sd for its variance",
         "models.bnn.collapsed",
-        "variance, lower, half, mean = self.noise**2, [], [], []",
-        "variance, lower, half, mean = self.noise, [], [], []",
+        "variance = self.noise**2",
+        "variance = self.noise",
         "bnn",
         "both",
         caught_by="bnn: quadrature",
