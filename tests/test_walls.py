@@ -29,9 +29,9 @@ SIDES = {
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("guides",),
-    ("compare.atomic", "compare.comparison", "compare.options", "compare.summary"),
-    ("compare.fit",),
+    ("compare.atomic", "compare.comparison", "compare.options", "compare.registry", "compare.summary"),
     ("compare.user_model",),
+    ("compare.fit",),
     ("compare.plan",),
     ("compare.measure",),
     ("compare.verdict",),
