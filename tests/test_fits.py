@@ -18,6 +18,7 @@ from compare.fit import run, run_many
 from compare.fit.svi import quantiles
 from compare.fit.svi.draws import fresh, matched
 from compare.fit.svi.gap import estimate, lanczos, raw
+from compare.fit.svi.laplace import is_flat
 from compare.fit.svi.svi import optimise, optimise_many
 from compare.options import Options
 from models.coin import Coin
@@ -474,3 +475,10 @@ def test_both_libraries_put_the_latents_in_the_order_of_the_model(family):
         log_joint = objective.log_joint
         changes.append(log_joint.value(second, arguments)[0] - log_joint.value(first, arguments)[0])
     assert changes[0] == pytest.approx(changes[1], rel=1e-9)
+
+
+def test_a_direction_whose_curvature_is_rounding_is_flat():
+    """As in the neck of a funnel, where the log joint rises without end: its sign must not decide."""
+    assert all(is_flat(np.array([1e27, noise])) for noise in (9e-16, -4e-15, 0.0))
+    assert is_flat(np.zeros(2)) and is_flat(np.array([-1.0]))
+    assert not is_flat(np.array([1e16, 1.0])) and not is_flat(np.array([1e-12]))

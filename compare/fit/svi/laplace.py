@@ -18,6 +18,9 @@ LogJoint = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 Precision = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """The same in, minus the Hessians out: (fits, d, d), or tridiagonal (fits, 2, d)."""
 
+ROUNDING = 1e-20
+"""The ratio of two precisions below which the smaller one is rounding: sds that differ by a factor of 1e10."""
+
 
 class NoMode(ArithmeticError):
     """The log joint has no highest point that could be found."""
@@ -97,11 +100,16 @@ def arrived(
         if 0.5 * np.sum(curvature.whiten(gradient) ** 2) >= 1e-8:
             onward.append(fit)
             curvatures.append(curvature)
-        elif np.min(hessian[0] if curvature.banded else np.diag(hessian)) <= 0:
+        elif is_flat(hessian[0] if curvature.banded else np.diag(hessian)):
             modes[fit] = NoMode(
                 "the log joint is flat, or bends upwards, in some direction: the posterior may be improper"
             )
     return np.array(onward, dtype=int), curvatures
+
+
+def is_flat(precisions: np.ndarray) -> bool:
+    """Whether one of the precisions along the axes is not positive, or no more than rounding beside the others."""
+    return bool(np.min(precisions) <= ROUNDING * np.max(precisions))
 
 
 def climb(climbing: np.ndarray, curvatures: list[Curvature], log_joint: LogJoint) -> np.ndarray:
