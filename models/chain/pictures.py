@@ -26,7 +26,7 @@ from models.plotting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from models.chain import Chain
+    from models.chain.data import Chain
     from models.chain.exact import GaussianChain
 
 __all__ = ["PICTURES"]
