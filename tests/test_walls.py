@@ -47,7 +47,7 @@ OLD_NAMES = re.compile(
 )
 """Identifiers that say too little, or mean something else in this field."""
 
-OLD_MODULES = re.compile(r"(.*\.)?(drive|fits|kept|named|own|show|spread|test_set|usual_\w+|whole|zoo)(\..*)?")
+OLD_MODULES = re.compile(r"(.*\.)?(drive|kept|named|own|show|spread|test_set|usual_\w+|whole|zoo)(\..*)?")
 
 OLD_SENTENCES = (
     "So many standard errors may one",
