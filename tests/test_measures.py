@@ -13,7 +13,7 @@ import scipy.stats
 from scipy import integrate, optimize, special
 
 import models
-from compare.comparison import Fit, Job
+from compare.comparison import Fit, Job, Layout
 from compare.fit import run
 from compare.fit.tree import build
 from compare.measure.measures import measure
@@ -194,14 +194,10 @@ def test_the_exact_fit_has_no_gap_and_no_error():
     assert (theta["mean_error"], theta["sd_ratio"], theta["mcse_mean"], theta["mcse_sd"]) == (0.0, 1.0, 0.0, 0.0)
 
 
-class Elements:
-    """Data with one site ``z`` of so many elements, all of them reported."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        return [("z", (position,)) for position in range(self.count)]
+def a_job(count: int, method: str) -> Job:
+    """A job with one site ``z`` of so many elements, all of them shown."""
+    shown = tuple(("z", (position,)) for position in range(count))
+    return Job("a fit", "coin", None, method, layout=Layout({"z": (count,)}, {}, {}, shown))
 
 
 def a_fit(draws: np.ndarray, method: str = "nuts", log_ratio: np.ndarray | None = None) -> Fit:
@@ -213,7 +209,7 @@ def a_fit(draws: np.ndarray, method: str = "nuts", log_ratio: np.ndarray | None 
     said = {"elbo": 0.0, "elbo_mcse": 0.0, "gap": 0.0, "gap_mcse": 0.0, "tolerance": 0.01, "converged": 1, "reason": ""}
     optimisation = {"elbo": np.zeros(2)} if method == "svi" else None
     tree = build({"z": draws}, stats, {"x": np.zeros(1)}, None, optimisation, said if optimisation else None)
-    return Fit(Job("a fit", "coin", Elements(draws.shape[2]), method), "done", tree=tree)
+    return Fit(a_job(draws.shape[2], method), "done", tree=tree)
 
 
 def a_truth(count: int, correlations: dict[str, float] | None = None) -> Any:
@@ -337,7 +333,7 @@ def test_chains_that_disagree_show_in_r_hat_and_ess():
 
 @pytest.mark.parametrize(("status", "reason"), [("failed", "NaN"), ("skipped", "too large")])
 def test_what_was_not_made_has_every_key_and_no_number(status, reason):
-    summary = numbers(Fit(Job("a fit", "coin", Elements(2), "svi"), status, reason), a_truth(2), None)
+    summary = numbers(Fit(a_job(2, "svi"), status, reason), a_truth(2), None)
     assert (summary["status"], summary["reason"]) == (status, reason)
     assert all(set(one.values()) == {None} for one in summary["variables"].values())
     assert set(summary["ledger"].values()) == set(summary["diagnostics"].values()) == {None}

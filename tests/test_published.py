@@ -22,7 +22,7 @@ from test_report import a_comparison
 
 import models
 from compare import compare, pipeline, user_model
-from compare.comparison import Comparison, Fit, Job, Request
+from compare.comparison import Comparison, Fit, Job, Layout, Request
 from compare.fit import run as make
 from compare.fit.tree import build, split
 from compare.measure.measures import measure
@@ -290,14 +290,14 @@ def normal_fit(mean: float, sd: float, khat: float) -> tuple[dict[str, FitSummar
     away = {"mean_error": float(theta.mean()), "mcse_mean_error": sd / np.sqrt(4000)}
     away |= {"sd_ratio": float(theta.std()), "mcse_sd_ratio": sd / np.sqrt(8000)}
     summary = a_summary("svi", Diagnostics(khat=khat), theta=VariableSummary(**away))
-    return {"a-fit": summary}, {"a-fit": Fit(Job("a-fit", "one", ONE, "svi"), "done", tree=tree)}, truth_
+    return {"a-fit": summary}, {"a-fit": Fit(Job("a-fit", "one", None, "svi", layout=ONE), "done", tree=tree)}, truth_
 
 
 def a_summary(method: str, diagnostics: Diagnostics, **variables: VariableSummary) -> FitSummary:
     return FitSummary(None, None, method, "done", None, 0.0, 0, variables, diagnostics=diagnostics)
 
 
-ONE = SimpleNamespace(reported=lambda: [("theta", ())])
+ONE = Layout({"theta": ()}, {}, {}, (("theta", ()),))
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_reference_is_held_against_posteriordbs_rules(change: dict[str, float]
     good = {"r_hat": 1.001, "divergences": 0, "e_bfmi": 0.9, "ess_bulk": 9900.0, "ess_tail": 9700.0}
     summary = a_summary("reference", Diagnostics(**good | change), theta=VariableSummary())
     tree = build({"theta": np.zeros((10, 1000))}, {"log_joint": np.zeros((10, 1000))}, {})
-    fit = Fit(Job("reference", "one", ONE, "reference"), "done", tree=tree)
+    fit = Fit(Job("reference", "one", None, "reference", layout=ONE), "done", tree=tree)
     assert [claim.agrees for claim in of_reference(summary, fit)] == agrees
     assert of_reference(replace(summary, status="failed"), fit) == []
     assert of_reference(None, None) == []

@@ -20,7 +20,7 @@ import xarray as xr
 from rich.console import Console
 
 from compare import report
-from compare.comparison import Comparison, Fit, Job, Request
+from compare.comparison import Comparison, Fit, Job, Layout, Request
 from compare.fit.tree import build, split
 from compare.measure.truth import Sampled
 from compare.options import Options
@@ -45,6 +45,7 @@ from models.contract import Best, Claim, Picture
 
 TRUTH = scipy.stats.beta(8, 6)
 LOG_EVIDENCE = -2.10055
+LAYOUT = Layout({"theta": ()}, {}, {}, (("theta", ()),))
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,11 @@ class Tosses:
     heads: int = 6
     tosses: int = 10
 
-    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        return [("theta", ())]
-
     def describe(self) -> dict[str, Any]:
         return asdict(self)
 
     def arguments(self) -> dict[str, Any]:
         return {"heads": np.float64(self.heads), "tosses": np.float64(self.tosses)}
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"theta": ()}
 
 
 class Truth:
@@ -144,11 +139,11 @@ def a_comparison(
     rng, data = np.random.default_rng(0), Tosses()
     first = "exact" if reference_fit == "exact" else "reference"
     jobs = [
-        Job(first, "coin", data, first, options=Options()),
-        Job("numpyro-mean_field", "coin", data, "svi", "numpyro", "mean_field", options=Options()),
-        Job("pyro-full_rank", "coin", data, "svi", "pyro", "full_rank", options=Options()),
+        Job(first, "coin", data, first, options=Options(), layout=LAYOUT),
+        Job("numpyro-mean_field", "coin", data, "svi", "numpyro", "mean_field", options=Options(), layout=LAYOUT),
+        Job("pyro-full_rank", "coin", data, "svi", "pyro", "full_rank", options=Options(), layout=LAYOUT),
     ]
-    jobs += [Job("numpyro-nuts", "coin", data, "nuts", "numpyro", options=Options())] if nuts else []
+    jobs += [Job("numpyro-nuts", "coin", data, "nuts", "numpyro", options=Options(), layout=LAYOUT)] if nuts else []
     fits, summaries = {}, {}
     for job in jobs:
         is_done = job.library != "pyro" and (job.method != "reference" or reference_fit is not None)
