@@ -57,7 +57,8 @@ class Tosses:
         return asdict(self)
 
     def arguments(self) -> dict[str, Any]:
-        return {"heads": np.float64(self.heads), "tosses": np.float64(self.tosses)}
+        given = {"heads": self.heads, "tosses": self.tosses, "alpha": 2.0, "beta": 2.0}
+        return {name: np.float64(value) for name, value in given.items()}
 
 
 class Truth:
