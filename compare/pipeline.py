@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from compare.cache.fits import FitCache
+from compare.cache.fit_cache import FitCache
 from compare.cache.keys import versions
 from compare.comparison import Comparison, Fit, Job, Request, Truth
 from compare.execute.dispatch import dispatch

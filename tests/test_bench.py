@@ -8,7 +8,7 @@ import math
 import pytest
 
 import models
-from compare.bench import cases, runner, tables
+from compare.bench import runner, tables, targets
 from compare.cli.commands.bench import parse
 from compare.cli.main import main
 
@@ -16,15 +16,15 @@ FIRST = next(iter(models.CATALOGUE))
 
 
 def test_a_model_argument_names_its_data():
-    model, data = cases.parse("chain:length=3,observe=all,x=0.5,-1,2")
+    model, data = targets.parse("chain:length=3,observe=all,x=0.5,-1,2")
     assert (model.name, data.length, data.observe, data.x) == ("chain", 3, "all", (0.5, -1.0, 2.0))
-    assert cases.parse(FIRST)[1] == models.load(FIRST).data()
+    assert targets.parse(FIRST)[1] == models.load(FIRST).data()
 
 
 def test_a_model_with_encoders_is_refused():
-    assert "vae" not in cases.offered() and "coin" in cases.offered()
+    assert "vae" not in targets.offered() and "coin" in targets.offered()
     with pytest.raises(ValueError, match="vae: its guides have encoders"):
-        cases.parse("vae")
+        targets.parse("vae")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_model_with_encoders_is_refused():
 )
 def test_a_bad_model_argument_is_refused_in_one_line(text, words):
     with pytest.raises(ValueError) as refused:
-        cases.parse(text)
+        targets.parse(text)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -72,10 +72,10 @@ def test_a_bad_argument_ends_in_2_and_one_line(arguments, capsys):
 
 def test_the_default_is_every_model_without_encoders():
     plan, output = parse([])
-    assert (plan.cases, plan.libraries, output.format) == (tuple(cases.offered()), ("numpyro", "pyro"), "text")
-    assert {"coin", "chain", "bnn"} <= set(plan.cases) <= set(models.CATALOGUE)
+    assert (plan.targets, plan.libraries, output.format) == (tuple(targets.offered()), ("numpyro", "pyro"), "text")
+    assert {"coin", "chain", "bnn"} <= set(plan.targets) <= set(models.CATALOGUE)
     assert output.out.as_posix() == "out/bench"
-    wanted = sum(len(models.load(name).guides) + 1 for name in plan.cases)
+    wanted = sum(len(models.load(name).guides) + 1 for name in plan.targets)
     assert len(plan.tasks()) == 2 * wanted
     plan, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts", "--libraries", "pyro"])
     assert [(task["library"], task["guide"]) for task in plan.tasks()] == [("pyro", "mean_field")]

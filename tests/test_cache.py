@@ -27,7 +27,7 @@ import models
 from compare import user_model
 from compare.atomic import atomic_file, find_leftovers
 from compare.cache import keys, store
-from compare.cache.fits import FitCache
+from compare.cache.fit_cache import FitCache
 from compare.cache.keys import Uncacheable, canonical, digest, fit_document, fit_sources, fitting_library
 from compare.cache.store import Store
 from compare.cli.main import main

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compare.bench import cases
+from compare.bench import targets
 from compare.options import parse_count, parse_names, parse_positive, parse_whole
 from models.options import option
 
@@ -31,11 +31,11 @@ class Plan:
     """What to run.
 
     Attributes:
-        cases: Models and data, each as `compare.bench.cases.parse` reads it.
+        targets: Models and data, each as `compare.bench.targets.parse` reads it.
         guides: Families of guides; None for all of each model's.
     """
 
-    cases: tuple[str, ...]
+    targets: tuple[str, ...]
     libraries: tuple[str, ...] = option(("numpyro", "pyro"), "numpyro,pyro (default: both)", parse_names)
     guides: tuple[str, ...] | None = option(None, "families of guides (default: all of each model's)", parse_names)
     nuts: bool = option(True, "leave NUTS out")
@@ -48,8 +48,8 @@ class Plan:
     def tasks(self) -> list[dict[str, Any]]:
         """One task a row of the tables, in their order."""
         tasks = []
-        for case in self.cases:
-            families = [name for name in cases.parse(case)[0].guides if self.guides is None or name in self.guides]
+        for case in self.targets:
+            families = [name for name in targets.parse(case)[0].guides if self.guides is None or name in self.guides]
             for guide in families + [None] * self.nuts:
                 for library in dict.fromkeys(self.libraries):
                     tasks.append({"case": case, "library": library, "guide": guide})

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from compare.bench import cases
+from compare.bench import targets
 from models.contract import Model
 
 __all__ = ["answer"]
@@ -29,7 +29,7 @@ def answer(task: Mapping[str, Any]) -> dict[str, Any]:
         task: ``case``, ``library``, ``guide`` (None: NUTS), ``way`` (``zoo``, ``usual``, ``warm``), ``seed``,
             ``steps`` and ``repeats``.
     """
-    model, data = cases.parse(task["case"])
+    model, data = targets.parse(task["case"])
     if task["way"] == "warm":
         return warm(task, model, data)
     if task["way"] == "zoo":
@@ -79,18 +79,25 @@ def warm(task: Mapping[str, Any], model: Model, data: Any) -> dict[str, Any]:
     reason = reason_to_skip(task, data)
     if reason:
         return {"skipped": reason}
-    usual = baseline(task, model, data)
+    other = baseline(task, model, data)
     zoo(task, model, data, task["seed"])
-    usual.warm_up(task["seed"])
+    other.warm_up(task["seed"])
     fits: dict[str, list[Any]] = {"zoo": [], "usual": []}
     seconds: dict[str, list[float]] = {"zoo": [], "usual": []}
-    ways: dict[str, Callable[[int], Any]] = {"zoo": lambda seed: zoo(task, model, data, seed), "usual": usual.fit}
+    ways: dict[str, Callable[[int], Any]] = {"zoo": lambda seed: zoo(task, model, data, seed), "usual": other.fit}
     for seed in range(task["seed"] + 1, task["seed"] + 1 + task["repeats"]):
         for name, fit in ways.items():
             start = time.perf_counter()
             fits[name].append(fit(seed))
             seconds[name].append(time.perf_counter() - start)
-    measured = measure_nuts(data, **fits) if task["guide"] is None else measure_svi(task, model, data, **fits)
+    if task["guide"] is None:
+        measured = measure_nuts(fits["zoo"], fits["usual"])
+    else:
+        measured = measure_svi(task, model, data, fits["zoo"], fits["usual"])
+        measure_nuts(fits["zoo"], fits["usual"])
+        if task["guide"] is None
+        else measure_svi(task, model, data, fits["zoo"], fits["usual"])
+    )
     for name, numbers in measured.items():
         if name in seconds:
             numbers["warm"] = seconds[name]
@@ -107,12 +114,12 @@ def reason_to_skip(task: Mapping[str, Any], data: Any) -> str | None:
     from compare.options import Options
     from compare.plan import too_large, too_long
 
-    dimension = user_model.trace(cases.parse(task["case"])[0].name, data, task["library"]).dimension
+    dimension = user_model.trace(targets.parse(task["case"])[0].name, data, task["library"]).dimension
     return too_long(dimension, Options()) if task["guide"] is None else too_large(task["guide"], dimension)
 
 
 def measure_svi(
-    task: Mapping[str, Any], model: Model, data: Any, zoo: Sequence[Any], usual: Sequence[Any]
+    task: Mapping[str, Any], model: Model, data: Any, own: Sequence[Any], other: Sequence[Any]
 ) -> dict[str, Any]:
     """Optimisation gaps at common draws: to the best member of the family where it is known, else to the zoo's fit."""
     import numpy as np
@@ -134,31 +141,31 @@ def measure_svi(
         error = np.hypot(shortfall.std(ddof=1) / np.sqrt(BATCHES), mcse)
         return {"value": float(shortfall.mean() + value), "mcse": float(error)}
 
-    own = [elbos(outcome.parameters) for outcome in zoo]
-    other = [elbos(parameters) for parameters in usual]
-    estimates = [{"value": outcome.gap.value, "mcse": outcome.gap.mcse} for outcome in zoo]
+    own_elbos = [elbos(outcome.parameters) for outcome in own]
+    other_elbos = [elbos(parameters) for parameters in other]
+    estimates = [{"value": outcome.gap.value, "mcse": outcome.gap.mcse} for outcome in own]
     best = best_member(model, data, task["guide"])
     if best is None:
         reference, gaps = "the zoo's own estimate", estimates
-        other_gaps = [gap(a - b, **estimate) for a, b, estimate in zip(own, other, estimates, strict=True)]
+        other_gaps = [gap(a - b, **estimate) for a, b, estimate in zip(own_elbos, other_elbos, estimates, strict=True)]
     else:
         is_common = set(best.parameters) == set(start)
         top = elbos(best.parameters) if is_common else best.elbo
         reference = f"{best.method}; {'at common draws' if is_common else 'its ELBO'}"
-        gaps, other_gaps = [gap(top - elbo) for elbo in own], [gap(top - elbo) for elbo in other]
+        gaps, other_gaps = ([gap(top - elbo) for elbo in each] for each in (own_elbos, other_elbos))
     return {
         "reference": reference,
         "zoo": {
-            "gradients": [outcome.gradients for outcome in zoo],
+            "gradients": [outcome.gradients for outcome in own],
             "gap": gaps,
             "estimate": estimates,
-            "converged": [bool(outcome.converged) for outcome in zoo],
+            "converged": [bool(outcome.converged) for outcome in own],
         },
-        "usual": {"gradients": [task["steps"]] * len(usual), "gap": other_gaps},
+        "usual": {"gradients": [task["steps"]] * len(other), "gap": other_gaps},
     }
 
 
-def measure_nuts(data: Any, zoo: Sequence[Any], usual: Sequence[Any]) -> dict[str, Any]:
+def measure_nuts(own: Sequence[Any], other: Sequence[Any]) -> dict[str, Any]:
     """The smallest bulk ESS of the reported elements."""
     import arviz_stats
     import numpy as np
@@ -170,14 +177,14 @@ def measure_nuts(data: Any, zoo: Sequence[Any], usual: Sequence[Any]) -> dict[st
             float(arviz_stats.ess(np.asarray(values), method="bulk", chain_axis=0, draw_axis=1)) for values in elements
         )
 
-    reported = zoo[0].job.layout.reported
+    shown = own[0].job.layout.reported
     return {
         "zoo": {
-            "ess": [smallest([draws(fit.tree, site, index) for site, index in reported]) for fit in zoo],
-            "gradients": [fit.gradients for fit in zoo],
-            "converged": [bool(fit.tree.attrs["targets_met"]) for fit in zoo],
+            "ess": [smallest([draws(fit.tree, site, index) for site, index in shown]) for fit in own],
+            "gradients": [fit.gradients for fit in own],
+            "converged": [bool(fit.tree.attrs["targets_met"]) for fit in own],
         },
-        "usual": {"ess": [smallest([sites[site][(..., *index)] for site, index in reported]) for sites in usual]},
+        "usual": {"ess": [smallest([sites[site][(..., *index)] for site, index in shown]) for sites in other]},
     }
 
 

@@ -58,7 +58,7 @@ def share(inside: np.ndarray) -> Number:
 
 
 def measure(
-    found: Ranked, names: list[str], exact: Ranked | None, theory: Mapping[float, Mapping[str, float]]
+    ranked: Ranked, names: list[str], exact: Ranked | None, theory: Mapping[float, Mapping[str, float]]
 ) -> dict[str, dict[str, Any]]:
     """Each quantity's numbers.
 
@@ -69,13 +69,13 @@ def measure(
     """
     measured = {}
     for place, name in enumerate(names):
-        pit, score = found.pit[:, place], found.scores[:, place]
+        pit, score = ranked.pit[:, place], ranked.scores[:, place]
         coverage = {}
         for level in LEVELS:
             inside = np.abs(pit - 0.5) <= level / 2
             coverage[f"{level:.0%}".rstrip("%")] = {
                 **share(inside.astype(float)),
-                "given_truth": given(found, exact, place, level),
+                "given_truth": given(ranked, exact, place, level),
                 "theory": theory.get(level, {}).get(name),
             }
         squares = 12 * (pit - 0.5) ** 2
@@ -90,14 +90,14 @@ def measure(
     return measured
 
 
-def given(found: Ranked, exact: Ranked | None, place: int, level: float) -> Number | None:
+def given(ranked: Ranked, exact: Ranked | None, place: int, level: float) -> Number | None:
     """The exact posterior's probability of the intervals, on average over the data sets that both have."""
-    if exact is None or exact.draws is None or found is exact:
+    if exact is None or exact.draws is None or ranked is exact:
         return None
     low, high = (ENDS.index((1 + sign * level) / 2) for sign in (-1, 1))
     rows = {number: row for row, number in enumerate(exact.sets.tolist())}
-    both = [(row, rows[number]) for row, number in enumerate(found.sets.tolist()) if number in rows]
-    ends = found.ends[[row for row, _ in both], place]
+    both = [(row, rows[number]) for row, number in enumerate(ranked.sets.tolist()) if number in rows]
+    ends = ranked.ends[[row for row, _ in both], place]
     draws = exact.draws[[row for _, row in both], :, place]
     return share(np.mean((draws >= ends[:, [low]]) & (draws <= ends[:, [high]]), axis=1))
 
@@ -111,29 +111,31 @@ def widest(measured: Mapping[str, Mapping[str, Any]]) -> str:
     return max(latents, key=lambda name: abs(measured[name]["spread"]["value"] - 1))
 
 
-def judge(measured: Mapping[str, Mapping[str, Any]], found: Ranked) -> dict[str, str]:
+def judge(measured: Mapping[str, Mapping[str, Any]], ranked: Ranked) -> dict[str, str]:
     """A word and a sentence on one fit."""
-    count, name = len(found.pit), widest(measured)
+    count, name = len(ranked.pit), widest(measured)
     lost = (
-        f" {len(found.failed)} of {len(found.failed) + count} data sets failed and are left out."
-        if found.failed
+        f" {len(ranked.failed)} of {len(ranked.failed) + count} data sets failed and are left out."
+        if ranked.failed
         else ""
     )
-    one = measured[name]
-    if not one["outside"]:
+    quantity = measured[name]
+    if not quantity["outside"]:
         many = f"the ranks of all {len(measured)} quantities stay" if len(measured) > 1 else f"the ranks of {name} stay"
-        return said("agrees", f"{many} within the {1 - FAMILYWISE:.0%} band.{lost}")
-    centre, spread = one["rank_mean"], one["spread"]
+        return verdict("agrees", f"{many} within the {1 - FAMILYWISE:.0%} band.{lost}")
+    centre, spread = quantity["rank_mean"], quantity["spread"]
     shift, tension = ((number["value"] - ideal) / number["mcse"] for number, ideal in ((centre, 0.5), (spread, 1.0)))
     left = f"the ranks of {name} leave their band"
     if abs(shift) > max(ERRORS, abs(tension)):
-        return said("off", f"{left}: its means are too {'low' if shift > 0 else 'high'} on average.{lost}")
+        return verdict("off", f"{left}: its means are too {'low' if shift > 0 else 'high'} on average.{lost}")
     if abs(tension) > ERRORS:
-        word, held = "narrow" if tension > 0 else "wide", one["coverage"]["80"]["value"]
-        return said(word, f"{left}: it is too {word}, its 80% intervals hold the truth {held:.1%} of the time.{lost}")
-    return said("off", f"{left}, though neither mean nor width stands out.{lost}")
+        word, held = "narrow" if tension > 0 else "wide", quantity["coverage"]["80"]["value"]
+        return verdict(
+            word, f"{left}: it is too {word}, its 80% intervals hold the truth {held:.1%} of the time.{lost}"
+        )
+    return verdict("off", f"{left}, though neither mean nor width stands out.{lost}")
 
 
-def said(word: str, text: str) -> dict[str, str]:
+def verdict(word: str, text: str) -> dict[str, str]:
     """A word and its sentence, as the summary has them."""
     return {"word": word, "sentence": sentence(text)}

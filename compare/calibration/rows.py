@@ -38,24 +38,24 @@ COLUMNS = (
 )
 
 
-def cells(fit: str, name: str, one: dict[str, Any], word: str) -> dict[str, str]:
+def cells(fit: str, name: str, numbers: dict[str, Any], word: str) -> dict[str, str]:
     """One quantity of one fit."""
-    coverage = one["coverage"]
+    coverage = numbers["coverage"]
     theory = [coverage[level]["theory"] for level in NAMES]
-    found = {
+    texts = {
         "fit": printable(fit),
         "quantity": printable(name),
         "theory": ABSENT if None in theory else " ".join(plain(value, 3) for value in theory),
-        "bias": measured(one["bias"]["value"], one["bias"]["mcse"], sign=True),
-        "spread": measured(one["spread"]["value"], one["spread"]["mcse"]),
-        "outside": plain(one["outside"], 3) if one["outside"] else "no",
+        "bias": measured(numbers["bias"]["value"], numbers["bias"]["mcse"], sign=True),
+        "spread": measured(numbers["spread"]["value"], numbers["spread"]["mcse"]),
+        "outside": plain(numbers["outside"], 3) if numbers["outside"] else "no",
         "verdict": word,
     }
     for level in NAMES:
         given = coverage[level]["given_truth"]
-        found[level] = measured(coverage[level]["value"], coverage[level]["mcse"])
-        found[f"truth{level}"] = measured(given["value"], given["mcse"]) if given else ABSENT
-    return found
+        texts[level] = measured(coverage[level]["value"], coverage[level]["mcse"])
+        texts[f"truth{level}"] = measured(given["value"], given["mcse"]) if given else ABSENT
+    return texts
 
 
 def blank(fit: str, word: str) -> dict[str, str]:
@@ -65,8 +65,8 @@ def blank(fit: str, word: str) -> dict[str, str]:
 def table(summary: dict[str, Any], chosen: Any) -> Table:
     """The fits with those of their quantities that ``chosen`` names."""
     rows: list[Row] = []
-    for fit, one in summary["fits"].items():
-        word, quantities = one["verdict"]["word"], one["quantities"]
+    for fit, calibration in summary["fits"].items():
+        word, quantities = calibration["verdict"]["word"], calibration["quantities"]
         if not quantities:
             rows.append(Row(fit, word, blank(fit, word)))
             continue
@@ -102,17 +102,17 @@ def chains(summary: dict[str, Any]) -> Table:
         Column("seconds", "seconds", "", "For all data sets together."),
     )
     rows = []
-    for fit, one in summary["fits"].items():
-        told = one["diagnostics"]
+    for fit, calibration in summary["fits"].items():
+        diagnostics = calibration["diagnostics"]
         shown = {
             "fit": printable(fit),
-            "sets": counted(one["data_sets"]),
-            "failed": counted(one["failed"]),
-            "converged": counted(one["converged"]),
-            "rhat": plain(told["r_hat"], 3),
-            "ess": counted(told["ess"]),
-            "divergences": counted(told["divergences"]),
-            "seconds": plain(one["seconds"], 1),
+            "sets": counted(calibration["data_sets"]),
+            "failed": counted(calibration["failed"]),
+            "converged": counted(calibration["converged"]),
+            "rhat": plain(diagnostics["r_hat"], 3),
+            "ess": counted(diagnostics["ess"]),
+            "divergences": counted(diagnostics["divergences"]),
+            "seconds": plain(calibration["seconds"], 1),
         }
-        rows.append(Row(fit, one["verdict"]["word"], shown))
+        rows.append(Row(fit, calibration["verdict"]["word"], shown))
     return Table("How the fits were made", columns, rows)

@@ -210,14 +210,14 @@ def parse(arguments: Sequence[str]) -> Invocation:
     Raises:
         ValueError: a model or an option that does not exist, bad values, or bad data.
     """
-    name, rest = arguments[0], arguments[1:]
+    name, options = arguments[0], arguments[1:]
     if name.startswith("-"):
         raise ValueError(f"give a model first, such as: python -m compare {next(iter(models.CATALOGUE))} {name}")
     if is_model_spec(name):
-        return parse_user_model(name, rest)
+        return parse_user_model(name, options)
     if name not in models.CATALOGUE:
         raise UnknownName(f"no model named {name!r}; {nearest(name, [*models.CATALOGUE, 'all', 'bench'])}")
-    given, model = model_parser(name).parse(rest), models.load(name)
+    given, model = model_parser(name).parse(options), models.load(name)
     return invoke(model, build(model.data, given), {"out": OUT / name} | given)
 
 

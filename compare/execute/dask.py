@@ -43,14 +43,14 @@ class Cluster(Executor):
         """The number of tasks that can run at a time."""
         return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function on a worker; the fits of `run_each` come back without their jobs."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sending large graph")  # data travel with their tasks
             if function is run_each:
                 (jobs,) = arguments
-                return self.executor.submit(*task(jobs), **named)
-            return self.executor.submit(run_alone, function, *arguments, **named)
+                return self.executor.submit(*task(jobs), **keywords)
+            return self.executor.submit(run_alone, function, *arguments, **keywords)
 
 
 def task(jobs: Sequence[Job]) -> tuple[Any, ...]:

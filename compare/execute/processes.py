@@ -54,14 +54,14 @@ class RestartingPool(Executor):
             initargs=(os.getpid(), user_model.references()),
         )
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in one of the processes."""
         try:
-            return self.pool.submit(function, *arguments, **named)
+            return self.pool.submit(function, *arguments, **keywords)
         except BrokenExecutor:
             self.pool.shutdown(wait=False)
             self.pool = self.start()
-            return self.pool.submit(function, *arguments, **named)
+            return self.pool.submit(function, *arguments, **keywords)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes."""
@@ -131,5 +131,5 @@ def share_processes(libraries: Sequence[str], n_processes: int | None) -> dict[s
         return dict.fromkeys(libraries[1:], 1)
     if n_processes < max(2, len(libraries)):
         return dict.fromkeys(libraries[1:n_processes], 1)
-    each, rest = divmod(n_processes, len(libraries))
-    return {library: each + (number < rest) for number, library in enumerate(libraries)}
+    each, remainder = divmod(n_processes, len(libraries))
+    return {library: each + (number < remainder) for number, library in enumerate(libraries)}

@@ -18,10 +18,10 @@ OURS = ("models", "guides", "compare")
 def path_of(module: str) -> Path | None:
     """Where a module's source stands, None if there is none; it is not imported, though the packages above it are."""
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except ImportError:
         return None
-    return Path(found.origin) if found and found.origin else None
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def definition(path: Path, name: str) -> ast.FunctionDef | None:
@@ -76,20 +76,20 @@ class Program:
                 if number not in needed and name in bound(statement):
                     needed.add(number)
                     waiting |= used(statement)
-        wanted = names.union(*(used(body[number]) for number in needed))
+        names_needed = names.union(*(used(body[number]) for number in needed))
         for number in sorted(needed):
             statement = body[number]
             if isinstance(statement, ast.Import | ast.ImportFrom):
-                self.add_import(statement, wanted, path)
+                self.add_import(statement, names_needed, path)
             else:
                 self.add_definition(statement, text, path)
 
-    def add_import(self, statement: ast.Import | ast.ImportFrom, wanted: set[str], path: Path) -> None:
-        """Add those of an import's names that are wanted; what is imported from our own files is written out."""
+    def add_import(self, statement: ast.Import | ast.ImportFrom, names_needed: set[str], path: Path) -> None:
+        """Add those of an import's names that are needed; what is imported from our own files is written out."""
         module = "" if isinstance(statement, ast.Import) else statement.module or ""
         if getattr(statement, "level", 0):
             raise ValueError(f"{path.name} has {ast.unparse(statement)!r}, which no script can: import it absolutely")
-        aliases = [alias for alias in statement.names if (alias.asname or alias.name.split(".")[0]) in wanted]
+        aliases = [alias for alias in statement.names if (alias.asname or alias.name.split(".")[0]) in names_needed]
         if (module or aliases[0].name).split(".")[0] in OURS:
             place = path_of(module) if module else None
             if place is None or any(alias.asname for alias in aliases):
@@ -103,7 +103,9 @@ class Program:
     def add_definition(self, statement: ast.stmt, text: str, path: Path) -> None:
         """Add a statement as it stands in the file, with the comment above it."""
         lines = text.splitlines()
-        first = min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", []))]) - 1
+        first = (
+            min([statement.lineno, *(decorator.lineno for decorator in getattr(statement, "decorator_list", []))]) - 1
+        )
         while first and lines[first - 1].startswith("#"):
             first -= 1
         piece = "\n".join(lines[first : statement.end_lineno])

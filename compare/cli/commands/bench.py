@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compare.atomic import explain_write_errors
-from compare.bench import cases
+from compare.bench import targets
 from compare.bench.runner import Plan, describe_machine, run_plan
 from compare.cli.errors import check_writable
 from compare.cli.options import LIBRARIES, Parser, build
@@ -40,14 +40,14 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, BenchOutput]:
     parser.add_fields("the fits", Plan)
     parser.add_fields("the output", BenchOutput)
     given = parser.parse(arguments)
-    plan = build(Plan, given, cases=tuple(dict.fromkeys(given["models"] or cases.offered())))
+    plan = build(Plan, given, targets=tuple(dict.fromkeys(given["models"] or targets.offered())))
     for library in plan.libraries:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
-    offered = sorted({family for case in plan.cases for family in cases.parse(case)[0].guides})
+    offered = sorted({family for case in plan.targets for family in targets.parse(case)[0].guides})
     for family in plan.guides or ():
         if family not in offered:
-            raise UnknownName(f"no guide named {family!r} on {', '.join(plan.cases)}; {nearest(family, offered)}")
+            raise UnknownName(f"no guide named {family!r} on {', '.join(plan.targets)}; {nearest(family, offered)}")
     return plan, build(BenchOutput, given)
 
 
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     from compare.report.files import as_json, save_text, strict
 
     for row in rows:
-        row["data"] = cases.parse(row["model"])[1].describe()
+        row["data"] = targets.parse(row["model"])[1].describe()
     summary = strict(
         {
             "schema": 1,

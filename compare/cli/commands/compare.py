@@ -106,7 +106,7 @@ def fit(
 ) -> tuple[Comparison, list[Path]]:
     """Make all fits that are not cached, and write the report unless it is restored."""
     from compare import pipeline, report
-    from compare.cache.fits import FitCache
+    from compare.cache.fit_cache import FitCache
     from compare.execute.processes import workers
     from compare.execute.progress import show_progress
     from compare.plan import needed_libraries
