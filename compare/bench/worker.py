@@ -94,10 +94,6 @@ def warm(task: Mapping[str, Any], model: Model, data: Any) -> dict[str, Any]:
         measured = measure_nuts(fits["zoo"], fits["usual"])
     else:
         measured = measure_svi(task, model, data, fits["zoo"], fits["usual"])
-        measure_nuts(fits["zoo"], fits["usual"])
-        if task["guide"] is None
-        else measure_svi(task, model, data, fits["zoo"], fits["usual"])
-    )
     for name, numbers in measured.items():
         if name in seconds:
             numbers["warm"] = seconds[name]

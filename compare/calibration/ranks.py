@@ -75,7 +75,7 @@ def find_quantities(layout: Layout, plate: bool) -> list[str]:
 
 def values(job: Job, latents: Latents, likelihood: bool) -> np.ndarray:
     """The quantities of draws of the latents, shape (count, quantities)."""
-    known = {**latents, **derive(job, latents)}
+    known: dict[str, Any] = {**latents, **derive(job, latents)}
     columns = [known[site][:, *index] for site, index in job.layout.reported]
     if likelihood:
         columns.append(log_densities(job, latents)[1])
