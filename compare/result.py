@@ -101,6 +101,16 @@ def compare(
 
     Raises:
         ValueError: an argument, a site or a prior that cannot be handled: one line says which, why, and what to do.
+
+    Examples:
+        >>> import numpyro
+        >>> import numpyro.distributions as dist
+        >>> def model(y):
+        ...     mean = numpyro.sample("mean", dist.Normal(0, 1))
+        ...     numpyro.sample("y", dist.Normal(mean, 1), obs=y)
+        >>> result = compare(model, {"y": 1.0}, guides=["full_rank"], nuts=False, reference_ess=1000)
+        >>> {fit: verdict.word for fit, verdict in result.verdict.items()}
+        {'reference': 'agrees', 'numpyro-full_rank': 'agrees'}
     """
     known = [field.name for field in dataclasses.fields(Options)]
     for name in options:
