@@ -93,7 +93,7 @@ def from_json(path: str) -> dict[str, Any]:
     return dict(found)
 
 
-def split(arguments: dict[str, Any], convert: Callable[[Any], Any]) -> tuple[dict[str, Any], Static]:
+def split(arguments: Mapping[str, Any], convert: Callable[[Any], Any]) -> tuple[dict[str, Any], Static]:
     """The arguments that are data, converted, and those that shape the program (counts, flags, words)."""
     data = {name: convert(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)}
     return data, tuple(sorted((name, value) for name, value in arguments.items() if name not in data))

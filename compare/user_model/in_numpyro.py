@@ -65,7 +65,7 @@ class Inspector(Messenger):
         super().__init__(None)
 
     def process_message(self, message: Message) -> None:
-        kind, name, inspection = message["type"], message.get("name"), self.inspection
+        kind, name, inspection = message["type"], str(message.get("name")), self.inspection
         inspection.scans = inspection.scans or kind == "control_flow"
         if kind == "plate" and message["value"] is None:
             inspection.plate(name, *message["args"])

@@ -96,15 +96,6 @@ class BnnData(Data):
         shape = {"hidden": self.hidden, "activation": self.activation, "classes": self.dataset.classes}
         return {"inputs": self.dataset.inputs, "targets": self.dataset.targets, **noise, **shape}
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return network.shapes(self)
-
-    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        return network.report(self)
-
-    def observed(self) -> dict[str, np.ndarray]:
-        return {"targets": self.dataset.targets}
-
     def describe(self) -> dict[str, Any]:
         task = "classification" if self.dataset.classes else "regression"
         noise = {} if self.dataset.classes else {"noise": self.dataset.noise or "unknown"}

@@ -83,15 +83,6 @@ class Chain(Data):
     def arguments(self) -> dict[str, Any]:
         return {"length": self.length, "x": np.array(self.x), "observe_all": self.observe == "all"}
 
-    def shapes(self):
-        return {"z": (self.length,)}
-
-    def reported(self):
-        return report(self)
-
-    def observed(self):
-        return {"x": np.array(self.x)}
-
     def describe(self) -> dict[str, Any]:
         x: Any = list(self.x) if self.observe == "all" else self.x[0]
         if len(self.x) > EVERY:

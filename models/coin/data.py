@@ -45,12 +45,3 @@ class Coin(Data):
             value = getattr(self, name)
             if not SMALLEST <= value <= LARGEST:
                 raise ValueError(f"{name} is {value:g}: give a number from {SMALLEST:g} to {LARGEST:,}")
-
-    def shapes(self):
-        return {"theta": ()}
-
-    def reported(self):
-        return [("theta", ())]
-
-    def observed(self):
-        return {"heads": self.heads}

@@ -89,10 +89,12 @@ def best_member(data: Coin, family: str) -> Best | None:
     if family not in ("mean_field", "full_rank", "markov"):
         return None
     location, scale, elbo = best_logit_normal(exact.a, exact.b)
-    spread = {"mean_field": {"scale": np.full(1, scale)}, "full_rank": {"scale_tril": np.full((1, 1), scale)}}
-    parameters = {"location": np.full(1, location)} | spread.get(
-        family, {"diagonal": np.full(1, 1 / scale), "off_diagonal": np.zeros(0)}
-    )
+    spread: dict[str, dict[str, np.ndarray]] = {
+        "mean_field": {"scale": np.full(1, scale)},
+        "full_rank": {"scale_tril": np.full((1, 1), scale)},
+        "markov": {"diagonal": np.full(1, 1 / scale), "off_diagonal": np.zeros(0)},
+    }
+    parameters = {"location": np.full(1, location)} | spread[family]
     # The quadrature gives -KL(q, posterior), so that large log evidences cost no digits.
     tolerance = 1e-10 + 1e-15 * (exact.a + exact.b)
     return Best(exact.log_evidence + elbo, tolerance, "quadrature (trapezoid, 4,001 nodes)", parameters)

@@ -110,15 +110,6 @@ class Autoencoder(Data):
     def arguments(self) -> dict[str, Any]:
         return {"images": self.dataset.test[self.shown], **self.network.weights}
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"z": (len(self.shown), self.latent)}
-
-    def reported(self) -> list[tuple[str, tuple[int, ...]]]:
-        return [("z", (image, axis)) for image in range(len(self.shown)) for axis in range(self.latent)]
-
-    def observed(self) -> dict[str, np.ndarray]:
-        return {"pixels": self.dataset.test[self.shown]}
-
     def describe(self) -> dict[str, Any]:
         sizes = {"pixels": self.pixels, "latent": self.latent, "hidden": self.hidden, "split": self.split}
         training = {} if self.decoder else {"epochs": self.epochs, "batch": self.batch}
