@@ -22,10 +22,12 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-PYTHON = [
+PYTHON = [  # but files of the walk-through, which `test_newcomer` runs
     pytest.param(block, id=f"{named(path)}-{number}")
     for path in READMES
-    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL), 1)
+    for number, block in enumerate(
+        re.findall(r"(?<!-->\n)```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL), 1
+    )
 ]
 COMMANDS = [
     pytest.param(block, id=f"{named(path)}: {block.command}")
