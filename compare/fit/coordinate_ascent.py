@@ -124,7 +124,11 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         if converged
         else f"stopped after {made} sweeps, with changes still as large as {change:.1g}"
     )
-    optimisation = {"elbo": elbos, "elbo_mcse": np.zeros(len(elbos)), "gradients": np.arange(len(elbos))}
+    optimisation: dict[str, np.ndarray] = {
+        "elbo": np.asarray(elbos),
+        "elbo_mcse": np.zeros(len(elbos)),
+        "gradients": np.arange(len(elbos)),
+    }
     attributes = {
         "title": way.title,
         "family": way.family,

@@ -26,7 +26,8 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     rng = np.random.default_rng(job.fit_seed)
     options = job.options or Options()
     count = how_many(options.draws, job.layout.dimension)
-    pieces, labels = [], {}
+    labels: dict[str, np.ndarray] = {}
+    pieces = []
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
         log_prior, log_likelihood = log_densities(job, latents)

@@ -6,7 +6,7 @@ Many points are evaluated at once: in a particle plate, the library's own way, w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -45,7 +45,7 @@ def density(model: str, static: Static) -> Density:
 class Held(Messenger):
     """Hold latent sites at given values, still as latent sites."""
 
-    def __init__(self, values: dict[str, torch.Tensor]) -> None:
+    def __init__(self, values: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
         self.values = values
 

@@ -49,11 +49,11 @@ def unsplit_plates(inspection: Inspection | None = None) -> Iterator[None]:
             inspection.plate(name, size, part)
         return original(name, size, None, None, *more)
 
-    SubsampleMessenger._subsample = staticmethod(whole_plate)
+    SubsampleMessenger._subsample = staticmethod(whole_plate)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        SubsampleMessenger._subsample = staticmethod(original)
+        SubsampleMessenger._subsample = staticmethod(original)  # type: ignore[method-assign]
 
 
 class Plain(Messenger):
@@ -98,7 +98,7 @@ def sites_of(trace: poutine.Trace) -> dict[str, Site]:
         if raw["is_observed"]:
             kind = "derived" if raw["infer"].get("_deterministic") else "observed"
         else:
-            kind = "discrete" if raw["fn"].has_enumerate_support else "latent"
+            kind = "discrete" if getattr(raw["fn"], "has_enumerate_support", False) else "latent"
         is_tensor = isinstance(raw["value"], torch.Tensor)
         value = raw["value"].detach().numpy() if is_tensor else np.zeros(0)
         sites[name] = Site(kind, tuple(value.shape), value, raw)
@@ -180,7 +180,7 @@ def twin(user: Any) -> ModuleType:
             with torch.random.fork_rng(devices=[]), poutine.block():
                 nodes = poutine.trace(partial(unsplit, user)).get_trace(**data).nodes.values()
             latents = (node for node in nodes if node["type"] == "sample" and not node["is_observed"])
-            has_discrete[form] = any(node["fn"].has_enumerate_support for node in latents)
+            has_discrete[form] = any(getattr(node["fn"], "has_enumerate_support", False) for node in latents)
         if has_discrete[form]:
             enumeration_pyro.marginal(partial(unsplit, user), data)
         else:

@@ -18,7 +18,7 @@ from models.bnn import network
 from models.contract import Latents, Predictions
 
 if TYPE_CHECKING:
-    from models.bnn import BnnData
+    from models.bnn.data import BnnData
 
 __all__ = ["baselines", "linear_model", "logistic_model", "one_fit"]
 

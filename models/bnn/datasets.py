@@ -201,8 +201,15 @@ def divided(table: Table, split: int) -> Dataset:
         "scaled": f"{'inputs' if table.labels else 'inputs and target'} to mean 0 and sd 1 in the rows fitted",
         "f": places,
     }
-    rows = (inputs[fitted], targets[fitted], inputs[held_out], targets[held_out])
-    return Dataset(*rows, grid, classes=table.labels is not None, about=about)
+    return Dataset(
+        inputs[fitted],
+        targets[fitted],
+        inputs[held_out],
+        targets[held_out],
+        grid,
+        classes=table.labels is not None,
+        about=about,
+    )
 
 
 def standardised(values: np.ndarray, fitted: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -94,7 +94,7 @@ def derive(data: BnnData, latents: Latents) -> dict[str, np.ndarray]:
 
 def report(data: BnnData) -> list[Element]:
     """The function at the grid, and the noise where it is unknown."""
-    values = [("f", (point,)) for point in range(len(data.dataset.grid))]
+    values: list[Element] = [("f", (point,)) for point in range(len(data.dataset.grid))]
     return [*values, ("noise", ())] if "noise" in shapes(data) else values
 
 

@@ -125,7 +125,7 @@ def compressed(fits: Fits, data: Any, exact: object, path: Path) -> None:
     rows.sort(key=lambda row: row[2]["value"], reverse=True)
     both = known and guides
     figure = new_figure(14.4 if both else 8.4, 0.3 * len(rows) + 1.5)
-    panels = np.atleast_1d(figure.subplots(1, 2 if both else 1))
+    panels = figure.subplots(1, 2 if both else 1, squeeze=False)[0]
     ranked(panels[0], rows)
     panels[0].set_title(f"bits a pixel of {len(data.dataset.test)} test images, with 95% intervals")
     if both:

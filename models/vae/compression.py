@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,7 +74,8 @@ def compressors(data: Autoencoder) -> dict[str, Scores]:
         "zlib and training images": len(with_dictionary(b"".join(packed), train)),
         "PNG": len(png(test.reshape(-1, width))),
     }
-    scores = {name: {"bits": bits(densities, pixels)} for name, densities in baselines(data.dataset).items()}
+    scores: dict[str, Mapping[str, Mapping[str, float | None]]] = {}
+    scores |= {name: {"bits": bits(densities, pixels)} for name, densities in baselines(data.dataset).items()}
     for name, sizes in one_by_one.items():
         scores[f"{name}, one by one"] = {"bits": bits(-8 * math.log(2) * np.array(sizes), pixels)}
     for name, size in together.items():

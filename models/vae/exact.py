@@ -31,7 +31,12 @@ AT_ONCE = 1_000_000
 class Likelihood(Protocol):
     """What an image says of z. A `Decoder` is one; so is a decoder behind a channel that adds noise to its images."""
 
-    latent: int
+    @property
+    def latent(self) -> int:
+        """The dimension of z."""
+
+    def __hash__(self) -> int:
+        """Of the same content, the same."""
 
     def log_likelihood(self, images: np.ndarray, z: np.ndarray) -> np.ndarray:
         """log p(image | z) in nats, (n, n_points), of images (n, pixels) at points (n_points, latent)."""
@@ -76,7 +81,9 @@ def posteriors(decoder: Likelihood, images: np.ndarray) -> Posteriors:
 def solved(decoder: Likelihood, content: bytes, n_images: int) -> Posteriors:
     """The posteriors of images, given as bytes."""
     images = np.frombuffer(content).reshape(n_images, -1)
-    return GaussianPosteriors(decoder, images) if linear.applies(decoder) else QuadraturePosteriors(decoder, images)
+    if isinstance(decoder, Decoder) and linear.applies(decoder):
+        return GaussianPosteriors(decoder, images)
+    return QuadraturePosteriors(decoder, images)
 
 
 class Posteriors(Exact):
@@ -96,7 +103,7 @@ class Posteriors(Exact):
     covariances: np.ndarray
 
     @property
-    def log_evidence(self) -> float:
+    def log_evidence(self) -> float:  # type: ignore[override]
         return float(self.log_evidences.sum())
 
     def log_joint(self, z: np.ndarray) -> np.ndarray:
@@ -176,6 +183,8 @@ class QuadraturePosteriors(Posteriors):
 
 class GaussianPosteriors(Posteriors):
     """The posteriors of a linear decoder with Gaussian pixels: Gaussians, in closed form."""
+
+    decoder: Decoder
 
     def __init__(self, decoder: Decoder, images: np.ndarray) -> None:
         self.decoder, self.images = decoder, images

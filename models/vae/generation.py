@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -68,7 +69,7 @@ def generation(data: Autoencoder) -> dict[str, Scores]:
         "test images": (data.dataset.test, False),
         "independent pixels": (scattered(data), True),
     }
-    scores = {}
+    scores: dict[str, Mapping[str, Mapping[str, float | None]]] = {}
     for name, (images, drawn) in kinds.items():
         known = data.network.latent <= 2
         evidence = {"log_evidence": average(posteriors(data.network, images).log_evidences, drawn)} if known else {}
@@ -131,7 +132,7 @@ def paths(data: Autoencoder) -> list[Path]:
         evidence = posteriors(decoder, drawn.reshape(-1, test.shape[1])).log_evidences.reshape(2, DRAWN, STEPS)
         errors = evidence.std(axis=1, ddof=1) / np.sqrt(DRAWN)
         density = (normal(z), aggregate - np.log(len(test)))
-        lines.append(Path(first, second, z, probabilities, *density, *evidence.mean(axis=1), errors))
+        lines.append(Path(first, second, z, probabilities, *density, *evidence.mean(axis=1), errors))  # type: ignore[call-arg]
     return lines
 
 

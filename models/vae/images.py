@@ -135,9 +135,9 @@ def divided(
     counts = {name: len(part) for name, part in zip(("train", "validation", "test"), parts, strict=True)}
     own = {} if test is None else {"test part": f"{len(test.images):,} images of its own"}
     return Images(
-        *parts,
+        *(parts[0], parts[1], parts[2]),
         (int(train.images.shape[1]), int(train.images.shape[2])),
-        *labels,
+        *(labels[0], labels[1], labels[2]),
         about={
             **about,
             "pixels": rule if pixels == "binary" else f"value / {top:g}",

@@ -29,7 +29,7 @@ from scipy import sparse, special
 
 from models.contract import Predictions
 from models.vae.decoder import Decoder, softplus
-from models.vae.exact import Posteriors, QuadraturePosteriors, posteriors
+from models.vae.exact import Posteriors, posteriors
 
 if TYPE_CHECKING:
     from models.vae.images import Images
@@ -243,7 +243,7 @@ def exactly(question: Question, decoder: Decoder) -> Predictions:
     return Predictions(question.target, density[None], mean(question, decoder, given)[None])
 
 
-def mean(question: Question, decoder: Decoder, given: QuadraturePosteriors) -> np.ndarray:
+def mean(question: Question, decoder: Decoder, given: Any) -> np.ndarray:
     """The posterior mean of the target, shape (n, targets), a sum over the points of the quadrature."""
     means = np.empty(question.target.shape)
     steps = np.array([mass.step for mass in given.masses])
