@@ -23,7 +23,7 @@ from models.plotting import (
 )
 
 if TYPE_CHECKING:
-    from models.bnn import BnnData
+    from models.bnn.data import BnnData
 
 __all__ = ["Bin", "coverage", "covered", "reliability", "reliable"]
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.bnn import network
 from models.bnn.datasets import DATASETS, Dataset, load
 from models.options import Data, option, parse_int
 
 __all__ = ["BnnData"]
 
 TASKS = ("auto", "regression", "classification")
-ACTIVATIONS = tuple(network.ACTIVATIONS)
+ACTIVATIONS = ("tanh", "relu")
 
 MIN_NOISE, MAX_NOISE = 1e-4, 1e4
 """Between these sds of the noise float64 keeps the digits of the output layer's posterior."""

@@ -16,7 +16,7 @@ from models.contract import Claim, Published
 from models.literature import ERRORS, settled
 
 if TYPE_CHECKING:
-    from models.bnn import BnnData
+    from models.bnn.data import BnnData
 
 __all__ = ["Moments", "claims", "published", "theorem", "variance"]
 

@@ -30,7 +30,7 @@ from models.plotting import (
 if TYPE_CHECKING:
     import xarray as xr
 
-    from models.bnn import BnnData
+    from models.bnn.data import BnnData
 
 __all__ = ["PICTURES"]
 

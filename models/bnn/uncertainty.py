@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from models.bnn import BnnData
+    from models.bnn.data import BnnData
 
 __all__ = ["POINTS", "SHADE", "Bound", "bound", "curve_inputs", "gap", "input_range", "limited", "one_input", "spread"]
 

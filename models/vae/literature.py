@@ -17,7 +17,7 @@ from models.vae.decoder import Decoder
 from models.vae.exact import exact, normal, posteriors
 
 if TYPE_CHECKING:
-    from models.vae import Autoencoder
+    from models.vae.data import Autoencoder
 
 __all__ = ["claims", "published"]
 
