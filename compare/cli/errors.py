@@ -7,13 +7,14 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from compare.atomic import WriteError
 
-__all__ = ["check_text", "check_writable", "exit_status", "leave"]
+__all__ = ["check_text", "check_writable", "exit_status", "hold_interrupts", "leave"]
 
 LONGEST = 1000
 """Characters beyond which an error's message is cut in its middle."""
@@ -58,6 +59,22 @@ def repeat_interrupt(lost: sys.UnraisableHookArgs) -> None:
         threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(lost)
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let a Ctrl-C wait until the end of the block: jaxlib's first import calls back from C++, where it would abort."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        raise KeyboardInterrupt
 
 
 def check_text(arguments: Sequence[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from compare.atomic import explain_write_errors
 from compare.cache.reports import ReportCache, Restored
 from compare.cache.store import Store
-from compare.cli.errors import check_writable
+from compare.cli.errors import check_writable, hold_interrupts
 from compare.cli.options import Invocation, parse
 
 if TYPE_CHECKING:
@@ -110,12 +111,15 @@ def fit(
     from compare.execute.processes import workers
     from compare.execute.progress import show_progress
     from compare.plan import needed_libraries
+    from compare.registry import first_installed
 
     request, settings = invocation.request, invocation.settings
     libraries = needed_libraries(request)  # before the helpers are forked no library may be imported
     with ExitStack() as stack:
         progress = progress or stack.enter_context(show_progress())
         helpers = stack.enter_context(workers(libraries, settings.workers, settings.scheduler))
+        with hold_interrupts():  # after the helpers are forked
+            import_module(f"compare.user_model.in_{first_installed(request.libraries)}")
 
         def prepare_plots() -> None:
             """Import what drawing needs while the last fits are made."""
