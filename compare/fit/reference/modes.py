@@ -1,0 +1,268 @@
+"""All modes of a posterior: where they are, how high, how wide, and how much mass each has by Laplace's method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import linalg, special
+from scipy.spatial import cKDTree
+from scipy.stats import qmc
+
+from compare.fit.reference.optimise import ascend, hessians
+from compare.fit.reference.target import Target, evaluate
+
+__all__ = ["Mode", "ModeSearch", "find_modes"]
+
+BARRIER = 0.5
+"""A dip of the log density between two maxima, in nats, up to which they belong to one mode."""
+
+NEGLIGIBLE = 40.0
+"""Maxima whose Laplace mass is so many nats below the largest are dropped."""
+
+MAX_MAXIMA = 400
+"""Maxima kept before those on one ridge are joined."""
+
+MAX_MEMBERS = 40
+"""Maxima that describe one mode at most."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A mode: a maximum, or a ridge of maxima with no barrier between neighbours.
+
+    Attributes:
+        location: The highest point, shape (d,).
+        log_density: The log joint there, in nats.
+        log_mass: Laplace's estimate of the log of the mode's mass (the largest among its members), in nats.
+        precision_factor: Upper triangular R with R^T R = the precision at ``location``, shape (d, d).
+        members: Points spread along the ridge, the highest first, shape (m, d); one point for a simple mode.
+        member_log_mass: Laplace's log mass of each member, shape (m,).
+        member_factors: The precision factor at each member, shape (m, d, d).
+    """
+
+    location: np.ndarray
+    log_density: float
+    log_mass: float
+    precision_factor: np.ndarray
+    members: np.ndarray = field(repr=False)
+    member_log_mass: np.ndarray = field(repr=False)
+    member_factors: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ModeSearch:
+    """What a search for modes returns.
+
+    Attributes:
+        modes: The modes, the largest Laplace mass first.
+        probes: Points with the highest log joints among all evaluated, shape (p, d).
+        probe_log_joint: Their log joints, shape (p,), in nats.
+        scale: The typical size of each coordinate (sds of the prior draws, else 1), shape (d,).
+        n_probes: Points evaluated.
+        n_starts: Starts optimised.
+        trouble: What was wrong in one sentence; empty where nothing was.
+    """
+
+    modes: tuple[Mode, ...]
+    probes: np.ndarray = field(repr=False)
+    probe_log_joint: np.ndarray = field(repr=False)
+    scale: np.ndarray = field(repr=False)
+    n_probes: int
+    n_starts: int
+    trouble: str = ""
+
+
+def find_modes(
+    target: Target,
+    rng: np.random.Generator,
+    near: np.ndarray | None = None,
+    n_probes: int | None = None,
+    n_starts: int = 512,
+) -> ModeSearch:
+    """Find all modes by optimisation from prior draws, wide draws, given points and the best of many probes.
+
+    Args:
+        target: The posterior.
+        rng: Source of all randomness.
+        near: Points to start near as well (locations of guides, means of chains), shape (k, d).
+        n_probes: Points at which the log joint is evaluated before any is optimised; None for a number by dimension
+            (enough in up to three dimensions to meet a mode of a hundredth of the prior's width).
+        n_starts: Starts in the first round; up to three rounds of a quarter follow, from probes that no mode explains.
+
+    Returns:
+        The modes and what the search cost. Without a finite log joint anywhere there are none, and ``trouble`` says so.
+    """
+    n_probes = n_probes or {1: 2**12, 2: 2**15, 3: 2**19}.get(target.dimension, 2**13)
+    center, scale = _extent(target)
+    probes = _probes(target, rng, center, scale, near, n_probes)
+    values = evaluate(target, probes)
+    n_evaluated = len(probes)
+    finite = np.isfinite(values)
+    probes, values = probes[finite], values[finite]
+    if not len(probes):
+        return ModeSearch((), probes, values, scale, n_evaluated, 0, "the log joint is finite at none of the starts")
+    n_starts = max(8, min(n_starts, 20_000_000 // target.dimension**2))
+    chosen = _first_starts(values, rng, n_starts, 0 if near is None else len(near))
+    maxima, heights = np.empty((0, target.dimension)), np.empty(0)
+    n_optimised = 0
+    for round_ in range(4):
+        ends, tops = ascend(target, probes[chosen])
+        n_optimised += len(chosen)
+        maxima, heights = np.concatenate([maxima, ends]), np.concatenate([heights, tops])
+        maxima, heights, precisions = _distinct(target, maxima, heights, scale)
+        if round_ == 3 or not len(maxima):
+            break
+        chosen = _unexplained(probes, values, maxima, heights, precisions, rng, n_starts // 4)
+        if len(chosen) == 0:
+            break
+    modes = _join(target, maxima, heights, precisions)
+    top = np.argsort(-values)[:2000]
+    trouble = "" if modes else "the optimiser found no maximum"
+    if len(modes) and np.any(np.abs((modes[0].location - center) / scale) > 1e8):
+        trouble = "the log joint still rises at more than 1e8 prior sds: the posterior may have no finite integral"
+    return ModeSearch(tuple(modes), probes[top], values[top], scale, n_evaluated, n_optimised, trouble)
+
+
+def _extent(target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """A robust centre and scale of each coordinate, from the prior draws; 0 and 1 without them."""
+    if target.prior_draws is None:
+        return np.zeros(target.dimension), np.ones(target.dimension)
+    draws = target.prior_draws[np.isfinite(target.prior_draws).all(1)]
+    if len(draws) < 8:
+        return np.zeros(target.dimension), np.ones(target.dimension)
+    low, center, high = np.quantile(draws, [0.16, 0.5, 0.84], axis=0)
+    return center, np.clip((high - low) / 2, 1e-6, 1e6)
+
+
+def _probes(
+    target: Target, rng: np.random.Generator, center: np.ndarray, scale: np.ndarray, near: np.ndarray | None, n: int
+) -> np.ndarray:
+    """Points to evaluate, about (n, d): given points first, then prior, Gaussian, uniform and Student draws."""
+    d = target.dimension
+    parts = [np.empty((0, d))]
+    if near is not None:
+        jitter = rng.standard_normal((16, *near.shape)) * scale * np.geomspace(1e-3, 1, 16)[:, None, None]
+        parts += [near, (near + jitter).reshape(-1, d)]
+    if target.prior_draws is not None:
+        parts.append(target.prior_draws[np.isfinite(target.prior_draws).all(1)][:n])
+    exponent = max(int(np.log2(n)) - 1, 4)
+    uniform = qmc.Sobol(d, rng=rng).random_base2(exponent)
+    parts.append(center + scale * special.ndtri(np.clip(uniform, 1e-12, 1 - 1e-12)))
+    wide = qmc.Sobol(d, rng=rng).random_base2(exponent - 1)
+    parts.append(center + scale * 10 * (2 * wide - 1))
+    widths = 10 ** rng.uniform(-2, 2, (n // 8, 1))
+    parts.append(center + scale * widths * rng.standard_t(3, (n // 8, d)))
+    parts.append(rng.uniform(-2, 2, (64, d)))  # where Pyro and NumPyro start their chains
+    return np.concatenate(parts)
+
+
+def _first_starts(values: np.ndarray, rng: np.random.Generator, n: int, n_given: int) -> np.ndarray:
+    """Indices of probes: the given ones, the highest ones, and the best of two and of eight drawn at random."""
+    given = np.arange(min(n_given * 17, len(values), n))
+    top = np.argsort(-values)[: n // 8]
+    pairs = rng.integers(len(values), size=(n // 2, 2))
+    eights = rng.integers(len(values), size=(n // 4, 8))
+    best = [group[np.arange(len(group)), np.argmax(values[group], 1)] for group in (pairs, eights)]
+    return np.unique(np.concatenate([given, top, *best]))
+
+
+def _precisions(target: Target, points: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Positive definite precisions at points (n, d), shape (n, d, d); the sd is at most ten prior scales."""
+    matrices = hessians(target, points, scale)
+    values, vectors = np.linalg.eigh(np.nan_to_num(matrices * np.outer(scale, scale)))
+    values = np.clip(values, 1e-2, 1e16)
+    whitened = np.einsum("nij,nj,nkj->nik", vectors, values, vectors)
+    return whitened / np.outer(scale, scale)
+
+
+def _log_mass(heights: np.ndarray, precisions: np.ndarray) -> np.ndarray:
+    """Laplace's log mass of maxima, shape (n,), in nats."""
+    d = precisions.shape[-1]
+    return heights + d / 2 * np.log(2 * np.pi) - np.linalg.slogdet(precisions)[1] / 2
+
+
+def _distinct(
+    target: Target, points: np.ndarray, heights: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Maxima of which no two lie within one another's sd, the highest first: points, log joints, precisions."""
+    order = np.argsort(-heights)
+    order = order[np.isfinite(heights[order])]
+    points, heights = points[order], heights[order]
+    left = np.arange(len(points))
+    found: list[int] = []
+    precisions: list[np.ndarray] = []
+    while len(left) and len(found) < MAX_MAXIMA:
+        best = left[0]
+        precision = _precisions(target, points[best][None], scale)[0]
+        gaps = points[left] - points[best]
+        near = np.einsum("ni,ij,nj->n", gaps, precision, gaps) < 1.0
+        near[0] = True
+        found.append(int(best))
+        precisions.append(precision)
+        left = left[~near]
+    kept = np.array(found, int)
+    stack = np.array(precisions).reshape(-1, target.dimension, target.dimension)
+    if len(kept):
+        masses = _log_mass(heights[kept], stack)
+        heavy = masses > masses.max() - NEGLIGIBLE
+        kept, stack = kept[heavy], stack[heavy]
+    return points[kept], heights[kept], stack
+
+
+def _unexplained(
+    probes: np.ndarray,
+    values: np.ndarray,
+    maxima: np.ndarray,
+    heights: np.ndarray,
+    precisions: np.ndarray,
+    rng: np.random.Generator,
+    n: int,
+) -> np.ndarray:
+    """Indices of probes whose log joint is over 2 nats above the Laplace approximations at all maxima: half highest."""
+    relevant = np.flatnonzero(values > values.max() - NEGLIGIBLE)
+    relevant = relevant[np.argsort(-values[relevant])][: 8 * n]
+    log_mixture = np.full(len(relevant), -np.inf)
+    for point, height, precision in zip(maxima, heights, precisions, strict=True):
+        gaps = probes[relevant] - point
+        log_mixture = np.logaddexp(log_mixture, height - np.einsum("ni,ij,nj->n", gaps, precision, gaps) / 2)
+    surplus = relevant[values[relevant] > log_mixture + 2]
+    return np.unique(np.concatenate([surplus[: n // 2], rng.permutation(surplus)[: n // 2]]))
+
+
+def _join(target: Target, maxima: np.ndarray, heights: np.ndarray, precisions: np.ndarray) -> list[Mode]:
+    """Modes from maxima: those without a barrier on the segment to a neighbour belong together."""
+    n = len(maxima)
+    if n == 0:
+        return []
+    roots = np.arange(n)
+
+    def root(i: int) -> int:
+        while roots[i] != i:
+            i = roots[i]
+        return i
+
+    if n > 1:
+        spread = np.sqrt(np.mean(np.linalg.inv(precisions)[:, range(target.dimension), range(target.dimension)], 0))
+        _, neighbours = cKDTree(maxima / spread).query(maxima / spread, k=min(n, 9))
+        pairs = np.array(sorted({(min(i, j), max(i, j)) for i, row in enumerate(neighbours) for j in row if i != j}))
+        fractions = np.linspace(0, 1, 18)[1:-1]
+        first, second = maxima[pairs[:, 0]], maxima[pairs[:, 1]]
+        between = first[:, None] + fractions[:, None] * (second - first)[:, None]
+        lowest = evaluate(target, between.reshape(-1, target.dimension)).reshape(len(pairs), -1).min(1)
+        for i, j in pairs[lowest > np.minimum(heights[pairs[:, 0]], heights[pairs[:, 1]]) - BARRIER]:
+            roots[root(i)] = root(j)
+    labels = np.array([root(i) for i in range(n)])
+    modes = [_mode(maxima[labels == k], heights[labels == k], precisions[labels == k]) for k in np.unique(labels)]
+    return sorted(modes, key=lambda mode: -mode.log_mass)
+
+
+def _mode(points: np.ndarray, heights: np.ndarray, precisions: np.ndarray) -> Mode:
+    """One mode from its maxima, the highest first."""
+    keep = np.arange(len(points))
+    if len(keep) > MAX_MEMBERS:  # the highest, and others spread evenly over the rest
+        keep = np.unique(np.linspace(0, len(points) - 1, MAX_MEMBERS).astype(int))
+    points, heights, precisions = points[keep], heights[keep], precisions[keep]
+    masses = _log_mass(heights, precisions)
+    factors = np.array([linalg.cholesky(precision) for precision in precisions])
+    return Mode(points[0], float(heights[0]), float(masses.max()), factors[0], points, masses, factors)

@@ -1,0 +1,73 @@
+"""The one interface through which every rung of the ladder sees a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["Target", "UnboundedDensity", "evaluate", "evaluate_gradient", "quantities_of"]
+
+CHUNK = 65_536
+"""Points evaluated in one call at most, so that memory stays bounded."""
+
+
+class UnboundedDensity(ValueError):
+    """The log density is +inf somewhere, so there is no posterior to integrate."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A posterior up to its normalising constant, in the unconstrained space.
+
+    Attributes:
+        dimension: Number d of unconstrained coordinates.
+        log_joint: Maps points (n, d) to log p(x, z) + log |Jacobian|, shape (n,), in nats; -inf and NaN are allowed.
+        value_and_gradient: Maps points (n, d) to log_joint (n,) and its gradient (n, d).
+        prior_draws: Draws from the prior in the unconstrained space, shape (m, d); None where it cannot be drawn from.
+        prior_log_density: The normalised log density of the prior in the unconstrained space, (n, d) to (n,); None
+            where it is improper or unknown.
+        quantities: Maps points (n, d) to the quantities that are judged (n, k), usually the constrained latents; None
+            for the coordinates themselves.
+    """
+
+    dimension: int
+    log_joint: Callable[[np.ndarray], np.ndarray]
+    value_and_gradient: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    prior_draws: np.ndarray | None = field(default=None, repr=False)
+    prior_log_density: Callable[[np.ndarray], np.ndarray] | None = None
+    quantities: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+def evaluate(target: Target, points: np.ndarray) -> np.ndarray:
+    """The log joint of points (n, d) in nats, shape (n,), with -inf for NaN.
+
+    Raises:
+        UnboundedDensity: Where the log joint is +inf; bound the scale parameter whose value runs to 0.
+    """
+    chunks = np.split(points, range(CHUNK, len(points), CHUNK))
+    with np.errstate(all="ignore"):
+        values = np.concatenate([np.asarray(target.log_joint(chunk), float) for chunk in chunks])
+    if np.any(values == np.inf):
+        where = np.array2string(points[np.argmax(values == np.inf)], precision=4)
+        raise UnboundedDensity(f"the log joint is +inf at the unconstrained point {where}")
+    return np.where(np.isnan(values), -np.inf, values)
+
+
+def evaluate_gradient(target: Target, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The log joint (n,) and its gradient (n, d); where either is not finite, -inf and a gradient of 0."""
+    with np.errstate(all="ignore"):
+        values, gradients = (np.asarray(part, float) for part in target.value_and_gradient(points))
+    if np.any(values == np.inf):
+        raise UnboundedDensity("the log joint is +inf at a point that the optimiser reached")
+    finite = np.isfinite(values) & np.isfinite(gradients).all(1)
+    return np.where(finite, values, -np.inf), np.where(finite[:, None], gradients, 0.0)
+
+
+def quantities_of(target: Target, points: np.ndarray) -> np.ndarray:
+    """The judged quantities at points (n, d), shape (n, k)."""
+    if target.quantities is None:
+        return points
+    with np.errstate(all="ignore"):
+        return np.asarray(target.quantities(points), float)
