@@ -20,7 +20,7 @@ BARRIER = 0.5
 NEGLIGIBLE = 40.0
 """Maxima whose Laplace mass is so many nats below the largest are dropped."""
 
-MAX_MAXIMA = 400
+MAX_MAXIMA = 200
 """Maxima kept before those on one ridge are joined."""
 
 MAX_MEMBERS = 40
@@ -78,7 +78,7 @@ def find_modes(
     rng: np.random.Generator,
     near: np.ndarray | None = None,
     n_probes: int | None = None,
-    n_starts: int = 512,
+    n_starts: int = 1024,
 ) -> ModeSearch:
     """Find all modes by optimisation from prior draws, wide draws, given points and the best of many probes.
 
@@ -88,7 +88,7 @@ def find_modes(
         near: Points to start near as well (locations of guides, means of chains), shape (k, d).
         n_probes: Points at which the log joint is evaluated before any is optimised; None for a number by dimension
             (enough in up to three dimensions to meet a mode of a hundredth of the prior's width).
-        n_starts: Starts in the first round; up to three rounds of a quarter follow, from probes that no mode explains.
+        n_starts: Starts in the first round; up to three rounds of an eighth follow, from probes that no mode explains.
 
     Returns:
         The modes and what the search cost. Without a finite log joint anywhere there are none, and ``trouble`` says so.
@@ -103,7 +103,7 @@ def find_modes(
     if not len(probes):
         return ModeSearch((), probes, values, scale, n_evaluated, 0, "the log joint is finite at none of the starts")
     n_starts = max(8, min(n_starts, 20_000_000 // target.dimension**2))
-    chosen = _first_starts(values, rng, n_starts, 0 if near is None else len(near))
+    chosen = _first_starts(target, values, rng, n_starts, 0 if near is None else len(near))
     maxima, heights = np.empty((0, target.dimension)), np.empty(0)
     n_optimised = 0
     for round_ in range(4):
@@ -113,7 +113,7 @@ def find_modes(
         maxima, heights, precisions = _distinct(target, maxima, heights, scale)
         if round_ == 3 or not len(maxima):
             break
-        chosen = _unexplained(probes, values, maxima, heights, precisions, rng, n_starts // 4)
+        chosen = _unexplained(probes, values, maxima, heights, precisions, rng, n_starts // 8)
         if len(chosen) == 0:
             break
     modes = _join(target, maxima, heights, precisions)
@@ -157,14 +157,17 @@ def _probes(
     return np.concatenate(parts)
 
 
-def _first_starts(values: np.ndarray, rng: np.random.Generator, n: int, n_given: int) -> np.ndarray:
-    """Indices of probes: the given ones, the highest ones, and the best of two and of eight drawn at random."""
-    given = np.arange(min(n_given * 17, len(values), n))
+def _first_starts(target: Target, values: np.ndarray, rng: np.random.Generator, n: int, n_given: int) -> np.ndarray:
+    """Indices of probes: given ones, many at random (the prior's draws first), the highest, and the best of eight."""
+    n_given = min(n_given * 17, len(values))
+    n_prior = 0 if target.prior_draws is None else len(target.prior_draws)
+    n_prior = min(n_prior, len(values) - n_given)
+    some = n_given + rng.permutation(n_prior)[: n // 2]
     top = np.argsort(-values)[: n // 8]
-    pairs = rng.integers(len(values), size=(n // 2, 2))
-    eights = rng.integers(len(values), size=(n // 4, 8))
-    best = [group[np.arange(len(group)), np.argmax(values[group], 1)] for group in (pairs, eights)]
-    return np.unique(np.concatenate([given, top, *best]))
+    any_ = rng.integers(len(values), size=n // 4)
+    eights = rng.integers(len(values), size=(n // 8, 8))
+    best = eights[np.arange(len(eights)), np.argmax(values[eights], 1)]
+    return np.unique(np.concatenate([np.arange(n_given), some, top, any_, best]))
 
 
 def _precisions(target: Target, points: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -193,14 +196,15 @@ def _distinct(
     found: list[int] = []
     precisions: list[np.ndarray] = []
     while len(left) and len(found) < MAX_MAXIMA:
-        best = left[0]
-        precision = _precisions(target, points[best][None], scale)[0]
-        gaps = points[left] - points[best]
-        near = np.einsum("ni,ij,nj->n", gaps, precision, gaps) < 1.0
-        near[0] = True
-        found.append(int(best))
-        precisions.append(precision)
-        left = left[~near]
+        block = left[:16]
+        for best, precision in zip(block, _precisions(target, points[block], scale), strict=True):
+            if best not in left:  # it lies near a higher maximum of this block
+                continue
+            gaps = points[left] - points[best]
+            near = np.einsum("ni,ij,nj->n", gaps, precision, gaps) < 1.0
+            found.append(int(best))
+            precisions.append(precision)
+            left = left[~near & (left != best)]
     kept = np.array(found, int)
     stack = np.array(precisions).reshape(-1, target.dimension, target.dimension)
     if len(kept):
