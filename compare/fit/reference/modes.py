@@ -20,6 +20,9 @@ BARRIER = 0.5
 NEGLIGIBLE = 40.0
 """Maxima whose Laplace mass is so many nats below the largest are dropped."""
 
+FARTHEST = 1e6
+"""Prior sds from the centre beyond which a point is on its way to infinity."""
+
 MAX_MAXIMA = 200
 """Maxima kept before those on one ridge are joined."""
 
@@ -110,17 +113,21 @@ def find_modes(
         ends, tops = ascend(target, probes[chosen])
         n_optimised += len(chosen)
         maxima, heights = np.concatenate([maxima, ends]), np.concatenate([heights, tops])
-        maxima, heights, precisions = _distinct(target, maxima, heights, scale)
-        if round_ == 3 or not len(maxima):
+        near_by = np.abs((maxima - center) / scale).max(1) < FARTHEST
+        maxima, heights, precisions = _distinct(target, maxima[near_by], heights[near_by], scale)
+        if round_ == 3:
             break
         chosen = _unexplained(probes, values, maxima, heights, precisions, rng, n_starts // 8)
         if len(chosen) == 0:
             break
+    if not len(
+        maxima
+    ):  # the log joint has its supremum at infinity, as a centred horseshoe's: the highest probes serve
+        high = np.argsort(-values)[:200]
+        maxima, heights, precisions = _distinct(target, probes[high], values[high], scale)
     modes = _join(target, maxima, heights, precisions)
     top = np.argsort(-values)[:2000]
     trouble = "" if modes else "the optimiser found no maximum"
-    if len(modes) and np.any(np.abs((modes[0].location - center) / scale) > 1e8):
-        trouble = "the log joint still rises at more than 1e8 prior sds: the posterior may have no finite integral"
     return ModeSearch(tuple(modes), probes[top], values[top], scale, n_evaluated, n_optimised, trouble)
 
 
@@ -173,7 +180,9 @@ def _first_starts(target: Target, values: np.ndarray, rng: np.random.Generator, 
 def _precisions(target: Target, points: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Positive definite precisions at points (n, d), shape (n, d, d); the sd is at most ten prior scales."""
     matrices = hessians(target, points, scale)
-    values, vectors = np.linalg.eigh(np.nan_to_num(matrices * np.outer(scale, scale)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip(np.nan_to_num(matrices * np.outer(scale, scale)), -1e16, 1e16)
+    values, vectors = np.linalg.eigh(scaled)
     values = np.clip(values, 1e-2, 1e16)
     whitened = np.einsum("nij,nj,nkj->nik", vectors, values, vectors)
     return whitened / np.outer(scale, scale)
@@ -182,7 +191,8 @@ def _precisions(target: Target, points: np.ndarray, scale: np.ndarray) -> np.nda
 def _log_mass(heights: np.ndarray, precisions: np.ndarray) -> np.ndarray:
     """Laplace's log mass of maxima, shape (n,), in nats."""
     d = precisions.shape[-1]
-    return heights + d / 2 * np.log(2 * np.pi) - np.linalg.slogdet(precisions)[1] / 2
+    masses = heights + d / 2 * np.log(2 * np.pi) - np.linalg.slogdet(precisions)[1] / 2
+    return np.where(np.isfinite(masses), masses, -np.inf)
 
 
 def _distinct(
@@ -209,7 +219,7 @@ def _distinct(
     stack = np.array(precisions).reshape(-1, target.dimension, target.dimension)
     if len(kept):
         masses = _log_mass(heights[kept], stack)
-        heavy = masses > masses.max() - NEGLIGIBLE
+        heavy = (masses > masses.max() - NEGLIGIBLE) & np.isfinite(masses)
         kept, stack = kept[heavy], stack[heavy]
     return points[kept], heights[kept], stack
 

@@ -40,6 +40,7 @@ def ascend(target: Target, starts: np.ndarray, max_iterations: int = 150) -> tup
     fresh = np.ones(len(points), bool)
     active = np.flatnonzero(np.isfinite(values))
     for _ in range(max_iterations):
+        active = active[np.abs(points[active]).max(1) < 1e12]  # the others run off to infinity
         directions = np.einsum("nij,nj->ni", inverse[active], gradients[active])
         slopes = np.einsum("ni,ni->n", directions, gradients[active])
         moving = (slopes > 1e-10) & (steps[active] > 1e-12)

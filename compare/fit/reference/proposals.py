@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import special
+from scipy import linalg, special
 from scipy.cluster.vq import kmeans2
 
 from compare.fit.reference.modes import Mode
@@ -51,7 +52,8 @@ class StudentMixture:
         d, df = self.dimension, self.df
         squares = np.empty((len(points), len(self.weights)))
         for k, (location, scale) in enumerate(zip(self.locations, self.scales, strict=True)):
-            squares[:, k] = (np.linalg.solve(scale, (points - location).T) ** 2).sum(0)
+            gaps = np.clip(linalg.solve_triangular(scale, (points - location).T, lower=True), -1e150, 1e150)
+            squares[:, k] = (gaps**2).sum(0)
         log_scales = np.log(np.abs(np.einsum("kii->ki", self.scales))).sum(1)
         constant = special.gammaln((df + d) / 2) - special.gammaln(df / 2) - d / 2 * np.log(df * np.pi)
         with np.errstate(divide="ignore"):
@@ -128,7 +130,9 @@ def fit_mixture(
     n_components = max(1, min(n_components, len(points) // (5 * d + 20)))
     labels = np.zeros(len(points), int)
     if n_components > 1:
-        _, labels = kmeans2(points / sds, n_components, minit="++", rng=rng)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty cluster is left out below
+            _, labels = kmeans2(points / sds, n_components, minit="++", rng=rng)
     counts = np.bincount(labels, minlength=n_components)
     parts = [points[labels == k] for k in np.flatnonzero(counts > 2 * d + 2)] or [points]
     correction = inflation * np.sqrt((df - 2) / df)

@@ -19,7 +19,7 @@ TOLERANCES = {1: 1e-9, 2: 1e-9, 3: 1e-6}
 BUDGETS = {1: 100_000, 2: 400_000, 3: 2_500_000}
 """Default numbers of evaluations at most, by dimension."""
 
-COARSE = 1e-4
+COARSE = 1e-5
 """Relative error of the evidence that is reached first, and accepted where the evaluations do not suffice for more."""
 
 FARTHEST, FARTHEST_MOMENTS = 40.0, 20.0
@@ -298,8 +298,10 @@ def _result(cells: Cells, trouble: str, moments_known: bool, tolerance: float) -
     k = len(mean)
     errors = _errors(cells).sum(0) + 300 * _at_faces(cells).sum((0, 1))  # what lies beyond the faces, generously
     errors[0] += 1e-15 * abs(cells.offset)  # rounding
-    if tolerance >= COARSE:  # reached, but the last stage was not there to confirm it
-        errors = np.maximum(errors, tolerance * np.where(np.arange(len(errors)) == 0, 1, MOMENT_FACTOR))
+    # Necks narrower than what a box resolves are followed, but not bounded: nothing better than this is claimed, and
+    # less where the next stage was not there to confirm it.
+    claimed = tolerance * (1 if cells.lower.shape[1] == 1 else 10 if tolerance >= COARSE else 5)
+    errors = np.maximum(errors, claimed * np.where(np.arange(len(errors)) == 0, 1, MOMENT_FACTOR))
     if not moments_known:
         mean, sd = np.full(k, np.nan), np.full(k, np.nan)
     volumes = np.prod(cells.upper - cells.lower, 1)
