@@ -259,10 +259,18 @@ def attempt(kind: Callable[..., Case], dimension: int, seed: int) -> dict[str, o
 
 def table(rows: list[dict]) -> str:
     """A Markdown table: kind and dimensions by verdict."""
-    lines = [
-        "| kind | dimensions | cases | right | wrong | refused | beyond 4 se | moments beyond 5 se | largest off (sds) | median s |"
-    ]
-    lines.append("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    columns = (
+        "kind",
+        "dimensions",
+        "cases",
+        "right",
+        "wrong",
+        "refused",
+        "evidence beyond 4 se",
+        "moments beyond 5 se",
+    )
+    columns += ("largest off (sds)", "median s")
+    lines = ["| " + " | ".join(columns) + " |", "| --- | --- |" + " ---: |" * (len(columns) - 2)]
     for name in dict.fromkeys(row["kind"] for row in rows):
         for label, low, high in (("1-3", 1, 3), ("4-10", 4, 10)):
             some = [row for row in rows if row["kind"] == name and low <= row["d"] <= high]

@@ -19,8 +19,11 @@ __all__ = ["Importance", "contradiction", "sample_by_importance"]
 N_RANDOMISATIONS = 16
 """Independent scrambles of the Sobol sequence, whose scatter gives the errors."""
 
-MAX_KHAT = 0.7
-"""Pareto k-hat above which weights have too heavy a tail (Vehtari et al. 2024)."""
+MAX_KHAT = 0.5
+"""Pareto k-hat above which the weights have infinite variance; 0.7, the usual limit, lets wrong evidences pass."""
+
+MAX_MOMENT_KHAT = 0.7
+"""Pareto k-hat of the weights times squared deviations above which second moments are not trusted."""
 
 MIN_RELATIVE_ESS = 0.05
 """Relative effective sample size below which too few draws carry the weight."""
@@ -82,6 +85,7 @@ class _Estimate:
     mean_error: np.ndarray
     sd_error: np.ndarray
     khat: float
+    moment_khat: float
     relative_ess: float
     points: np.ndarray
     weights: np.ndarray
@@ -125,13 +129,12 @@ def sample_by_importance(
         n_spent += n * N_RANDOMISATIONS
     if sound:
         return _result(one, sound, first, n_spent)
-    count = len(first.weights) if len(first.weights) == 1 else int(1.5 * len(first.weights))
-    df = 12.0 if one.khat < 0.3 else 2.5
-    second = fit_mixture(_resample(one, rng), count, df, rng, inflation=1.25)
-    second, spent = _adapt(target, second, rng, n_rounds=2)
-    two = _estimate(target, second, n, rng)
-    n_spent += spent + n * N_RANDOMISATIONS
-    trouble = _trouble(two)
+    for _ in range(2):  # a second fit where the first is not sound: clusters are cut at random
+        two, spent = _second(target, first, one, n, rng)
+        n_spent += spent
+        trouble = _trouble(two)
+        if not trouble:
+            break
     if trouble:
         return _result(one, f"by a second proposal, {trouble}", first, n_spent)
     trouble = _disagreement(one, two, tolerance) or contradiction(target, one.log_evidence, one.error, extra)
@@ -158,6 +161,16 @@ def _first(target: Target, search: ModeSearch, rng: np.random.Generator) -> tupl
         proposal, spent = _adapt(target, proposal, rng)
         n_spent += spent
     return *best, n_spent
+
+
+def _second(
+    target: Target, first: StudentMixture, one: _Estimate, n: int, rng: np.random.Generator
+) -> tuple[_Estimate, int]:
+    """The second proposal's estimate, and the evaluations spent."""
+    count = len(first.weights) if len(first.weights) == 1 else int(1.5 * len(first.weights))
+    df = 12.0 if one.khat < 0.3 else 2.5
+    second, n_spent = _adapt(target, fit_mixture(_resample(one, rng), count, df, rng, inflation=1.25), rng, n_rounds=2)
+    return _estimate(target, second, n, rng), n_spent + n * N_RANDOMISATIONS
 
 
 def _resample(estimate: _Estimate, rng: np.random.Generator) -> np.ndarray:
@@ -212,7 +225,7 @@ def _weigh(target: Target, points: np.ndarray, log_weights: np.ndarray) -> _Esti
     k_nothing = quantities_of(target, points[:1]).shape[1]
     if not np.isfinite(log_weights).any():
         nan = np.full(k_nothing, np.nan)
-        return _Estimate(-np.inf, np.inf, nan, nan, nan, nan, np.inf, 0.0, points, np.zeros(len(points)))
+        return _Estimate(-np.inf, np.inf, nan, nan, nan, nan, np.inf, np.inf, 0.0, points, np.zeros(len(points)))
     log_mean = special.logsumexp(log_weights) - np.log(len(points))
     ratios = np.exp(log_weights - log_mean)  # mean 1
     weights = ratios / len(points)
@@ -238,10 +251,19 @@ def _weigh(target: Target, points: np.ndarray, log_weights: np.ndarray) -> _Esti
         mean_error=errors[1 : 1 + k],
         sd_error=errors[1 + k :],
         khat=_khat(log_weights),
+        moment_khat=max(_khat(log_weights + part) for part in _log_squares(gaps, sd)),
         relative_ess=float(1 / (len(points) * (weights @ weights))),
         points=points,
         weights=weights,
     )
+
+
+def _log_squares(gaps: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Logs of one plus the squared deviations in sds of the ten quantities with the heaviest tails, (<= 10, n)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        squares = np.nan_to_num((gaps / sd) ** 2)
+    heaviest = np.argsort(-squares.max(0))[:10]
+    return np.log1p(squares[:, heaviest]).T
 
 
 def _khat(log_weights: np.ndarray) -> float:
@@ -258,6 +280,8 @@ def _trouble(estimate: _Estimate) -> str:
         return f"the relative effective sample size of the weights is {estimate.relative_ess:.3f}"
     if estimate.khat > MAX_KHAT and estimate.relative_ess < EQUAL_WEIGHTS:
         return f"the weights have a tail with k-hat {estimate.khat:.2f}"
+    if estimate.moment_khat > MAX_MOMENT_KHAT and estimate.relative_ess < EQUAL_WEIGHTS:
+        return f"the weights times squared deviations have a tail with k-hat {estimate.moment_khat:.2f}"
     return ""
 
 

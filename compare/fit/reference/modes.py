@@ -233,15 +233,25 @@ def _unexplained(
     rng: np.random.Generator,
     n: int,
 ) -> np.ndarray:
-    """Indices of probes whose log joint is over 2 nats above the Laplace approximations at all maxima: half highest."""
-    relevant = np.flatnonzero(values > values.max() - NEGLIGIBLE)
-    relevant = relevant[np.argsort(-values[relevant])][: 8 * n]
-    log_mixture = np.full(len(relevant), -np.inf)
-    for point, height, precision in zip(maxima, heights, precisions, strict=True):
-        gaps = probes[relevant] - point
-        log_mixture = np.logaddexp(log_mixture, height - np.einsum("ni,ij,nj->n", gaps, precision, gaps) / 2)
-    surplus = relevant[values[relevant] > log_mixture + 2]
-    return np.unique(np.concatenate([surplus[: n // 2], rng.permutation(surplus)[: n // 2]]))
+    """Indices of probes whose log joint is over 2 nats above the Laplace approximations at all maxima.
+
+    The highest, those with the largest surplus (also among the high ones, where a narrow mode shows), and random ones.
+    """
+    log_mixture = np.full(len(probes), -np.inf)
+    for k in np.argsort(-_log_mass(heights, precisions))[:40]:
+        gaps = (probes - maxima[k]) @ np.linalg.cholesky(precisions[k])
+        log_mixture = np.logaddexp(log_mixture, heights[k] - np.einsum("ni,ni->n", gaps, gaps) / 2)
+    surplus = values - log_mixture
+    left = np.flatnonzero(surplus > 2)
+    high = left[values[left] > values.max() - NEGLIGIBLE]
+    quarter = n // 4
+    groups = (
+        left[np.argsort(-values[left])[:quarter]],
+        high[np.argsort(-surplus[high])[:quarter]],
+        left[np.argsort(-surplus[left])[:quarter]],
+        rng.permutation(left)[:quarter],
+    )
+    return np.unique(np.concatenate(groups))
 
 
 def _join(target: Target, maxima: np.ndarray, heights: np.ndarray, precisions: np.ndarray) -> list[Mode]:

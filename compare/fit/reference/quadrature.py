@@ -16,7 +16,7 @@ __all__ = ["Quadrature", "integrate"]
 TOLERANCES = {1: 1e-9, 2: 1e-9, 3: 1e-6}
 """Default relative errors of the evidence by dimension."""
 
-BUDGETS = {1: 100_000, 2: 400_000, 3: 2_500_000}
+BUDGETS = {1: 100_000, 2: 1_000_000, 3: 2_500_000}
 """Default numbers of evaluations at most, by dimension."""
 
 COARSE = 1e-5
