@@ -42,7 +42,7 @@ def test_quantities_of_an_interval():
 
 
 def test_a_refusal_names_every_rung():
-    flat = climb(target(2, lambda z: np.zeros(len(z))), np.random.default_rng(0))
+    flat = climb(target(1, lambda z: np.zeros(len(z))), np.random.default_rng(0))
     assert isinstance(flat, Refusal)
     assert "quadrature:" in flat.reason and "importance:" in flat.reason
     nowhere = climb(target(2, lambda z: np.full(len(z), -np.inf)), np.random.default_rng(0))
@@ -54,9 +54,9 @@ def test_a_refusal_names_every_rung():
 
 
 def test_further_rungs_are_climbed_in_their_order():
-    improper = target(2, lambda z: np.zeros(len(z)))
-    nan = np.full(2, np.nan)
-    last = Reference("smc", False, "tempered SMC", 0.0, 0.1, nan, nan, nan, nan, np.zeros((10, 2)))
+    improper = target(1, lambda z: np.zeros(len(z)))
+    nan = np.full(1, np.nan)
+    last = Reference("smc", False, "tempered SMC", 0.0, 0.1, nan, nan, nan, nan, np.zeros((10, 1)))
     rungs = [("nuts", lambda *_: "the chains contradict each other"), ("smc", lambda *_: last)]
     reference = climb(improper, np.random.default_rng(0), rungs=rungs)
     assert reference.method == "smc"

@@ -73,7 +73,7 @@ def test_a_funnel_in_six_dimensions_is_refused():
 
     posterior = target(6, log_joint)
     search = find_modes(posterior, np.random.default_rng(0), n_starts=16, n_probes=256)
-    result = sample_by_importance(posterior, search, np.random.default_rng(0))
+    result = sample_by_importance(posterior, search, np.random.default_rng(0), max_evaluations=100_000)
     assert not result.is_accepted
     assert "k-hat" in result.reason or "effective" in result.reason
 
@@ -87,7 +87,7 @@ def test_a_curved_valley_whose_ends_are_missed_is_refused():
 
     posterior = target(6, log_joint, scale=3.0)
     search = find_modes(posterior, np.random.default_rng(0), n_starts=16, n_probes=256)
-    result = sample_by_importance(posterior, search, np.random.default_rng(0))
+    result = sample_by_importance(posterior, search, np.random.default_rng(0), max_evaluations=300_000)
     sd = np.sqrt(2 * 1.5**2 + 0.01)
     assert not result.is_accepted or abs(result.sd[1] / sd - 1) < 5 * result.sd_error[1] / sd
 

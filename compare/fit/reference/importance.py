@@ -19,8 +19,8 @@ MAX_KHAT = 0.7
 """Pareto k-hat above which weights have too heavy a tail (Vehtari et al. 2024)."""
 
 MAX_MOMENT_KHAT = 0.4
-"""Pareto k-hat of the weights times squared deviations above which moments are not trusted. Curved ridges whose ends both
-proposals miss have 0.45 and more, Gaussians and mixtures 0.26 and less."""
+"""Pareto k-hat of the weights times squared deviations above which moments are not trusted. Curved ridges whose
+ends both proposals miss have 0.45 and more, Gaussians and mixtures 0.26 and less."""
 
 MIN_RELATIVE_ESS = 0.05
 """Relative effective sample size below which too few draws carry the weight."""

@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
 from compare.fit.reference.optimise import ascend, hessians
-from compare.fit.reference.target import Target, evaluate
+from compare.fit.reference.target import Target, evaluate, evaluate_gradient
 
 __all__ = ["Mode", "ModeSearch", "find_modes"]
 
@@ -124,7 +124,7 @@ def find_modes(
         maxima
     ):  # the log joint has its supremum at infinity, as a centred horseshoe's: the highest probes serve
         high = np.argsort(-values)[:200]
-        maxima, heights, precisions = _distinct(target, probes[high], values[high], scale)
+        maxima, heights, precisions = _distinct(target, probes[high], values[high], scale, is_stationary=False)
     modes = _join(target, maxima, heights, precisions)
     top = np.argsort(-values)[:2000]
     trouble = "" if modes else "the optimiser found no maximum"
@@ -196,9 +196,13 @@ def _log_mass(heights: np.ndarray, precisions: np.ndarray) -> np.ndarray:
 
 
 def _distinct(
-    target: Target, points: np.ndarray, heights: np.ndarray, scale: np.ndarray
+    target: Target, points: np.ndarray, heights: np.ndarray, scale: np.ndarray, is_stationary: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Maxima of which no two lie within one another's sd, the highest first: points, log joints, precisions."""
+    """Maxima of which no two lie within one another's sd, the highest first: points, log joints, precisions.
+
+    With ``is_stationary``, points where the optimiser was still on its way are left out: a Newton step would gain more
+    than a twentieth of a nat there.
+    """
     order = np.argsort(-heights)
     order = order[np.isfinite(heights[order])]
     points, heights = points[order], heights[order]
@@ -207,8 +211,12 @@ def _distinct(
     precisions: list[np.ndarray] = []
     while len(left) and len(found) < MAX_MAXIMA:
         block = left[:16]
-        for best, precision in zip(block, _precisions(target, points[block], scale), strict=True):
+        slopes = evaluate_gradient(target, points[block])[1]
+        for best, precision, slope in zip(block, _precisions(target, points[block], scale), slopes, strict=True):
             if best not in left:  # it lies near a higher maximum of this block
+                continue
+            if is_stationary and slope @ np.linalg.solve(precision, slope) > 0.1:
+                left = left[left != best]
                 continue
             gaps = points[left] - points[best]
             near = np.einsum("ni,ij,nj->n", gaps, precision, gaps) < 1.0
