@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ LONGEST = 1000
 def exit_status(command: Callable[[], int]) -> int:
     """Run a command; the exit status: its own, 1 it failed, 2 bad arguments or data, 130 interrupted."""
     unraisable, sys.unraisablehook = sys.unraisablehook, repeat_interrupt
+    logging.getLogger("jax._src.callback").setLevel(logging.CRITICAL)  # what it logs, a Ctrl-C too, is raised as well
     try:
         return command()
     except ValueError as error:
