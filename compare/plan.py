@@ -6,14 +6,17 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 import guides
-from compare.comparison import Job, Request
+from compare.comparison import Job, Layout, Request
 from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import N_CHAINS
 from compare.options import Options
 from compare.registry import LIBRARIES, first_installed, is_installed
 from compare.user_model import trace
-from models.contract import Best, CoordinateAscent, Model, Reference, UnknownName, nearest
+from compare.user_model.tracing import lay_out
+from models.contract import Best, CoordinateAscent, Exact, Model, Reference, UnknownName, nearest
 
 __all__ = ["best_member", "coordinate_ascents", "family_of", "needed_libraries", "plan", "trainings"]
 
@@ -27,8 +30,9 @@ def plan(request: Request) -> list[Job]:
     check_names(request)
     model, data, options = request.model, request.data, request.options
     twin = first_installed(request.libraries)
-    layout = trace(model.name, data, twin)
-    dimension, encoders, truth = layout.dimension, model.amortization is not None, model.truth(data)
+    truth = model.truth(data)
+    layout = trace_or_exact(model, data, twin, truth)
+    dimension, encoders = layout.dimension, model.amortization is not None
     jobs = [make_job(request, "exact", "exact")]
     if isinstance(truth, Reference):
         patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
@@ -42,6 +46,19 @@ def plan(request: Request) -> list[Job]:
         if request.nuts and (model.amortization is None or model.amortization.is_sampled(data)):
             jobs.append(make_job(request, f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
     return [replace(job, layout=layout, twin=None if job.library else twin) for job in jobs]
+
+
+def trace_or_exact(model: Model, data: Any, twin: str, truth: Exact | Reference) -> Layout:
+    """What tracing the twin tells. Of a twin that cannot be traced the exact posterior knows the latents: then the fits
+    of that twin fail, and the others go on."""
+    try:
+        return trace(model.name, data, twin)
+    except Exception as error:
+        if isinstance(truth, Reference):
+            raise
+        line = " ".join(str(error).split())[:200]
+        latents = {site: np.shape(mean) for site, mean in truth.mean().items()}
+        return lay_out(model, data, latents, {}, {}, (f"the model in {twin} cannot be run: {line}",))
 
 
 def trainings(request: Request) -> list[Job]:

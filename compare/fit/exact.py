@@ -12,6 +12,7 @@ from compare.comparison import Drawn, Job
 from compare.fit.density import log_densities
 from compare.fit.tree import build, how_many, keep, pointwise, split
 from compare.options import Options
+from models.contract import Latents
 
 __all__ = ["draw_many", "fit"]
 
@@ -30,7 +31,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     pieces = []
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
-        log_prior, log_likelihood = log_densities(job, latents)
+        log_prior, log_likelihood = densities_or_nan(job, latents)
         kept, labels = keep(latents, job)
         stats = {
             "log_prior": log_prior,
@@ -49,6 +50,15 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
             variables = {site: (("draw", "query", "latent"), z) for site, z in queries.items()}
             tree["queries"] = xr.DataTree(xr.Dataset(variables))
     return tree, 0
+
+
+def densities_or_nan(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
+    """log p(z) and log p(x | z) by the twin; NaN where it cannot be run, of which its own fits say why."""
+    try:
+        return log_densities(job, latents)
+    except Exception:
+        unknown = np.full(len(next(iter(latents.values()))), np.nan)
+        return unknown, unknown
 
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:

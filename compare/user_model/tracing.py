@@ -17,7 +17,7 @@ from compare.comparison import Element, Layout
 from compare.user_model.sites import Inspection, Site, one_line
 from models.contract import Model
 
-__all__ = ["inspect_model", "trace"]
+__all__ = ["inspect_model", "lay_out", "trace"]
 
 N_DRAWS = 3
 """Draws from the prior that an inspection takes."""
@@ -30,13 +30,24 @@ def trace(model: Model, data: Any, library: str) -> Layout:
     """What the twin of a catalogue model is on these data: sites and shapes, and the observed values."""
     side = import_module(f"compare.user_model.in_{library}")
     sites: Mapping[str, Site] = side.abstract(model.name, data.arguments())
-    latents, derived = shapes_of(sites, "latent"), shapes_of(sites, "derived")
+    return lay_out(model, data, shapes_of(sites, "latent"), shapes_of(sites, "derived"), observed_values(sites))
+
+
+def lay_out(
+    model: Model,
+    data: Any,
+    latents: dict[str, tuple[int, ...]],
+    derived: dict[str, tuple[int, ...]],
+    observed: dict[str, np.ndarray],
+    notes: tuple[str, ...] = (),
+) -> Layout:
+    """The layout of these sites, with the quantities that the model adds and the elements that it reports."""
     part = model.quantities
     if part and part.derive:
         zeros = {name: np.zeros((1, *shape)) for name, shape in latents.items()}
-        derived |= {name: value.shape[1:] for name, value in part.derive(data, zeros).items()}
+        derived = derived | {name: value.shape[1:] for name, value in part.derive(data, zeros).items()}
     reported = part.report(data) if part and part.report else report(latents | derived)
-    return Layout(latents, derived, observed_values(sites), tuple(reported))
+    return Layout(latents, derived, observed, tuple(reported), notes)
 
 
 def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = True) -> Layout:
