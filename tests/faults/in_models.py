@@ -47,13 +47,10 @@ FAULTS = [
     ),
     Fault(
         "both twins are given every toss twice",
-        "models.coin.data",
-        "    def __post_init__(self)",
-        """    def arguments(self):
-        known = super().arguments()
-        return known | {name: 2 * known[name] for name in ("heads", "tosses")}
-
-    def __post_init__(self)""",
+        "models.options",
+        "getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]\n        return {\n",
+        "getattr(self, one.name) * (2 if one.name in ('heads', 'tosses') else 1)) for one in dataclasses.fields(self))"
+        "\n        return {\n",
         "coin",
         "both",
         caught_by="coin/numpyro-mean_field: verdict",
@@ -61,13 +58,10 @@ FAULTS = [
     ),
     Fault(
         "both twins are given alpha for beta",
-        "models.coin.data",
-        "    def __post_init__(self)",
-        """    def arguments(self):
-        known = super().arguments()
-        return known | {"beta": known["alpha"]}
-
-    def __post_init__(self)""",
+        "models.options",
+        "getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]\n        return {\n",
+        "getattr(self, 'alpha' if one.name == 'beta' else one.name)) for one in dataclasses.fields(self))"
+        "\n        return {\n",
         "coin",
         "both",
         caught_by="coin/numpyro: evidence",
