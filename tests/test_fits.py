@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -252,7 +253,7 @@ def test_many_jobs_become_many_fits(library):
         Job("x-y", "coin", Coin(), "svi", library, "conjugate", reason="no"),
     ]
     fits = run_many(jobs)
-    assert [fit.job for fit in fits] == jobs
+    assert [replace(fit.job, layout=None) for fit in fits] == jobs  # which are traced on the way
     assert [fit.status for fit in fits] == ["done"] * 4 + ["skipped"]
     for fit in fits[:3]:
         assert fit.tree["posterior"].sizes["z_dim_0"] == fit.job.data.length
