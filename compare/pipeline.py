@@ -13,6 +13,7 @@ from compare.comparison import Comparison, Fit, Job, Request, Truth
 from compare.execute.dispatch import dispatch
 from compare.execute.processes import Workers
 from compare.fit import run
+from compare.fit.reference.user import with_posterior
 from compare.measure.evidence import evidence
 from compare.measure.held_out import held_out, weights
 from compare.measure.measures import measure
@@ -55,6 +56,7 @@ def compare(
     helpers = helpers or Workers()
     trained = make_fits(trainings(request), helpers, progress, cache, on_dispatch)
     request = replace(request, data=with_network(request.model, request.data, trained))
+    request = replace(request, data=with_posterior(request))
     jobs = plan(request)
     fits = make_fits(jobs, helpers, progress, cache, on_dispatch)
     truth = find_truth(request.model, request.data, fits)

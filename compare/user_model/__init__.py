@@ -20,6 +20,7 @@ from compare import registry
 from compare.comparison import Layout
 from compare.user_model import tracing
 from compare.user_model.arguments import arguments
+from compare.user_model.posterior import Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate
 from models.contract import Exact, Latents, Marginal, Model, Reference
 
@@ -68,11 +69,13 @@ class UserData:
         values: The model's arguments.
         layout: What tracing it on them tells.
         truth: The exact posterior as the user gave it, if known.
+        posterior: The posterior by quadrature, if that was done.
     """
 
     values: dict[str, Any]
     layout: Layout
     truth: Any = None
+    posterior: Tabulated | None = None
 
     def arguments(self) -> dict[str, Any]:
         return self.values
@@ -172,12 +175,21 @@ def register(
     way = Reference(
         f"a long run of {TITLES[library]}'s NUTS on the model itself", library=library, acceptance=ACCEPTANCE
     )
+
+    def truth(data: UserData) -> Exact | Reference:
+        if data.truth is not None:
+            return UserExact(data.truth)
+        if data.posterior is None:
+            return way
+        shapes = data.layout.latents | data.layout.derived
+        return TabulatedExact(data.posterior, shapes, name, library, data.values)
+
     model = Model(
         name=name,
         title=f"a model of your own, in {TITLES[library]}",
         data=UserData,
         guides=GUIDES,
-        truth=lambda data: way if data.truth is None else UserExact(data.truth),
+        truth=truth,
     )
     user = _known[name] = UserModel(name, function, library, model, exact)
     registry.add(model, lambda side: import_module(f"compare.user_model.in_{side}").twin(user))

@@ -1,14 +1,14 @@
 """A model's log densities in its own constrained space, in Pyro.
 
-Many points are evaluated at once: in a particle plate, the library's own way, where the model broadcasts over it
-(`broadcasts` finds out), else by torch.func.vmap over the model as it is.
+Many points are evaluated at once: in a particle plate, the library's own way, else by torch.func.vmap over the model as
+it is, else one by one. A faster form is used only where it gives what plain traces give (`choose_form`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyro
@@ -20,7 +20,8 @@ from pyro.poutine.util import site_is_subsample
 from compare import registry
 from compare.user_model.arguments import Static, split
 
-__all__ = ["CHUNK", "Density", "Held", "broadcasts", "density", "nesting", "per_particle", "split_arguments", "tensors"]
+__all__ = ["CHUNK", "Density", "Form", "Held", "choose_form", "density", "is_same", "many_terms", "nesting"]
+__all__ += ["per_particle", "split_arguments", "tensors"]
 
 CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
@@ -106,30 +107,61 @@ def plated(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[
     return summed(trace, latents, lambda log_prob: per_particle(log_prob, count), torch.zeros(count))
 
 
-def broadcasts(model: Callable[..., Any], data: Tensors) -> bool:
-    """Whether the model does in a particle plate what it does by itself, its latents outside of plates.
+def mapped(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """`terms` of many points by torch.func.vmap."""
+    return torch.func.vmap(partial(terms, model, data=data), chunk_size=CHUNK)(latents)
 
-    It is tried on three draws from the prior.
+
+def looped(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+    """`terms` of many points, one after another."""
+    count = len(next(iter(latents.values())))
+    pairs = [terms(model, {name: value[row] for name, value in latents.items()}, data) for row in range(count)]
+    prior, likelihood = (torch.stack(part) for part in zip(*pairs, strict=True))
+    return prior, likelihood
+
+
+def choose_form(model: Callable[..., Any], data: Tensors) -> Form:
+    """The fastest way to evaluate many points that gives what plain traces give, tried on three draws from the prior.
+
+    A particle plate is for latents outside of plates only.
     """
     draws = []
+    is_plated = False
     for _ in range(3):
         trace: Trace = poutine.trace(model).get_trace(**data)
         sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
         sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
-        if any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"]):
-            return False
+        is_plated |= any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"])
         draws.append({name: site["value"].detach() for name, site in sites.items()})
     if not draws[0]:
-        return True
-    alone = [terms(model, latents, data) for latents in draws]
+        return "plate"
+    stacked = {name: torch.stack([draw[name] for draw in draws]) for name in draws[0]}
+    alone = looped(model, stacked, data)
+    forms: tuple[Form, ...] = ("vmap",) if is_plated else ("plate", "vmap")
+    return next((form for form in forms if is_same(partial(WAYS[form], model, stacked, data), alone)), "loop")
+
+
+def is_same(together: Callable[[], Sequence[torch.Tensor]], alone: Sequence[torch.Tensor]) -> bool:
+    """Whether evaluating points together gives the same tensors as one by one."""
     try:
-        together = plated(model, {name: torch.stack([draw[name] for draw in draws]) for name in draws[0]}, data)
+        return all(
+            every.shape == each.shape and torch.allclose(every, each, rtol=1e-9, equal_nan=True)
+            for every, each in zip(together(), alone, strict=True)
+        )
     except Exception:  # shapes that do not fit are said in many ways
         return False
-    return all(
-        torch.allclose(torch.stack(each), every, rtol=1e-9, equal_nan=True)
-        for each, every in zip(zip(*alone, strict=True), together, strict=True)
-    )
+
+
+Form = Literal["plate", "vmap", "loop"]
+"""How many points are evaluated at once."""
+
+WAYS = {"plate": plated, "vmap": mapped, "loop": looped}
+
+
+def many_terms(model: Callable[..., Any], data: Tensors) -> Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]]:
+    """`terms` of many points, latents of shapes (count, *site), in the fastest form that is right."""
+    way = WAYS[choose_form(model, data)]
+    return lambda latents: way(model, latents, data)
 
 
 class Density:
@@ -137,7 +169,7 @@ class Density:
 
     def __init__(self, twin: Any, static: Static = ()) -> None:
         self.model = partial(twin.model, **dict(static))
-        self.broadcasts: dict[tuple, bool] = {}
+        self.forms: dict[tuple, Form] = {}
 
     @torch.no_grad()
     def __call__(self, latents: dict[str, np.ndarray], data: Tensors) -> tuple[np.ndarray, np.ndarray]:
@@ -145,11 +177,7 @@ class Density:
         values = tensors(latents)
         shapes = tuple(value.shape for value in data.values())
         with pyro.validation_enabled(False):
-            if shapes not in self.broadcasts:
-                self.broadcasts[shapes] = broadcasts(self.model, data)
-            if self.broadcasts[shapes]:
-                prior, likelihood = plated(self.model, values, data)
-            else:
-                each = partial(terms, self.model, data=data)
-                prior, likelihood = torch.func.vmap(each, chunk_size=CHUNK)(values)
+            if shapes not in self.forms:
+                self.forms[shapes] = choose_form(self.model, data)
+            prior, likelihood = WAYS[self.forms[shapes]](self.model, values, data)
         return prior.numpy(), likelihood.numpy()

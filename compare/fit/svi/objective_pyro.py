@@ -21,9 +21,11 @@ from compare.fit.svi.base_pyro import BaseDraws, columns
 from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
 from compare.user_model.density_pyro import (
     CHUNK,
+    Form,
     Held,
-    broadcasts,
+    choose_form,
     density,
+    is_same,
     nesting,
     per_particle,
     split_arguments,
@@ -69,7 +71,6 @@ class Particles:
         self.guide, trace = self.begin(0, data)
         with pyro.validation_enabled(False):
             self.nesting = nesting(trace, poutine.trace(self.model).get_trace(**data))
-            self.broadcasts = broadcasts(self.model, data)
         self.names = {name.rpartition(".")[2]: name for name in trace.param_nodes}
         values, store = self.params_in(trace), pyro.get_param_store()
         names = self.names if family.sites is None else {}
@@ -80,6 +81,21 @@ class Particles:
         self.spread = {name: value for name, value in self.parameters(values).items() if name != "location"}
         samples = (site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site))
         self.dimension = sum(columns(site["fn"]) for site in samples if not isinstance(site["fn"], Delta))
+        with pyro.validation_enabled(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            self.form = self.choose_form(self.parameters(values), data)
+
+    def choose_form(self, parameters: Tensors, data: Tensors) -> Form:
+        """The fastest way to evaluate many draws that gives what the same draws give one by one."""
+        draws = torch.randn(3, self.dimension)
+
+        def evaluated(form: Form) -> list[torch.Tensor]:
+            ratios, latents = self.log_ratios(parameters, parameters, draws, data, form)
+            return [ratios, *latents.values()]
+
+        alone = evaluated("loop")
+        forms: tuple[Form, ...] = ("plate", "vmap", "loop")
+        fast = forms[forms.index(choose_form(self.model, data)) : 2]
+        return next((form for form in fast if is_same(partial(evaluated, form), alone)), "loop")
 
     def begin(self, seed: int, data: Tensors) -> tuple[Any, Any]:
         """The guide where it starts, and its trace there."""
@@ -127,11 +143,16 @@ class Particles:
         elbo = ParticleELBO(max_plate_nesting=self.nesting)
         return elbo.log_ratios(self.model, Held(fed.values)(self.guide_at(density)), data), fed.latents
 
-    def log_ratios(self, path: Tensors, density: Tensors, draws: torch.Tensor, data: Tensors) -> Ratios:
+    def log_ratios(
+        self, path: Tensors, density: Tensors, draws: torch.Tensor, data: Tensors, form: Form | None = None
+    ) -> Ratios:
         """The same for rows of draws: log ratios of shape (rows,), latents of shapes (rows, *site)."""
-        if not self.broadcasts:
-            each = partial(self.log_ratio, path, density, data=data)
+        each, form = partial(self.log_ratio, path, density, data=data), form or self.form
+        if form == "vmap":
             return torch.func.vmap(each, chunk_size=CHUNK)(draws)
+        if form == "loop":
+            values, points = zip(*map(each, draws), strict=True)
+            return torch.stack(values), {name: torch.stack([point[name] for point in points]) for name in points[0]}
         count = len(draws)
         fed = BaseDraws(draws, self.nesting)
         with pyro.plate("num_particles_vectorized", count, dim=-1 - self.nesting):
@@ -147,6 +168,11 @@ class LogJoint(Particles):
 
     def __init__(self, twin: Any, data: Tensors) -> None:
         super().__init__(twin, guides.implementation("mean_field", "pyro"), data)
+        rows = torch.linspace(-1.0, 1.0, 3)[:, None].expand(3, self.dimension)
+        with pyro.validation_enabled(False), torch.no_grad():
+            alone = torch.stack([self.at(row, data)[0] for row in rows])
+            while self.form != "loop" and not is_same(lambda: [self._rows(rows, data)], [alone]):
+                self.form = "vmap" if self.form == "plate" else "loop"
 
     def at(self, location: torch.Tensor, data: Tensors) -> Ratios:
         """The log joint at unconstrained z, shape (d,), up to a constant, and the latents, constrained."""
@@ -156,8 +182,10 @@ class LogJoint(Particles):
     def _rows(self, rows: torch.Tensor, data: Tensors) -> torch.Tensor:
         """The log joint at each row, shape (rows, d)."""
         count, size = rows.shape
-        if not self.broadcasts:
+        if self.form == "vmap":
             return torch.func.vmap(lambda row: self.at(row, data)[0], chunk_size=CHUNK)(rows)
+        if self.form == "loop":
+            return torch.stack([self.at(row, data)[0] for row in rows])
         point = {"location": rows.reshape(count, *(1,) * self.nesting, size)} | self.spread
         return self.log_ratios(point, point, torch.zeros(count, size), data)[0]
 

@@ -1,0 +1,150 @@
+"""Quadrature of a user's posterior, where that is small enough, in place of a long run."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from compare import user_model
+from compare.comparison import Element, Request
+from compare.fit.reference.cells import ORDERS
+from compare.fit.reference.modes import ModeSearch, find_modes
+from compare.fit.reference.quadrature import Quadrature, integrate
+from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
+from compare.fit.threads import one_thread
+from compare.user_model.posterior import Tabulated
+from compare.user_model.sites import one_line
+from compare.user_model.unconstrained import Unconstrained
+from models.contract import element
+
+__all__ = ["with_posterior"]
+
+SHARE = 8
+"""Quadrature may take one part in so many of the reference's budget."""
+
+LARGEST = 9
+"""Elements of all latents beyond which nothing is tried: a Cholesky factor of 3 x 3 has three free ones."""
+
+N_DRAWS = 256
+"""Draws from the prior that the search for modes begins with."""
+
+N_POINTS = 2**15
+"""Weighted points that stand for the posterior."""
+
+PRECISE = 0.02
+"""Largest error of a mean or an sd, in sds."""
+
+VISIBLE = 0.001
+"""Least share of the mass of a mode that is mentioned."""
+
+
+class Refused(ValueError):
+    """Quadrature is not to be trusted here; the message says why."""
+
+
+def with_posterior(request: Request) -> Any:
+    """The request's data; a user's with the posterior by quadrature, or with a note why there is none.
+
+    Only models of users in up to three unconstrained dimensions whose exact posterior is not given are tried.
+    """
+    data = request.data
+    if not isinstance(data, user_model.UserData) or data.truth is not None or data.layout.dimension > LARGEST:
+        return data
+    seconds = request.options.reference_budget / SHARE
+    try:
+        with one_thread():
+            posterior = solve(request, data, time.perf_counter() + seconds)
+    except OutOfTime:
+        reason = f"it was not done within {seconds:.3g} s, its share of --reference-budget"
+    except (Refused, UnboundedDensity) as error:
+        reason = str(error)
+    except Exception as error:
+        if "KeyboardInterrupt" in str(error):  # it came while a library was calling back into Python
+            raise KeyboardInterrupt from error
+        reason = one_line(error)
+    else:
+        return data if posterior is None else replace(data, posterior=posterior)
+    note = f"the posterior is not known by quadrature: {reason}. A long run of NUTS is the reference"
+    return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, note)))
+
+
+def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabulated | None:
+    """The posterior by quadrature; None in more than three dimensions.
+
+    Raises:
+        Refused: the tolerance was not met, or moments do not exist.
+        UnboundedDensity: the log joint is +inf somewhere.
+        OutOfTime: the deadline has passed.
+    """
+    seed = zlib.crc32(f"{request.seed} quadrature".encode())
+    user = user_model.find(request.model.name)
+    space = Unconstrained(user, data.values, data.layout, N_DRAWS, seed)
+    dimension = space.prior_draws.shape[1]
+    if dimension not in ORDERS:
+        return None
+    elements = data.layout.reported
+    target = Target(
+        dimension,
+        space.log_joint,
+        space.value_and_gradient,
+        space.prior_draws,
+        lambda points: space.elements(points, elements),
+        deadline,
+    )
+    rng = np.random.default_rng(seed)
+    search = find_modes(target, rng)
+    if search.trouble:
+        raise Refused(search.trouble)
+    quadrature = integrate(target, search)
+    refuse(quadrature)
+    points, weights = quadrature.sample(N_POINTS, rng)
+    shares = mode_shares(search, points, weights)
+    n_modes = int(np.sum(shares > VISIBLE))
+    n_evaluations = search.n_probes + quadrature.n_evaluations
+    return Tabulated(
+        f"adaptive quadrature, {n_modes} {'mode' if n_modes == 1 else 'modes'}, {n_evaluations:,} evaluations",
+        quadrature.log_evidence,
+        quadrature.error,
+        elements,
+        quadrature.mean,
+        quadrature.sd,
+        space.elements(points, elements),
+        space.latents(points),
+        weights,
+        describe(search, shares, space, elements) if n_modes > 1 else "",
+    )
+
+
+def refuse(quadrature: Quadrature) -> None:
+    """Raise `Refused` for a quadrature that does not decide verdicts."""
+    if not quadrature.is_accepted:
+        raise Refused(quadrature.reason)
+    errors = np.concatenate([quadrature.mean_error, quadrature.sd_error]) / np.tile(quadrature.sd, 2)
+    if not np.isfinite(errors).all():
+        raise Refused("moments do not exist or lie too far in the tails")
+    if errors.max() > PRECISE:
+        raise Refused(f"moments are known to {errors.max():.2g} sds only")
+
+
+def mode_shares(search: ModeSearch, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The share of the mass that is nearest to each mode, by the Gaussian approximations at its members."""
+    heights = []
+    for mode in search.modes:
+        gaps = np.einsum("mij,nmj->nmi", mode.member_factors, points[:, None] - mode.members)
+        heights.append(np.max(mode.member_log_mass - np.einsum("nmi,nmi->nm", gaps, gaps) / 2, axis=1))
+    return np.bincount(np.argmax(heights, axis=0), weights, len(search.modes))
+
+
+def describe(search: ModeSearch, shares: np.ndarray, space: Unconstrained, elements: tuple[Element, ...]) -> str:
+    """Where the modes are and how much of the mass each has, the heaviest first."""
+    values = space.elements(np.array([mode.location for mode in search.modes]), elements)
+    shown = [place for place in np.argsort(-shares) if shares[place] > VISIBLE][:5]
+    texts = []
+    for place in shown:
+        where = ", ".join(f"{element(*e)} {v:.3g}" for e, v in zip(elements[:4], values[place], strict=False))
+        texts.append(f"{100 * shares[place]:.3g}% at {where}")
+    return "; ".join(texts)

@@ -1,0 +1,67 @@
+"""A user's Pyro model at many unconstrained points at once, by the library's own transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from torch.distributions import biject_to
+
+from compare.user_model.density_pyro import Tensors, many_terms, split_arguments, tensors
+from compare.user_model.in_pyro import derive, twin, unsplit
+
+__all__ = ["Functions"]
+
+
+class Functions:
+    """What `compare.user_model.unconstrained.Functions` asks for, in Pyro."""
+
+    def __init__(self, user: Any, arguments: Mapping[str, Any], names: tuple[str, ...]) -> None:
+        self.user, self.arguments, self.names = user, arguments, names
+        self.data, static = split_arguments(arguments)
+        self.plain, model = partial(unsplit, user, **dict(static)), partial(twin(user).model, **dict(static))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
+            nodes: Any = poutine.trace(model).get_trace(**self.data).nodes
+            self.transforms = {name: biject_to(nodes[name]["fn"].support) for name in names}
+            self.terms = many_terms(model, self.data)
+        self.derived = tuple(name for name, node in nodes.items() if node.get("infer", {}).get("_deterministic"))
+
+    @torch.no_grad()
+    def draw(self, count: int, seed: int) -> dict[str, np.ndarray]:
+        draws: dict[str, list[torch.Tensor]] = {name: [] for name in self.names}
+        with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
+            pyro.set_rng_seed(seed)
+            for _ in range(count):
+                nodes = poutine.trace(self.plain).get_trace(**self.data).nodes
+                for name in self.names:
+                    draws[name].append(self.transforms[name].inv(nodes[name]["value"]))
+        return {name: torch.stack(values).numpy() for name, values in draws.items()}
+
+    def _log_joint(self, points: Tensors) -> torch.Tensor:
+        latents, total = {}, torch.zeros(())
+        for name, z in points.items():
+            value = latents[name] = self.transforms[name](z)
+            total = total + self.transforms[name].log_abs_det_jacobian(z, value).reshape(len(z), -1).sum(-1)
+        with pyro.validation_enabled(False):
+            prior, likelihood = self.terms(latents)
+        return total + prior + likelihood
+
+    @torch.no_grad()
+    def value(self, points: dict[str, np.ndarray], size: int) -> np.ndarray:
+        return self._log_joint(tensors(points)).numpy()
+
+    def gradient(self, points: dict[str, np.ndarray], size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        leaves = {name: torch.tensor(value, requires_grad=True) for name, value in points.items()}
+        value = self._log_joint(leaves)
+        slopes = torch.autograd.grad(value.sum(), list(leaves.values()))
+        return value.detach().numpy(), {name: slope.numpy() for name, slope in zip(leaves, slopes, strict=True)}
+
+    @torch.no_grad()
+    def constrain(self, points: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+        latents = {name: self.transforms[name](torch.as_tensor(z)).numpy() for name, z in points.items()}
+        return latents | (derive(self.user.name, self.arguments, self.derived, latents) if self.derived else {})

@@ -1,0 +1,186 @@
+"""Modes and quadrature against posteriors whose evidence and moments are known in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from compare.fit.reference.modes import find_modes
+from compare.fit.reference.quadrature import integrate
+from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
+
+
+def target(dimension: int, log_joint, scale: float = 1.0, **options) -> Target:
+    """A target with gradients by differences, and draws from a Gaussian prior."""
+
+    def value_and_gradient(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        step = 1e-6 * (1 + np.abs(points))
+        gradient = np.empty_like(points)
+        for axis in range(dimension):
+            shift = np.where(np.arange(dimension) == axis, step, 0.0)
+            gradient[:, axis] = (log_joint(points + shift) - log_joint(points - shift)) / (2 * step[:, axis])
+        return log_joint(points), gradient
+
+    options.setdefault("prior_draws", np.random.default_rng(7).standard_normal((1000, dimension)) * scale)
+    return Target(dimension, log_joint, value_and_gradient, **options)
+
+
+def mixture(means, sds, weights):
+    """The log density of isotropic Gaussians."""
+    means, sds = np.array(means, float), np.array(sds, float)
+    d = means.shape[1]
+    constants = np.log(weights) - d * np.log(sds) - d / 2 * np.log(2 * np.pi)
+
+    def log_density(points: np.ndarray) -> np.ndarray:
+        squares = (((points[:, None] - means) / sds[:, None]) ** 2).sum(2)
+        return special.logsumexp(constants - squares / 2, axis=1)
+
+    return log_density
+
+
+def beta(a: float, b: float):
+    """A beta distribution on the logit scale, normalised."""
+    return lambda z: -a * np.logaddexp(0, -z[:, 0]) - b * np.logaddexp(0, z[:, 0]) - special.betaln(a, b)
+
+
+def funnel(points: np.ndarray) -> np.ndarray:
+    v, x = points.T
+    return stats.norm.logpdf(v, 0, 3) + stats.norm.logpdf(x, 0, np.exp(v / 2))
+
+
+def ends(points: np.ndarray) -> np.ndarray:
+    """Two exponentials at the ends of (0, 1), on the logit scale, normalised."""
+    x = special.expit(points[:, 0])
+    density = np.logaddexp(-20 * x, -20 * special.expit(-points[:, 0])) + np.log(10 / -np.expm1(-20))
+    return density - np.logaddexp(0, points[:, 0]) - np.logaddexp(0, -points[:, 0])
+
+
+def bimodal(points: np.ndarray) -> np.ndarray:
+    """20 observations of N(x^2, 1/2), x ~ N(0.15, 1)."""
+    y = 2.0 + 0.5 * np.random.default_rng(0).normal(size=20)
+    x = points[:, 0]
+    return stats.norm.logpdf(x, 0.15, 1) + stats.norm.logpdf(y, x[:, None] ** 2, 0.5).sum(1)
+
+
+def correlated(points: np.ndarray) -> np.ndarray:
+    return stats.multivariate_normal.logpdf(points, [1, -2], [[1, 0.99], [0.99, 1]])
+
+
+def solve(posterior: Target, seed: int = 0, **options):
+    return integrate(posterior, find_modes(posterior, np.random.default_rng(seed)), **options)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "log_joint"),
+    [(1, beta(8, 4)), (1, beta(0.01, 3)), (1, beta(3e4, 500)), (1, ends), (2, correlated), (2, funnel)],
+    ids=["beta", "beta near 0", "narrow beta", "ends", "correlated", "funnel"],
+)
+def test_the_evidence_is_known_to_1e_8(dimension, log_joint):
+    posterior = solve(target(dimension, log_joint))
+    assert posterior.is_accepted
+    assert abs(posterior.log_evidence) < 1e-8
+    assert abs(posterior.log_evidence) < posterior.error + 1e-10
+    assert posterior.n_evaluations < 400_000
+
+
+def test_bimodal_against_a_lattice():
+    """Both modes of a parameter that enters by its square only (case 41b), by the trapezoid rule on (-6, 6)."""
+    grid = np.linspace(-6, 6, 200_001)
+    log_density = bimodal(grid[:, None])
+    weights = np.exp(log_density - log_density.max())
+    posterior = solve(target(1, bimodal))
+    assert posterior.log_evidence == pytest.approx(log_density.max() + np.log(weights.sum() * 6e-5), abs=1e-8)
+    mean = weights @ grid / weights.sum()
+    assert posterior.mean[0] == pytest.approx(mean, abs=1e-8)
+    assert posterior.sd[0] == pytest.approx(np.sqrt(weights @ (grid - mean) ** 2 / weights.sum()), abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_square_of_a_parameter_has_two_modes_on_every_seed(seed):
+    assert len(find_modes(target(1, bimodal), np.random.default_rng(seed)).modes) == 2
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_modes_of_a_hundredth_of_the_priors_width_are_found(dimension, seed):
+    rng = np.random.default_rng(seed)
+    means, sds, weights = rng.standard_normal((3, dimension)), [0.6, 0.01, 0.05], [0.7, 0.05, 0.25]
+    posterior = target(dimension, mixture(means, sds, weights))
+    result = solve(posterior, seed)
+    assert result.is_accepted
+    assert abs(result.log_evidence) < max(1e-8, 2 * result.error)
+    np.testing.assert_allclose(result.mean, weights @ means, atol=1e-5)
+
+
+def test_moments_of_the_funnel():
+    """The sd of x is exp(9/4): nine tenths of its square come from v > 5, where the density is 1e-4 of the mode's."""
+    posterior = solve(target(2, funnel))
+    np.testing.assert_allclose(posterior.mean, 0, atol=1e-6)
+    np.testing.assert_allclose(posterior.sd, [3, np.exp(9 / 4)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("radius", "width"), [(1, 0.05), (10, 0.5), (3, 1)])
+def test_a_ring_is_one_mode(radius, width):
+    ring = target(2, lambda z: stats.norm.logpdf(np.linalg.norm(z, axis=1), radius, width))
+    search = find_modes(ring, np.random.default_rng(0))
+    assert len(search.modes) == 1
+    r = np.linspace(0, radius + 12 * width, 100_001)
+    truth = np.log(2 * np.pi * np.trapezoid(r * stats.norm.pdf(r, radius, width), r))
+    result = integrate(ring, search)
+    assert result.is_accepted
+    assert result.log_evidence == pytest.approx(truth, abs=1e-8)
+
+
+def test_two_far_modes_with_their_laplace_masses():
+    """Without a prior; a Gaussian's Laplace mass is exact."""
+    posterior = target(2, mixture([[-6, 0], [4, 5]], [0.1, 1], [0.3, 0.7]), prior_draws=None)
+    search = find_modes(posterior, np.random.default_rng(0))
+    assert len(search.modes) == 2
+    np.testing.assert_allclose([np.exp(mode.log_mass) for mode in search.modes], [0.7, 0.3], rtol=1e-4)
+    np.testing.assert_allclose(search.modes[1].member_factors[0], 10 * np.eye(2), atol=1e-3)
+
+
+def test_heavy_tails_have_an_evidence_but_no_moments():
+    result = solve(target(1, lambda z: stats.cauchy.logpdf(z[:, 0])))
+    assert result.is_accepted
+    assert abs(result.log_evidence) < 1e-8
+    assert np.isnan(result.mean).all()
+
+
+@pytest.mark.parametrize(("dimension", "log_joint"), [(1, bimodal), (2, correlated), (2, funnel)])
+def test_weighted_points_stand_for_the_posterior(dimension, log_joint):
+    """Their moments are those of the integrals to a thousandth of an sd; but the funnel's lie too far in the tails."""
+    result = solve(target(dimension, log_joint))
+    points, weights = result.sample(2**14, np.random.default_rng(3))
+    mean = weights @ points
+    if log_joint is not funnel:
+        np.testing.assert_allclose(mean, result.mean, atol=1e-3 * result.sd.min())
+        np.testing.assert_allclose(np.sqrt(weights @ (points - mean) ** 2), result.sd, rtol=2e-3)
+    below = weights @ (points[:, 0] < result.mean[0] - result.sd[0])
+    expected = {bimodal: 0.3980, correlated: stats.norm.cdf(-1), funnel: stats.norm.cdf(-1)}[log_joint]
+    assert below == pytest.approx(expected, abs=1e-3)
+    assert 1 / (len(weights) * weights @ weights) > 0.8
+
+
+def test_quantities_are_judged_in_their_own_space():
+    result = solve(target(1, beta(8, 4), quantities=special.expit))
+    assert result.mean[0] == pytest.approx(8 / 12, abs=1e-8)
+    assert result.sd[0] == pytest.approx(stats.beta.std(8, 4), abs=1e-8)
+
+
+def test_refusals_say_why():
+    flat = solve(target(1, lambda z: np.zeros(len(z))))
+    assert not flat.is_accepted and "improper" in flat.reason
+    short = solve(target(2, correlated), max_evaluations=2000)
+    assert not short.is_accepted and "2,000 evaluations" in short.reason
+    nowhere = find_modes(target(1, lambda z: np.full(len(z), np.nan)), np.random.default_rng(0))
+    assert nowhere.modes == () and "finite" in nowhere.trouble
+    spike = target(1, lambda z: np.where(np.abs(z[:, 0]) < 0.1, np.inf, -(z[:, 0] ** 2)))
+    with pytest.raises(UnboundedDensity, match=r"\+inf"):
+        find_modes(spike, np.random.default_rng(0))
+    late = target(1, beta(8, 4), deadline=0.0)
+    with pytest.raises(OutOfTime):
+        find_modes(late, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="three dimensions"):
+        integrate(target(4, lambda z: -(z**2).sum(1)), None)
