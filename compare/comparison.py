@@ -16,7 +16,7 @@ import numpy as np
 
 from compare.options import Options
 from compare.summary import ABSENT, Evidence, FitSummary, HeldOut, Score, Status, to_json
-from models.contract import Best, Claim, Model, Published
+from models.contract import Best, Claim, Model, Published, element
 
 if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
@@ -44,6 +44,7 @@ class Layout:
         reported: The elements that tables, plots and the summary show, of latents and derived quantities.
         notes: What a reader should know, one sentence each.
         log_joints: log p(x, z) in nats at a few draws from the prior; they tell apart models of the same source.
+        singles: Sites with one element that are named without its index.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -52,6 +53,11 @@ class Layout:
     reported: tuple[Element, ...]
     notes: tuple[str, ...] = ()
     log_joints: tuple[float, ...] = field(default=())
+    singles: frozenset[str] = frozenset()
+
+    def label(self, site: str, index: tuple[int, ...]) -> str:
+        """The name of an element: ``theta``, ``z[0]``."""
+        return site if site in self.singles else element(site, index)
 
     @property
     def dimension(self) -> int:
@@ -266,6 +272,10 @@ class Comparison:
     def layout(self) -> Layout:
         """What tracing the model on the data told."""
         return next(fit.job.layout for fit in self.fits.values() if fit.job.layout)
+
+    def label(self, element: Element) -> str:
+        """The name of an element."""
+        return self.layout.label(*element)
 
     @property
     def reference_fit(self) -> str:

@@ -13,7 +13,6 @@ from compare.comparison import Element, Fit, Job, Truth
 from compare.fit.density import layout_of
 from compare.measure.truth import errors
 from compare.summary import Correlation, Distance, Estimate, VariableSummary
-from models.contract import element
 
 __all__ = ["Moments", "correlations", "digits", "distance", "elements", "standard_error", "true_moments", "values"]
 __all__ += ["variables"]
@@ -34,7 +33,8 @@ class Moments(NamedTuple):
 
 def elements(job: Job) -> dict[str, Element]:
     """The reported elements by name, such as ``z[0]``."""
-    return {element(site, index): (site, index) for site, index in layout_of(job).reported}
+    layout = layout_of(job)
+    return {layout.label(*element): element for element in layout.reported}
 
 
 def digits(value: float, count: int) -> float:

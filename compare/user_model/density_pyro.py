@@ -94,12 +94,17 @@ def terms(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[t
     return summed(trace, latents, torch.sum, torch.zeros(()))
 
 
-def plated(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-    """`terms` of many points, latents of shapes (count, *site), in a particle plate: each of shape (count,)."""
-    alone: Trace = poutine.trace(model).get_trace(**data)
-    deep, count = nesting(alone), len(next(iter(latents.values())))
+def plated(
+    model: Callable[..., Any], latents: Tensors, data: Tensors, alone: Trace | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`terms` of many points, latents of shapes (count, *site), in a particle plate: each of shape (count,).
+
+    ``alone`` is a trace of the model outside of the plate, which tells its plates; taken here where none is given.
+    """
+    known: Trace = alone or poutine.trace(model).get_trace(**data)
+    deep, count = nesting(known), len(next(iter(latents.values())))
     values = {
-        name: value.reshape(count, *(1,) * (deep - len(alone.nodes[name]["fn"].batch_shape)), *value.shape[1:])
+        name: value.reshape(count, *(1,) * (deep - len(known.nodes[name]["fn"].batch_shape)), *value.shape[1:])
         for name, value in latents.items()
     }
     with Held(values), pyro.plate("particles", count, dim=-1 - deep):
@@ -127,18 +132,19 @@ def choose_form(model: Callable[..., Any], data: Tensors) -> Form:
     """
     draws = []
     is_plated = False
-    for _ in range(3):
-        trace: Trace = poutine.trace(model).get_trace(**data)
-        sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
-        sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
-        is_plated |= any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"])
-        draws.append({name: site["value"].detach() for name, site in sites.items()})
-    if not draws[0]:
-        return "plate"
-    stacked = {name: torch.stack([draw[name] for draw in draws]) for name in draws[0]}
-    alone = looped(model, stacked, data)
-    forms: tuple[Form, ...] = ("vmap",) if is_plated else ("plate", "vmap")
-    return next((form for form in forms if is_same(partial(WAYS[form], model, stacked, data), alone)), "loop")
+    with torch.no_grad(), pyro.validation_enabled(False):
+        for _ in range(3):
+            trace: Trace = poutine.trace(model).get_trace(**data)
+            sites = {name: trace.nodes[name] for name in trace.stochastic_nodes}
+            sites = {name: site for name, site in sites.items() if not site_is_subsample(site)}
+            is_plated |= any(frame.vectorized for site in sites.values() for frame in site["cond_indep_stack"])
+            draws.append({name: site["value"] for name, site in sites.items()})
+        if not draws[0]:
+            return "plate"
+        stacked = {name: torch.stack([draw[name] for draw in draws]) for name in draws[0]}
+        alone = looped(model, stacked, data)
+        forms: tuple[Form, ...] = ("vmap",) if is_plated else ("plate", "vmap")
+        return next((form for form in forms if is_same(partial(WAYS[form], model, stacked, data), alone)), "loop")
 
 
 def is_same(together: Callable[[], Sequence[torch.Tensor]], alone: Sequence[torch.Tensor]) -> bool:
@@ -155,13 +161,16 @@ def is_same(together: Callable[[], Sequence[torch.Tensor]], alone: Sequence[torc
 Form = Literal["plate", "vmap", "loop"]
 """How many points are evaluated at once."""
 
-WAYS = {"plate": plated, "vmap": mapped, "loop": looped}
+WAYS: dict[Form, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = {"plate": plated, "vmap": mapped, "loop": looped}
 
 
 def many_terms(model: Callable[..., Any], data: Tensors) -> Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]]:
     """`terms` of many points, latents of shapes (count, *site), in the fastest form that is right."""
-    way = WAYS[choose_form(model, data)]
-    return lambda latents: way(model, latents, data)
+    form = choose_form(model, data)
+    if form == "plate":
+        alone = poutine.trace(model).get_trace(**data)
+        return lambda latents: plated(model, latents, data, alone)
+    return lambda latents: WAYS[form](model, latents, data)
 
 
 class Density:

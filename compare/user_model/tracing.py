@@ -89,7 +89,8 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
     if not n_observed:
         notes += ("the model observes nothing on these data (no site has obs, no factor): its posterior is its prior",)
     reported = report(latents | (derived if with_derived else {}), varying)
-    return Layout(latents, derived, observed_values(traces[0]), reported, notes, log_joints)
+    singles = frozenset(name for name, shape in (latents | derived).items() if math.prod(shape) == 1)
+    return Layout(latents, derived, observed_values(traces[0]), reported, notes, log_joints, singles)
 
 
 def shapes_of(sites: Mapping[str, Site], kind: str) -> dict[str, tuple[int, ...]]:

@@ -13,11 +13,8 @@ from compare.comparison import Element, Layout
 
 __all__ = ["Functions", "Unconstrained"]
 
-VALUES, GRADIENTS = 2048, 256
-"""Points of one call; fewer where the data are long."""
-
 LARGEST = 4_000_000
-"""Numbers, points times data, that one call may hold."""
+"""Numbers, points times data, of one call."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,7 +23,12 @@ class Functions(Protocol):
     """What a library computes of a user's model, at points given by site, shapes (count, *unconstrained site).
 
     No call gets more than ``size`` points, which is the same in all calls of a function.
+
+    Attributes:
+        largest: The points of a call of `value` or `constrain`, and of `gradient`; fewer where the data are long.
     """
+
+    largest: tuple[int, int]
 
     def draw(self, count: int, seed: int) -> Arrays:
         """Draws from the prior."""
@@ -56,7 +58,7 @@ class Unconstrained:
         self.prior_draws = self._packed(draws)
         observed = sum(np.size(value) for value in (*layout.observed.values(), *values.values()))
         at_once = LARGEST // max(1, observed)
-        self.n_values, self.n_gradients = max(16, min(VALUES, at_once)), max(16, min(GRADIENTS, at_once))
+        self.n_values, self.n_gradients = (max(16, min(count, at_once)) for count in self.functions.largest)
 
     def log_joint(self, points: np.ndarray) -> np.ndarray:
         """log p(x, z) + log |Jacobian| in nats, shape (count,)."""

@@ -58,6 +58,8 @@ def compiled(user: Any, static: Static) -> Compiled:
 class Functions:
     """What `compare.user_model.unconstrained.Functions` asks for, in NumPyro."""
 
+    largest = (2048, 256)
+
     def __init__(self, user: Any, arguments: Mapping[str, Any], names: tuple[str, ...]) -> None:
         self.data, static = split_arguments(arguments)
         self.compiled, self.names = compiled(user, static), names

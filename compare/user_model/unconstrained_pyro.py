@@ -21,6 +21,8 @@ __all__ = ["Functions"]
 class Functions:
     """What `compare.user_model.unconstrained.Functions` asks for, in Pyro."""
 
+    largest = (16_384, 2048)
+
     def __init__(self, user: Any, arguments: Mapping[str, Any], names: tuple[str, ...]) -> None:
         self.user, self.arguments, self.names = user, arguments, names
         self.data, static = split_arguments(arguments)

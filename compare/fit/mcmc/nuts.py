@@ -19,7 +19,7 @@ from compare.fit.density import derive
 from compare.fit.svi.protocol import Density, Static
 from compare.fit.tree import N_CHAINS, build, keep, pointwise
 from compare.options import Options
-from models.contract import Latents, element
+from models.contract import Latents
 
 __all__ = [
     "BLOCK",
@@ -170,7 +170,7 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
     elements: dict[str, np.ndarray] = {}
     for site, index in job.layout.reported:
         at: tuple[Any, ...] = (slice(None), *index)
-        elements[element(site, index)] = known[site][at]
+        elements[job.layout.label(site, index)] = known[site][at]
     return by_chain(elements)
 
 

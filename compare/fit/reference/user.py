@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compare import user_model
-from compare.comparison import Element, Request
+from compare.comparison import Layout, Request
 from compare.fit.reference.cells import ORDERS
 from compare.fit.reference.modes import ModeSearch, find_modes
 from compare.fit.reference.quadrature import Quadrature, integrate
@@ -19,7 +19,6 @@ from compare.fit.threads import one_thread
 from compare.user_model.posterior import Tabulated
 from compare.user_model.sites import one_line
 from compare.user_model.unconstrained import Unconstrained
-from models.contract import element
 
 __all__ = ["with_posterior"]
 
@@ -115,7 +114,7 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
         space.elements(points, elements),
         space.latents(points),
         weights,
-        describe(search, shares, space, elements) if n_modes > 1 else "",
+        describe(search, shares, space, data.layout) if n_modes > 1 else "",
     )
 
 
@@ -139,12 +138,13 @@ def mode_shares(search: ModeSearch, points: np.ndarray, weights: np.ndarray) -> 
     return np.bincount(np.argmax(heights, axis=0), weights, len(search.modes))
 
 
-def describe(search: ModeSearch, shares: np.ndarray, space: Unconstrained, elements: tuple[Element, ...]) -> str:
+def describe(search: ModeSearch, shares: np.ndarray, space: Unconstrained, layout: Layout) -> str:
     """Where the modes are and how much of the mass each has, the heaviest first."""
+    elements = layout.reported[:4]
     values = space.elements(np.array([mode.location for mode in search.modes]), elements)
     shown = [place for place in np.argsort(-shares) if shares[place] > VISIBLE][:5]
     texts = []
     for place in shown:
-        where = ", ".join(f"{element(*e)} {v:.3g}" for e, v in zip(elements[:4], values[place], strict=False))
+        where = ", ".join(f"{layout.label(*e)} {v:.3g}" for e, v in zip(elements, values[place], strict=True))
         texts.append(f"{100 * shares[place]:.3g}% at {where}")
     return "; ".join(texts)

@@ -12,7 +12,6 @@ from arviz_plots import PlotCollection
 
 from compare.report.plots.panels import panels, save
 from compare.report.tables.elements import reported_elements, sampled, tree_of
-from models.contract import element
 from models.plotting import GREY, legend_line
 
 if TYPE_CHECKING:
@@ -45,8 +44,11 @@ def draw_chains(
         ylabel: The vertical label, likewise.
     """
     elements = reported_elements(comparison, N_ELEMENTS)
-    trees = {name: tree_of(tree, elements, f"  {name}") for name, tree in sampled(comparison).items()}
-    cells = {f"{element(*e)}  {name}": (element(*e), name) for e in elements for name in trees}
+    trees = {
+        name: tree_of(tree, {f"{comparison.label(e)}  {name}": e for e in elements})
+        for name, tree in sampled(comparison).items()
+    }
+    cells = {f"{comparison.label(e)}  {name}": (comparison.label(e), name) for e in elements for name in trees}
     count = max(tree["posterior"].sizes["chain"] for tree in trees.values())
     colors = [CHAIN_COLORS[i % len(CHAIN_COLORS)] for i in range(count)]
     wrap, aes = len(trees) if len(trees) > 1 else min(len(cells), 2), {"color": ["chain"], "overlay": ["chain"]}

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from compare.report.plots.panels import legend, panels, save
 from compare.report.tables.elements import draws, finished, reported_elements
-from models.contract import element
 from models.plotting import EXACT, GREY, Look, looks
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def densities(comparison: Comparison) -> Figure:
     trees = {name: tree for name, tree in finished(comparison).items() if name != comparison.reference_fit}
     look, elements = looks(comparison.fits), reported_elements(comparison, N_ELEMENTS)
     families = list(dict.fromkeys(look[name].family for name in trees)) or [comparison.reference_fit]
-    cells = {f"{element(*e)}  {f}": (e, f) for e in elements for f in families}
+    cells = {f"{comparison.label(e)}  {f}": (e, f) for e in elements for f in families}
     wrap = len(families) if len(elements) > 1 else min(len(families), 4 if len(families) != 5 else 5)
     collection, figure, axes = panels(list(cells), wrap, (2.9, 2.3))
     heights = {name: draw_truth(axes[name], comparison, e) for name, (e, _) in cells.items()}
@@ -79,7 +78,7 @@ def densities(comparison: Comparison) -> Figure:
         limits = [axes[other].dataLim for other, (its, _) in cells.items() if its == e]
         least, most, width = min(limit.x0 for limit in limits), max(limit.x1 for limit in limits), high - low
         axes[name].set(xlim=(max(least, low - width), min(most, high + width)), ylim=(0, heights[name]))
-        axes[name].set(xlabel=element(*e), yticks=[])
+        axes[name].set(xlabel=comparison.label(e), yticks=[])
         axes[name].set_title(f, color="#222222")
         axes[name].spines["left"].set_visible(False)
     legend(figure, look, list(trees), comparison.reference_fit if comparison.truth else None)
@@ -108,7 +107,7 @@ def quantiles(comparison: Comparison, elements: Sequence[Element]) -> xr.Dataset
     for e in elements:
         exact = [[float(np.asarray(arrays[e[0]])[e[1]]) for arrays in truth]] if truth else []
         sampled = [np.quantile(draws(tree, *e), PROBABILITIES) for tree in trees.values()]
-        variables[element(*e)] = (("model", "probability"), np.array([*exact, *sampled]))
+        variables[comparison.label(e)] = (("model", "probability"), np.array([*exact, *sampled]))
     return xr.Dataset(variables, coords={"model": [*([comparison.reference_fit] if truth else []), *trees]})
 
 
@@ -140,7 +139,7 @@ def forest(comparison: Comparison, path: Path) -> None:
     )
     axes, labels = (plot.viz["plot"].sel(column=column).item() for column in ("forest", "labels"))
     if len(elements) == 1 and comparison.truth:
-        axes.axvline(float(medians[element(*elements[0])][0]), color=GREY, lw=0.7, ls=":", zorder=0)
+        axes.axvline(float(medians[comparison.label(elements[0])][0]), color=GREY, lw=0.7, ls=":", zorder=0)
     axes.set_xlabel("median, 50% and 95% intervals (equal-tailed)")
     axes.grid(visible=False, axis="y")
     strip(labels)

@@ -11,7 +11,7 @@ from compare.measure.truth import errors
 from compare.report.tables.elements import reported_elements
 from compare.report.tables.estimates import word
 from compare.report.tables.numbers import interval, measured, plain, printable, value
-from models.contract import Claim, Published, element
+from models.contract import Claim, Published
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -77,7 +77,7 @@ def truth(comparison: Comparison, most: int = 4) -> dict[str, str]:
         m, s, q, lower, upper = (float(np.asarray(of[site])[index]) for of in (mean, sd, middle, low, high))
         error = errors(known, site, index)
         moments = f"mean {measured(m, error[0])}, sd {measured(s, error[1])}, median {plain(q)}"
-        lines[element(site, index)] = f"{moments}, 95% interval {interval(lower, upper)}"
+        lines[comparison.label((site, index))] = f"{moments}, 95% interval {interval(lower, upper)}"
     return lines
 
 

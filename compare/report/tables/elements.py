@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from compare.comparison import Element
-from models.contract import element
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -52,9 +51,9 @@ def draws(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> xr.DataArray:
     return values.transpose("chain", "draw").astype(np.float64)
 
 
-def tree_of(tree: xr.DataTree, elements: Sequence[Element], suffix: str = "") -> xr.DataTree:
-    """A tree with one scalar variable an element, named ``z[0]`` plus ``suffix``, and its divergences, if any."""
-    posterior = xr.Dataset({element(*e) + suffix: draws(tree, *e).drop_vars(["chain", "draw"]) for e in elements})
+def tree_of(tree: xr.DataTree, elements: Mapping[str, Element]) -> xr.DataTree:
+    """A tree with one scalar variable an element, of the names given, and its divergences, if any."""
+    posterior = xr.Dataset({name: draws(tree, *e).drop_vars(["chain", "draw"]) for name, e in elements.items()})
     chains, count = posterior.sizes["chain"], posterior.sizes["draw"]
     axes = {"chain": np.arange(chains), "draw": np.arange(count)}
     groups = {"posterior": posterior.assign_coords(axes)}

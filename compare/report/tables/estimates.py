@@ -9,7 +9,6 @@ from compare.report.tables.elements import draws, finished, interval_error, repo
 from compare.report.tables.ledger import FIT, printed
 from compare.report.tables.numbers import ABSENT, estimate, interval, khat, measured, plain, printable, seconds
 from compare.report.tables.table import Column, Row, Table
-from models.contract import element
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
@@ -86,7 +85,7 @@ def cells_of(name: str, variable: VariableSummary) -> dict[str, str]:
 
 def end_error(comparison: Comparison, fit: str, name: str) -> float:
     """The Monte Carlo error of the ends of an element's 95% interval; 0 where they are exact."""
-    tree, index = finished(comparison).get(fit), {element(*e): e for e in reported_elements(comparison)}[name]
+    tree, index = finished(comparison).get(fit), {comparison.label(e): e for e in reported_elements(comparison)}[name]
     if tree is None or not comparison.summaries[fit].variables[name].mcse_mean:
         return 0.0
     return interval_error(draws(tree, *index))
@@ -133,7 +132,7 @@ def by_element(comparison: Comparison) -> Table | None:
     if not 1 < len(reported_elements(comparison)) <= FEW:
         return None
     rows, ends = [], 0.0
-    for name in (element(*e) for e in reported_elements(comparison)):
+    for name in (comparison.label(e) for e in reported_elements(comparison)):
         for fit, summary in comparison.summaries.items():
             if summary.status == "done":
                 ends = max(ends, end_error(comparison, fit, name))
