@@ -23,6 +23,7 @@ from compare import user_model
 from compare.comparison import Job, Request
 from compare.export.literals import MOST, dictionary, literal, size, wide
 from compare.export.source import Program, definition, path_of
+from compare.fit.density import layout_of
 from compare.plan import plan
 from compare.user_model.source import is_model_spec
 from compare.user_model.source import path_of as file_of
@@ -78,7 +79,7 @@ def program(model: Model, job: Job) -> str:
     data = dictionary(arguments, library)
     if size(arguments) > MOST:
         data = load_data(built, model, job.data, library)
-    sites = ", ".join(f'"{site}"' for site in user_model.trace(model.name, job.data, library).latents)
+    sites = ", ".join(f'"{site}"' for site in layout_of(job).latents)
     values = {"model": name, "guide": guide, "data": data, "sites": f"[{sites}]", "seed": job.seed, **search}
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = files(__package__).joinpath(f"{library}.py.jinja").read_text(encoding="utf-8")

@@ -97,7 +97,7 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
     data, static = split_arguments(arguments)
     program = handlers.seed(partial(registry.twin(model, "numpyro").model, **data, **dict(static)), 0)
     traces: list[Any] = []
-    jax.eval_shape(lambda: traces.append(handlers.trace(program).get_trace()))
+    jax.eval_shape(unvalidated(lambda: traces.append(handlers.trace(program).get_trace())))
     sites = sites_of(traces[0])
     if any(site.kind == "observed" and site.value is None for site in sites.values()):  # obs is computed in the model
         sites = sites_of(handlers.trace(program).get_trace())
