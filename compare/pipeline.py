@@ -13,7 +13,7 @@ from compare.comparison import Comparison, Fit, Job, Request, Truth
 from compare.execute.dispatch import dispatch
 from compare.execute.processes import Workers
 from compare.fit import run
-from compare.fit.reference.user import with_posterior
+from compare.fit.reference.solve import with_posterior
 from compare.measure.evidence import evidence
 from compare.measure.held_out import held_out, weights
 from compare.measure.measures import measure

@@ -15,7 +15,7 @@ from compare import compare, pipeline, user_model
 from compare.cache.keys import canonical, digest
 from compare.comparison import Job, Request
 from compare.fit.density import log_densities
-from compare.fit.reference.user import with_posterior
+from compare.fit.reference.solve import with_posterior
 from compare.options import Options
 from compare.plan import plan
 from compare.user_model.unconstrained import Unconstrained
@@ -173,7 +173,7 @@ def test_tails_without_moments_are_refused_with_a_note(library):
 
 def test_what_is_not_done_in_time_is_refused_with_a_note():
     data = with_posterior(request_of("numpyro", "squared", reference_budget=1e-3))
-    assert data.posterior is None and "not done within 0.000125 s" in data.layout.notes[0]
+    assert data.posterior is None and "it is not done within 0.000125 s" in data.layout.notes[0]
 
 
 def test_larger_models_and_known_posteriors_are_not_tried():

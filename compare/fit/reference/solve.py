@@ -12,7 +12,7 @@ import numpy as np
 from compare import user_model
 from compare.comparison import Layout, Request
 from compare.fit.reference.cells import ORDERS
-from compare.fit.reference.modes import ModeSearch, find_modes
+from compare.fit.reference.modes import PROBES, ModeSearch, find_modes
 from compare.fit.reference.quadrature import Quadrature, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
 from compare.fit.threads import one_thread
@@ -37,6 +37,12 @@ N_POINTS = 2**15
 PRECISE = 0.02
 """Largest error of a mean or an sd, in sds."""
 
+N_STARTS, LEAST_STARTS = 1024, 64
+"""Starts of the optimiser, and the fewest, where an evaluation takes long."""
+
+EVALUATIONS = 600
+"""Evaluations of the log joint that the optimisation of one start takes, its gradients counted as several."""
+
 VISIBLE = 0.001
 """Least share of the mass of a mode that is mentioned."""
 
@@ -58,7 +64,7 @@ def with_posterior(request: Request) -> Any:
         with one_thread():
             posterior = solve(request, data, time.perf_counter() + seconds)
     except OutOfTime:
-        reason = f"it was not done within {seconds:.3g} s, its share of --reference-budget"
+        reason = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
     except (Refused, UnboundedDensity) as error:
         reason = str(error)
     except Exception as error:
@@ -77,7 +83,7 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
     Raises:
         Refused: the tolerance was not met, or moments do not exist.
         UnboundedDensity: the log joint is +inf somewhere.
-        OutOfTime: the deadline has passed.
+        OutOfTime: the deadline has passed, or would before modes have been looked for.
     """
     seed = zlib.crc32(f"{request.seed} quadrature".encode())
     user = user_model.find(request.model.name)
@@ -95,7 +101,7 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
         deadline,
     )
     rng = np.random.default_rng(seed)
-    search = find_modes(target, rng)
+    search = find_modes(target, rng, n_starts=starts_in_time(space, dimension, deadline))
     if search.trouble:
         raise Refused(search.trouble)
     quadrature = integrate(target, search)
@@ -116,6 +122,23 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
         weights,
         describe(search, shares, space, data.layout) if n_modes > 1 else "",
     )
+
+
+def starts_in_time(space: Unconstrained, dimension: int, deadline: float) -> int:
+    """How many starts can be optimised before the deadline, as the time tells that some log joints take.
+
+    Raises:
+        OutOfTime: not even the probes could be evaluated.
+    """
+    points = np.resize(space.prior_draws, (space.n_values, dimension))
+    space.log_joint(points)  # the first call compiles
+    start = time.perf_counter()
+    space.log_joint(points)
+    one_point, left = (time.perf_counter() - start) / len(points), deadline - time.perf_counter()
+    if PROBES[dimension] * one_point > left:
+        raise OutOfTime
+    affordable = int(left / (EVALUATIONS * one_point))
+    return min(N_STARTS, max(LEAST_STARTS, 1 << affordable.bit_length() - 1 if affordable else 0))
 
 
 def refuse(quadrature: Quadrature) -> None:
