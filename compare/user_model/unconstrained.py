@@ -13,8 +13,8 @@ from compare.comparison import Element, Layout
 
 __all__ = ["Functions", "Unconstrained"]
 
-LARGEST = 4_000_000
-"""Numbers, points times data, of one call."""
+LARGEST = 4_000_000, 400_000
+"""Numbers, points times data, of a call for values, and of one for gradients, which are often wanted of few points."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -57,8 +57,10 @@ class Unconstrained:
         self.shapes = {name: draws[name].shape[1:] for name in layout.latents}
         self.prior_draws = self._packed(draws)
         observed = sum(np.size(value) for value in (*layout.observed.values(), *values.values()))
-        at_once = LARGEST // max(1, observed)
-        self.n_values, self.n_gradients = (max(16, min(count, at_once)) for count in self.functions.largest)
+        self.n_values, self.n_gradients = (
+            max(16, min(count, numbers // max(1, observed)))
+            for count, numbers in zip(self.functions.largest, LARGEST, strict=True)
+        )
 
     def log_joint(self, points: np.ndarray) -> np.ndarray:
         """log p(x, z) + log |Jacobian| in nats, shape (count,)."""
