@@ -250,7 +250,7 @@ FAULTS = [
     ),
     Fault(
         "a mixture's weights are not normalised",
-        "guides.mixture.local_posterior",
+        "guides.mixture",
         'log_softmax(part["logits"], axis=-1)',
         'part["logits"]',
         "vae",
@@ -261,7 +261,7 @@ FAULTS = [
     ),
     Fault(
         "a flow's density without the Jacobian of its steps",
-        "guides.flow.local_posterior",
+        "guides.flow",
         "- log_scale.sum(-1) - stretched",
         "- log_scale.sum(-1)",
         "vae",

@@ -76,7 +76,6 @@ def sampler(model: str, program: str, acceptance: float, static: Static) -> Samp
 def warmed_up(
     state: HMCState, advance: Callable[..., Any], warmup: int, data: Data, check: Callable[[], None]
 ) -> HMCState:
-    """The state after the warm-up."""
     for done in range(0, warmup, STRIDE):
         state, _ = advance(state, min(STRIDE, warmup - done), data)
         jax.block_until_ready(state)
@@ -88,7 +87,7 @@ def warmed_up(
 def chains(
     job: Job, program: str, acceptance: float, data: Data, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
+    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts`."""
     options, run = job.options or Options(), sampler(job.model, program, acceptance, static)
     advance = run.advance[is_quick(job.layout.dimension, dict(data))]
 
@@ -116,7 +115,7 @@ def chains(
 def chains_of_many(
     jobs: Sequence[Job], data: Data, static: Static, check: Callable[[], None]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Chains of every job's data in vectorised calls, see `compare.fit.mcmc.nuts.Library`.
+    """Chains of every job's data in vectorised calls, see `compare.fit.mcmc.nuts`.
 
     Every data set has four chains of its own, each with its own step size and mass matrix.
     """

@@ -21,15 +21,14 @@ from typing import Any
 import numpy as np
 
 from compare.fit.svi.ensemble import Ensemble
-from compare.fit.svi.free import FreeCoordinates
 from compare.fit.svi.gap import LEAST, Gap
 from compare.fit.svi.laplace import laplace
 from compare.fit.svi.measuring import measure_gaps, measure_metrics, near_the_optimum, set_gap
-from compare.fit.svi.moving import descend, newton_step, recentre, whiten
+from compare.fit.svi.moving import descend, recentre, whiten
 from compare.fit.svi.protocol import Objective
 from compare.fit.svi.state import UNKNOWN, Outcome, State
 from compare.options import Options
-from guides.contract import Coordinates, Curvature, Family
+from guides.contract import Curvature, Family, WhitenedCoordinates
 
 __all__ = ["fit_all", "shortfall"]
 
@@ -52,15 +51,18 @@ def fit_all(
     """Fit the guide to every data set, one seed each."""
     fits = Ensemble(objective, data, options, seeds)
     if family.coordinates is not None:
-        states, failures = around_modes(fits, family.coordinates)
+        states, outcomes = around_modes(fits, family.coordinates)
         for state in states:
             state.note()
     else:
-        states, failures = at_starts(fits, family), {}
+        states, outcomes = at_starts(fits, family), {}
         descend(fits, states, 1)  # far from the optimum the curvature says little: go there first
         whiten(fits, states)
     optimise(fits, states, family)
-    outcomes = failures | {state.number: outcome(fits, state, options) for state in states}
+    for state in states:
+        is_converged = state.gap.upper <= options.tolerance
+        reason = None if is_converged else complaint(fits, state, options)
+        outcomes[state.number] = Outcome(state.parameters, state.gap, is_converged, reason, state.spent, state.history)
     return [outcomes[number] for number in range(len(seeds))]
 
 
@@ -68,12 +70,14 @@ def at_starts(fits: Ensemble, family: Family) -> list[State]:
     """Every fit where its guide starts."""
     states = []
     for number, start in enumerate(fits.starts):
-        coordinates = family.preconditioner(start) if family.preconditioner else FreeCoordinates(start["flat"])
+        coordinates = family.preconditioner(start)
         states.append(State(number, fits.seeds[number], coordinates, np.zeros(coordinates.size), 0, [(0, start)]))
     return states
 
 
-def around_modes(fits: Ensemble, around: Callable[[Curvature], Coordinates]) -> tuple[list[State], dict[int, Outcome]]:
+def around_modes(
+    fits: Ensemble, around: Callable[[Curvature], WhitenedCoordinates]
+) -> tuple[list[State], dict[int, Outcome]]:
     """Every fit at its Laplace approximation, and the outcomes of those that could not begin, by number."""
     spent = np.zeros(len(fits.starts), dtype=int)
 
@@ -131,14 +135,8 @@ def move(fits: Ensemble, states: Sequence[State], family: Family, attempt: int) 
             state.batches = MORE
     close = near_the_optimum(fits, states) if attempt else []
     for state in close:
-        newton_step(state)
+        state.move(state.x - state.known_metric.power(state.mean, -1.0))  # along the gradients that measured the gap
     descend(fits, [state for state in states if state not in close], 4 ** min(attempt, 3))
-
-
-def outcome(fits: Ensemble, state: State, options: Options) -> Outcome:
-    converged = state.gap.upper <= options.tolerance
-    reason = None if converged else complaint(fits, state, options)
-    return Outcome(state.parameters, state.gap, converged, reason, state.spent, state.history)
 
 
 def complaint(fits: Ensemble, state: State, options: Options) -> str:

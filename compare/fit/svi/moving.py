@@ -10,17 +10,14 @@ from scipy import optimize
 
 from compare.fit.svi.draws import matched
 from compare.fit.svi.ensemble import Ensemble
-from compare.fit.svi.free import LARGEST_HESSIAN
 from compare.fit.svi.laplace import positive_factor
 from compare.fit.svi.state import State
-from guides.contract import Coordinates, Curvature, Preconditioner
+from guides.contract import Curvature, Preconditioner, WhitenedCoordinates
 
-__all__ = ["descend", "newton_step", "recentre", "whiten"]
+__all__ = ["descend", "recentre", "whiten"]
 
-
-def newton_step(state: State) -> None:
-    """One step along the mean of the gradients that the gap was measured with."""
-    state.move(state.x - state.known_metric.power(state.mean, -1.0))
+LARGEST_HESSIAN = 250
+"""Coordinates beyond which the Hessian is not formed, and the directions stay as they are."""
 
 
 def descend(fits: Ensemble, states: Sequence[State], count: int) -> None:
@@ -75,8 +72,8 @@ def whiten(fits: Ensemble, states: Sequence[State[Preconditioner]], step: float 
 
 def recentre(
     fits: Ensemble,
-    states: Sequence[State[Coordinates]],
-    around: Callable[[Curvature], Coordinates],
+    states: Sequence[State[WhitenedCoordinates]],
+    around: Callable[[Curvature], WhitenedCoordinates],
     step: float = 1e-3,
 ) -> None:
     """Coordinates whitened by the curvature that the guide itself sees, E_q[-Hessian of the log joint].
@@ -87,15 +84,13 @@ def recentre(
     for state in states:
         curvature, here, draws = state.coordinates.curvature, state.parameters, fits.draw(matched, [state])
 
-        def slope(
-            shift: np.ndarray, state: State = state, here: dict = here, draws: list[np.ndarray] = draws
-        ) -> np.ndarray:
-            state.spent += fits.rows
-            moved = here | {"location": here["location"] + shift}
-            return fits.batch.evaluate(np.array([state.number]), [moved], draws)[0].path["location"]
-
-        steps = step / np.sqrt(curvature.diagonal)
-        hessian = np.stack([(slope(axis) - slope(-axis)) / (2 * axis.max()) for axis in np.diag(steps)])
+        rows = []
+        for axis in np.diag(step / np.sqrt(curvature.diagonal)):
+            ends = [here | {"location": here["location"] + shift} for shift in (axis, -axis)]
+            ahead, behind = (fits.batch.evaluate(np.array([state.number]), [end], draws)[0] for end in ends)
+            rows.append((ahead.path["location"] - behind.path["location"]) / (2 * axis.max()))
+            state.spent += 2 * fits.rows
+        hessian = np.stack(rows)
         if np.isfinite(hessian).all():
             factor = positive_factor((hessian + hessian.T) / 2)
             coordinates = around(Curvature(here["location"].copy(), *factor, curvature.shapes))

@@ -1,13 +1,12 @@
 """What NumPyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws.
 
-Everything is compiled once for a model, a guide and the shapes of the data; seeds and data sets of the same shapes
-share it (`prepare`).
+Everything is compiled once for a model, a guide and the shapes of the data (`prepare`). Functions that take one fit
+also take many: see `compare.fit.svi.protocol`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from numpyro.infer.autoguide import AutoContinuous
 import guides
 from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns
-from compare.fit.svi.protocol import DENSE, Evaluation, PerShape, Static, bind
+from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from guides.contract import Implementation, Parameters
@@ -40,24 +39,24 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
-def log_joints(model: str, static: Static) -> PerShape[LogJoint]:
-    """The compiled log joints of a model: its guides share them, so that no fit depends on what was fitted before."""
-    twin = bind(registry.twin(model, "numpyro"), static)
-    return PerShape(lambda data: LogJoint(twin, data))
-
-
-@lru_cache(maxsize=64)
-def objectives(model: str, family: str, static: Static) -> PerShape[Objective]:
-    twin = registry.twin(model, "numpyro")
-    has_mode = guides.load(family).coordinates is not None
-    return PerShape(
-        lambda data: Objective(twin, family, static, data, log_joints(model, static)(data) if has_mode else None)
-    )
+def prepared(model: str, family: str | None, static: Static) -> dict[tuple, Any]:
+    """What is compiled for a model by the shapes of the data: the objectives of a family, else the log joints."""
+    return {}
 
 
 def prepare(model: str, family: str, static: Static, data: Data) -> Objective:
-    """The compiled objective of a model and a family, for these static arguments and data of these shapes."""
-    return objectives(model, family, static)(data)
+    """The compiled objective of a model and a family, for these static arguments and data of these shapes.
+
+    Families share the log joints, so that no fit depends on what was fitted before.
+    """
+    shapes = tuple((name, value.shape, str(value.dtype)) for name, value in data.items())
+    objectives, log_joints = prepared(model, family, static), prepared(model, None, static)
+    if shapes not in objectives:
+        twin, has_mode = registry.twin(model, "numpyro"), guides.load(family).coordinates is not None
+        if has_mode and shapes not in log_joints:
+            log_joints[shapes] = LogJoint(bind(twin, static), data)
+        objectives[shapes] = Objective(twin, family, static, data, log_joints[shapes] if has_mode else None)
+    return objectives[shapes]
 
 
 def unpack(flat: jax.Array, shapes: Shapes) -> Arrays:
@@ -119,7 +118,6 @@ class Particles:
         if self.sites is None:
             self.transforms = {n: biject_to(s["kwargs"].get("constraint", constraints.real)) for n, s in params.items()}
             self.shapes = {name: jnp.shape(params[name]["value"]) for name in sorted(params)}
-            return self.parameters({name: site["value"] for name, site in params.items()})
         first = self.parameters({name: site["value"] for name, site in params.items()})
         return first | ({"location": guide._init_latent} if "location" in first else {})
 
@@ -200,28 +198,23 @@ class LogJoint(Particles):
         products = jax.vmap(hessian_product)(probes)
         return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
 
-    def value(self, location: np.ndarray, data: Data) -> tuple[float, np.ndarray]:
-        """The log joint at z = location in the unconstrained space, shape (d,), and its gradient."""
-        if location.size <= SMALL:  # it comes with its curvature: one compilation, and the curvature costs nothing
+    def value(self, location: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
+        """The log joint at z = location in the unconstrained space, and its gradient."""
+        if location.ndim == 2:
+            value, gradient = self.gradient_many(location, self.spread, data)
+        elif location.size <= SMALL:  # it comes with its curvature: one compilation, and the curvature costs nothing
             value, gradient = self.together(location, self.spread, data)[0]
         else:
             value, gradient = self.gradient(location, self.spread, data)
-        return float(value), np.asarray(gradient)
+        return np.asarray(value), np.asarray(gradient)
 
     def precision(self, location: np.ndarray, data: Data) -> np.ndarray:
-        """Minus the Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
+        """Minus the Hessian: dense, or beyond `DENSE` its tridiagonal."""
+        if location.ndim == 2:
+            return np.asarray(self.hessian_many(location, self.spread, data))
         if location.size <= SMALL:
             return np.asarray(self.together(location, self.spread, data)[1])
         return np.asarray(self.hessian(location, self.spread, data))
-
-    def value_many(self, locations: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
-        """`value` of many fits: all arrays have the fits first."""
-        values, gradients = self.gradient_many(locations, self.spread, data)
-        return np.asarray(values), np.asarray(gradients)
-
-    def precision_many(self, locations: np.ndarray, data: Data) -> np.ndarray:
-        """`precision` of many fits."""
-        return np.asarray(self.hessian_many(locations, self.spread, data))
 
 
 class Objective(Particles):
@@ -259,13 +252,7 @@ class Objective(Particles):
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
         """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        return self._evaluate(self.compiled[is_quick(draws.shape[1], data)], parameters, draws, data)
-
-    def evaluate_many(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
-        """`evaluate` of many fits: all arrays, the data's too, have the fits first."""
-        return self._evaluate(self.compiled_many, parameters, draws, data)
-
-    def _evaluate(self, run: Callable[..., Any], parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
+        run = self.compiled_many if draws.ndim == 3 else self.compiled[is_quick(draws.shape[1], data)]
         (_, (losses, latents)), gradients = run(parameters, parameters, draws, data)
         losses, latents, (path, score) = jax.tree.map(np.asarray, (losses, latents, gradients))
         return Evaluation(-losses, latents, {name: path[name] + part for name, part in score.items()}, path)

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from compare.fit.svi.gap import Gap, Metric, raw
-from guides.contract import Parameters, Parametrisation
+from guides.contract import Coordinates, Parameters
 
 __all__ = ["FEW", "UNKNOWN", "Outcome", "State"]
 
@@ -20,7 +20,7 @@ NUMBERS = 20_000_000
 
 UNKNOWN = Gap(float("inf"), float("inf"))
 
-Chosen = TypeVar("Chosen", bound=Parametrisation)
+Chosen = TypeVar("Chosen", bound=Coordinates)
 
 
 @dataclass
