@@ -131,7 +131,6 @@ class Preconditioner:
         return np.asarray(parameters["flat"], dtype=float)
 
     def from_values(self, values: np.ndarray) -> Parameters:
-        """The inverse of `values`."""
         return {"flat": values}
 
     def slope(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
@@ -177,7 +176,6 @@ class LocalPosterior:
     strata: int = 1
 
     def size(self, latent: int) -> int:
-        """The length of a row."""
         return sum(math.prod(shape) for shape in self.shapes(latent).values())
 
     def split(self, row: Any, latent: int) -> dict[str, Any]:

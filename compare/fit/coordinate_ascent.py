@@ -17,7 +17,6 @@ from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import log_densities
 from compare.fit.tree import N_CHAINS, Draws
-from compare.options import Options
 from models.contract import CoordinateAscent
 
 __all__ = ["ascend", "draw_many", "fit"]
@@ -62,7 +61,7 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     rng, model = np.random.default_rng([jobs[0].fit_seed, 5]), registry.load(jobs[0].model)
     results: list[Drawn | Exception] = []
     for job in jobs:
-        way, options = model.coordinate_ascent(job.data)[job.name], job.options or Options()
+        way, options = model.coordinate_ascent(job.data)[job.name], job.options
         try:
             states, _, _, change = ascend(way, options.cavi_tolerance, options.sweeps)
             results.append(Drawn(way.draw(states[-1], rng, count), change < options.cavi_tolerance))
@@ -78,7 +77,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     elements, the parameters; its attributes say why the sweeps ended, ``sweeps``, the last ``change``, and the final
     ``elbo`` in closed form.
     """
-    options = job.options or Options()
+    options = job.options
     way = registry.load(job.model).coordinate_ascent(job.data)[job.name]
     states, elbos, sweeps, change = ascend(way, options.cavi_tolerance, options.sweeps)
     if change < options.cavi_tolerance:

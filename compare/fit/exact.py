@@ -11,7 +11,6 @@ from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import log_densities
 from compare.fit.tree import Draws, how_many
-from compare.options import Options
 from models.contract import Latents
 
 __all__ = ["draw_many", "fit"]
@@ -24,7 +23,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
     model = registry.load(job.model)
     exact, rng, draws = model.exact(job.data), np.random.default_rng(job.fit_seed), Draws(job)
-    count = how_many((job.options or Options()).draws, job.layout.dimension)
+    count = how_many(job.options.draws, job.layout.dimension)
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
         draws.add(latents, *densities_or_nan(job, latents), exact.log_posterior(latents))

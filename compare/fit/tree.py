@@ -29,7 +29,6 @@ def split(draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def joined(blocks: Sequence[Mapping[str, np.ndarray]], axis: int = 0) -> dict[str, np.ndarray]:
-    """Blocks of draws one after the other."""
     return {name: np.concatenate([block[name] for block in blocks], axis=axis) for name in blocks[0]}
 
 
@@ -99,7 +98,6 @@ class Draws:
         self.blocks: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
 
     def add(self, latents: Latents, log_prior: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray) -> None:
-        """Add a block: latents of shape (n_draws, *site), densities of shape (n_draws,)."""
         draws, self.labels = keep(latents, self.job)
         stats = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood, "log_guide": log_guide}
         self.blocks.append((draws, stats))

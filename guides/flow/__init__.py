@@ -33,7 +33,6 @@ SEED = 20160615
 
 
 def step_shapes(latent: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of one step."""
     return {
         "slope": (latent, latent),
         "inward": (latent, UNITS),

@@ -17,13 +17,11 @@ def guide(twin: Any) -> AutoMultivariateNormal:
 
 
 def sites(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The guide's param sites for the family's parameters."""
     scale = parameters["scale_tril"].diagonal()
     return {"loc": parameters["location"], "scale": scale, "scale_tril": parameters["scale_tril"] / scale[:, None]}
 
 
 def parameters(sites: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The family's parameters from the guide's param sites."""
     return {"location": sites["loc"], "scale_tril": sites["scale"][:, None] * sites["scale_tril"]}
 
 

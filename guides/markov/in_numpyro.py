@@ -52,7 +52,6 @@ class MarkovNormal(dist.Distribution):
         super().__init__(jnp.shape(loc)[:-1], jnp.shape(loc)[-1:], validate_args=validate_args)
 
     def from_base(self, eps: jax.Array) -> jax.Array:
-        """The value that standard normals eps, shape (..., d), stand for."""
         return self.loc + substitute_back(self.diagonal, self.off_diagonal, eps)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:

@@ -73,7 +73,6 @@ class MarkovNormal(TorchDistribution):
         return MarkovNormal(loc, self.diagonal, self.off_diagonal, validate_args=False)
 
     def from_base(self, eps: torch.Tensor) -> torch.Tensor:
-        """The value that standard normals eps, shape (..., d), stand for."""
         return self.loc + Substitute.apply(self.diagonal, self.off_diagonal, eps, True)
 
     def rsample(self, sample_shape: Any = ()) -> torch.Tensor:

@@ -41,7 +41,6 @@ class MatrixNormals(dist.Distribution):
             begin = end
 
     def from_base(self, eps: jax.Array) -> jax.Array:
-        """The value that standard normals eps, shape (..., d), stand for."""
         each = zip(self.rows, self.pieces(eps), self.columns, strict=True)
         spread = [(a @ e @ b.T).reshape(*eps.shape[:-1], -1) for a, e, b in each]
         return self.loc + jnp.concatenate(spread, axis=-1)

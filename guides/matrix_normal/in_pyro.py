@@ -42,7 +42,6 @@ class MatrixNormals(TorchDistribution):
             begin = end
 
     def from_base(self, eps: torch.Tensor) -> torch.Tensor:
-        """The value that standard normals eps, shape (..., d), stand for."""
         each = zip(self.rows, self.pieces(eps), self.columns, strict=True)
         return self.loc + torch.cat([(a @ e @ b.T).flatten(-2) for a, e, b in each], dim=-1)
 

@@ -195,8 +195,8 @@ FAULTS = [
     Fault(
         "sites in the order of the alphabet, not of the model",
         "compare.fit.svi.objective_numpyro",
-        "for name in guide.prototype_trace if name in latents}",
-        "for name in latents}",
+        "for name in guide.prototype_trace if name in latents]",
+        "for name in latents]",
         "bnn",
         "numpyro",
         caught_by="bnn/mean_field: guides",

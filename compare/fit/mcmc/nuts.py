@@ -27,7 +27,6 @@ from compare.comparison import Drawn, Job
 from compare.fit.density import derive
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, pointwise, split
-from compare.options import Options
 from models.contract import Latents, Reference, element
 
 __all__ = ["BLOCK", "Block", "draw_many", "fit", "out_of_budget", "statistics"]
@@ -55,7 +54,7 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     if not isinstance(way, Reference):
         raise ValueError(f"the posterior of {job.model} is known exactly on these data: no reference is made")
     complete, rng = way.complete, np.random.default_rng([job.fit_seed, 1])
-    options = job.options or Options()
+    options = job.options
     patient = replace(
         options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
     )
@@ -73,7 +72,7 @@ def sample(
         acceptance: The rate that the step sizes are adapted to.
     """
     data, static = library.split_arguments(job.data.arguments())
-    deadline = time.perf_counter() + (job.options or Options()).budget
+    deadline = time.perf_counter() + job.options.budget
     sites = job.layout.latents
     with library.chains(job, program, acceptance, data, static, deadline) as next_block:
 
@@ -91,7 +90,6 @@ def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def out_of_budget(budget: float) -> TimeoutError:
-    """The error of a run whose budget ended before its first draw."""
     return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
 
 
@@ -113,7 +111,7 @@ def run_until_enough(
     job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
 ) -> tuple[xr.DataTree, int]:
     """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, or time ends."""
-    options, blocks, seen, reached = job.options or Options(), list[Block](), list[Mapping[str, np.ndarray]](), False
+    options, blocks, seen, reached = job.options, list[Block](), list[Mapping[str, np.ndarray]](), False
     while not blocks or not (reached or time.perf_counter() > deadline):
         blocks.append(block())
         seen.append(watched(job, blocks[-1][0]))
@@ -143,7 +141,6 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    """The largest R-hat, and the smallest of all bulk and tail ESS."""
     r_hat, ess, along = 0.0, np.inf, {"chain_axis": 0, "draw_axis": 1}
     for value in posterior.values():
         elements = value.reshape(*value.shape[:2], -1)
@@ -168,7 +165,7 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
     if any(other != static or {n: np.shape(v) for n, v in values.items()} != shapes for values, other in arguments):
         raise ValueError("the data sets differ in shape: chains can go side by side only where they do not")
     stacked = {name: np.stack([np.asarray(values[name]) for values, _ in arguments]) for name in data}
-    budget = (jobs[0].options or Options()).budget
+    budget = jobs[0].options.budget
     deadline = time.perf_counter() + PATIENCE * budget
 
     def check() -> None:

@@ -27,7 +27,6 @@ from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
 from compare.fit.svi.objective_pyro import LogJoint
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
-from compare.options import Options
 from compare.user_model.density_pyro import density, split_arguments, tensors
 
 __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
@@ -183,9 +182,8 @@ class Chains:
 def chains(
     job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts`."""
     model = getattr(bind(registry.twin(job.model, "pyro"), static), program)
-    options, seed = job.options or Options(), job.fit_seed % 2**31
+    options, seed = job.options, job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
     with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
         yield running.block
@@ -199,7 +197,7 @@ def chains_of_many(
     The library has no chains side by side. But data sets that have nothing to do with each other have a joint posterior
     that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once.
     """
-    options, seed = jobs[0].options or Options(), jobs[0].fit_seed % 2**31
+    options, seed = jobs[0].options, jobs[0].fit_seed % 2**31
     first, _ = split_arguments(jobs[0].data.arguments())
     joint = LogJoint(bind(registry.twin(jobs[0].model, "pyro"), static), first)
     stacked = tensors(data)

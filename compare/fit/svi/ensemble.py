@@ -1,22 +1,126 @@
-"""The fits that go side by side: their draws, their starts, and -ELBO with its gradients for all of them at once."""
+"""The fits that go side by side: where each is, and -ELBO with its gradients for all of them at once."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from compare.fit.svi.gap import Gap, raw
 from compare.fit.svi.protocol import Evaluation, LogJoint, Objective
-from compare.fit.svi.state import State
 from compare.options import Options
 from guides.contract import Parameters
 
-__all__ = ["Batch", "Ensemble", "n_rows"]
+__all__ = ["FEW", "UNKNOWN", "Batch", "Ensemble", "Outcome", "State", "n_rows"]
+
+FEW, MANY = 8, 4096
+"""Batches of draws that a gap is measured with, at first and at most."""
+
+NUMBERS = 20_000_000
+"""Numbers that the gradients of these batches may hold."""
+
+UNKNOWN = Gap(float("inf"), float("inf"))
 
 SIZES = (8, 64)
 """Fits in one vectorised call: two shapes, two compilations. Fewer than the smaller are filled up with copies."""
+
+
+@dataclass
+class Outcome:
+    """Where a fit ended.
+
+    Attributes:
+        history: (gradient evaluations, parameters) on the way, the start first.
+        reason: Why it is not converged, or could not even begin.
+        failed: Whether it could not begin.
+    """
+
+    parameters: Parameters
+    gap: Gap
+    converged: bool
+    reason: str | None
+    gradients: int
+    history: list[tuple[int, Parameters]] = field(default_factory=list)
+    failed: bool = False
+
+
+@dataclass(eq=False)
+class State:
+    """One fit on its way.
+
+    Attributes:
+        number: Its number among the fits.
+        coordinates: Its family's `Coordinates`.
+        x: Where it is, in its coordinates.
+        spent: The gradient evaluations so far.
+        floor: The gap in nats that rounding alone can cause.
+        gradients: Path gradients of fresh batches there.
+        metric: The `Metric` there, once it is measured.
+        batches: Batches that the Hessian is measured with.
+    """
+
+    number: int
+    seed: int
+    coordinates: Any
+    x: np.ndarray
+    spent: int
+    history: list[tuple[int, Parameters]]
+    floor: float = 1e-12
+    gradients: list[np.ndarray] = field(default_factory=list)
+    metric: Any = None
+    gap: Gap = UNKNOWN
+    batches: int = 1
+
+    def move(self, x: np.ndarray, coordinates: Any = None) -> None:
+        """Go to x, and forget what was measured before."""
+        self.x, self.coordinates = x, coordinates or self.coordinates
+        self.gradients, self.metric, self.gap = [], None, UNKNOWN
+        self.note()
+
+    def note(self) -> None:
+        self.history.append((self.spent, self.parameters))
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.coordinates.parameters(self.x)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.mean(self.gradients, axis=0)
+
+    @property
+    def is_finite(self) -> bool:
+        return all(np.isfinite(gradient).all() for gradient in self.gradients)
+
+    @property
+    def is_near_optimum(self) -> bool:
+        return self.is_finite and self.metric.near_optimum()
+
+    @property
+    def is_whitened(self) -> bool:
+        """Whether -ELBO is known to have about the same curvature in every direction."""
+        return self.metric is not None and self.metric.near_optimum() and self.metric.spread() < 0.5
+
+    @property
+    def may_double(self) -> bool:
+        """Whether as many batches again are still affordable."""
+        return len(self.gradients) < min(MANY, max(FEW, NUMBERS // self.x.size))
+
+    @property
+    def gap_after_step(self) -> float:
+        """The gap that a Newton step from here would leave: the noise of the mean gradient."""
+        gradients = self.metric.power(np.stack(self.gradients), -0.5)
+        return float(0.5 * gradients.var(axis=0, ddof=1).sum() / len(gradients))
+
+    def is_beyond(self, enough: float) -> bool:
+        """Whether the gap is larger than ``enough`` whatever the noise and the curvature."""
+        if not self.is_finite:
+            return True
+        gap = raw(np.stack(self.gradients))
+        return 0.25 * (gap.value - 2 * gap.mcse) > enough
 
 
 class Batch:
@@ -39,7 +143,6 @@ class Batch:
             begin += size
 
     def evaluate(self, which: np.ndarray, parameters: list[Parameters], draws: list[np.ndarray]) -> list[Evaluation]:
-        """The ELBO of each fit at its own parameters and draws."""
         if len(which) == 1:
             return [self.objective.evaluate(parameters[0], draws[0], self.data[which[0]])]
         evaluations: list[Evaluation] = []
@@ -80,7 +183,6 @@ class Ensemble:
         self.dimension, self.rows = objective.dimension, n_rows(objective.dimension)
 
     def is_late(self) -> bool:
-        """Whether the budget is used up."""
         return time.perf_counter() > self.deadline
 
     def draw(self, design: Callable[..., np.ndarray], states: Sequence[State]) -> list[np.ndarray]:

@@ -47,7 +47,6 @@ class Metric:
     matrix: np.ndarray
 
     def first(self, count: int) -> Metric:
-        """The metric after the first ``count`` steps."""
         return Metric(self.basis[:count], self.matrix[:count, :count])
 
     def near_optimum(self) -> bool:

@@ -6,14 +6,14 @@ also take many: see `compare.fit.svi.protocol`.
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import Delta, biject_to, constraints
 from numpyro.distributions.transforms import UnpackTransform
@@ -35,7 +35,6 @@ BY_SITE = Trace_ELBO(sum_sites=False)
 
 Data = dict[str, jax.Array]
 Arrays = dict[str, Any]
-Shapes = dict[str, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
@@ -59,25 +58,15 @@ def prepare(model: str, family: str, static: Static, data: Data) -> Objective:
     return objectives[shapes]
 
 
-def unpack(flat: jax.Array, shapes: Shapes) -> Arrays:
-    """Values by name from one vector of them all."""
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
-    return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
-
-
-def pack(values: Arrays, shapes: Shapes) -> jax.Array:
-    """The inverse of `unpack`."""
-    return jnp.concatenate([jnp.reshape(values[name], -1) for name in shapes])
-
-
 def in_model_order(guide: AutoContinuous) -> None:
     """Give a traced guide its latents in the order of the model, as it has without tracing, which sorts by name."""
-    by_name = guide._unpack_latent
-    latents = by_name(guide._init_latent)
-    shapes = {name: jnp.shape(latents[name]) for name in guide.prototype_trace if name in latents}
-    guide._init_latent = pack(latents, shapes)
-    guide._unpack_latent = UnpackTransform(partial(unpack, shapes=shapes), partial(pack, shapes=shapes))
+    latents = guide._unpack_latent(guide._init_latent)
+    names = [name for name in guide.prototype_trace if name in latents]
+    guide._init_latent, unravel = ravel_pytree([latents[name] for name in names])
+    guide._unpack_latent = UnpackTransform(
+        lambda flat: dict(zip(names, unravel(flat), strict=True)),
+        lambda values: ravel_pytree([values[name] for name in names])[0],
+    )
 
 
 class Particles:
@@ -117,7 +106,6 @@ class Particles:
         params = {name: site for name, site in trace.items() if site["type"] == "param"}
         if self.sites is None:
             self.transforms = {n: biject_to(s["kwargs"].get("constraint", constraints.real)) for n, s in params.items()}
-            self.shapes = {name: jnp.shape(params[name]["value"]) for name in sorted(params)}
         first = self.parameters({name: site["value"] for name, site in params.items()})
         return first | ({"location": guide._init_latent} if "location" in first else {})
 
@@ -125,14 +113,13 @@ class Particles:
         """The family's parameters from the guide's param sites, constrained."""
         if self.sites is not None:
             return self.sites.to_parameters(params)
-        return {"flat": pack({name: self.transforms[name].inv(value) for name, value in params.items()}, self.shapes)}
+        flat, self.unravel = ravel_pytree({name: self.transforms[name].inv(value) for name, value in params.items()})
+        return {"flat": flat}
 
     def params(self, parameters: Arrays) -> Arrays:
-        """The inverse of `parameters`."""
         if self.sites is not None:
             return self.sites.from_parameters(parameters)
-        flat = unpack(parameters["flat"], self.shapes)
-        return {name: self.transforms[name](value) for name, value in flat.items()}
+        return {name: self.transforms[name](value) for name, value in self.unravel(parameters["flat"]).items()}
 
     @unvalidated
     def particle(self, path: Arrays, density: Arrays, eps: jax.Array, data: Data) -> tuple[jax.Array, Arrays]:
@@ -175,7 +162,6 @@ class LogJoint(Particles):
         self.hessian_many = jax.jit(jax.vmap(self._precision, in_axes=many), compiler_options=QUICK)
 
     def start(self, seed: int, data: Data) -> np.ndarray:
-        """Where guides start, shape (d,)."""
         return np.asarray(self.begin(jax.random.key(seed), data)[0]["location"])
 
     def _value(self, location: jax.Array, spread: Arrays, data: Data) -> jax.Array:
@@ -199,7 +185,6 @@ class LogJoint(Particles):
         return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
 
     def value(self, location: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
-        """The log joint at z = location in the unconstrained space, and its gradient."""
         if location.ndim == 2:
             value, gradient = self.gradient_many(location, self.spread, data)
         elif location.size <= SMALL:  # it comes with its curvature: one compilation, and the curvature costs nothing
@@ -209,7 +194,6 @@ class LogJoint(Particles):
         return np.asarray(value), np.asarray(gradient)
 
     def precision(self, location: np.ndarray, data: Data) -> np.ndarray:
-        """Minus the Hessian: dense, or beyond `DENSE` its tridiagonal."""
         if location.ndim == 2:
             return np.asarray(self.hessian_many(location, self.spread, data))
         if location.size <= SMALL:
@@ -234,7 +218,6 @@ class Objective(Particles):
         self.compiled_many = jax.jit(jax.vmap(gradients), compiler_options=QUICK)
 
     def start(self, seed: int, data: Data) -> Parameters:
-        """The family's parameters that the guide starts from."""
         if self.log_joint is not None:
             return {"location": self.log_joint.start(seed, data)} | self.spread
         return jax.tree.map(np.asarray, self.begin(jax.random.key(seed), data)[0])
@@ -251,7 +234,6 @@ class Objective(Particles):
         return losses.mean(), (losses, latents)
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
-        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
         run = self.compiled_many if draws.ndim == 3 else self.compiled[is_quick(draws.shape[1], data)]
         (_, (losses, latents)), gradients = run(parameters, parameters, draws, data)
         losses, latents, (path, score) = jax.tree.map(np.asarray, (losses, latents, gradients))

@@ -100,7 +100,6 @@ class Particles:
         return {"flat": torch.cat([self.transforms[name].inv(params[name]).reshape(-1) for name in self.shapes])}
 
     def params(self, parameters: Tensors) -> Tensors:
-        """The guide's param sites, constrained, by short name, for the family's parameters."""
         if self.family.sites is not None:
             return self.family.sites.from_parameters(parameters)
         pieces = parameters["flat"].split([math.prod(shape) for shape in self.shapes.values()])
@@ -108,7 +107,6 @@ class Particles:
         return {name: self.transforms[name](piece.reshape(shape)) for (name, shape), piece in shaped}
 
     def start(self, seed: int, data: Tensors) -> Parameters:
-        """The family's parameters that the guide starts from."""
         return arrays(self.parameters(self.params_in(self.begin(seed, data)[1])))
 
     def guide_at(self, parameters: Tensors) -> Callable[..., Any]:
@@ -116,7 +114,10 @@ class Particles:
         params, guide = self.params(parameters), self.guide
         if isinstance(guide, torch.nn.Module):  # a module's unconstrained parameters do not listen to handlers
             own = {name: params[name] for name, _ in guide.named_parameters() if name in self.names}
-            guide = partial(called_with, guide, own)
+
+            def guide(**data: Any) -> Any:
+                return torch.func.functional_call(self.guide, own, (), data)
+
         return poutine.substitute(guide, data={self.names[name]: value for name, value in params.items()})
 
     def log_ratio(self, path: Tensors, density: Tensors, eps: torch.Tensor, data: Tensors) -> Ratios:
@@ -149,12 +150,10 @@ class LogJoint(Particles):
         super().__init__(twin, guides.implementation("mean_field", "pyro"), data)
 
     def at(self, location: torch.Tensor, data: Tensors) -> Ratios:
-        """The log joint at unconstrained z, shape (d,), up to a constant, and the latents, constrained."""
         point = {"location": location} | self.spread
         return self.log_ratio(point, point, torch.zeros_like(location), data)
 
     def _rows(self, rows: torch.Tensor, data: Tensors) -> torch.Tensor:
-        """The log joint at each row, shape (rows, d)."""
         count, size = rows.shape
         if not self.broadcasts:
             return torch.func.vmap(lambda row: self.at(row, data)[0], chunk_size=CHUNK)(rows)
@@ -170,7 +169,6 @@ class LogJoint(Particles):
         return value.detach().numpy(), gradient.numpy()
 
     def value(self, location: np.ndarray, data: Tensors) -> tuple[np.ndarray, np.ndarray]:
-        """The log joint at z = location in the unconstrained space, and its gradient."""
         value, gradient = self._gradients(location[..., None, :], data)
         return value[..., 0], gradient[..., 0, :]
 
@@ -227,7 +225,6 @@ class Objective(Particles):
             return arrays(self.parameters(self.params_in(poutine.trace(guide).get_trace(**data))))
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Tensors) -> Evaluation:
-        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
         log_ratios, data = self.log_ratios, tensors(data)
         if draws.ndim == 3:
             log_ratios = torch.func.vmap(log_ratios)
@@ -246,11 +243,6 @@ class Objective(Particles):
             path=along,
             total={name: along[name] + part for name, part in zip(density, gradients[len(path) :], strict=True)},
         )
-
-
-def called_with(module: torch.nn.Module, parameters: Tensors, **data: Any) -> Any:
-    """The module's forward pass with these parameters in the place of its own."""
-    return torch.func.functional_call(module, parameters, (), data)
 
 
 def arrays(values: Tensors) -> dict[str, np.ndarray]:

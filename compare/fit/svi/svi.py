@@ -18,11 +18,10 @@ from threadpoolctl import threadpool_limits
 import guides
 from compare.comparison import Drawn, Job
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.ensemble import Batch, n_rows
+from compare.fit.svi.ensemble import Batch, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, shortfall
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.protocol import Density, Objective, Static
-from compare.fit.svi.state import Outcome
 from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Family, Parameters
@@ -137,7 +136,7 @@ def draws_of(
 
 def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -> list[Outcome | Exception]:
     """Where the fits of jobs with data of the same shapes end, or why they could not begin."""
-    options, family = jobs[0].options or Options(), guides.load(jobs[0].family)
+    options, family = jobs[0].options, guides.load(jobs[0].family)
     seeds = [job.fit_seed for job in jobs]
     if options.optimiser == "adam":
         pairs = zip(data, seeds, strict=True)
@@ -147,7 +146,6 @@ def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns, or what it raises."""
     try:
         return function(*arguments)
     except Exception as error:
@@ -156,7 +154,7 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, data: Any) -> tuple[xr.DataTree, int]:
     """Draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations that the fit took."""
-    options, seed = job.options or Options(), job.fit_seed
+    options, seed = job.options, job.fit_seed
     rng, dimension, draws = np.random.default_rng([seed, 1]), objective.dimension, Draws(job)
     shape = n_rows(dimension), dimension
     for _ in range(max(1, how_many(options.draws, dimension) // shape[0])):
@@ -180,7 +178,6 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
 
 
 def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.ndarray], data: Any) -> np.ndarray:
-    """The ELBO at each batch of draws."""
     return np.array([objective.evaluate(parameters, draws, data).log_ratio.mean() for draws in batches])
 
 
