@@ -96,7 +96,9 @@ class Particles:
         self.begin = jax.jit(begin, compiler_options=ONCE)  # compiled as one: op by op it would take seconds
         first, values = self.begin(jax.random.key(0), data)
         self.guide, trace = traced[0]
-        remember(self.guide, values)  # what the guide keeps of the compiled run must be values
+        for name, (fn, value) in values.pop("sites", {}).items():  # what the guide keeps of the run must be values
+            self.guide.prototype_trace[name].update(fn=fn, value=value)
+        vars(self.guide).update(values)
         self.spread = {name: np.asarray(value) for name, value in first.items() if name != "location"}
         samples = (site["fn"] for site in trace.values() if site["type"] == "sample")
         self.dimension = sum(columns(fn) for fn in samples if not isinstance(fn, Delta))
@@ -138,13 +140,6 @@ def seen(guide: Any) -> Arrays:
     prototype = guide.prototype_trace
     sites = {name: (site["fn"], site["value"]) for name, site in prototype.items() if site["type"] == "sample"}
     return {"sites": sites, "_init_locs": guide._init_locs, "_init_latent": guide._init_latent}
-
-
-def remember(guide: Any, values: Arrays) -> None:
-    """Put values in the place of what a compiled run has left in an autoguide."""
-    for name, (fn, value) in values.pop("sites", {}).items():
-        guide.prototype_trace[name].update(fn=fn, value=value)
-    vars(guide).update(values)
 
 
 class LogJoint(Particles):
