@@ -47,10 +47,7 @@ OLD_NAMES = re.compile(
 )
 """Identifiers that say too little, or mean something else in this field."""
 
-OLD_STILL = re.compile(
-    r"compare\.user_model\..*|"
-    r"models\.(bnn\.calibration|options|quadrature|vae\.(applications|compression|in_numpyro|in_pyro))"
-)
+OLD_STILL = re.compile(r"compare\.user_model\..*")
 """Modules that still have such names; to be shortened, never lengthened."""
 
 OLD_MODULES = re.compile(r"(.*\.)?(drive|kept|named|own|show|spread|test_set|usual_\w+|whole|zoo)(\..*)?")
@@ -206,8 +203,6 @@ def circle(everything: Sources) -> list[str]:
         for imported in imports(module, everything[module]):
             package = module.rpartition(".")[0] if imported.name.startswith(".") else ""
             target = package + imported.name.removeprefix("tests.")
-            if imported.typing and name.startswith("models.vae.") and target.startswith("models.vae.data."):
-                continue  # the one that is left: its data ask its tasks what they are, whose functions take its data
             if "*" in target:
                 form = re.compile(re.escape(target).replace(r"\*", r"[^.]+"))
                 targets |= {known for known in module_names if target.strip("*.") and form.fullmatch(known)}

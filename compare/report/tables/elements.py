@@ -1,18 +1,12 @@
 """One element of a site at a time: what tables and plots take from a fit's tree."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
-from compare.comparison import Element
+from compare.comparison import Comparison, Element
 from models.contract import element
-
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
 
 __all__ = ["draws", "finished", "interval_error", "optimised", "reported_elements", "sampled", "tree_of"]
 
