@@ -48,7 +48,7 @@ OLD_NAMES = re.compile(
 """Identifiers that say too little, or mean something else in this field."""
 
 OLD_STILL = re.compile(
-    r"compare\.(user_model\..*|fit\.(coordinate_ascent|exact))|"
+    r"compare\.fit\.(coordinate_ascent|exact)|"
     r"models\.(bnn\.calibration|options|quadrature|vae\.(applications|compression|in_numpyro|in_pyro))"
 )
 """Modules that still have such names; to be shortened, never lengthened."""

@@ -11,7 +11,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from compare.export import METHOD, TITLES, program, twin
+from compare.export import METHOD, program, twin
+from compare.registry import TITLES
 
 if TYPE_CHECKING:
     from compare.comparison import Comparison
