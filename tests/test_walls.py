@@ -47,9 +47,6 @@ OLD_NAMES = re.compile(
 )
 """Identifiers that say too little, or mean something else in this field."""
 
-OLD_STILL = re.compile(r"compare\.user_model\..*")
-"""Modules that still have such names; to be shortened, never lengthened."""
-
 OLD_MODULES = re.compile(r"(.*\.)?(drive|kept|named|own|show|spread|test_set|usual_\w+|whole|zoo)(\..*)?")
 
 OLD_SENTENCES = (
@@ -223,8 +220,6 @@ def old_names(everything: Sources) -> list[str]:
     uses = []
     for module, source in everything.items():
         uses += [f"{module} is a module"] if OLD_MODULES.fullmatch(module) else []
-        if OLD_STILL.fullmatch(module):
-            continue
         for node in ast.walk(ast.parse(source)):
             names = [getattr(node, field, None) for field in ("id", "attr", "arg", "name", "asname")]
             old = [name for name in names if isinstance(name, str) and OLD_NAMES.fullmatch(name)]

@@ -14,7 +14,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from compare.comparison import Comparison
-from compare.export import METHOD, TITLES, program, twin
+from compare.export import METHOD, program, twin
+from compare.registry import TITLES
 from compare.report.html.template import embedded, render
 from compare.report.tables import claims, diagnostics, estimates, ledger, scores
 from compare.report.tables.numbers import value
