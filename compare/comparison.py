@@ -109,7 +109,7 @@ class Job:
         library: The library that fits; None where the method has none.
         guide: The family of guides; None where the method has none.
         seed: The comparison's seed.
-        options: Targets and limits.
+        options: Targets and limits; the usual ones where None is given.
         reason: Why the fit is skipped; None if it is not.
         layout: What tracing the model on the data tells.
         twin: The library whose twin gives the densities of draws, where ``library`` is None.
@@ -122,10 +122,14 @@ class Job:
     library: str | None = None
     guide: str | None = None
     seed: int = 0
-    options: Any = None
+    options: Options = ABSENT
     reason: str | None = None
     layout: Layout = None  # type: ignore[assignment]  # every job that is run has one
     twin: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.options is None:
+            object.__setattr__(self, "options", Options())
 
     @property
     def family(self) -> str:

@@ -14,11 +14,10 @@ from compare.execute.dispatch import dispatch
 from compare.execute.processes import Workers
 from compare.fit import run
 from compare.fit.reference.solve import with_posterior
-from compare.measure.evidence import evidence
 from compare.measure.held_out import held_out, weights
 from compare.measure.measures import measure
 from compare.measure.predictive import score
-from compare.measure.truth import find_truth
+from compare.measure.truth import evidence, find_truth
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, trainings
 from compare.summary import ABSENT, FitSummary, Score

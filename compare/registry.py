@@ -6,13 +6,19 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import models
 from models.contract import Model
 
-__all__ = ["LIBRARIES", "add", "first_installed", "is_installed", "load", "twin"]
+if TYPE_CHECKING:
+    from compare.comparison import Job
 
-LIBRARIES = ("numpyro", "pyro")
+__all__ = ["LIBRARIES", "TITLES", "add", "first_installed", "fitting_library", "is_installed", "load", "twin"]
+
+TITLES = {"numpyro": "NumPyro", "pyro": "Pyro"}
+
+LIBRARIES = tuple(TITLES)
 """The libraries by name; each is imported by the same name."""
 
 _added: dict[str, tuple[Model, Callable[[str], ModuleType]]] = {}
@@ -52,3 +58,8 @@ def first_installed(libraries: Sequence[str] = LIBRARIES) -> str:
         if is_installed(library):
             return library
     raise ValueError("neither NumPyro nor Pyro is installed; install one: pip install numpyro")
+
+
+def fitting_library(job: Job) -> str:
+    """The library that fits; where the method has none, the one whose twin gives the densities of its draws."""
+    return job.library or job.twin or first_installed()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import scipy.linalg
@@ -22,11 +22,10 @@ __all__ = [
     "Implementation",
     "LocalPosterior",
     "Parameters",
-    "Parametrisation",
     "Preconditioner",
     "Sites",
+    "WhitenedCoordinates",
     "sites_named",
-    "whitening",
 ]
 
 Parameters = dict[str, np.ndarray]
@@ -52,7 +51,6 @@ class Curvature:
 
     @property
     def banded(self) -> bool:
-        """Whether the factor is in banded form."""
         return self.factor.ndim == 2 and self.factor.shape != (self.location.size, self.location.size)
 
     def whiten(self, gradient: np.ndarray) -> np.ndarray:
@@ -92,12 +90,10 @@ def whitening(hessian: np.ndarray) -> np.ndarray:
     return vectors / np.sqrt(np.maximum(np.abs(values), 1e-10 * np.abs(values).max()))
 
 
-class Parametrisation(Protocol):
-    """A family's parameters as a smooth function of coordinates x, shape (size,); the fit starts at ``x = 0``."""
+class Coordinates(Protocol):
+    """A family's parameters as a smooth function of x, shape (size,); the fit starts at ``x = 0``."""
 
-    @property
-    def size(self) -> int:
-        """The number of coordinates."""
+    size: int
 
     def parameters(self, x: np.ndarray) -> Parameters:
         """The family's parameters at x."""
@@ -109,22 +105,54 @@ class Parametrisation(Protocol):
         """The x of given parameters: the inverse of `parameters`."""
 
 
-class Coordinates(Parametrisation, Protocol):
-    """Coordinates in which ``x = 0`` is the family's Laplace approximation."""
+class WhitenedCoordinates(Coordinates, Protocol):
+    """Coordinates whitened by a curvature of the log joint: ``x = 0`` is the family's Laplace approximation."""
 
-    @property
-    def curvature(self) -> Curvature:
-        """The curvature of the log joint that they are whitened by."""
+    curvature: Curvature
 
 
-class Preconditioner(Parametrisation, Protocol):
-    """Coordinates in which ``x = 0`` is the guide's own start, and which can be whitened anew."""
+class Preconditioner:
+    """values = begin + transform x, where ``x = 0`` is the guide's own start.
 
-    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> Preconditioner:
+    The values are the guide's own unconstrained parameters; a family may give others by its own `values`,
+    `from_values` and `slope`.
+    """
+
+    def __init__(self, start: Parameters, transform: np.ndarray | None = None) -> None:
+        self.start, self.begin = start, self.values(start)
+        self.size = self.begin.size
+        self.transform = self.first_transform() if transform is None else transform
+
+    def first_transform(self) -> np.ndarray:
+        return np.eye(self.size)
+
+    def values(self, parameters: Parameters) -> np.ndarray:
+        """The values that the parameters give, shape (size,)."""
+        return np.asarray(parameters["flat"], dtype=float)
+
+    def from_values(self, values: np.ndarray) -> Parameters:
+        return {"flat": values}
+
+    def slope(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        """A gradient with respect to the parameters at x, as one with respect to the values."""
+        return gradient["flat"]
+
+    def parameters(self, x: np.ndarray) -> Parameters:
+        return self.from_values(self.begin + self.transform @ x)
+
+    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        return self.transform.T @ self.slope(x, gradient)
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        return np.linalg.solve(self.transform, self.values(parameters) - self.begin)
+
+    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> Self:
         """Coordinates around x in which the Hessian of -ELBO there, given in these, is the identity.
 
         With None for a Hessian that is too large to form, the directions stay as they are.
         """
+        change = self.transform if hessian is None else self.transform @ whitening(hessian)
+        return type(self)(self.parameters(x), change)
 
 
 @dataclass(frozen=True)
@@ -147,6 +175,18 @@ class LocalPosterior:
     gaussian: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     strata: int = 1
 
+    def size(self, latent: int) -> int:
+        return sum(math.prod(shape) for shape in self.shapes(latent).values())
+
+    def split(self, row: Any, latent: int) -> dict[str, Any]:
+        """The parameters by name, shape (..., *shape), from rows of NumPy, JAX or torch, shape (..., size)."""
+        parts, begin = {}, 0
+        for name, shape in self.shapes(latent).items():
+            end = begin + math.prod(shape)
+            parts[name] = row[..., begin:end].reshape((*row.shape[:-1], *shape))
+            begin = end
+        return parts
+
 
 @dataclass(frozen=True)
 class Family:
@@ -154,15 +194,14 @@ class Family:
 
     Attributes:
         coordinates: Whitened coordinates around a Laplace approximation, of a Gaussian family.
-        preconditioner: Coordinates around the guide's start, of another family. A family with neither is fitted in its
-            guide's own unconstrained parameters.
+        preconditioner: Coordinates around the guide's start, of another family.
         local_posterior: Its form for encoders.
         largest_dimension: The dimension beyond which it is not attempted.
         is_particular: Whether only the models that name it have it.
     """
 
-    coordinates: Callable[[Curvature], Coordinates] | None = None
-    preconditioner: Callable[[Parameters], Preconditioner] | None = None
+    coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
+    preconditioner: Callable[[Parameters], Preconditioner] = Preconditioner
     local_posterior: LocalPosterior | None = None
     largest_dimension: float = math.inf
     is_particular: bool = False

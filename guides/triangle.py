@@ -23,7 +23,6 @@ class Triangle:
         self.off, self.on = 1 / math.sqrt(weight), 1 / math.sqrt(2 * weight)
 
     def lower(self, x: np.ndarray) -> np.ndarray:
-        """L(x)."""
         below, logs = np.split(x, [len(self.below[0])])
         lower = np.diag(np.exp(self.on * logs @ self.basis))
         lower[self.below] = self.off * below

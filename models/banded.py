@@ -6,8 +6,6 @@ last element to the first, z_i given z_{i+1} is a regression with slope -off_dia
 standard deviation 1 / diagonal_i.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.linalg import lapack
 

@@ -4,8 +4,6 @@ Start from `Model`; `models.options` has its data, `models.parts` what is option
 probabilistic programming library.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ learning". That is the founding text; its claims are judged, as some are wrong. 
 digits that they print.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -19,14 +17,12 @@ from models.contract import Published
 
 __all__ = ["ERRORS", "by_formula", "printed", "rounds_to", "settled", "threshold"]
 
-ERRORS = 4
-"""The number of standard errors that may be chance."""
+ERRORS = 4  # the number of standard errors that may be chance
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]*[\d%])")
 """A number as it is printed, such as 0.446 or 1.15e-42; a percentage is none."""
 
-MORE = 2
-"""How many more digits of ours are shown than are printed."""
+MORE = 2  # how many more digits of ours are shown than are printed
 
 FALSE_ALARM = 1e-4
 """The probability that one of the numbers compared with one claim is called wrong though all are right."""

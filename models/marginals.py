@@ -1,7 +1,5 @@
 """Distributions of one number that are known on a grid, with the methods of SciPy's frozen distributions."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -10,8 +8,7 @@ from scipy import optimize, special
 
 __all__ = ["BandLimited", "TabulatedMixture"]
 
-LEVELS = 64
-"""How many different sds a table of Gaussians is made with."""
+LEVELS = 64  # how many different sds a table of Gaussians is made with
 
 
 class TabulatedMixture:

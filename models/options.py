@@ -1,7 +1,5 @@
 """The data of a model: a dataclass whose fields are options of the command line, and how their text is read."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -31,16 +29,17 @@ class Data:
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of both twins: here every field, numbers as float64, flags and words as they are."""
-        values = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]
         return {
             name: value if isinstance(value, bool | str | None) else np.asarray(value, dtype=np.float64)[()]
-            for name, value in values
+            for name, value in self._fields()
         }
 
     def describe(self) -> dict[str, Any]:
         """The data in JSON's types, for the summary: here every field."""
-        values = ((one.name, getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._fields()}
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
 
 
 def parse_int(text: str) -> int:

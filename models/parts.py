@@ -1,7 +1,5 @@
 """The optional parts of a model: what it may say beyond its posterior. `models.contract.Model` has them as fields."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +25,8 @@ __all__ = [
     "Training",
 ]
 
-Latents = Mapping[str, np.ndarray]
-"""Values of the latent sites by name, each of shape (n_draws, *shape of the site)."""
-
-Element = tuple[str, tuple[int, ...]]
-"""One element of a site: the site's name, and the index in it."""
+Latents = Mapping[str, np.ndarray]  # values of the latent sites by name, each of shape (n_draws, *shape of the site)
+Element = tuple[str, tuple[int, ...]]  # one element of a site: the site's name, and the index in it
 
 Scores = Mapping[str, Mapping[str, "float | None"]]
 """Scores by name, each ``{"value", "mcse", "sampling"}`` as `compare.measure.predictive` has them."""

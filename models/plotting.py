@@ -19,21 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-__all__ = ["CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Fits", "Look"]
-__all__ += [
-    "ShownFit",
-    "dataset",
-    "family_colors",
-    "find_reference",
-    "flat_draws",
-    "legend_line",
-    "legend_patch",
-    "list_fits",
-]
-__all__ += ["looks", "new_figure", "one_per_family", "save", "small_multiples", "style"]
+__all__ = [
+    "CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Fits", "Look", "ShownFit",
+    "dataset", "family_colors", "find_reference", "flat_draws", "legend_line", "legend_patch", "list_fits", "looks",
+    "new_figure", "one_per_family", "save", "small_multiples", "style",
+]  # fmt: skip
 
-Fits = Mapping[str, "xr.DataTree"]
-"""The finished fits' draws by the fit's name."""
+Fits = Mapping[str, "xr.DataTree"]  # the finished fits' draws by the fit's name
 
 EXACT, GREY, PALE = "#000000", "#777777", "#bbbbbb"
 
@@ -63,8 +55,7 @@ CLASS_COLORS = (
 
 LABELS = {"nuts": "NUTS", "markov": "Markov"}
 REFERENCES = ("exact", "reference")
-LINES = {"numpyro": "-", "pyro": "--"}
-"""Line styles of the libraries."""
+LINES = {"numpyro": "-", "pyro": "--"}  # line styles of the libraries
 
 RC = {
     "font.size": 10,

@@ -27,8 +27,7 @@ __all__ = [
     "unpack",
 ]
 
-LogDensity = Callable[[np.ndarray], np.ndarray]
-"""From points, shape (n_points, dimension), to nats, shape (n_points,)."""
+LogDensity = Callable[[np.ndarray], np.ndarray]  # from points, shape (n_points, dimension), to nats, shape (n_points,)
 
 GENERIC = np.sqrt([2.0, 3.0, 5.0, 7.0])
 """Numbers without simple ratios: they turn the lattices, and shift them against each other."""
@@ -49,10 +48,10 @@ def unpack(codes: np.ndarray, dimension: int, bits: int) -> np.ndarray:
     return (codes[:, None] + np.sum(half << shifts) >> shifts) % 2**bits - half
 
 
-def find(codes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The positions of the wanted codes among sorted ones, and whether each is there."""
-    position = np.searchsorted(codes, wanted).clip(max=len(codes) - 1)
-    return position, codes[position] == wanted
+def find(codes: np.ndarray, sought: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positions of the sought codes among sorted ones, and whether each is there."""
+    position = np.searchsorted(codes, sought).clip(max=len(codes) - 1)
+    return position, codes[position] == sought
 
 
 def sample_by_rejection(

@@ -28,17 +28,13 @@ __all__ = ["LogJoint", "Mass", "integrate", "pack", "unpack"]
 LogJoint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From numbers of densities, shape (rows,), and points, (n_points, dimension), to nats, shape (n_points, rows)."""
 
-GOAL = 1e-9
-"""In nats: a density is finished when twice the step changes its log integral by less."""
-
-DROP = 35.0
-"""Points so many nats below the highest of a density are left out: each has less than 1e-15 of its mass."""
+GOAL = 1e-9  # in nats: a density is finished when twice the step changes its log integral by less
+DROP = 35.0  # points so many nats below the highest of a density are left out: each has less than 1e-15 of its mass
 
 BEYOND = 30.0
 """The disc is so wide that the mass beyond it is so many nats below the integral, whatever the likelihood there."""
 
-NARROWEST, WIDEST = 8.0, 24.0
-"""Radii of the first disc; it is widened beyond where there is mass at its edge."""
+NARROWEST, WIDEST = 8.0, 24.0  # radii of the first disc; it is widened beyond where there is mass at its edge
 
 FIRST = 0.25
 """The step of the first lattice, unless that has more points on a radius than `ACROSS`: then twice that, and so on."""
@@ -48,8 +44,7 @@ ACROSS = 96
 FINEST = 1e-7
 """No lattice has half of a smaller step: what is not finished by then keeps its change, and is not called exact."""
 
-ENTRIES = 16_000_000
-"""Most log densities held at once, of 8 bytes; with more, the densities are divided."""
+ENTRIES = 16_000_000  # most log densities held at once, of 8 bytes; with more, the densities are divided
 
 
 def pack(indices: np.ndarray) -> np.ndarray:

@@ -19,14 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "has_two_classes", "read_csv"]
 
-MAX_BYTES = 50_000_000
-"""Largest file that is read."""
-
-MAX_ROWS = 10_000
-"""Most rows of a file: every draw of a fit keeps the log likelihood of every row."""
-
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})
-"""What stands for a missing value, in lower case."""
+MAX_BYTES = 50_000_000  # largest file that is read
+MAX_ROWS = 10_000  # most rows of a file: every draw of a fit keeps the log likelihood of every row
+MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})  # what stands for a missing value, in lower case
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from matplotlib.image import imread
 from scipy import stats
 
 from models.bnn import BnnData, network
-from models.bnn.calibration import coverage, reliability
 from models.bnn.datasets import Dataset
 from models.bnn.pictures import PICTURES, predictive
-from models.bnn.uncertainty import bound, gap, input_range, limited
+from models.bnn.uncertainty import bound, coverage, gap, input_range, limited, reliability
 from models.plotting import flat_draws, list_fits, one_per_family, style
 
 

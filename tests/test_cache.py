@@ -28,13 +28,14 @@ from compare import user_model
 from compare.atomic import atomic_file, find_leftovers
 from compare.cache import keys, store
 from compare.cache.fit_cache import FitCache
-from compare.cache.keys import Uncacheable, canonical, digest, fit_document, fit_sources, fitting_library
+from compare.cache.keys import Uncacheable, canonical, digest, fit_document, fit_sources
 from compare.cache.store import Store
 from compare.cli.main import main
 from compare.comparison import Fit, Job, Request
 from compare.fit import WAYS, run
 from compare.options import Options
 from compare.plan import plan, trainings
+from compare.registry import fitting_library
 from models.coin import Coin
 
 ROOT = Path(__file__).parents[1]

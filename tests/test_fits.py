@@ -16,7 +16,6 @@ import guides
 import models
 from compare.comparison import Job
 from compare.fit import run, run_many
-from compare.fit.svi import quantiles
 from compare.fit.svi.draws import fresh, matched
 from compare.fit.svi.gap import estimate, lanczos, raw
 from compare.fit.svi.laplace import is_flat
@@ -461,7 +460,7 @@ def test_an_interrupt_inside_a_callback_is_still_an_interrupt(library, monkeypat
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(quantiles, "betaincinv", interrupted)
+    monkeypatch.setattr("compare.fit.svi.draws.betaincinv", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(Job(f"{library}-conjugate", "coin", Coin(heads=5), "svi", library, "conjugate"))
 

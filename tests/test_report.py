@@ -25,8 +25,7 @@ from compare.fit.tree import build, split
 from compare.measure.truth import Sampled
 from compare.options import Options
 from compare.report import files, terminal
-from compare.report.html.code import code
-from compare.report.html.page import page
+from compare.report.html.page import code, page
 from compare.report.tables import ledger, numbers
 from compare.report.tables.estimates import worst
 from compare.summary import (

@@ -21,7 +21,6 @@ from compare.measure.measures import measure
 from compare.options import Options
 from compare.plan import plan, trainings
 from compare.summary import to_json
-from guides.layout import size
 from models.contract import UnknownName
 from models.vae import MODEL, Autoencoder
 from models.vae.decoder import Decoder
@@ -34,7 +33,7 @@ CONTAINED = [(small, large) for large in FAMILIES for small in local_posterior(l
 
 def some_rows(family: str, latent: int, count: int = 4, spread: float = 0.5) -> np.ndarray:
     """Rows about the family's start."""
-    rows = size(local_posterior(family).shapes(latent))
+    rows = local_posterior(family).size(latent)
     return local_posterior(family).start(latent) + spread * np.random.default_rng(latent).normal(size=(count, rows))
 
 

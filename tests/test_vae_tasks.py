@@ -14,8 +14,9 @@ from PIL import Image
 from scipy import special, stats
 
 from compare.measure.predictive import score
-from models.vae import compression, generation, guesses, questions, tasks
+from models.vae import baselines, compression, generation, questions, tasks
 from models.vae.baselines import independent
+from models.vae.data import FLIP, TASKS, Autoencoder
 from models.vae.decoder import Decoder
 from models.vae.exact import posteriors
 from models.vae.images import Images
@@ -101,7 +102,7 @@ def every_case(task: str) -> Question:
     if task != "denoise":
         return ask(task, ALL, some_images(), (0, 0))
     clean, noisy = np.repeat(ALL, 16, axis=0), np.tile(ALL, (16, 1))
-    return Question(clean, noisy, noisy, np.arange(4), questions.FLIP)
+    return Question(clean, noisy, noisy, np.arange(4), FLIP)
 
 
 # Answers
@@ -233,17 +234,16 @@ def test_the_lower_half_of_an_odd_height_has_the_middle_row():
 )
 def test_a_task_that_cannot_be_done_is_refused_in_one_line(fields: dict, words: list[str]):
     with pytest.raises(ValueError) as refused:
-        tasks.check(SimpleNamespace(**{**vars(a_task("compare")), **fields}))
+        Autoencoder.check_task(SimpleNamespace(**{**vars(a_task("compare")), **fields}))
     assert "\n" not in str(refused.value) and all(word in str(refused.value) for word in words)
 
 
 def test_every_task_is_allowed_and_described():
-    assert set(tasks.TASKS) == {*QUESTIONS, "generate", "interpolate", "compress"}
-    for task in (*tasks.TASKS, "compare"):
-        data = a_task(task)
-        tasks.check(data)
-        assert (tasks.describe(data) == {}) == (task == "compare")
-    tasks.check(a_task("compare", pixels="grey"))
+    assert set(TASKS) == {*QUESTIONS, "generate", "interpolate", "compress"}
+    for task in (*TASKS, "compare"):
+        Autoencoder.check_task(a_task(task))
+        assert ("what it does" in Autoencoder(task=task).describe()) == (task != "compare")
+    Autoencoder.check_task(a_task("compare", pixels="grey"))
 
 
 # Guesses
@@ -251,7 +251,7 @@ def test_every_task_is_allowed_and_described():
 
 def test_the_mean_image_ignores_what_was_observed_and_the_noisy_image_does_not():
     data = a_task("denoise")
-    found, middle = guesses.guesses(data), (data.dataset.train.sum(axis=0) + 1) / 62
+    found, middle = baselines.guesses(data), (data.dataset.train.sum(axis=0) + 1) / 62
     test = data.dataset.test
     assert found["mean image"].mean[0] == pytest.approx(np.tile(middle, (20, 1)))
     by_hand = np.log(np.where(test == 1, middle, 1 - middle)).sum(axis=1)
@@ -264,7 +264,7 @@ def test_the_mean_image_ignores_what_was_observed_and_the_noisy_image_does_not()
 def test_the_nearest_neighbour_looks_at_what_was_observed_only():
     train = np.array([[0, 0, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1.0]])
     observed = np.array([[1, 1, np.nan, np.nan], [0, 0, np.nan, np.nan], [1, 0, np.nan, np.nan], [1, 0, 0, 1.0]])
-    assert guesses.nearest(observed, train).tolist() == [1, 0, 2, 3]
+    assert baselines.nearest(observed, train).tolist() == [1, 0, 2, 3]
     assert questions.n_differing(observed, train)[0].tolist() == [2, 0, 1, 1]
 
 
@@ -276,19 +276,19 @@ def test_validation_images_choose_the_smoothing(task: str, share: float):
     chosen = copies if task == "reconstruct" else noise
     data = a_task(task, dataset=Images(images.train, chosen, images.test, images.shape))
     question = tasks.question(data)
-    near = images.train[guesses.nearest(question.observed, images.train)]
+    near = images.train[baselines.nearest(question.observed, images.train)]
     smoothed = (1 - share) * near + share * independent(images.train).means
-    assert guesses.guesses(data)["nearest neighbour"].mean[0] == pytest.approx(smoothed[:, question.places])
+    assert baselines.guesses(data)["nearest neighbour"].mean[0] == pytest.approx(smoothed[:, question.places])
 
 
 def test_as_many_principal_components_as_pixels_are_the_image():
     images = np.random.default_rng(9).integers(0, 2, (30, 4)).astype(float)
-    assert guesses.projected(images[:5], images, 4) == pytest.approx(images[:5])
+    assert baselines.projected(images[:5], images, 4) == pytest.approx(images[:5])
     mean = np.tile(images.mean(axis=0), (5, 1))
-    assert guesses.projected(images[:5], images, 0) == pytest.approx(mean)
+    assert baselines.projected(images[:5], images, 0) == pytest.approx(mean)
 
 
-@pytest.mark.parametrize("task", tasks.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_baselines_with_scores(task: str):
     for one in tasks.baselines(a_task(task)).values():
         found = score(one)
@@ -326,7 +326,7 @@ def test_without_quadrature_there_is_no_evidence():
 
 def test_paths_lead_from_one_posterior_mean_to_the_other():
     data = a_task("interpolate")
-    (path,) = generation.paths(data)
+    (path,) = generation.lines(data)
     exact, labels = posteriors(data.network, data.dataset.test), data.dataset.test_labels
     assert labels[path.first] != labels[path.second]
     assert path.z[0] == pytest.approx(exact.means[path.first])
@@ -341,7 +341,7 @@ def test_paths_lead_from_one_posterior_mean_to_the_other():
 
 def test_the_images_on_the_way_are_as_probable_as_enumeration_says():
     data = a_task("interpolate")
-    (path,) = generation.paths(data)
+    (path,) = generation.lines(data)
     evidence = posteriors(data.network, ALL).log_evidences
     share = probabilities(data.network(path.z))
     expected = share @ evidence

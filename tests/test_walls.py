@@ -47,12 +47,6 @@ OLD_NAMES = re.compile(
 )
 """Identifiers that say too little, or mean something else in this field."""
 
-OLD_STILL = re.compile(
-    r"compare\.(user_model\..*|fit\.(coordinate_ascent|exact))|"
-    r"models\.(bnn\.calibration|options|quadrature|vae\.(applications|compression|in_numpyro|in_pyro))"
-)
-"""Modules that still have such names; to be shortened, never lengthened."""
-
 OLD_MODULES = re.compile(r"(.*\.)?(drive|kept|named|own|show|spread|test_set|usual_\w+|whole|zoo)(\..*)?")
 
 OLD_SENTENCES = (
@@ -206,8 +200,6 @@ def circle(everything: Sources) -> list[str]:
         for imported in imports(module, everything[module]):
             package = module.rpartition(".")[0] if imported.name.startswith(".") else ""
             target = package + imported.name.removeprefix("tests.")
-            if imported.typing and name.startswith("models.vae.") and target.startswith("models.vae.data."):
-                continue  # the one that is left: its data ask its tasks what they are, whose functions take its data
             if "*" in target:
                 form = re.compile(re.escape(target).replace(r"\*", r"[^.]+"))
                 targets |= {known for known in module_names if target.strip("*.") and form.fullmatch(known)}
@@ -228,8 +220,6 @@ def old_names(everything: Sources) -> list[str]:
     uses = []
     for module, source in everything.items():
         uses += [f"{module} is a module"] if OLD_MODULES.fullmatch(module) else []
-        if OLD_STILL.fullmatch(module):
-            continue
         for node in ast.walk(ast.parse(source)):
             names = [getattr(node, field, None) for field in ("id", "attr", "arg", "name", "asname")]
             old = [name for name in names if isinstance(name, str) and OLD_NAMES.fullmatch(name)]

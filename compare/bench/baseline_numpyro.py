@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -15,20 +14,11 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 
 import guides
+from compare.bench.baseline import bind
 
 __all__ = ["Nuts", "Svi"]
 
 numpyro.enable_x64()
-
-
-def bind(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[SimpleNamespace, dict[str, jax.Array]]:
-    """The functions of a twin's file with its plain arguments filled in, and the arrays among the arguments."""
-    arrays = {
-        name: jnp.asarray(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
-    }
-    static = {name: value for name, value in arguments.items() if name not in arrays}
-    functions = {name: partial(value, **static) for name, value in vars(module).items() if callable(value)}
-    return SimpleNamespace(**functions), arrays
 
 
 class Svi:
@@ -37,7 +27,7 @@ class Svi:
     def __init__(
         self, module: ModuleType, family: str, arguments: Mapping[str, Any], steps: int, learning_rate: float = 0.01
     ) -> None:
-        twin, self.data = bind(module, arguments)
+        twin, self.data = bind(module, arguments, jnp.asarray)
         self.family, self.steps = guides.implementation(family, "numpyro"), steps
         assert self.family.guide is not None  # the benchmark runs on no model with encoders
         self.svi = SVI(twin.model, self.family.guide(twin), numpyro.optim.Adam(learning_rate), Trace_ELBO())
@@ -60,7 +50,7 @@ class Nuts:
     """Four vectorised chains of 500 + 1,000; one object, as a user would keep it (each of its runs compiles anew)."""
 
     def __init__(self, module: ModuleType, arguments: Mapping[str, Any]) -> None:
-        twin, self.data = bind(module, arguments)
+        twin, self.data = bind(module, arguments, jnp.asarray)
         settings: dict[str, Any] = {"num_warmup": 500, "num_samples": 1000, "num_chains": 4}
         self.mcmc = MCMC(NUTS(twin.model), **settings, chain_method="vectorized", progress_bar=False)
 

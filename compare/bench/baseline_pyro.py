@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from functools import partial
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,11 @@ import torch
 from pyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 
 import guides
+from compare.bench.baseline import bind
 
 __all__ = ["Nuts", "Svi"]
 
 torch.set_default_dtype(torch.float64)
-
-
-def bind(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[SimpleNamespace, dict[str, torch.Tensor]]:
-    """The functions of a twin's file with its plain arguments filled in, and the tensors among the arguments."""
-    tensors = {
-        name: torch.tensor(value) for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic)
-    }
-    static = {name: value for name, value in arguments.items() if name not in tensors}
-    functions = {name: partial(value, **static) for name, value in vars(module).items() if callable(value)}
-    return SimpleNamespace(**functions), tensors
 
 
 class Svi:
@@ -39,7 +29,7 @@ class Svi:
     def __init__(
         self, module: ModuleType, family: str, arguments: Mapping[str, Any], steps: int, learning_rate: float = 0.01
     ) -> None:
-        self.twin, self.data = bind(module, arguments)
+        self.twin, self.data = bind(module, arguments, torch.tensor)
         self.family, self.steps, self.learning_rate = guides.implementation(family, "pyro"), steps, learning_rate
 
     def warm_up(self, seed: int) -> None:
@@ -70,7 +60,7 @@ class Nuts:
     """Four chains of 500 + 1,000, side by side or one after another as the library decides."""
 
     def __init__(self, module: ModuleType, arguments: Mapping[str, Any]) -> None:
-        twin, self.data = bind(module, arguments)
+        twin, self.data = bind(module, arguments, torch.tensor)
         self.model = twin.model
 
     def warm_up(self, seed: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from compare.bench import targets
 from compare.options import parse_count, parse_names, parse_positive, parse_whole
+from compare.registry import LIBRARIES
 from models.options import option
 
 __all__ = ["WAYS", "Plan", "describe_machine", "run_plan"]
@@ -36,7 +37,7 @@ class Plan:
     """
 
     targets: tuple[str, ...]
-    libraries: tuple[str, ...] = option(("numpyro", "pyro"), "numpyro,pyro (default: both)", parse_names)
+    libraries: tuple[str, ...] = option(LIBRARIES, "numpyro,pyro (default: both)", parse_names)
     guides: tuple[str, ...] | None = option(None, "families of guides (default: all of each model's)", parse_names)
     nuts: bool = option(True, "leave NUTS out")
     repeats: int = option(3, "warm fits of each kind, each with a seed of its own", parse_count)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from compare.bench.runner import WAYS
+from compare.report.tables.table import Column, Row, Table
+from compare.report.terminal import heading, print_table
 
-__all__ = ["markdown", "show"]
+__all__ = ["cells", "columns", "markdown", "remarks", "show"]
 
 ABSENT = "-"
-HEADERS = {
-    "svi": (
-        "fit", "cold s", "usual", "ratio", "warm s", "usual", "ratio", "gradients", "usual", "gap, nats", "usual",
-        "converged", "MB", "usual",
-    ),
-    "nuts": (
-        "fit", "cold s", "usual", "ratio", "warm s", "usual", "ratio", "ESS", "usual", "ESS/s", "usual", "ratio",
-        "converged", "MB", "usual",
-    ),
-}  # fmt: skip
 TITLES = {
     "svi": "Guides: the zoo's fit beside the library's SVI with Adam 0.01, {steps:,} steps",
     "nuts": "NUTS: the zoo's run beside the library's MCMC(NUTS), 4 chains of 500 + 1,000",
@@ -39,7 +28,6 @@ NOTE = (
 
 
 def format_seconds(value: float | None) -> str:
-    """Seconds in two or three digits."""
     if value is None:
         return ABSENT
     return f"{value:.1f}" if value >= 9.95 else f"{value:.2g}" if value < 0.0995 else f"{value:.2f}"
@@ -65,23 +53,56 @@ def format_digits(value: float, digits: int) -> str:
     return f"{mantissa}e{int(power)}" if mark else mantissa
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """One row of a table, as its headers say."""
+class Measure(NamedTuple):
+    """What is measured of both ways: its key in a row, the header of the zoo's column, its form, and its table."""
 
-    def pair(key: str, form: Callable[[Any], str]) -> list[str]:
-        return [form(row["median"][way].get(key)) for way in WAYS]
+    key: str
+    header: str
+    form: Callable[[Any], str]
+    group: str
+    has_ratio: bool = False
 
-    texts = [f"{row['library']}-{row['guide'] or 'nuts'}"]
-    for key in ("cold", "warm"):
-        texts += [*pair(key, format_seconds), format_ratio(row["ratio"][key])]
-    if row["method"] == "svi":
-        texts += pair("gradients", format_int) + pair("gap", format_gap)
-    else:
-        texts += pair("ess", format_int) + pair("ess_per_second", format_int)
-        texts.append(format_ratio(row["ratio"]["ess_per_second"]))
+
+SECONDS = tuple(Measure(key, f"{key} s", format_seconds, "seconds", has_ratio=True) for key in ("cold", "warm"))
+MEASURES = {
+    "svi": (
+        *SECONDS,
+        Measure("gradients", "gradients", format_int, "work"),
+        Measure("gap", "gap, nats", format_gap, "work"),
+    ),
+    "nuts": (
+        *SECONDS,
+        Measure("ess", "ESS", format_int, "work"),
+        Measure("ess_per_second", "ESS/s", format_int, "work", has_ratio=True),
+    ),
+}
+MEMORY = Measure("memory", "MB", format_int, "work")
+
+
+def columns(method: str, first: str = "fit") -> tuple[Column, ...]:
+    """The columns of a method's table; ``first`` is the header of the fits' names."""
+
+    def of(measure: Measure) -> list[Column]:
+        pair = [
+            Column(measure.key, measure.header, measure.group),
+            Column(f"{measure.key} usual", "usual", measure.group),
+        ]
+        return pair + [Column(f"{measure.key} ratio", "ratio", measure.group)] * measure.has_ratio
+
+    compared = [column for measure in MEASURES[method] for column in of(measure)]
+    return (Column("fit", first, is_text=True), *compared, Column("converged", "converged", "work"), *of(MEMORY))
+
+
+def cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """One row's texts by column."""
+    texts = {"fit": f"{row['library']}-{row['guide'] or 'nuts'}"}
+    for measure in (*MEASURES[row["method"]], MEMORY):
+        for key, way in zip((measure.key, f"{measure.key} usual"), WAYS, strict=True):
+            texts[key] = measure.form(row["median"][way].get(measure.key))
+        if measure.has_ratio:
+            texts[f"{measure.key} ratio"] = format_ratio(row["ratio"][measure.key])
     converged = row["zoo"].get("converged", [])
-    texts.append(f"{sum(converged)}/{len(converged)}" if converged else ABSENT)
-    return texts + pair("memory", format_int)
+    return texts | {"converged": f"{sum(converged)}/{len(converged)}" if converged else ABSENT}
 
 
 def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -93,46 +114,42 @@ def remarks(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def describe_setting(summary: dict[str, Any]) -> str:
+def describe_setting(summary: Mapping[str, Any]) -> str:
     """The machine and the libraries, in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     return f"{summary['machine']['processor']}, {summary['machine']['cores']} cores; {versions}"
 
 
-def show(summary: dict[str, Any], console: Console) -> None:
+def by_method(summary: Mapping[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Each method that has rows, its title and its rows."""
+    rows = {method: [row for row in summary["rows"] if row["method"] == method] for method in TITLES}
+    return [(method, TITLES[method].format(**summary["settings"]), rows[method]) for method in TITLES if rows[method]]
+
+
+def show(summary: Mapping[str, Any], console: Console) -> None:
     """Print the tables, one a model and method."""
-    rows, settings = summary["rows"], summary["settings"]
     console.print(Text(describe_setting(summary), style="dim"))
-    for method, title in TITLES.items():
-        chosen = [row for row in rows if row["method"] == method]
-        if not chosen:
-            continue
-        console.print()
-        console.print(Text(title.format(**settings), style="bold"))
-        for model in dict.fromkeys(row["model"] for row in chosen):
-            table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-            for number, header in enumerate((model, *HEADERS[method][1:])):
-                table.add_column(Text(header), justify="right" if number else "left", no_wrap=True)
-            for row in chosen:
-                if row["model"] == model:
-                    table.add_row(*map(Text, cells(row)))
+    for method, title, rows in by_method(summary):
+        heading(console, title)
+        for model in dict.fromkeys(row["model"] for row in rows):
+            lines = [Row("", "", cells(row)) for row in rows if row["model"] == model]
             console.print()
-            console.print(Padding(table, (0, 0, 0, 2), expand=False))
+            print_table(console, Table(model, columns(method, model), lines))
     console.print()
-    for line in (*remarks(rows), NOTE.format(**settings)):
+    for line in (*remarks(summary["rows"]), NOTE.format(**summary["settings"])):
         console.print(Text(line, style="dim"))
 
 
-def markdown(summary: dict[str, Any]) -> str:
+def markdown(summary: Mapping[str, Any]) -> str:
     """The same as Markdown, one table a method."""
-    rows, settings, lines = summary["rows"], summary["settings"], []
-    for method, title in TITLES.items():
-        chosen = [row for row in rows if row["method"] == method]
-        if not chosen:
-            continue
-        headers = ("model", *HEADERS[method])
-        lines += [f"**{title.format(**settings)}**", "", f"| {' | '.join(headers)} |"]
-        lines.append(f"| --- | --- |{' ---: |' * (len(headers) - 2)}")
-        lines += [f"| {' | '.join((row['model'], *cells(row)))} |" for row in chosen] + [""]
-    lines += [f"{line}\n" for line in (*remarks(rows), NOTE.format(**settings), describe_setting(summary))]
-    return "\n".join(lines)
+    lines = []
+    for method, title, rows in by_method(summary):
+        shown = columns(method)
+        lines += [f"**{title}**", "", f"| model | {' | '.join(column.header for column in shown)} |"]
+        lines.append(f"| --- | --- |{' ---: |' * (len(shown) - 1)}")
+        for row in rows:
+            texts = cells(row)
+            lines.append(f"| {row['model']} | {' | '.join(texts[column.key] for column in shown)} |")
+        lines.append("")
+    notes = (*remarks(summary["rows"]), NOTE.format(**summary["settings"]), describe_setting(summary))
+    return "\n".join([*lines, *(f"{line}\n" for line in notes)])

@@ -49,7 +49,6 @@ def baseline(task: Mapping[str, Any], model: Model, data: Any) -> Any:
 
 
 def prepare(task: Mapping[str, Any], model: Model, data: Any) -> tuple[Any, Any]:
-    """The zoo's objective, and the arrays that it takes."""
     library = import_module(f"compare.fit.svi.objective_{task['library']}")
     arrays, static = library.split_arguments(data.arguments())
     return library.prepare(model.name, task["guide"], static, arrays), arrays

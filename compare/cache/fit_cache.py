@@ -8,9 +8,10 @@ import json
 
 import xarray as xr
 
-from compare.cache.keys import Uncacheable, digest, fit_document, fit_sources, fitting_library
+from compare.cache.keys import Uncacheable, digest, fit_document, fit_sources
 from compare.cache.store import Store
 from compare.comparison import Fit, Job
+from compare.registry import fitting_library
 
 __all__ = ["FitCache"]
 
@@ -36,7 +37,6 @@ class FitCache:
             return None
 
     def load(self, job: Job) -> Fit | None:
-        """The cached fit; None if there is none."""
         key = self.key(job) if job.reason is None else None
         files = self.store.read(KIND, key) if key else None
         if key is None or files is None:
@@ -50,7 +50,6 @@ class FitCache:
             return None
 
     def save(self, fit: Fit) -> None:
-        """Cache a fit, if it is finished."""
         if fit.status != "done" or fit.tree is None:
             return
         key = self.key(fit.job)

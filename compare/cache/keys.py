@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compare import registry, user_model
+from compare import user_model
+from compare.registry import LIBRARIES
 
 if TYPE_CHECKING:
     from compare.comparison import Job, Request
@@ -34,7 +35,6 @@ __all__ = [
     "digest",
     "fit_document",
     "fit_sources",
-    "fitting_library",
     "report_document",
     "user_sources",
     "versions",
@@ -45,8 +45,6 @@ FORMAT = 2
 
 ROOT = Path(__file__).parents[2]
 """The folder of models, guides and compare."""
-
-SIDES = ("numpyro", "pyro")
 
 COMMON = ("numpy", "scipy", "xarray", "arviz_base", "arviz_stats", "scikit-learn", "pandas", "threadpoolctl")
 PACKAGES = {
@@ -119,7 +117,6 @@ def canonical(value: Any) -> Any:
 
 
 def canonical_array(value: np.ndarray) -> list[Any]:
-    """An array's type, shape and hash."""
     if value.dtype.kind in "biufcSUmM":
         content: Any = sha256(np.ascontiguousarray(value).tobytes())
     else:
@@ -149,12 +146,12 @@ def hash_sources(patterns: Iterable[str], without: Iterable[str] = ()) -> dict[s
     return hashes
 
 
-def fit_sources(model: str, library: str | None, guide: str | None) -> dict[str, str]:
+def fit_sources(model: str, library: str, guide: str | None) -> dict[str, str]:
     """The hash of every file that decides the numbers of a fit, a user's own files included."""
     patterns = [*FIT_SOURCES, *([f"guides/{guide}/**/*"] if guide else [])]
     user = find_user_sources(model)
     patterns += [f"models/{model}/**/*"] if user is None else []
-    house = hash_sources(patterns, without=[side for side in SIDES if side != library])
+    house = hash_sources(patterns, without=[side for side in LIBRARIES if side != library])
     house.pop("models/__init__.py", None)  # the list of the other models
     return house | (user or {})
 
@@ -206,7 +203,6 @@ def surroundings(packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 def canonical_fields(value: Any, without: Iterable[str]) -> dict[str, Any]:
-    """A dataclass's fields by name, each in its canonical form."""
     return {
         field.name: canonical(getattr(value, field.name))
         for field in dataclasses.fields(value)
@@ -214,12 +210,7 @@ def canonical_fields(value: Any, without: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def fitting_library(job: Job) -> str | None:
-    """The library that a fit depends on: the one that fits, or the one whose twin gives the densities of its draws."""
-    return job.library or job.twin or registry.first_installed()
-
-
-def fit_document(job: Job, library: str | None, source: Mapping[str, str]) -> dict[str, Any]:
+def fit_document(job: Job, library: str, source: Mapping[str, str]) -> dict[str, Any]:
     """What a fit depends on; its layout follows from the data and the source, which `fit_sources` gives.
 
     Raises:
@@ -229,7 +220,7 @@ def fit_document(job: Job, library: str | None, source: Mapping[str, str]) -> di
         "kind": "fit",
         "job": canonical_fields(job, without=["layout"]),
         "sources": dict(source),
-        **surroundings(COMMON + PACKAGES.get(library or "", ())),
+        **surroundings(COMMON + PACKAGES[library]),
     }
 
 

@@ -24,13 +24,7 @@ ABOUT = "about.json"
 
 
 class Restored(NamedTuple):
-    """A cached report that is in its folder again.
-
-    Attributes:
-        paths: Its files, the page last.
-        n_fits: The number of fits it is made of.
-        summary: Its summary as JSON.
-    """
+    """A cached report that is in its folder again: its files, the page last, its fits' number, its summary as JSON."""
 
     paths: list[Path]
     n_fits: int
@@ -85,18 +79,15 @@ class ReportCache:
         return digest({"report": self.key, "shape": shape})
 
     def load_text(self, console: Console, verbose: bool) -> str | None:
-        """The text that was printed on such a console; None if there is none."""
         files = self.store.read(TEXTS, self.text_key(console, verbose)) if self.key else None
         return files["text"].decode() if files and "text" in files else None
 
     def save_text(self, text: str, console: Console, verbose: bool) -> None:
-        """Cache the printed text."""
         if self.key:
             self.store.write(TEXTS, self.text_key(console, verbose), {"text": text.encode()})
 
 
 def has_content(path: Path, content: bytes) -> bool:
-    """Whether a file holds exactly this."""
     try:
         return path.stat().st_size == len(content) and path.read_bytes() == content
     except OSError:

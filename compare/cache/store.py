@@ -56,7 +56,6 @@ class Store:
                 self.warn(str(error))
 
     def entry(self, kind: str, key: str) -> Path:
-        """The path of an entry."""
         return (self.path or Path()) / kind / f"{key}.zip"
 
     def read(self, kind: str, key: str) -> dict[str, bytes] | None:
@@ -77,7 +76,6 @@ class Store:
         return files
 
     def remove(self, kind: str, key: str) -> None:
-        """Remove an entry, if possible."""
         with suppress(OSError):
             self.entry(kind, key).unlink(missing_ok=True)
 

@@ -26,6 +26,7 @@ from compare.execute.processes import Workers
 from compare.pipeline import PACKAGES, make_fits, with_network
 from compare.plan import family_of, plan, trainings
 from compare.registry import first_installed
+from compare.summary import Verdict, to_json
 from compare.user_model import trace
 from models.contract import Simulated
 
@@ -37,15 +38,8 @@ LEAST = 50
 
 @dataclass(frozen=True)
 class Calibration:
-    """Many data sets, and what each fit says of them.
-
-    Attributes:
-        request: The fits, and the data whose size and constants all data sets share.
-        jobs: The fits by name.
-        ranks: The ranks of the fits that succeeded.
-        quantities: The names of what is ranked.
-        summary: What is written as JSON.
-    """
+    """The ranks of the fits that succeeded, and the summary that is written; ``request`` has the data whose size and
+    constants all data sets share."""
 
     request: Request
     jobs: Mapping[str, Job]
@@ -168,7 +162,7 @@ def summarise(
         verdict = judge(measured, ranked)
     else:
         began = "Not attempted" if status == "skipped" else "It failed"
-        verdict = {"word": status, "sentence": f"{began}: {reason}."}
+        verdict = Verdict(status, f"{began}: {reason}.")
     return {
         "library": job.library,
         "guide": job.guide,
@@ -181,5 +175,5 @@ def summarise(
         "converged": ranked.converged if ranked else None,
         "diagnostics": {name: getattr(ranked, name, None) for name in ("r_hat", "ess", "divergences")},
         "quantities": measured,
-        "verdict": verdict,
+        "verdict": to_json(verdict),
     }

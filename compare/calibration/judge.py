@@ -11,6 +11,7 @@ import numpy as np
 from arviz_stats.ecdf_utils import ecdf_pit
 
 from compare.calibration.ranks import ENDS, LEVELS, LIKELIHOOD, Ranked
+from compare.summary import Estimate, Verdict, to_json
 from compare.verdict.judge import sentence
 from compare.verdict.thresholds import ERRORS
 
@@ -21,8 +22,6 @@ FAMILYWISE = 0.01
 
 SIMULATIONS = 5000
 """Of uniform ranks, from which the simultaneous bands follow."""
-
-Number = dict[str, float]
 
 
 @lru_cache(maxsize=16)
@@ -48,13 +47,19 @@ def outside(pit: np.ndarray, probability: float) -> float:
     return float(max(np.max(lower - ecdf), np.max(ecdf - upper), 0.0))
 
 
-def share(inside: np.ndarray) -> Number:
+def mean(values: np.ndarray) -> Estimate:
+    """The mean over data sets, with its standard error."""
+    return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))
+
+
+def share(inside: np.ndarray) -> Estimate:
     """The mean of ones and zeros, or of probabilities, with its standard error."""
-    mean, count = float(np.mean(inside)), len(inside)
+    estimate, count = mean(inside), len(inside)
+    if estimate.mcse:
+        return estimate
     # At 0 or 1 the sample's own spread is 0: one more success and failure keep the error honest (Agresti & Coull 1998).
-    rough = (mean * count + 2) / (count + 4)
-    spread = float(np.std(inside, ddof=1))
-    return {"value": mean, "mcse": spread / math.sqrt(count) if spread else math.sqrt(rough * (1 - rough) / count)}
+    rough = (estimate.value * count + 2) / (count + 4)
+    return Estimate(estimate.value, math.sqrt(rough * (1 - rough) / count))
 
 
 def measure(
@@ -74,23 +79,23 @@ def measure(
         for level in LEVELS:
             inside = np.abs(pit - 0.5) <= level / 2
             coverage[f"{level:.0%}".rstrip("%")] = {
-                **share(inside.astype(float)),
+                **to_json(share(inside.astype(float))),
                 "given_truth": given(ranked, exact, place, level),
                 "theory": theory.get(level, {}).get(name),
             }
         squares = 12 * (pit - 0.5) ** 2
         spread = math.sqrt(squares.mean())
         measured[name] = {
-            "rank_mean": {"value": float(pit.mean()), "mcse": float(pit.std(ddof=1) / math.sqrt(len(pit)))},
+            "rank_mean": to_json(mean(pit)),
             "coverage": coverage,
-            "bias": {"value": float(score.mean()), "mcse": float(score.std(ddof=1) / math.sqrt(len(score)))},
-            "spread": {"value": spread, "mcse": float(squares.std(ddof=1) / math.sqrt(len(pit)) / (2 * spread))},
+            "bias": to_json(mean(score)),
+            "spread": to_json(Estimate(spread, mean(squares).mcse / (2 * spread))),
             "outside": outside(pit, probability(len(names))),
         }
     return measured
 
 
-def given(ranked: Ranked, exact: Ranked | None, place: int, level: float) -> Number | None:
+def given(ranked: Ranked, exact: Ranked | None, place: int, level: float) -> dict[str, float] | None:
     """The exact posterior's probability of the intervals, on average over the data sets that both have."""
     if exact is None or exact.draws is None or ranked is exact:
         return None
@@ -99,7 +104,7 @@ def given(ranked: Ranked, exact: Ranked | None, place: int, level: float) -> Num
     both = [(row, rows[number]) for row, number in enumerate(ranked.sets.tolist()) if number in rows]
     ends = ranked.ends[[row for row, _ in both], place]
     draws = exact.draws[[row for _, row in both], :, place]
-    return share(np.mean((draws >= ends[:, [low]]) & (draws <= ends[:, [high]]), axis=1))
+    return to_json(share(np.mean((draws >= ends[:, [low]]) & (draws <= ends[:, [high]]), axis=1)))
 
 
 def widest(measured: Mapping[str, Mapping[str, Any]]) -> str:
@@ -111,31 +116,25 @@ def widest(measured: Mapping[str, Mapping[str, Any]]) -> str:
     return max(latents, key=lambda name: abs(measured[name]["spread"]["value"] - 1))
 
 
-def judge(measured: Mapping[str, Mapping[str, Any]], ranked: Ranked) -> dict[str, str]:
+def judge(measured: Mapping[str, Mapping[str, Any]], ranked: Ranked) -> Verdict:
     """A word and a sentence on one fit."""
-    count, name = len(ranked.pit), widest(measured)
-    lost = (
-        f" {len(ranked.failed)} of {len(ranked.failed) + count} data sets failed and are left out."
-        if ranked.failed
-        else ""
-    )
+    count, failed, name = len(ranked.pit), len(ranked.failed), widest(measured)
+    lost = f" {failed} of {failed + count} data sets failed and are left out." if failed else ""
+    word, text = word_and_reason(measured, name)
+    return Verdict(word, f"{sentence(text)}.{lost}")
+
+
+def word_and_reason(measured: Mapping[str, Mapping[str, Any]], name: str) -> tuple[str, str]:
+    """The word, and what the ranks of the quantity that speaks loudest do."""
     quantity = measured[name]
     if not quantity["outside"]:
         many = f"the ranks of all {len(measured)} quantities stay" if len(measured) > 1 else f"the ranks of {name} stay"
-        return verdict("agrees", f"{many} within the {1 - FAMILYWISE:.0%} band.{lost}")
-    centre, spread = quantity["rank_mean"], quantity["spread"]
+        return "agrees", f"{many} within the {1 - FAMILYWISE:.0%} band"
+    left, centre, spread = f"the ranks of {name} leave their band", quantity["rank_mean"], quantity["spread"]
     shift, tension = ((number["value"] - ideal) / number["mcse"] for number, ideal in ((centre, 0.5), (spread, 1.0)))
-    left = f"the ranks of {name} leave their band"
     if abs(shift) > max(ERRORS, abs(tension)):
-        return verdict("off", f"{left}: its means are too {'low' if shift > 0 else 'high'} on average.{lost}")
+        return "off", f"{left}: its means are too {'low' if shift > 0 else 'high'} on average"
     if abs(tension) > ERRORS:
-        word, held = "narrow" if tension > 0 else "wide", quantity["coverage"]["80"]["value"]
-        return verdict(
-            word, f"{left}: it is too {word}, its 80% intervals hold the truth {held:.1%} of the time.{lost}"
-        )
-    return verdict("off", f"{left}, though neither mean nor width stands out.{lost}")
-
-
-def verdict(word: str, text: str) -> dict[str, str]:
-    """A word and its sentence, as the summary has them."""
-    return {"word": word, "sentence": sentence(text)}
+        word, inside = "narrow" if tension > 0 else "wide", quantity["coverage"]["80"]["value"]
+        return word, f"{left}: it is too {word}, its 80% intervals hold the truth {inside:.1%} of the time"
+    return "off", f"{left}, though neither mean nor width stands out"

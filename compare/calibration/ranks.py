@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from compare import user_model
+from compare import registry, user_model
 from compare.comparison import Drawn, Job, Layout
 from compare.fit import draw_many
-from compare.fit.density import derive, library_of, log_densities
+from compare.fit.density import derive, log_densities
 from models.contract import Latents, Simulated, element
 
 __all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "find_quantities", "pits", "rank"]
@@ -100,7 +100,9 @@ def rank(job: Job, simulated: Simulated, with_draws: bool = False) -> Ranked:
     Raises:
         RuntimeError: it failed on every data set.
     """
-    layout = user_model.trace(job.model, simulated.data[0], library_of(job))  # the same for all but what is observed
+    layout = user_model.trace(
+        job.model, simulated.data[0], registry.fitting_library(job)
+    )  # the same for all but what is observed
     jobs = [replace(job, data=data, layout=layout) for data in simulated.data]
     results = draw_many(jobs, N_THINNED if job.method == "nuts" else N_DRAWS)
     failed = {number: str(result) for number, result in enumerate(results) if isinstance(result, Exception)}

@@ -43,7 +43,6 @@ def exit_status(command: Callable[[], int]) -> int:
 
 
 def complain(message: str, status: int) -> int:
-    """Print an error."""
     print(f"compare: {message}", file=sys.stderr)
     return status
 

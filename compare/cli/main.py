@@ -22,7 +22,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments begin with."""
     check_text(arguments)
     if not arguments:
         return show_catalogue()
@@ -37,7 +36,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def show_catalogue() -> int:
-    """Print one line a model."""
     width = max(map(len, models.CATALOGUE))
     for name, line in models.CATALOGUE.items():
         print(f"{name:{width}}  {line}")

@@ -18,13 +18,12 @@ import models
 from compare.cache.store import cache_folder
 from compare.comparison import Request
 from compare.options import Options, option_fields, parse_count, parse_field, parse_names, parse_whole
+from compare.registry import LIBRARIES
 from compare.user_model.source import is_model_spec
 from models.contract import Model, UnknownName, nearest
 from models.options import option
 
 __all__ = ["Invocation", "Parser", "Settings", "build", "flag", "invoke", "parse"]
-
-LIBRARIES = ("numpyro", "pyro")
 
 MOST_PROCESSES = 1000
 
@@ -122,7 +121,6 @@ class Parser(argparse.ArgumentParser):
         return vars(values)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message."""
         raise ValueError(message.removeprefix("argument "))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
@@ -140,7 +138,6 @@ def flag(field: dataclasses.Field) -> str:
 
 
 def describe_default(value: Any) -> str:
-    """The default in an option's help."""
     if value is None or isinstance(value, bool | tuple):
         return ""
     return f"default {value:g}" if isinstance(value, float) else f"default {value}"
@@ -186,7 +183,6 @@ def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | Non
 
 
 def add_comparison(parser: Parser, guides: Iterable[str], folder: Path, defaults: Mapping[str, Any], omit: str) -> None:
-    """Add the options that every comparison has."""
     notes = {name: describe_default(value) for name, value in defaults.items()}
     notes |= {"guides": f"default {','.join(guides)}", "out": f"default {folder}"}
     with suppress(RuntimeError):  # the user has no home folder
@@ -196,7 +192,6 @@ def add_comparison(parser: Parser, guides: Iterable[str], folder: Path, defaults
 
 
 def model_parser(name: str) -> Parser:
-    """The options of a model of the catalogue."""
     model = models.load(name)
     parser = Parser(name, model.title)
     parser.add_fields("the data", model.data)
@@ -222,11 +217,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
 
 
 def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
-    """The invocation of a user's own model, which is read from its file or module.
-
-    Raises:
-        ValueError: as `parse`.
-    """
+    """The invocation of a user's own model, which is read from its file or module."""
     import shlex
 
     from compare import user_model

@@ -40,7 +40,6 @@ class Cluster(Executor):
 
     @property
     def n_slots(self) -> int:
-        """The number of tasks that can run at a time."""
         return max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
@@ -54,7 +53,6 @@ class Cluster(Executor):
 
 
 def task(jobs: Sequence[Job]) -> tuple[Any, ...]:
-    """The function that a worker calls, and its arguments."""
     if user_model.knows(jobs[0].model):
         return (run_user_jobs, *pickle_by_value(jobs))
     return run_jobs, list(jobs)

@@ -47,7 +47,6 @@ def dispatch(jobs: Sequence[Job], helpers: Workers, save: Callable[[Fit], None])
 
 
 def submit(batch: Sequence[Job], helpers: Workers) -> Future:
-    """Hand a batch to the helpers of its library."""
     return helpers.libraries[batch[0].library or ""].submit(run_each, batch)
 
 
@@ -80,7 +79,6 @@ def collect(batches: dict[Future, list[Job]], helpers: Workers, save: Callable[[
 
 
 def repeat(job: Job, helpers: Workers) -> Fit:
-    """Run a job whose process died, alone."""
     for _ in range(ATTEMPTS - 1):
         try:
             return attach_jobs(submit([job], helpers).result(), [job])[0]

@@ -46,7 +46,6 @@ class RestartingPool(Executor):
         self.pool = self.start()
 
     def start(self) -> ProcessPoolExecutor:
-        """Start the processes."""
         return ProcessPoolExecutor(
             self.n_processes,
             self.context,
@@ -64,7 +63,6 @@ class RestartingPool(Executor):
             return self.pool.submit(function, *arguments, **keywords)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes."""
         self.pool.shutdown(wait, cancel_futures=cancel_futures)
         if wait and self.context.get_start_method() == "spawn":
             # Semaphores of spawned processes must be freed before Python's resource tracker complains of them.

@@ -25,13 +25,12 @@ from compare.export.literals import MOST, dictionary, literal, size, wide
 from compare.export.source import Program, definition, path_of
 from compare.fit.density import layout_of
 from compare.plan import plan
+from compare.registry import TITLES
 from compare.user_model.source import is_model_spec
 from compare.user_model.source import path_of as file_of
 from models.contract import Model
 
-__all__ = ["METHOD", "TITLES", "program", "programs", "twin"]
-
-TITLES = {"numpyro": "NumPyro", "pyro": "Pyro"}
+__all__ = ["METHOD", "program", "programs", "twin"]
 
 PRECISION = {"numpyro": "numpyro.enable_x64()", "pyro": "torch.set_default_dtype(torch.float64)"}
 
@@ -154,7 +153,6 @@ class ReplaceTwin(ast.NodeTransformer):
         self.names: set[str] = set()
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        """Replace an attribute of the twin."""
         if not isinstance(node.value, ast.Name) or node.value.id != self.twin:
             return self.generic_visit(node)
         name = self.model if node.attr == "model" else node.attr

@@ -43,7 +43,6 @@ def bound(statement: ast.stmt) -> set[str]:
 
 
 def used(node: ast.AST) -> set[str]:
-    """The names that a piece of code reads."""
     return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 

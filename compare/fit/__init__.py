@@ -14,24 +14,27 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from compare.comparison import Drawn, Fit, Job
 from compare.fit.density import layout_of
-from compare.fit.threads import one_thread
 
 __all__ = ["draw_many", "run", "run_each", "run_many"]
 
 WAYS = {
     "svi": ("svi.svi", "svi.objective"),
     "nuts": ("mcmc.nuts", "mcmc.nuts"),
-    "reference": ("mcmc.reference", "mcmc.nuts"),
+    "reference": ("mcmc.nuts", "mcmc.nuts"),
     "amortised": ("amortized.amortised", "amortized.amortised"),
-    "training": ("amortized.training", "amortized.amortised"),
+    "training": ("amortized.amortised", "amortized.amortised"),
     "exact": ("exact", None),
     "coordinate_ascent": ("coordinate_ascent", None),
 }
 """Each method's module, and how the names of the files begin that do for it what only a library can do."""
+
+one_thread = partial(threadpool_limits, limits=1, user_api="blas")
+"""NumPy's and SciPy's linear algebra in one thread: more would fight those of the library, and of the fits beside this
+one, for the processors; and the last digits would depend on how many there are."""
 
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
@@ -47,14 +50,8 @@ def run(job: Job) -> Fit:
     """Make one fit. What goes wrong inside it is reported in the fit, never raised."""
     if job.reason is not None:
         return Fit(job, "skipped", job.reason)
-    start = time.perf_counter()
-    try:
-        job, fit = traced(job), maker(job, "fit")
-        with one_thread():
-            result = fit(job)
-    except Exception as error:
-        result = error
-    return ended(job, result, time.perf_counter() - start)
+    (fit,) = timed([job], lambda jobs: [maker(jobs[0], "fit")(jobs[0])])
+    return fit
 
 
 def run_each(jobs: Sequence[Job]) -> list[Fit]:
@@ -74,21 +71,35 @@ def run_many(jobs: Sequence[Job]) -> list[Fit]:
         groups.setdefault((number,) if alone else (job.model, job.library, job.guide, job.options), []).append(number)
     fits: dict[int, Fit] = {}
     for numbers in groups.values():
-        if len(numbers) == 1:
-            fits[numbers[0]] = run(jobs[numbers[0]])
-            continue
         group = [jobs[number] for number in numbers]
-        start = time.perf_counter()
-        try:
-            group, fit_many = [traced(job) for job in group], maker(group[0], "fit_many")
-            with one_thread():
-                results = fit_many(group)
-        except Exception as error:
-            results = [error] * len(group)
-        seconds = (time.perf_counter() - start) / len(group)
-        ends = [ended(job, result, seconds) for job, result in zip(group, results, strict=True)]
-        fits |= dict(zip(numbers, ends, strict=True))
+        together = timed(group, lambda jobs: maker(jobs[0], "fit_many")(jobs)) if len(group) > 1 else [run(group[0])]
+        fits |= dict(zip(numbers, together, strict=True))
     return [fits[number] for number in range(len(jobs))]
+
+
+def timed(jobs: Sequence[Job], make: Callable[[Sequence[Job]], Sequence[Any]]) -> list[Fit]:
+    """The fits that one call makes, each a tree and its gradient evaluations or an error.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came while a library was calling back into Python, and it made an error of it.
+    """
+    start = time.perf_counter()
+    try:
+        jobs = [traced(job) for job in jobs]
+        with one_thread():
+            results = make(jobs)
+    except Exception as error:
+        results = [error] * len(jobs)
+    seconds, fits = (time.perf_counter() - start) / len(jobs), []
+    for job, result in zip(jobs, results, strict=True):
+        if not isinstance(result, Exception):
+            fits.append(Fit(job, "done", None, seconds, result[1], result[0]))
+            continue
+        if "KeyboardInterrupt" in str(result):
+            raise KeyboardInterrupt from result
+        line = " ".join(str(result).split()) or type(result).__name__
+        fits.append(Fit(job, "failed", line[:300], seconds=seconds))
+    return fits
 
 
 def traced(job: Job) -> Job:
@@ -101,17 +112,3 @@ def maker(job: Job, function: str) -> Callable[..., Any]:
     module, library = WAYS[job.method]
     make = getattr(import_module(f"compare.fit.{module}"), function)
     return make if library is None else partial(make, import_module(f"compare.fit.{library}_{job.library}"))
-
-
-def ended(job: Job, result: tuple[xr.DataTree, int] | Exception, seconds: float) -> Fit:
-    """A method's result, or what went wrong, as a fit.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C came while a library was calling back into Python, and it made an error of it.
-    """
-    if isinstance(result, Exception):
-        if "KeyboardInterrupt" in str(result):
-            raise KeyboardInterrupt from result
-        line = " ".join(str(result).split()) or type(result).__name__
-        return Fit(job, "failed", line[:300], seconds=seconds)
-    return Fit(job, "done", None, seconds, result[1], result[0])

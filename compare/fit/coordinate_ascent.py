@@ -16,13 +16,10 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import log_densities
-from compare.fit.tree import N_CHAINS, build, reported_indices, split
+from compare.fit.tree import N_CHAINS, Draws
 from models.contract import CoordinateAscent
 
 __all__ = ["ascend", "draw_many", "fit"]
-
-TOLERANCE, SWEEPS = 1e-6, 100
-"""The stopping rule where the job's options do not give one: the text's."""
 
 DRAWS = 4000
 NUMBERS = 100_000_000
@@ -31,8 +28,8 @@ NUMBERS = 100_000_000
 BLOCK = 2_000_000
 """Numbers drawn at a time."""
 
-LONG = 1000
-"""A site with more elements than this keeps the reported ones only, and is traced a sweep at a time."""
+LONG = 2000
+"""Beyond this many parameters the way is traced a sweep at a time, and only its ends are kept."""
 
 State = Mapping[str, np.ndarray]
 
@@ -45,67 +42,32 @@ def ascend(way: CoordinateAscent, tolerance: float, sweeps: int) -> tuple[list[S
         update, in nats, the sweeps made, and the largest change in the last of them.
     """
     state: State = dict(way.start)
-    long = sum(np.size(value) for value in state.values()) > 2 * LONG
-    states, elbos, change = [state], [way.elbo(state)], np.inf
-    made = 0
-    while made < sweeps and change >= tolerance:
-        before = state
-        for state in way.updates(before):
-            if long:
-                states = [states[0], state]
-            else:
-                states.append(state)
-                elbos.append(way.elbo(state))
-        if long:
-            elbos.append(way.elbo(state))
-        made += 1
+    is_long = sum(np.size(value) for value in state.values()) > LONG
+    states, elbos, change, done = [state], [way.elbo(state)], np.inf, 0
+    while done < sweeps and change >= tolerance:
+        before, path = state, list[State](way.updates(state))
+        state = path[-1]
+        states = [states[0], state] if is_long else states + path
+        elbos += [way.elbo(update) for update in (path[-1:] if is_long else path)]
+        done += 1
         change = max(float(np.max(np.abs(state[name] - before[name]))) for name in state)
         if not np.isfinite(change):
-            raise ArithmeticError(f"coordinate ascent met a number that is not finite in sweep {made}")
-    return states, elbos, made, change
-
-
-def sample(job: Job, way: CoordinateAscent, state: State) -> tuple[dict, dict, dict]:
-    """Draws of the guide, their log densities, and the labels of a long site's elements; drawn block by block."""
-    rng = np.random.default_rng(job.seed + zlib.crc32(job.name.encode()))
-    shapes, size = job.layout.latents, job.layout.dimension
-    count = min(DRAWS, max(NUMBERS // size // N_CHAINS, 100) * N_CHAINS)
-    indices = {
-        name: reported_indices(job, name) for name, shape in shapes.items() if len(shape) == 1 and shape[0] > LONG
-    }
-    blocks: dict[str, list[np.ndarray]] = {}
-    rows = max(1, BLOCK // size)
-    for start in range(0, count, rows):
-        latents = way.draw(state, rng, min(rows, count - start))
-        log_prior, log_likelihood = log_densities(job, latents)
-        part = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood}
-        part["log_guide"] = way.log_guide(state, latents)
-        part |= {name: value[:, indices[name]] if name in indices else value for name, value in latents.items()}
-        for name, value in part.items():
-            blocks.setdefault(name, []).append(value)
-    draws = split({name: np.concatenate(parts) for name, parts in blocks.items()})
-    posterior = {name: draws.pop(name) for name in shapes}
-    return posterior, draws, {f"{name}_dim_0": chosen for name, chosen in indices.items()}
-
-
-def stopping(job: Job) -> tuple[float, int]:
-    """The largest change at which the sweeps stop, and the most sweeps."""
-    return float(getattr(job.options, "cavi_tolerance", TOLERANCE)), int(getattr(job.options, "sweeps", SWEEPS))
+            raise ArithmeticError(f"coordinate ascent met a number that is not finite in sweep {done}")
+    return states, elbos, done, change
 
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """Draws from where the updates of each job end."""
     rng, model = np.random.default_rng([jobs[0].fit_seed, 5]), registry.load(jobs[0].model)
-    found: list[Drawn | Exception] = []
+    results: list[Drawn | Exception] = []
     for job in jobs:
-        way, (tolerance, sweeps) = model.coordinate_ascent(job.data)[job.name], stopping(job)
+        way, options = model.coordinate_ascent(job.data)[job.name], job.options
         try:
-            states, _, _, change = ascend(way, tolerance, sweeps)
+            states, _, _, change = ascend(way, options.cavi_tolerance, options.sweeps)
+            results.append(Drawn(way.draw(states[-1], rng, count), change < options.cavi_tolerance))
         except ArithmeticError as error:
-            found.append(error)
-            continue
-        found.append(Drawn(way.draw(states[-1], rng, count), change < tolerance))
-    return found
+            results.append(error)
+    return results
 
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
@@ -115,16 +77,14 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     elements, the parameters; its attributes say why the sweeps ended, ``sweeps``, the last ``change``, and the final
     ``elbo`` in closed form.
     """
-    tolerance, sweeps = stopping(job)
+    options = job.options
     way = registry.load(job.model).coordinate_ascent(job.data)[job.name]
-    states, elbos, made, change = ascend(way, tolerance, sweeps)
-    converged = change < tolerance
-    reason = (
-        f"every change below {tolerance:g} after {made} sweeps"
-        if converged
-        else f"stopped after {made} sweeps, with changes still as large as {change:.1g}"
-    )
-    optimisation: dict[str, np.ndarray] = {
+    states, elbos, sweeps, change = ascend(way, options.cavi_tolerance, options.sweeps)
+    if change < options.cavi_tolerance:
+        reason = f"every change below {options.cavi_tolerance:g} after {sweeps} sweeps"
+    else:
+        reason = f"stopped after {sweeps} sweeps, with changes still as large as {change:.1g}"
+    optimisation = {
         "elbo": np.asarray(elbos),
         "elbo_mcse": np.zeros(len(elbos)),
         "gradients": np.arange(len(elbos)),
@@ -136,19 +96,29 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
         "elbo_mcse": 0.0,
         "gap": float("nan"),
         "gap_mcse": 0.0,
-        "tolerance": tolerance,
-        "converged": int(converged),
+        "tolerance": options.cavi_tolerance,
+        "converged": int(change < options.cavi_tolerance),
         "reason": reason,
-        "sweeps": made,
+        "sweeps": sweeps,
         "change": change,
     }
-    posterior, stats, coordinates = sample(job, way, states[-1])
-    tree = build(posterior, stats, job.layout.observed, coordinates, optimisation, attributes)
+    tree = draw(job, way, states[-1]).tree(optimisation, attributes)
     if len(states) == len(elbos):
-        paths = {name: np.stack([state[name] for state in states]) for name in states[0]}
         steps = tree["optimisation"].to_dataset()
-        for name, path in paths.items():
-            if path[0].size <= 10:
-                steps[name] = (("step", *(f"{name}_dim_{axis}" for axis in range(path.ndim - 1))), path)
+        for name, value in states[0].items():
+            if value.size <= 10:
+                axes = [f"{name}_dim_{axis}" for axis in range(value.ndim)]
+                steps[name] = (("step", *axes), np.stack([state[name] for state in states]))
         tree["optimisation"] = xr.DataTree(steps)
     return tree, 0
+
+
+def draw(job: Job, way: CoordinateAscent, state: State) -> Draws:
+    """Draws of the guide and their log densities, block by block."""
+    draws, size = Draws(job), job.layout.dimension
+    rng = np.random.default_rng(job.seed + zlib.crc32(job.name.encode()))
+    count, rows = min(DRAWS, max(NUMBERS // size // N_CHAINS, 100) * N_CHAINS), max(1, BLOCK // size)
+    for start in range(0, count, rows):
+        latents = way.draw(state, rng, min(rows, count - start))
+        draws.add(latents, *log_densities(job, latents), way.log_guide(state, latents))
+    return draws

@@ -10,7 +10,7 @@ from compare import registry, user_model
 from compare.comparison import Job, Layout
 from models.contract import Latents
 
-__all__ = ["derive", "layout_of", "library_of", "log_densities"]
+__all__ = ["derive", "layout_of", "log_densities"]
 
 
 def log_densities(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
@@ -18,20 +18,15 @@ def log_densities(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
 
     They come from the library that fits; where the method has none, from that of the job's twin.
     """
-    library = library_of(job)
+    library = registry.fitting_library(job)
     side = import_module(f"compare.user_model.density_{library}")
     data, static = side.split_arguments(job.data.arguments())
     return side.density(job.model, static)({site: latents[site] for site in layout_of(job).latents}, data)
 
 
-def library_of(job: Job) -> str:
-    """The library whose twin is asked: that which fits; where the method has none, that of the job's twin."""
-    return job.library or job.twin or registry.first_installed()
-
-
 def layout_of(job: Job) -> Layout:
     """What tracing the model on the job's data tells; traced now where the job was not planned."""
-    return job.layout or user_model.trace(job.model, job.data, library_of(job))
+    return job.layout or user_model.trace(job.model, job.data, registry.fitting_library(job))
 
 
 def derive(job: Job, latents: Latents) -> dict[str, np.ndarray]:
@@ -42,6 +37,6 @@ def derive(job: Job, latents: Latents) -> dict[str, np.ndarray]:
     names = [name for name in layout.derived if name not in quantities]
     if not names:
         return quantities
-    side = import_module(f"compare.user_model.in_{library_of(job)}")
+    side = import_module(f"compare.user_model.in_{registry.fitting_library(job)}")
     known = {site: latents[site] for site in layout.latents}
     return side.derive(job.model, job.data.arguments(), names, known) | quantities

@@ -10,8 +10,7 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import log_densities
-from compare.fit.tree import build, how_many, keep, pointwise, split
-from compare.options import Options
+from compare.fit.tree import Draws, how_many
 from models.contract import Latents
 
 __all__ = ["draw_many", "fit"]
@@ -23,27 +22,12 @@ QUERIES = 256
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
     model = registry.load(job.model)
-    exact = model.exact(job.data)
-    rng = np.random.default_rng(job.fit_seed)
-    options = job.options or Options()
-    count = how_many(options.draws, job.layout.dimension)
-    labels: dict[str, np.ndarray] = {}
-    pieces = []
+    exact, rng, draws = model.exact(job.data), np.random.default_rng(job.fit_seed), Draws(job)
+    count = how_many(job.options.draws, job.layout.dimension)
     for _ in range(4):
         latents = exact.draw(rng, count // 4)
-        log_prior, log_likelihood = densities_or_nan(job, latents)
-        kept, labels = keep(latents, job)
-        stats = {
-            "log_prior": log_prior,
-            "log_joint": log_prior + log_likelihood,
-            "log_guide": exact.log_posterior(latents),
-        }
-        pieces.append((kept, stats))
-    kept, stats = (
-        {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
-    )
-    likelihood = pointwise(kept, job)
-    tree = build(split(kept), split(stats), job.layout.observed, labels, log_likelihood=likelihood)
+        draws.add(latents, *densities_or_nan(job, latents), exact.log_posterior(latents))
+    tree = draws.tree()
     if model.prediction and model.prediction.exact_queries:
         queries = model.prediction.exact_queries(job.data, rng, QUERIES)
         if queries is not None:
@@ -64,8 +48,9 @@ def densities_or_nan(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """Independent draws from the posterior of each job's data."""
     rng, model = np.random.default_rng([jobs[0].fit_seed, 5]), registry.load(jobs[0].model)
-    found: list[Drawn | Exception] = []
+    results: list[Drawn | Exception] = []
     for job in jobs:
         exact = model.exact(job.data)
-        found.append(Drawn(exact.draw(rng, count)) if exact else ValueError("the posterior of these data is not known"))
-    return found
+        unknown = ValueError("the posterior of these data is not known")
+        results.append(Drawn(exact.draw(rng, count)) if exact else unknown)
+    return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import arviz_base
@@ -14,7 +14,7 @@ from compare.comparison import Job
 from compare.fit.density import derive
 from models.contract import Latents
 
-__all__ = ["LONG", "N_CHAINS", "build", "how_many", "keep", "pointwise", "reported_indices", "split"]
+__all__ = ["LONG", "N_CHAINS", "Draws", "build", "how_many", "joined", "keep", "pointwise", "split"]
 
 LONG = 1000
 """Elements of a site beyond which a tree keeps the reported ones only."""
@@ -23,9 +23,13 @@ N_CHAINS = 4
 """Independent draws are dealt to this many chains, so that one schema and one set of diagnostics serves all fits."""
 
 
-def split(draws: Mapping[str, np.ndarray], chains: int = N_CHAINS) -> dict[str, np.ndarray]:
-    """Independent draws, shape (count, ...), as (chains, count / chains, ...)."""
-    return {name: np.reshape(value, (chains, -1, *np.shape(value)[1:])) for name, value in draws.items()}
+def split(draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Draws, shape (count, ...), as (chains, count / chains, ...)."""
+    return {name: np.reshape(value, (N_CHAINS, -1, *np.shape(value)[1:])) for name, value in draws.items()}
+
+
+def joined(blocks: Sequence[Mapping[str, np.ndarray]], axis: int = 0) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([block[name] for block in blocks], axis=axis) for name in blocks[0]}
 
 
 def how_many(draws: int, dimension: int) -> int:
@@ -46,9 +50,11 @@ def build(
 ) -> xr.DataTree:
     """A tree from arrays of shape (chain, draw, ...).
 
-    ``coordinates`` gives ``SITE_dim_0`` its labels where only some elements of a long site are kept. The group
-    ``log_likelihood`` is there if there is one, observation by observation.
-    ``optimisation`` holds arrays over the steps, ``attributes`` what is to be said of the optimisation as a whole.
+    Args:
+        coordinates: The labels of ``SITE_dim_0`` where only some elements of a long site are kept.
+        optimisation: Arrays over the steps.
+        attributes: What is to be said of the optimisation as a whole.
+        log_likelihood: The log likelihood of each observation, if there is any.
     """
     groups = {"posterior": dict(posterior), "sample_stats": dict(sample_stats), "observed_data": dict(observed)}
     if log_likelihood:
@@ -70,20 +76,36 @@ def keep(latents: Latents, job: Job) -> tuple[dict[str, np.ndarray], dict[str, n
     """
     draws, labels = {}, {}
     for site, value in {**latents, **derive(job, latents)}.items():
-        indices = reported_indices(job, site)
-        if value.ndim == 2 and value.shape[1] > LONG and len(indices):
-            draws[site], labels[f"{site}_dim_0"] = value[:, indices], indices
+        reported = [index[0] for name, index in job.layout.reported if name == site and len(index) == 1]
+        if value.ndim == 2 and value.shape[1] > LONG and reported:
+            draws[site], labels[f"{site}_dim_0"] = value[:, reported], np.array(reported)
         else:
             draws[site] = value
     return draws, labels
-
-
-def reported_indices(job: Job, site: str) -> np.ndarray:
-    """The positions of the reported elements of a site with one dimension."""
-    return np.array([index[0] for name, index in job.layout.reported if name == site and len(index) == 1], dtype=int)
 
 
 def pointwise(latents: Latents, job: Job) -> dict[str, np.ndarray]:
     """The log likelihood of each observation, shape (chains, draws, observations), of draws, shape (n_draws, *site)."""
     part = registry.load(job.model).prediction
     return split(part.pointwise(job.data, latents)) if part and part.pointwise else {}
+
+
+class Draws:
+    """A job's independent draws with their log densities, which come block by block and end in a tree."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.blocks: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
+
+    def add(self, latents: Latents, log_prior: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray) -> None:
+        draws, self.labels = keep(latents, self.job)
+        stats = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood, "log_guide": log_guide}
+        self.blocks.append((draws, stats))
+
+    def tree(
+        self, optimisation: Mapping[str, np.ndarray] | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> xr.DataTree:
+        """The tree of all draws, with `build`'s ``optimisation`` and ``attributes``."""
+        draws, stats = (joined([block[part] for block in self.blocks]) for part in (0, 1))
+        likelihood, observed = pointwise(draws, self.job), self.job.layout.observed
+        return build(split(draws), split(stats), observed, self.labels, optimisation, attributes, likelihood)

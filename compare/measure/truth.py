@@ -10,9 +10,10 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 from compare.comparison import Fit, Truth
+from compare.summary import Evidence
 from models.contract import Model, Reference
 
-__all__ = ["Sampled", "errors", "find_truth"]
+__all__ = ["Sampled", "errors", "evidence", "find_truth"]
 
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
@@ -44,15 +45,12 @@ class Sampled:
         return self.posterior[site][(slice(None), slice(None), *index)]
 
     def mean(self) -> dict[str, np.ndarray]:
-        """Posterior means, each of its site's shape."""
         return {site: self.flat(site).mean(axis=0) for site in self.posterior}
 
     def sd(self) -> dict[str, np.ndarray]:
-        """Posterior standard deviations, each of its site's shape."""
         return {site: self.flat(site).std(axis=0, ddof=1) for site in self.posterior}
 
     def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        """Marginal quantiles, each of its site's shape."""
         return {site: np.quantile(self.flat(site), probability, axis=0) for site in self.posterior}
 
     def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
@@ -61,11 +59,9 @@ class Sampled:
         return np.interp(grid, points, density, left=0.0, right=0.0)
 
     def correlations(self) -> dict[str, float]:
-        """None are reported."""
         return {}
 
     def extra_summary(self) -> dict[str, Any]:
-        """Nothing beyond the tables."""
         return {}
 
     def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
@@ -87,3 +83,12 @@ def find_truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None
         return known
     fit = fits.get("reference")
     return Sampled(fit, known.method) if fit is not None and fit.tree is not None else None
+
+
+def evidence(truth: Truth | None) -> Evidence:
+    """log p(x), and how it is known."""
+    if truth is None:
+        return Evidence(None, None, "not known, and the reference was not made")
+    if truth.log_evidence is None:
+        return Evidence(None, None, f"not known; the posterior is, by a reference: {truth.method}")
+    return Evidence(truth.log_evidence, 0.0, truth.method)

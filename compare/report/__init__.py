@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from compare.atomic import atomic_folder, remove_leftovers
+from compare.comparison import Comparison
 from compare.measure.held_out import weights
 from compare.report import files
 from compare.report.files import save_draws, save_text
 from compare.report.pictures import PLOTS, drawing, prepare
 from compare.report.tables.elements import finished
+from models.contract import Model
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from compare.comparison import Comparison
-    from models.contract import Model
 
 __all__ = ["PLOTS", "possible", "prepare", "show", "text", "write"]
 
@@ -29,7 +28,7 @@ def save_networks(comparison: Comparison, folder: Path) -> list[Path]:
     """Save each network that was trained, as ``network-FIT.npz``."""
     paths: list[Path] = []
     amortization = comparison.model.amortization
-    for name, fit in comparison.trainings.items() if amortization else ():
+    for name, fit in comparison.trainings.items():
         if amortization and fit.tree is not None:
             paths.append(folder / f"network-{name}.npz")
             amortization.save(amortization.with_decoder(comparison.data, weights(fit)), paths[-1])
@@ -60,8 +59,9 @@ def write(
         with drawing(comparison, temporary, plot_executor) as collect:
             from compare.report.html.page import page
 
-            about = {"model": comparison.model.name, "seed": comparison.request.seed}
-            about["data"] = comparison.data.describe()
+            about = {
+                "model": comparison.model.name, "seed": comparison.request.seed, "data": comparison.data.describe(),
+            }  # fmt: skip
             draws = save_draws(finished(comparison), temporary / "draws.nc", about)
             pictures, notes = collect()
         comparison = replace(comparison, notes=(*comparison.notes, *notes))

@@ -1,7 +1,5 @@
 """Where the table is printed, a terminal or a pipe, and what is said there of the files."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +10,7 @@ from rich.text import Text
 
 __all__ = ["PIPED", "console_for", "name_files"]
 
-PIPED = 140
-"""Columns of text where there is no terminal to ask."""
+PIPED = 140  # columns of text where there is no terminal to ask
 
 
 def console_for(file: IO[str] | None = None) -> Console:

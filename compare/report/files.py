@@ -1,7 +1,5 @@
 """The files of a report, each written whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Which pictures a comparison has, their captions, and drawing them, beside this process where one is offered."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,17 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from compare.comparison import Comparison
 from compare.report.tables.elements import finished, optimised, sampled
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
-
 __all__ = ["PLOTS", "Drawn", "drawing", "prepare"]
-
-PLOTS = ("posterior", "elbo", "forest", "trace", "rank")
-"""The names of the plots that every model gets, where they apply."""
 
 CAPTIONS = {
     "posterior": "Every fit's posterior (lines; Pyro's are dashed) over the true one (grey). Densities of draws "
@@ -35,6 +28,9 @@ CAPTIONS = {
     "rank": "Ranks of each NUTS chain's draws among those of all chains. Chains that explore the same distribution "
     "stay within the grey band (95%).",
 }
+
+PLOTS = tuple(CAPTIONS)
+"""The names of the plots that every model gets, where they apply."""
 
 
 class Drawn(NamedTuple):
@@ -55,21 +51,20 @@ class Drawing(NamedTuple):
 def applicable(comparison: Comparison) -> list[Drawing]:
     """The pictures that apply. Modules that draw are imported only when a picture is drawn."""
 
-    def plot(name: str, module: str, function: str) -> Drawing:
-        def draw(path: Path) -> None:
-            getattr(import_module(f"compare.report.plots.{module}"), function)(comparison, path)
+    def plot(name: str, module: str, path: Path) -> None:
+        getattr(import_module(f"compare.report.plots.{module}"), name)(comparison, path)
 
-        return Drawing(name, CAPTIONS[name], draw)
-
-    trees, drawings = finished(comparison), []
-    if trees:
-        drawings.append(plot("posterior", "posteriors", "posterior"))
-    if optimised(comparison):
-        drawings.append(plot("elbo", "elbo", "draw"))
-    if trees:
-        drawings.append(plot("forest", "posteriors", "forest"))
-    if sampled(comparison):
-        drawings += [plot("trace", "chains", "trace"), plot("rank", "chains", "rank")]
+    trees = finished(comparison)
+    shown = {
+        "posterior": ("posteriors", trees),
+        "elbo": ("elbo", optimised(comparison)),
+        "forest": ("posteriors", trees),
+        "trace": ("chains", sampled(comparison)),
+        "rank": ("chains", sampled(comparison)),
+    }
+    drawings = [
+        Drawing(name, CAPTIONS[name], partial(plot, name, module)) for name, (module, fits) in shown.items() if fits
+    ]
     for picture in comparison.model.pictures:
         if picture.applies is None or picture.applies(comparison.data):
             draw = partial(picture.draw, trees, comparison.data, comparison.truth)

@@ -1,12 +1,9 @@
 """The comparison on a terminal or in a pipe: the verdicts, the table of fits, and everything else on request."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -14,13 +11,11 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from compare.comparison import Comparison
 from compare.report.console import name_files
-from compare.report.tables import claims, diagnostics, estimates, ledger, scores
+from compare.report.tables import claims, diagnostics, estimates, scores
 from compare.report.tables.numbers import printable, value
 from compare.report.tables.table import Table
-
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
 
 __all__ = ["STYLES", "heading", "print_table", "print_text", "show"]
 
@@ -41,7 +36,6 @@ IMPORTANT = ("variable", "error", "ratio", "gap", "seconds", "mean", "sd", "khat
 
 
 def build(table: Table) -> RichTable:
-    """A table as rich prints it."""
     rich = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for column in table.columns:
         rich.add_column(Text(column.header), justify="left" if column.is_text else "right", no_wrap=True)
@@ -95,7 +89,6 @@ def print_text(console: Console, text: str | Text, indent: int = 0, style: str =
 
 
 def heading(console: Console, title: str) -> None:
-    """Print a heading after an empty line."""
     console.print()
     print_text(console, title, style="bold")
 
@@ -139,21 +132,7 @@ def print_truth(comparison: Comparison, console: Console, most: int) -> None:
         print_text(console, f"{comparison.truth_name} about {name}: {line}", 2)
 
 
-def details(comparison: Comparison) -> Iterator[Table | None]:
-    """The tables after that of the fits."""
-    accounts = ledger.ledgers(comparison)
-    yield estimates.by_element(comparison)
-    yield estimates.correlations(comparison)
-    yield scores.predictions(comparison)
-    yield accounts.transposed("nats") if accounts else None
-    yield scores.guides(comparison)
-    yield scores.networks(comparison)
-    yield diagnostics.unaided(comparison)
-    yield diagnostics.cost(comparison)
-
-
 def print_claims(comparison: Comparison, console: Console) -> None:
-    """Print the founding text's claims, and the published claims that differ."""
     claimed, cited = claims.claims(comparison.claims), claims.published(comparison.published)
     if claimed:
         heading(console, "What the founding text says")
@@ -196,7 +175,8 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = (), v
     console.print()
     print_table(console, table if verbose else shorten(table.without_empty_columns(), console))
     if verbose:
-        for part in filter(None, details(comparison)):
+        last = diagnostics.unaided(comparison), diagnostics.cost(comparison)
+        for part in filter(None, (*scores.details(comparison), *last)):
             heading(console, part.title)
             print_table(console, part)
         print_claims(comparison, console)

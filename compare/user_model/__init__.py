@@ -22,7 +22,7 @@ from compare.user_model import tracing
 from compare.user_model.arguments import arguments
 from compare.user_model.posterior import Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate
-from models.contract import Exact, Latents, Marginal, Model, Reference
+from models.contract import Exact, Model, Reference
 
 __all__ = ["GUIDES", "UserData", "UserModel", "data_of", "find", "knows", "read", "references", "register", "trace"]
 
@@ -31,8 +31,6 @@ GUIDES = ("mean_field", "full_rank")
 
 ACCEPTANCE = 0.98
 """What NUTS adapts its step sizes to for a reference: a user's model may hold a funnel."""
-
-TITLES = {"numpyro": "NumPyro", "pyro": "Pyro"}
 
 RESERVED = ("chain", "draw")
 """The dimensions of every tree, whose names no site can have."""
@@ -44,15 +42,8 @@ ALTERNATIVES = ("mean", "sd", "quantile", "density")
 
 @dataclass(frozen=True, eq=False)
 class UserModel:
-    """One user's model.
-
-    Attributes:
-        name: What this process knows it by.
-        function: What the user wrote.
-        library: The library that it is written in.
-        model: It in the catalogue's form.
-        exact: The posterior, or a function of the arguments that returns it, if the user knows it.
-    """
+    """One user's model: as written, and in the catalogue's form; ``exact`` is the posterior, if known, or a function of
+    the arguments that returns it."""
 
     name: str
     function: Callable[..., Any]
@@ -95,36 +86,8 @@ class UserExact(Exact):
     """A user's exact posterior, which need not be an `Exact`: what it does not offer follows from its ``marginal``."""
 
     def __init__(self, given: Any) -> None:
-        self.given = given
-        self.method, self.tolerance, self.log_evidence = given.method, given.tolerance, given.log_evidence
-
-    def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-        return self.given.draw(rng, count)
-
-    def log_posterior(self, latents: Latents) -> np.ndarray:
-        return self.given.log_posterior(latents)
-
-    def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
-        return self.given.marginal(site, index)
-
-    def mean(self) -> dict[str, np.ndarray]:
-        return self.given.mean() if hasattr(self.given, "mean") else super().mean()
-
-    def sd(self) -> dict[str, np.ndarray]:
-        return self.given.sd() if hasattr(self.given, "sd") else super().sd()
-
-    def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        return self.given.quantile(probability) if hasattr(self.given, "quantile") else super().quantile(probability)
-
-    def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
-        own = hasattr(self.given, "density")
-        return self.given.density(site, index, grid) if own else super().density(site, index, grid)
-
-    def correlations(self) -> dict[str, float]:
-        return self.given.correlations() if hasattr(self.given, "correlations") else {}
-
-    def extra_summary(self) -> dict[str, Any]:
-        return self.given.extra_summary() if hasattr(self.given, "extra_summary") else {}
+        offers = (*REQUIRED, *ALTERNATIVES, "marginal", "correlations", "extra_summary")
+        vars(self).update({name: getattr(given, name) for name in offers if hasattr(given, name)})
 
 
 _known: dict[str, UserModel] = {}
@@ -173,7 +136,7 @@ def register(
         number += 1
         name = f"{first}-{number}"
     way = Reference(
-        f"a long run of {TITLES[library]}'s NUTS on the model itself", library=library, acceptance=ACCEPTANCE
+        f"a long run of {registry.TITLES[library]}'s NUTS on the model itself", library=library, acceptance=ACCEPTANCE
     )
 
     def truth(data: UserData) -> Exact | Reference:
@@ -186,7 +149,7 @@ def register(
 
     model = Model(
         name=name,
-        title=f"a model of your own, in {TITLES[library]}",
+        title=f"a model of your own, in {registry.TITLES[library]}",
         data=UserData,
         guides=GUIDES,
         truth=truth,

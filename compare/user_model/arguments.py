@@ -48,18 +48,18 @@ def value_of(name: str, value: Any) -> Any:
     if hasattr(value, "detach"):  # a tensor
         value = value.detach()
     try:
-        found = np.asarray(value)
+        array = np.asarray(value)
     except Exception:
-        found = np.asarray(None)
-    if found.dtype.kind in "biu":
-        return found if found.ndim else found[()]
-    if found.dtype.kind == "O" and found.ndim:  # a frame or list of numbers that are stored as objects
+        array = np.asarray(None)
+    if array.dtype.kind in "biu":
+        return array if array.ndim else array[()]
+    if array.dtype.kind == "O" and array.ndim:  # a frame or list of numbers that are stored as objects
         with suppress(TypeError, ValueError):
-            found = found.astype(float)
-    if found.dtype.kind == "f":
-        return found.astype(float)[()]
+            array = array.astype(float)
+    if array.dtype.kind == "f":
+        return array.astype(float)[()]
     raise ValueError(
-        f"data: {name!r} holds {described(found)}; give numbers (of words their codes), a flag, a count or one word"
+        f"data: {name!r} holds {described(array)}; give numbers (of words their codes), a flag, a count or one word"
     )
 
 
@@ -67,7 +67,7 @@ def described(value: np.ndarray) -> str:
     """What is in an array that holds no numbers."""
     if value.size == 0 or value.dtype.kind not in "OUS":
         return f"values of type {value.dtype}"
-    odd = next((one for one in value.ravel() if not isinstance(one, int | float | np.number)), value.ravel()[0])
+    odd = next((item for item in value.ravel() if not isinstance(item, int | float | np.number)), value.ravel()[0])
     return f"{str(odd)!r}"[:60]
 
 
@@ -78,19 +78,19 @@ def from_json(path: str) -> dict[str, Any]:
         ValueError: the file cannot be read, or holds no object.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        json.dumps(found, ensure_ascii=False).encode()  # JSON can spell half of a character, which no file can hold
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # JSON can spell half of a character, which no file can hold
     except OSError as error:
         raise ValueError(f"--data {path}: {error.strerror}; name a JSON file with the model's arguments") from None
     except RecursionError:
         raise ValueError(f"--data {path} is nested too deeply; give the model's arguments by name") from None
     except ValueError as error:
         raise ValueError(f"--data {path} is not JSON: {error}") from None
-    if not isinstance(found, Mapping):
+    if not isinstance(content, Mapping):
         raise ValueError(
             f'--data {path} holds no object; give one of the model\'s arguments, such as {{"y": [1.5, 2]}}'
         )
-    return dict(found)
+    return dict(content)
 
 
 def split(arguments: Mapping[str, Any], convert: Callable[[Any], Any]) -> tuple[dict[str, Any], Static]:

@@ -1,9 +1,14 @@
 """Discrete latents of a user's NumPyro model, summed out by the library's enumeration (`numpyro.contrib.funsor`)."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import funsor
+import jax
 import numpyro
 import numpyro.distributions as dist
 from jax import jit, random
@@ -13,20 +18,27 @@ from numpyro.contrib.funsor import config_enumerate, enum, log_density, plate_to
 from numpyro.contrib.funsor import trace as packed_trace
 from numpyro.primitives import Messenger
 
-from compare.user_model.enumeration import cannot_be_summed, complain_of_batch, complain_of_coupling, note
+from compare.user_model import enumeration
 from compare.user_model.jit_numpyro import ONCE, unvalidated
 
 __all__ = ["check", "marginal"]
+
+Model = Callable[..., Any]
+Message = Any
+Arrays = dict[str, Any]
 
 
 class Continuous(Messenger):
     """Let outer handlers see the continuous latents and the plates only; a discrete latent takes its first value."""
 
-    def __init__(self, fn=None):
-        self.latents, self.derived, self.nesting, self.let_through = {}, {}, 0, None
-        super().__init__(fn)
+    def __init__(self) -> None:
+        self.latents: dict[str, Message] = {}
+        self.derived: Arrays = {}
+        self.nesting = 0
+        self.let_through: Message | None = None
+        super().__init__(None)
 
-    def process_message(self, message):
+    def process_message(self, message: Message) -> None:
         if self.let_through is not None:  # outer handlers of a latent add sites of their own, such as its Jacobian
             return
         if message["type"] == "control_flow" and message["kwargs"].get("rng_key") is None:
@@ -42,7 +54,7 @@ class Continuous(Messenger):
                 message["value"] = jnp.broadcast_to(first, message["fn"].shape(message["kwargs"]["sample_shape"]))
         message["stop"] = True
 
-    def postprocess_message(self, message):
+    def postprocess_message(self, message: Message) -> None:
         if self.let_through is not None and message is not self.let_through:
             return
         self.let_through = None
@@ -55,26 +67,26 @@ class Continuous(Messenger):
 class Derived(Messenger):
     """Keep the deterministic sites, which the library's packed trace leaves out."""
 
-    def __init__(self, fn=None):
-        self.values = {}
-        super().__init__(fn)
+    def __init__(self, function: Model) -> None:
+        self.values: Arrays = {}
+        super().__init__(function)
 
-    def postprocess_message(self, message):
+    def postprocess_message(self, message: Message) -> None:
         if message["type"] == "deterministic":
             self.values[message["name"]] = message["value"]
 
 
-def is_observed(site):
+def is_observed(site: Message) -> bool:
     return site["type"] == "sample" and site["is_observed"]
 
 
-def summed(function, data, latents, nesting):
+def summed(function: Model, data: Arrays, latents: Arrays, nesting: int) -> tuple[jax.Array, dict[str, Message]]:
     """log p(x, z) of the continuous latents z, the discrete ones summed out, and the trace with all their values."""
     with handlers.block():
         return log_density(enum(config_enumerate(function), -1 - nesting), (), data, latents)
 
 
-def marginal(function, data):
+def marginal(function: Model, data: Arrays) -> None:
     """Run the model with its discrete latents summed out: its continuous latents, and the rest as factors.
 
     What turns the product of the continuous latents' densities, at the discrete ones' first values, into their prior
@@ -88,7 +100,7 @@ def marginal(function, data):
     derived = Derived(function)
     joint, trace = summed(derived, data, values, seen.nesting)
     alone = sum(weighed(site) for site in seen.latents.values())
-    prior = 0.0
+    prior: Any = 0.0
     if any(len(trace[name]["fn"].batch_shape) > seen.nesting for name in seen.latents):
         prior = summed(handlers.block(function, hide_fn=is_observed), data, values, seen.nesting)[0] - alone
         numpyro.sample("_prior", dist.Unit(prior), obs=jnp.zeros((0,)), infer={"of_prior": True})
@@ -98,56 +110,35 @@ def marginal(function, data):
             numpyro.deterministic(name, value)
 
 
-def weighed(site):
+def weighed(site: Message) -> jax.Array:
     """The log density of a site, with the scale that handlers give it."""
     scale = 1.0 if site["scale"] is None else site["scale"]
     return jnp.sum(scale * site["fn"].log_prob(site["value"]))
 
 
-def check(function, data, traces, discrete, scans):
+def check(
+    function: Model, data: Arrays, traces: Sequence[Mapping[str, Message]], discrete: Sequence[str], scans: bool
+) -> str:
     """What the reader should know of discrete latents that can be summed out.
-
-    At drawn values of all latents the enumerated log joint must be the plain one: the model does with all values of a
-    discrete latent at once what it does with each. Where there are scans neither that nor the plates are checked.
 
     Raises:
         ValueError: they cannot; one line says why, and what to do.
     """
-    sites = {name: site for name, site in traces[0].items() if site["type"] == "sample"}
-    nesting = 0
-    for name, site in sites.items():
-        plates = {frame.dim for frame in site["cond_indep_stack"]}
-        nesting = max([nesting, *(-dim for dim in plates)])
-        if scans:
-            continue
-        batch = jnp.shape(site["value"])[: jnp.ndim(site["value"]) - site["fn"].event_dim]
-        complain_of_batch(name, jnp.broadcast_shapes(batch, site["fn"].batch_shape), plates, "numpyro")
 
-    @partial(jit, compiler_options=ONCE)  # op by op it would take seconds
+    @partial(jit, compiler_options=ONCE, static_argnums=2)  # op by op it would take seconds
     @unvalidated
-    def both(data, latents):
-        return held(function, data, latents, discrete, nesting), plain_density(function, data, latents)
+    def both(data: Arrays, latents: Arrays, nesting: int) -> tuple[jax.Array, jax.Array]:
+        with handlers.block():
+            plain = infer.util.log_density(function, (), data, latents)[0]
+        return held(function, data, latents, discrete, nesting), plain
 
-    try:
-        for trace in () if scans else traces:
-            latents = {name: site["value"] for name, site in trace.items() if is_latent(site)}
-            complain_of_coupling(discrete, *both(data, latents))
-    except ValueError as error:
-        if str(error).startswith("site"):
-            raise
-        raise cannot_be_summed(discrete, error) from error
-    except Exception as error:
-        raise cannot_be_summed(discrete, error) from error
-    return note({name: len(sites[name]["fn"].enumerate_support(expand=False)) for name in discrete})
+    def log_joints(trace: Mapping[str, Message], nesting: int) -> tuple[jax.Array, jax.Array]:
+        return both(data, {name: site["value"] for name, site in trace.items() if is_latent(site)}, nesting)
+
+    return enumeration.check(traces, discrete, "numpyro", log_joints, scans)
 
 
-def plain_density(function, data, latents):
-    """log p(x, z) of all latents, discrete ones too."""
-    with handlers.block():
-        return infer.util.log_density(function, (), data, latents)[0]
-
-
-def held(function, data, values, discrete, nesting):
+def held(function: Model, data: Arrays, values: Arrays, discrete: Sequence[str], nesting: int) -> jax.Array:
     """The enumerated log joint at values of all latents: the plain log joint, if the model does with all values of a
     discrete latent at once what it does with each.
     """
@@ -160,9 +151,9 @@ def held(function, data, values, discrete, nesting):
         if site["type"] != "sample":
             continue
         names = site["infer"]["dim_to_name"]
-        found = site["fn"].log_prob(site["value"]) * (1.0 if site["scale"] is None else site["scale"])
-        found = found if names else jnp.squeeze(found)
-        factors.append(funsor.to_funsor(found, output=funsor.Real, dim_to_name=names))
+        log_prob = site["fn"].log_prob(site["value"]) * (1.0 if site["scale"] is None else site["scale"])
+        log_prob = log_prob if names else jnp.squeeze(log_prob)
+        factors.append(funsor.to_funsor(log_prob, output=funsor.Real, dim_to_name=names))
         if name in discrete:
             support = site["fn"].enumerate_support(expand=False).reshape(-1)
             place = jnp.argmax(support == values[name][..., None], axis=-1)
@@ -172,5 +163,5 @@ def held(function, data, values, discrete, nesting):
     return sum(factor.reduce(funsor.ops.add).data for factor in factors)
 
 
-def is_latent(site):
+def is_latent(site: Message) -> bool:
     return site["type"] == "sample" and not site["is_observed"]

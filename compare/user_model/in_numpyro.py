@@ -19,7 +19,7 @@ from numpyro.primitives import Messenger
 from compare import registry
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import ONCE, unvalidated
-from compare.user_model.sites import Inspection, Site, one_line, underscored
+from compare.user_model.sites import Inspection, Site, make_twin, one_line, underscored
 
 __all__ = [
     "abstract",
@@ -179,22 +179,15 @@ def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=64)
 def twin(user: Any) -> ModuleType:
     """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
-    module, has_discrete = ModuleType(f"user_model.{user.name}"), dict[tuple, bool]()
+    run = partial(unsplit, user)
 
-    def model(**data: Any) -> None:
-        form = tuple((name, np.shape(value) if hasattr(value, "dtype") else value) for name, value in data.items())
-        if form not in has_discrete:
-            with handlers.block():
-                trace = handlers.trace(handlers.seed(partial(unsplit, user), 0)).get_trace(**data)
-            latents = (site for site in trace.values() if site["type"] == "sample" and not site["is_observed"])
-            has_discrete[form] = any(site["fn"].support.is_discrete for site in latents)
-        if has_discrete[form]:
-            enumeration().marginal(partial(unsplit, user), data)
-        else:
-            unsplit(user, **data)
+    def has_discrete(data: dict[str, Any]) -> bool:
+        with handlers.block():
+            trace = handlers.trace(handlers.seed(run, 0)).get_trace(**data)
+        latents = (site for site in trace.values() if site["type"] == "sample" and not site["is_observed"])
+        return any(site["fn"].support.is_discrete for site in latents)
 
-    model.__module__, module.model = module.__name__, model  # type: ignore[attr-defined]
-    return module
+    return make_twin(user.name, run, has_discrete, lambda run, data: enumeration().marginal(run, data))
 
 
 def unsplit(user: Any, **data: Any) -> Any:

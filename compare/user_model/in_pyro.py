@@ -19,7 +19,7 @@ from torch.distributions import biject_to
 from compare import registry
 from compare.user_model import enumeration_pyro
 from compare.user_model.density_pyro import Held, split_arguments
-from compare.user_model.sites import Inspection, Site, underscored
+from compare.user_model.sites import Inspection, Site, make_twin, underscored
 
 __all__ = [
     "abstract",
@@ -172,22 +172,15 @@ def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=64)
 def twin(user: Any) -> ModuleType:
     """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
-    module, has_discrete = ModuleType(f"user_model.{user.name}"), dict[tuple, bool]()
+    run = partial(unsplit, user)
 
-    def model(**data: Any) -> None:
-        form = tuple((name, value.shape if hasattr(value, "shape") else value) for name, value in data.items())
-        if form not in has_discrete:
-            with torch.random.fork_rng(devices=[]), poutine.block():
-                nodes = poutine.trace(partial(unsplit, user)).get_trace(**data).nodes.values()
-            latents = (node for node in nodes if node["type"] == "sample" and not node["is_observed"])
-            has_discrete[form] = any(getattr(node["fn"], "has_enumerate_support", False) for node in latents)
-        if has_discrete[form]:
-            enumeration_pyro.marginal(partial(unsplit, user), data)
-        else:
-            unsplit(user, **data)
+    def has_discrete(data: dict[str, Any]) -> bool:
+        with torch.random.fork_rng(devices=[]), poutine.block():
+            nodes = poutine.trace(run).get_trace(**data).nodes.values()
+        latents = (node for node in nodes if node["type"] == "sample" and not node["is_observed"])
+        return any(getattr(node["fn"], "has_enumerate_support", False) for node in latents)
 
-    model.__module__, module.model = module.__name__, model  # type: ignore[attr-defined]
-    return module
+    return make_twin(user.name, run, has_discrete, enumeration_pyro.marginal)
 
 
 def unsplit(user: Any, **data: Any) -> Any:

@@ -1,14 +1,15 @@
-"""The sites of a model, and what is noted or refused of a user's while it runs; the same for both libraries."""
+"""A model's sites, and what is noted or refused of a user's while it runs; the same for both libraries."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Inspection", "Site", "one_line", "underscored"]
+__all__ = ["Inspection", "Site", "make_twin", "one_line", "underscored"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,6 @@ class Inspection:
         )
 
     def param(self, name: str) -> None:
-        """Refuse a param."""
         raise ValueError(f"site {name!r} is a param, which has no prior: give it one, or pass its value as data")
 
     def name(self, name: str) -> None:
@@ -78,6 +78,32 @@ def underscored(name: str) -> str:
 def one_line(error: BaseException) -> str:
     """An error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def make_twin(
+    name: str, run: Callable[..., Any], has_discrete: Callable[[dict[str, Any]], bool], marginal: Callable[..., Any]
+) -> ModuleType:
+    """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out.
+
+    Args:
+        name: The model's name.
+        run: The model as its user wrote it, its plates not subsampled.
+        has_discrete: ``has_discrete(data)``: whether it has discrete latents.
+        marginal: ``marginal(run, data)`` runs it with them summed out.
+    """
+    module, known = ModuleType(f"user_model.{name}"), dict[tuple, bool]()
+
+    def model(**data: Any) -> None:
+        form = tuple((name, tuple(value.shape) if hasattr(value, "shape") else value) for name, value in data.items())
+        if form not in known:
+            known[form] = has_discrete(data)
+        if known[form]:
+            marginal(run, data)
+        else:
+            run(**data)
+
+    model.__module__, module.model = module.__name__, model  # type: ignore[attr-defined]
+    return module
 
 
 def refuse_unusable(name: str, fn: Any, library: str) -> None:

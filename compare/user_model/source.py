@@ -71,16 +71,15 @@ def path_of(place: str) -> Path:
             raise ValueError(f"{place} cannot be read ({error.strerror}); name a Python file with a model") from None
         return Path(place).resolve()
     try:
-        found = importlib.util.find_spec(place)
+        spec = importlib.util.find_spec(place)
     except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None:
+        spec = None
+    if spec is None or spec.origin is None:
         raise ValueError(f"no module {place!r}; give a file such as my_model.py, or package.module:model")
-    return Path(found.origin)
+    return Path(spec.origin)
 
 
 def libraries_in(path: Path) -> set[str]:
-    """The libraries that a file imports."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # what is wrong is said when it is run
@@ -136,17 +135,14 @@ def library_of(function: Callable[..., Any], library: str | None = None) -> str:
 def libraries_used(function: Callable[..., Any]) -> set[str]:
     """By the globals that the model's code names; where those show none, by all of its module's."""
     inner = inspect.unwrap(getattr(function, "func", function))
-    roots = {one.__module__.split(".")[0] for one in type(inner).__mro__}
+    roots = {kind.__module__.split(".")[0] for kind in type(inner).__mro__}
     if not hasattr(inner, "__code__"):
         inner = getattr(type(inner), "forward", None) or type(inner).__call__
     names = getattr(inner, "__globals__", {})
     used = [names[name] for name in getattr(getattr(inner, "__code__", None), "co_names", ()) if name in names]
     for values in (used, list(names.values())):
-        found = roots | {
-            (value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))).split(".")[0]
-            for value in values
-        }
-        libraries = {ROOTS[root] for root in found if root in ROOTS}
+        modules = [v.__name__ if isinstance(v, ModuleType) else str(getattr(v, "__module__", "")) for v in values]
+        libraries = {ROOTS[root] for root in roots | {name.split(".")[0] for name in modules} if root in ROOTS}
         if libraries:
             return libraries
     return set()

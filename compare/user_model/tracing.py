@@ -65,7 +65,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
             inspection.notes[tuple(discrete)] = side.check_discrete(user, values, raws, discrete, inspection.scans)
         latents = shapes_of(traces[0], "latent")
         points = [{name: drawn[name].raw["value"] for name in latents} for drawn in traces]
-        log_joints, kept = side.log_joints(user, values, points, jit=bool(discrete))
+        log_joints, remaining = side.log_joints(user, values, points, jit=bool(discrete))
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(("site ", "sites ")):
             raise
@@ -78,7 +78,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
         )
     refuse_moving_supports(side, traces, latents)
     side.refuse_uncompilable(user, values)
-    derived = {name: shape for name, shape in shapes_of(traces[0], "derived").items() if name in kept}
+    derived = {name: shape for name, shape in shapes_of(traces[0], "derived").items() if name in remaining}
     derived = {name: shape for name, shape in derived.items() if is_numeric(traces[0][name].value)}
     varying = {
         name: np.any([drawn[name].value != traces[0][name].value for drawn in traces[1:]], axis=0)
@@ -94,7 +94,6 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
 
 
 def shapes_of(sites: Mapping[str, Site], kind: str) -> dict[str, tuple[int, ...]]:
-    """The shapes of the sites of a kind."""
     return {name: site.shape for name, site in sites.items() if site.kind == kind}
 
 
@@ -104,7 +103,6 @@ def observed_values(sites: Mapping[str, Site]) -> dict[str, np.ndarray]:
 
 
 def is_numeric(value: Any) -> bool:
-    """Whether a deterministic site holds numbers."""
     return np.asarray(value).dtype.kind in "fiub" and np.size(value) > 0
 
 

@@ -197,7 +197,6 @@ def advice(summary: FitSummary, family_gaps: Mapping[str, float]) -> str:
 
 
 def distances_of(summary: FitSummary) -> dict[str, Distance]:
-    """The distance to the truth of each reported element."""
     return {name: variable.distance for name, variable in summary.variables.items()}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from guides.contract import Implementation
 
 
-def guide(twin: Any) -> Callable[..., Any]:
+def guide(twin: Any) -> Any:
     return twin.conjugate
 
 

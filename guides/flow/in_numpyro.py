@@ -12,7 +12,7 @@ from numpyro.distributions.flows import InverseAutoregressiveTransform
 from numpyro.distributions.transforms import PermuteTransform
 
 from guides.contract import Implementation
-from guides.flow.local_posterior import masks, steps
+from guides.flow import masks, steps
 
 
 def network(part: dict[str, jax.Array], latent: int) -> Callable[..., Any]:
@@ -28,7 +28,6 @@ def network(part: dict[str, jax.Array], latent: int) -> Callable[..., Any]:
 
 
 def local_posterior(row: jax.Array, latent: int) -> dist.Distribution:
-    """q(z) for one row of parameters (`guides.flow.local_posterior`)."""
     location, log_scale, parts = steps(row, latent)
     backwards, transforms = PermuteTransform(jnp.arange(latent)[::-1]), []
     for number, part in enumerate(parts):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Transform
 
 from guides.contract import Implementation
-from guides.flow.local_posterior import masks, steps
+from guides.flow import masks, steps
 
 
 class Network(nn.Module):
@@ -35,7 +35,6 @@ def times(vectors: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
 
 
 def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.flow.local_posterior`)."""
     location, log_scale, parts = steps(row, latent)
     backwards = Permute(torch.arange(latent).flip(0))
     transforms: list[Transform] = []

@@ -11,8 +11,7 @@ import numpyro.distributions as dist
 from numpyro.infer.autoguide import AutoMultivariateNormal
 
 from guides.contract import Implementation, sites_named
-from guides.full_rank.local_posterior import shapes
-from guides.layout import split
+from guides.full_rank import LOCAL_POSTERIOR
 
 
 def guide(twin: Any) -> AutoMultivariateNormal:
@@ -20,8 +19,7 @@ def guide(twin: Any) -> AutoMultivariateNormal:
 
 
 def local_posterior(row: jax.Array, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.full_rank.local_posterior`)."""
-    part = split(row, shapes(latent))
+    part = LOCAL_POSTERIOR.split(row, latent)
     rows, columns = np.tril_indices(latent, -1)
     below = jnp.zeros((*row.shape[:-1], latent, latent), row.dtype).at[..., rows, columns].set(part["below"])
     scale = jnp.exp(part["log_scale"])[..., None] * jnp.eye(latent, dtype=row.dtype)

@@ -9,8 +9,7 @@ import torch
 from pyro.infer.autoguide import AutoMultivariateNormal
 
 from guides.contract import Implementation, Sites
-from guides.full_rank.local_posterior import shapes
-from guides.layout import split
+from guides.full_rank import LOCAL_POSTERIOR
 
 
 def guide(twin: Any) -> AutoMultivariateNormal:
@@ -18,19 +17,16 @@ def guide(twin: Any) -> AutoMultivariateNormal:
 
 
 def sites(parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The guide's param sites for the family's parameters."""
     scale = parameters["scale_tril"].diagonal()
     return {"loc": parameters["location"], "scale": scale, "scale_tril": parameters["scale_tril"] / scale[:, None]}
 
 
 def parameters(sites: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The family's parameters from the guide's param sites."""
     return {"location": sites["loc"], "scale_tril": sites["scale"][:, None] * sites["scale_tril"]}
 
 
 def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.full_rank.local_posterior`)."""
-    part = split(row, shapes(latent))
+    part = LOCAL_POSTERIOR.split(row, latent)
     scale_tril = torch.diag_embed(torch.exp(part["log_scale"]))
     rows, columns = torch.tril_indices(latent, latent, -1)
     scale_tril[..., rows, columns] = part["below"]

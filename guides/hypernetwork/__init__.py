@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from guides.contract import Family, Parameters, whitening
+from guides.contract import Family, Parameters, Preconditioner
 
 __all__ = ["EMBEDDING", "FAMILY", "HIDDEN", "SPREAD", "OutputCoordinates", "outputs"]
 
@@ -40,7 +40,7 @@ def outputs(parameters: Parameters) -> np.ndarray:
     return (units @ parameters["output_weights"] + parameters["output_biases"]).T
 
 
-class OutputCoordinates:
+class OutputCoordinates(Preconditioner):
     """The outputs as begin + transform x, and the network that makes them, found from ``start`` by short steps.
 
     There are more parameters than outputs: -ELBO is flat along curves in them, which no whitening straightens. In the
@@ -48,29 +48,19 @@ class OutputCoordinates:
     information): means in sds, log sds times sqrt 2.
     """
 
-    def __init__(self, start: Parameters, transform: np.ndarray | None = None) -> None:
-        self.start, self.begin = start, outputs(start)
-        self.size = self.begin.size
-        if transform is None:
-            scale = np.exp(self.begin[1])
-            transform = np.diag(np.concatenate([scale, np.full_like(scale, 0.5**0.5)]))
-        self.transform = transform
+    def first_transform(self) -> np.ndarray:
+        scale = np.exp(self.begin[self.size // 2 :])
+        return np.diag(np.concatenate([scale, np.full_like(scale, 0.5**0.5)]))
 
-    def parameters(self, x: np.ndarray) -> Parameters:
-        return follow(self.start, self.begin + (self.transform @ x).reshape(2, -1))
+    def values(self, parameters: Parameters) -> np.ndarray:
+        return outputs(parameters).ravel()
 
-    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+    def from_values(self, values: np.ndarray) -> Parameters:
+        return follow(self.start, values.reshape(2, -1))
+
+    def slope(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
         slopes = Slopes(self.parameters(x))
-        return self.transform.T @ slopes.solve(slopes.pull(gradient))
-
-    def locate(self, parameters: Parameters) -> np.ndarray:
-        return np.linalg.solve(self.transform, (outputs(parameters) - self.begin).ravel())
-
-    def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> OutputCoordinates:
-        """Coordinates around x in which the Hessian there, given in these, is the identity; the same axes for None."""
-        if hessian is None:
-            return OutputCoordinates(self.parameters(x), self.transform)
-        return OutputCoordinates(self.parameters(x), self.transform @ whitening(hessian))
+        return slopes.solve(slopes.pull(gradient))
 
 
 class Slopes:

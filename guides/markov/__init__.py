@@ -53,12 +53,8 @@ class Coordinates:
             self.diagonal = 1 / np.sqrt(residual)
         self.spread = 1 / (self.diagonal[:-1] * np.sqrt(variance[1:]))
 
-    def split(self, x: np.ndarray) -> list[np.ndarray]:
-        """x as its parts for location (d,), diagonal (d,) and off-diagonal (d - 1,)."""
-        return np.split(x, [self.dimension, 2 * self.dimension])
-
     def parameters(self, x: np.ndarray) -> Parameters:
-        step, stretch, turn = self.split(x)
+        step, stretch, turn = np.split(x, [self.dimension, 2 * self.dimension])
         diagonal = self.diagonal * np.exp(stretch / math.sqrt(2))
         return {
             "location": self.curvature.location + self.curvature.colour(step),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,9 +10,8 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
-from numpyro.infer.autoguide import AutoContinuous
-from numpyro.infer.initialization import init_to_uniform
 
+from guides.autoguide_numpyro import AutoGaussian
 from guides.contract import Implementation, sites_named
 
 
@@ -54,7 +52,6 @@ class MarkovNormal(dist.Distribution):
         super().__init__(jnp.shape(loc)[:-1], jnp.shape(loc)[-1:], validate_args=validate_args)
 
     def from_base(self, eps: jax.Array) -> jax.Array:
-        """The value that standard normals eps, shape (..., d), stand for."""
         return self.loc + substitute_back(self.diagonal, self.off_diagonal, eps)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -78,24 +75,8 @@ class MarkovNormal(dist.Distribution):
         return jnp.broadcast_to(variance, self.shape())
 
 
-class AutoMarkovNormal(AutoContinuous):
-    """A Gaussian over the entire latent space whose precision couples neighbours only.
-
-    ``init_scale`` is the standard deviation that every latent starts with, independent of the others.
-    """
-
-    def __init__(
-        self,
-        model: Callable[..., Any],
-        *,
-        prefix: str = "auto",
-        init_loc_fn: Callable[..., Any] = init_to_uniform,
-        init_scale: float = 0.1,
-    ) -> None:
-        if init_scale <= 0:
-            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
-        self._init_scale = init_scale
-        super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
+class AutoMarkovNormal(AutoGaussian):
+    """A Gaussian over the entire latent space whose precision couples neighbours only."""
 
     def _get_posterior(self) -> dist.Distribution:
         loc = numpyro.param(f"{self.prefix}_loc", self._init_latent)
@@ -106,17 +87,6 @@ class AutoMarkovNormal(AutoContinuous):
         )
         off_diagonal = numpyro.param(f"{self.prefix}_off_diagonal", jnp.zeros(self.latent_dim - 1))
         return MarkovNormal(loc, diagonal, off_diagonal)
-
-    def get_posterior(self, params: dict[str, Any]) -> dist.Distribution:
-        return MarkovNormal(*(params[f"{self.prefix}_{name}"] for name in ("loc", "diagonal", "off_diagonal")))
-
-    def median(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._unpack_and_constrain(params[f"{self.prefix}_loc"], params)
-
-    def quantiles(self, params: dict[str, Any], quantiles: Any) -> dict[str, Any]:
-        posterior = self.get_posterior(params)
-        marginals = dist.Normal(posterior.mean, jnp.sqrt(posterior.variance))
-        return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
 
 
 def guide(twin: Any) -> AutoMarkovNormal:

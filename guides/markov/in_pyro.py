@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
-from pyro.infer.autoguide import AutoContinuous
-from pyro.infer.autoguide.initialization import init_to_median
 from pyro.nn.module import PyroParam
 from torch import nn
 
+from guides.autoguide_pyro import AutoGaussian
 from guides.contract import Implementation, sites_named
 from models.banded import solve
 
@@ -75,7 +73,6 @@ class MarkovNormal(TorchDistribution):
         return MarkovNormal(loc, self.diagonal, self.off_diagonal, validate_args=False)
 
     def from_base(self, eps: torch.Tensor) -> torch.Tensor:
-        """The value that standard normals eps, shape (..., d), stand for."""
         return self.loc + Substitute.apply(self.diagonal, self.off_diagonal, eps, True)
 
     def rsample(self, sample_shape: Any = ()) -> torch.Tensor:
@@ -101,19 +98,8 @@ class MarkovNormal(TorchDistribution):
         return variance.expand(self.loc.shape)
 
 
-class AutoMarkovNormal(AutoContinuous):
-    """A Gaussian over the entire latent space whose precision couples neighbours only.
-
-    ``init_scale`` is the standard deviation that every latent starts with, independent of the others.
-    """
-
-    def __init__(
-        self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
-    ) -> None:
-        if not init_scale > 0:
-            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
-        self._init_scale = init_scale
-        super().__init__(model, init_loc_fn=init_loc_fn)
+class AutoMarkovNormal(AutoGaussian):
+    """A Gaussian over the entire latent space whose precision couples neighbours only."""
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
@@ -126,9 +112,6 @@ class AutoMarkovNormal(AutoContinuous):
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> TorchDistribution:
         return MarkovNormal(self.loc, self.diagonal, self.off_diagonal)  # type: ignore[arg-type]  # a PyroParam's value
-
-    def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.loc, self.get_posterior().variance.sqrt()
 
 
 def guide(twin: Any) -> AutoMarkovNormal:

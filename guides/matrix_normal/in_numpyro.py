@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from numpyro import handlers
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
-from numpyro.infer.autoguide import AutoContinuous
-from numpyro.infer.initialization import init_to_uniform
 
+from guides.autoguide_numpyro import AutoGaussian
 from guides.contract import Implementation, sites_named
 
 
@@ -43,7 +41,6 @@ class MatrixNormals(dist.Distribution):
             begin = end
 
     def from_base(self, eps: jax.Array) -> jax.Array:
-        """The value that standard normals eps, shape (..., d), stand for."""
         each = zip(self.rows, self.pieces(eps), self.columns, strict=True)
         spread = [(a @ e @ b.T).reshape(*eps.shape[:-1], -1) for a, e, b in each]
         return self.loc + jnp.concatenate(spread, axis=-1)
@@ -67,26 +64,12 @@ class MatrixNormals(dist.Distribution):
         return jnp.broadcast_to(jnp.concatenate(spread), self.shape())
 
 
-class AutoMatrixNormal(AutoContinuous):
+class AutoMatrixNormal(AutoGaussian):
     """A matrix normal for each site; sites are independent of each other.
 
     A site of shape (..., m) is a matrix with m columns, a vector or a scalar one with a single column. The factors are
-    numbered by the order of the sites in the model. ``init_scale`` is the standard deviation that every latent starts
-    with, independent of the others.
+    numbered by the order of the sites in the model.
     """
-
-    def __init__(
-        self,
-        model: Callable[..., Any],
-        *,
-        prefix: str = "auto",
-        init_loc_fn: Callable[..., Any] = init_to_uniform,
-        init_scale: float = 0.1,
-    ) -> None:
-        if init_scale <= 0:
-            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
-        self._init_scale = init_scale
-        super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
 
     def _factor(self, name: str, number: int, size: int, scale: float = 1.0) -> jax.Array:
         start = scale * jnp.eye(size)
@@ -102,17 +85,6 @@ class AutoMatrixNormal(AutoContinuous):
             rows.append(self._factor("rows", number, math.prod(value.shape) // last, self._init_scale))
             columns.append(self._factor("columns", number, last) if last > 1 else jnp.ones((1, 1)))
         return MatrixNormals(loc, rows, columns)
-
-    def get_posterior(self, params: dict[str, Any]) -> dist.Distribution:
-        return handlers.substitute(self._get_posterior, params)()
-
-    def median(self, params: dict[str, Any]) -> dict[str, Any]:
-        return self._unpack_and_constrain(params[f"{self.prefix}_loc"], params)
-
-    def quantiles(self, params: dict[str, Any], quantiles: Any) -> dict[str, Any]:
-        posterior = self.get_posterior(params)
-        marginals = dist.Normal(posterior.mean, jnp.sqrt(posterior.variance))
-        return self._unpack_and_constrain(marginals.icdf(jnp.array(quantiles)[..., None]), params)
 
 
 def guide(twin: Any) -> AutoMatrixNormal:

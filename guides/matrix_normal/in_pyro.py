@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
-from pyro.infer.autoguide import AutoContinuous
-from pyro.infer.autoguide.initialization import init_to_median
 from pyro.nn.module import PyroParam
 from torch import nn
 
+from guides.autoguide_pyro import AutoGaussian
 from guides.contract import Implementation, sites_named
 
 
@@ -43,7 +42,6 @@ class MatrixNormals(TorchDistribution):
             begin = end
 
     def from_base(self, eps: torch.Tensor) -> torch.Tensor:
-        """The value that standard normals eps, shape (..., d), stand for."""
         each = zip(self.rows, self.pieces(eps), self.columns, strict=True)
         return self.loc + torch.cat([(a @ e @ b.T).flatten(-2) for a, e, b in each], dim=-1)
 
@@ -73,21 +71,12 @@ class MatrixNormals(TorchDistribution):
         return torch.cat(spread).expand(self.loc.shape)
 
 
-class AutoMatrixNormal(AutoContinuous):
+class AutoMatrixNormal(AutoGaussian):
     """A matrix normal for each site; sites are independent of each other.
 
     A site of shape (..., m) is a matrix with m columns, a vector or a scalar one with a single column. The factors are
-    numbered by the order of the sites in the model. ``init_scale`` is the standard deviation that every latent starts
-    with, independent of the others.
+    numbered by the order of the sites in the model.
     """
-
-    def __init__(
-        self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
-    ) -> None:
-        if not init_scale > 0:
-            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
-        self._init_scale = init_scale
-        super().__init__(model, init_loc_fn=init_loc_fn)
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
@@ -104,9 +93,6 @@ class AutoMatrixNormal(AutoContinuous):
         numbers, unit = range(len(self._unconstrained_shapes)), self.loc.new_ones(1, 1)
         rows = [getattr(self, f"rows_{number}") for number in numbers]
         return MatrixNormals(self.loc, rows, [getattr(self, f"columns_{number}", unit) for number in numbers])
-
-    def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.loc, self.get_posterior().variance.sqrt()
 
 
 def guide(twin: Any) -> AutoMatrixNormal:

@@ -11,19 +11,16 @@ import math
 
 import numpy as np
 
-from guides.contract import Curvature, Family, Parameters
-from guides.mean_field.local_posterior import LOCAL_POSTERIOR
+from guides.contract import Curvature, Family, LocalPosterior, Parameters
 
-__all__ = ["FAMILY", "Coordinates"]
+__all__ = ["FAMILY", "LOCAL_POSTERIOR", "Coordinates"]
 
 
 class Coordinates:
     """location = mode + factor^-T x_1, scale = exp(x_2 / sqrt 2) / sqrt(precision diagonal)."""
 
     def __init__(self, curvature: Curvature) -> None:
-        self.curvature = curvature
-        self.dimension = curvature.location.size
-        self.size = 2 * self.dimension
+        self.curvature, self.size = curvature, 2 * curvature.location.size
         self.scale = 1 / np.sqrt(curvature.diagonal)
 
     def parameters(self, x: np.ndarray) -> Parameters:
@@ -41,5 +38,19 @@ class Coordinates:
         step = self.curvature.discolour(parameters["location"] - self.curvature.location)
         return np.concatenate([step, math.sqrt(2) * np.log(parameters["scale"] / self.scale)])
 
+
+def log_density(rows: np.ndarray, z: np.ndarray) -> np.ndarray:
+    part = LOCAL_POSTERIOR.split(rows[:, None, :], z.shape[-1])
+    eps = (z - part["location"]) * np.exp(-part["log_scale"])
+    return -0.5 * (eps**2 + np.log(2 * np.pi)).sum(-1) - part["log_scale"].sum(-1)
+
+
+LOCAL_POSTERIOR = LocalPosterior(
+    shapes=lambda latent: {"location": (latent,), "log_scale": (latent,)},
+    start=lambda latent: np.zeros(2 * latent),
+    log_density=log_density,
+    gaussian=lambda mean, sd: np.concatenate([mean, np.log(sd)], axis=1),
+)
+"""For encoders: q(z) = prod_d N(z_d; location_d, exp(log_scale_d)^2)."""
 
 FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR)

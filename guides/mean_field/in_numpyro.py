@@ -10,8 +10,7 @@ import numpyro.distributions as dist
 from numpyro.infer.autoguide import AutoDiagonalNormal
 
 from guides.contract import Implementation, sites_named
-from guides.layout import split
-from guides.mean_field.local_posterior import shapes
+from guides.mean_field import LOCAL_POSTERIOR
 
 
 def guide(twin: Any) -> AutoDiagonalNormal:
@@ -19,8 +18,7 @@ def guide(twin: Any) -> AutoDiagonalNormal:
 
 
 def local_posterior(row: jax.Array, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.mean_field.local_posterior`)."""
-    part = split(row, shapes(latent))
+    part = LOCAL_POSTERIOR.split(row, latent)
     return dist.Normal(part["location"], jnp.exp(part["log_scale"])).to_event(1)
 
 

@@ -9,8 +9,7 @@ import torch
 from pyro.infer.autoguide import AutoDiagonalNormal
 
 from guides.contract import Implementation, sites_named
-from guides.layout import split
-from guides.mean_field.local_posterior import shapes
+from guides.mean_field import LOCAL_POSTERIOR
 
 
 def guide(twin: Any) -> AutoDiagonalNormal:
@@ -18,8 +17,7 @@ def guide(twin: Any) -> AutoDiagonalNormal:
 
 
 def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.mean_field.local_posterior`)."""
-    part = split(row, shapes(latent))
+    part = LOCAL_POSTERIOR.split(row, latent)
     return dist.Normal(part["location"], torch.exp(part["log_scale"])).to_event(1)
 
 

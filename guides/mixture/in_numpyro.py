@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from guides.contract import Implementation
-from guides.layout import split
-from guides.mixture.local_posterior import shapes
+from guides.mixture import LOCAL_POSTERIOR
 
 
 def local_posterior(row: jax.Array, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.mixture.local_posterior`)."""
-    part = split(row, shapes(latent))
+    part = LOCAL_POSTERIOR.split(row, latent)
     components = dist.Normal(part["location"], jnp.exp(part["log_scale"])).to_event(1)
     return dist.MixtureSameFamily(dist.Categorical(logits=part["logits"]), components)
 

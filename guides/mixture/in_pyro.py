@@ -6,13 +6,11 @@ import pyro.distributions as dist
 import torch
 
 from guides.contract import Implementation
-from guides.layout import split
-from guides.mixture.local_posterior import shapes
+from guides.mixture import LOCAL_POSTERIOR
 
 
 def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
-    """q(z) for rows of parameters (`guides.mixture.local_posterior`)."""
-    part = split(row, shapes(latent))
+    part = LOCAL_POSTERIOR.split(row, latent)
     components = dist.Normal(part["location"], torch.exp(part["log_scale"])).to_event(1)
     return dist.MixtureSameFamily(dist.Categorical(logits=part["logits"]), components)
 

@@ -7,8 +7,6 @@ One hidden layer with random weights and biases,
 and targets ~ N(f(x), noise^2), or, for two classes, targets ~ Bernoulli(logistic(f(x))).
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 

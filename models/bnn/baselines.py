@@ -4,10 +4,7 @@ Both are given the rows that the Bayesian network is given, and priors as near t
 logistic regression may choose the width of its prior by cross-validation, without which it is a weak opponent.
 """
 
-from __future__ import annotations
-
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
@@ -15,18 +12,13 @@ from scipy import special, stats
 from threadpoolctl import threadpool_limits
 
 from models.bnn import network
+from models.bnn.data import BnnData
 from models.contract import Latents, Predictions
-
-if TYPE_CHECKING:
-    from models.bnn.data import BnnData
 
 __all__ = ["baselines", "linear_model", "logistic_model", "one_fit"]
 
-NOISE = 0.1
-"""A small sd of the noise for a target of sd 1: the centre of what is assumed where the noise is unknown."""
-
-TRIED = (0.1, 0.2, 0.4, 0.8)
-"""Sds of the noise among which a network's penalty is chosen where the noise is unknown."""
+NOISE = 0.1  # A small sd of the noise for a target of sd 1: the centre of what is assumed where the noise is unknown
+TRIED = (0.1, 0.2, 0.4, 0.8)  # sds of the noise among which a network's penalty is chosen where the noise is unknown
 
 
 PENALTIES = tuple(np.geomspace(0.01, 100, 9))

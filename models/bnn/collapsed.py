@@ -15,30 +15,23 @@ density times
 whatever r, the copies of a share add up to the whole, and with this r a share is compact.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
 
 from models.bnn import network
+from models.bnn.data import BnnData
 from models.quadrature import Lattice
-
-if TYPE_CHECKING:
-    from models.bnn.data import BnnData
 
 __all__ = ["Collapsed", "OutputLayer", "Share"]
 
-STARTS = 32
-"""Starts of the search for the highest points, from the prior widened by half."""
-
-SMALL = 1e-5
-"""The step of difference quotients."""
+STARTS = 32  # starts of the search for the highest points, from the prior widened by half
+SMALL = 1e-5  # the step of difference quotients
 
 
 def dot(first: Sequence[Any], second: Sequence[Any]) -> Any:
@@ -105,7 +98,6 @@ class Collapsed:
         return [points[begin : begin + size] for begin in range(0, len(points), size)]
 
     def output_layers(self, points: np.ndarray) -> OutputLayer:
-        """The output layer at many points."""
         layers = [self.output_layer(self.units(piece, self.inputs)) for piece in self.pieces(points)]
         mean = [np.concatenate(parts) for parts in zip(*(layer.mean for layer in layers), strict=True)]
         rows = zip(*(layer.lower for layer in layers), strict=True)

@@ -19,8 +19,7 @@ ACTIVATIONS = ("tanh", "relu")
 MIN_NOISE, MAX_NOISE = 1e-4, 1e4
 """Between these sds of the noise float64 keeps the digits of the output layer's posterior."""
 
-MAX_WEIGHTS = 10_000
-"""Most weights and biases: thousands of draws of them are kept for every fit."""
+MAX_WEIGHTS = 10_000  # most weights and biases: thousands of draws of them are kept for every fit
 
 
 def parse_noise(text: str) -> float | str:

@@ -1,7 +1,5 @@
 """The data sets: two clusters with a gap, two moons, two real ones, or the user's own table, split and scaled."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,7 +138,6 @@ def breast_cancer(task: str, split: int) -> Dataset:
 def shipped(
     name: str, source: str, bunch: Any, target: str, targets: np.ndarray, labels: tuple[str, str] | None = None
 ) -> Table:
-    """A table that scikit-learn ships."""
     columns, rows = tuple(map(str, bunch.feature_names)), np.arange(len(targets))
     where = "held-out row, from 0"
     return Table(name, {"source": source}, columns, bunch.data, target, targets, labels, where, rows)

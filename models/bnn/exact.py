@@ -8,39 +8,29 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from models.bnn import network
 from models.bnn.collapsed import Collapsed, Share
+from models.bnn.data import BnnData
 from models.contract import Exact, Latents
 from models.marginals import TabulatedMixture
 from models.quadrature import Lattice, TooManyPoints, Trapezoid, grow
 
-if TYPE_CHECKING:
-    from models.bnn.data import BnnData
-
 __all__ = ["QuadraturePosterior", "exact"]
 
-WORST = 0.01
-"""With a larger tolerance nothing is called exact."""
-
-GOAL = 1e-5
-"""The lattices are made finer until the tolerance is below this, or the next ones would be beyond `WORK`."""
+WORST = 0.01  # with a larger tolerance nothing is called exact
+GOAL = 1e-5  # the lattices are made finer until the tolerance is below this, or the next ones would be beyond `WORK`
 
 WORK = 4_000_000
 """Points visited on the finest lattices; a point counts once, and once more for every 100 values of its units."""
 
-DROP = {1: 25.0, 2: 20.0}
-"""By the number of hidden units: points so many nats below the highest are left out."""
-
-STEP = {1: 0.15, 2: 0.5}
-"""By the number of hidden units: the steps of the first lattices, in standard deviations."""
-
-UNSEEN = 1e-6
-"""What the points left out may add to the tolerance, whatever the others say."""
+DROP = {1: 25.0, 2: 20.0}  # by the number of hidden units: points so many nats below the highest are left out
+STEP = {1: 0.15, 2: 0.5}  # by the number of hidden units: the steps of the first lattices, in standard deviations
+UNSEEN = 1e-6  # what the points left out may add to the tolerance, whatever the others say
 
 
 def exact(data: BnnData) -> QuadraturePosterior | None:

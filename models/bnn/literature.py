@@ -1,36 +1,25 @@
 """What was written about Bayesian neural networks: by the founding text (the tutorial that the zoo began from), and of
 their symmetries, and of what a factorised Gaussian over their weights can know."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special, stats
 
 from models.bnn import network
+from models.bnn.data import BnnData
 from models.contract import Claim, Published
 from models.literature import ERRORS, settled
 
-if TYPE_CHECKING:
-    from models.bnn.data import BnnData
-
 __all__ = ["Moments", "claims", "published", "theorem", "variance"]
 
-N_GUIDES = 2000
-"""Factorised Gaussians over the weights that the theorem is tried on."""
-
-WIDEST = 50
-"""Most units that the theorem is tried on; it holds of any number."""
-
-COPIES = 4000
-"""Most equal points that are counted one by one."""
-
-DIGITS = 15
-"""Most digits of a number that is written out."""
+N_GUIDES = 2000  # factorised Gaussians over the weights that the theorem is tried on
+WIDEST = 50  # most units that the theorem is tried on; it holds of any number
+COPIES = 4000  # most equal points that are counted one by one
+DIGITS = 15  # most digits of a number that is written out
 
 FOONG = "Foong et al. 2020, On the Expressiveness of Approximate Inference in Bayesian Neural Networks"
 

@@ -1,17 +1,12 @@
 """The network in NumPy: its values, what they say of data, and its output layer given the hidden one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special, stats
 
+from models.bnn.data import BnnData
 from models.contract import Element, Latents, Predictions
-
-if TYPE_CHECKING:
-    from models.bnn.data import BnnData
 
 __all__ = [
     "ACTIVATIONS", "complete", "derive", "log_density", "log_prior", "observe", "pointwise", "predict", "prior",

@@ -9,8 +9,20 @@ import numpy as np
 from scipy import special
 
 from models.bnn import network
-from models.bnn.calibration import N_DRAWS, covered, reliable
-from models.bnn.uncertainty import POINTS, SHADE, curve_inputs, gap, input_range, limited, one_input, spread
+from models.bnn.data import BnnData
+from models.bnn.uncertainty import (
+    N_DRAWS,
+    POINTS,
+    SHADE,
+    covered,
+    curve_inputs,
+    gap,
+    input_range,
+    limited,
+    one_input,
+    reliable,
+    spread,
+)
 from models.contract import Latents, Picture
 from models.plotting import (
     CLASS_COLORS,
@@ -29,8 +41,6 @@ from models.plotting import (
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from models.bnn.data import BnnData
 
 __all__ = ["PICTURES"]
 
@@ -88,7 +98,6 @@ def bands(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
 
 
 def band_legend(has_fits: bool, classes: bool, reference: str | None) -> list:
-    """What the parts of `bands` are."""
     handles = [
         legend_line("training data", POINTS, marker="o", ms=4, mew=0, ls=""),
         legend_patch("largest gap between inputs", SHADE),
@@ -173,22 +182,18 @@ def surface(fits: Fits, data: BnnData, exact: object, path: Path) -> None:
 
 
 def not_limited(data: BnnData) -> bool:
-    """Whether the function is a curve to which the theorem does not apply."""
     return one_input(data) and not limited(data)
 
 
 def two_inputs(data: BnnData) -> bool:
-    """Whether the function is a surface."""
     return data.dataset.inputs.shape[1] == 2
 
 
 def classes(data: BnnData) -> bool:
-    """Whether the targets are two classes."""
     return data.dataset.classes
 
 
 def numbers(data: BnnData) -> bool:
-    """Whether the targets are numbers."""
     return not data.dataset.classes
 
 

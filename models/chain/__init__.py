@@ -11,8 +11,6 @@ each node may move while the other stands still. The price is KL(q, posterior) =
 A Gaussian whose precision couples neighbours only, the family ``markov``, pays nothing at any length.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

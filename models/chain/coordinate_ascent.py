@@ -9,8 +9,6 @@ Gauss-Seidel step for the posterior's means: certain to arrive, in a number of s
 of the length where only the last node is seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -22,8 +20,7 @@ from models.contract import CoordinateAscent, Latents
 
 __all__ = ["coordinate_ascent"]
 
-NODE_BY_NODE = 100
-"""Up to this length every node's update is yielded; beyond it, whole sweeps."""
+NODE_BY_NODE = 100  # up to this length every node's update is yielded; beyond it, whole sweeps
 
 State = Mapping[str, np.ndarray]
 

@@ -1,7 +1,5 @@
 """The chain's length, and what was seen of it."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import dataclass
@@ -92,7 +90,6 @@ class Chain(Data):
 
 
 def checked_length(length: Any) -> int:
-    """The length as a whole number from 1 to `LONGEST`."""
     if isinstance(length, bool) or not isinstance(length, (int, float, np.number)):
         raise ValueError(f"length is {length!r}: give a whole number, 1 or more")
     if not math.isfinite(length) or int(length) != length:
@@ -105,7 +102,6 @@ def checked_length(length: Any) -> int:
 
 
 def checked_numbers(x: Any) -> np.ndarray:
-    """The observations as finite numbers in one row."""
     try:
         values = np.atleast_1d(np.asarray(parse_numbers(x) if isinstance(x, str) else x, dtype=np.float64))
     except TypeError:

@@ -5,8 +5,6 @@ beside it. Its banded Cholesky factor gives means, variances, neighbours' covari
 at a cost linear in the length (Rue & Held 2005, Gaussian Markov Random Fields, section 2.4).
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Any
@@ -22,8 +20,7 @@ __all__ = ["GaussianChain", "best_member", "coverage"]
 
 LOG_2PI = math.log(2 * math.pi)
 
-DENSE = 500
-"""Length beyond which no dense matrix is formed."""
+DENSE = 500  # length beyond which no dense matrix is formed
 
 
 def factorise(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

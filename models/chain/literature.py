@@ -1,27 +1,21 @@
 """What was written about the chain: by the founding text (the tutorial that the zoo began from), checked by computing
 it; by Kalman; and about factorised Gaussians."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from models.chain.data import report
+from models.chain.data import Chain, report
 from models.chain.exact import DENSE, GaussianChain
 from models.contract import Claim, Published
 from models.literature import ERRORS, by_formula, settled, threshold
 
-if TYPE_CHECKING:
-    from models.chain.data import Chain
-
 __all__ = ["claims", "published"]
 
-STEADY = 201
-"""A chain this long forgets both its ends in the middle: what is left of them is below 1e-40."""
+STEADY = 201  # A chain this long forgets both its ends in the middle: what is left of them is below 1e-40
 
 BISHOP = "Bishop 2006, Pattern Recognition and Machine Learning, section 10.1.2"
 SHRINKAGE = "Margossian & Saul 2023, The shrinkage-delinkage trade-off (UAI)"

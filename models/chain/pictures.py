@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from models.chain.data import Chain
+from models.chain.exact import GaussianChain
 from models.contract import Picture, element
 from models.plotting import (
     EXACT,
@@ -26,13 +28,9 @@ from models.plotting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from models.chain.data import Chain
-    from models.chain.exact import GaussianChain
-
 __all__ = ["PICTURES"]
 
-TEXT_COLOR = "#D55E00"
-"""The colour of coordinate ascent as the founding text prints it."""
+TEXT_COLOR = "#D55E00"  # the colour of coordinate ascent as the founding text prints it
 
 ELLIPSES = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
 """Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
@@ -80,16 +78,8 @@ def draw_family(axes: Axes, fit: ShownFit, exact: GaussianChain) -> None:
     """Draw a fit's draws and their ellipses over the exact ellipses."""
     z, covariance = draws_of(fit), exact.covariance()
     dots = z[:: max(1, len(z) // 1000)]
-    axes.scatter(
-        dots[:, 0],
-        dots[:, 1],
-        s=5,
-        color=fit.color,
-        alpha=0.25,
-        linewidths=0,
-        rasterized=True,
-        label=f"draws, {fit.name}",
-    )
+    look: dict[str, Any] = {"s": 5, "color": fit.color, "alpha": 0.25, "linewidths": 0, "rasterized": True}
+    axes.scatter(*dots[:, :2].T, **look, label=f"draws, {fit.name}")
     for level, radius in ELLIPSES.items():
         labels = ("exact, 50% and 95%", f"{fit.label}, its draws' ellipses") if level == "95%" else (None, None)
         axes.plot(*ellipse(exact.location, covariance, radius), color=EXACT, lw=2.2, label=labels[0])
@@ -114,12 +104,7 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
     color = FAMILY_COLORS["coordinate_ascent"]
     staircases: tuple[tuple[str, str, dict[str, Any], tuple[int, int]], ...] = (
         ("coordinate_ascent", "coordinate ascent", {"color": color, "marker": "o", "ls": "-"}, (12, -18)),
-        (
-            "coordinate_ascent-text",
-            "as printed",
-            {"color": TEXT_COLOR, "marker": "s", "ls": "--"},
-            (-4, 10),
-        ),
+        ("coordinate_ascent-text", "as printed", {"color": TEXT_COLOR, "marker": "s", "ls": "--"}, (-4, 10)),
     )
     inwards = 1 if x >= 0 else -1  # away from the way it came, and into the panel
     for name, words, line, (right, up) in staircases:
@@ -161,13 +146,9 @@ def pair(fits: Fits, data: Chain, exact: GaussianChain, path: Path) -> None:
         draws = {element("z", (node,)): some[:, node].reshape(4, -1) for node in range(data.length)}
         looks: Any = {"scatter": {"color": color, "alpha": 0.15, "size": 3}, "dist": {"color": color}}
         canvas: Any = {"plot_matrix": matrix} if matrix else {"figure_kwargs": {"figsize": (size, size)}}
-        matrix = arviz_plots.plot_pair(
-            arviz_base.from_dict({"posterior": draws}),
-            marginal_kind="kde",
-            visuals=looks | hidden,
-            backend="matplotlib",
-            **canvas,
-        )
+        tree = arviz_base.from_dict({"posterior": draws})
+        canvas |= {"marginal_kind": "kde", "backend": "matplotlib"}
+        matrix = arviz_plots.plot_pair(tree, visuals=looks | hidden, **canvas)
     figure = matrix.viz["figure"].item()
     handles = [legend_line(name, color, lw=2.5) for name, (color, _) in samples.items()]
     figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.93, 0.9))
@@ -209,7 +190,6 @@ def bands(fits: Fits, data: Chain, exact: GaussianChain, path: Path) -> None:
 
 
 def draw_band(axes: Axes, fit: ShownFit, data: Chain, exact: GaussianChain) -> None:
-    """Draw a fit's means and 95% intervals over the exact band."""
     z, nodes = draws_of(fit), dataset(fit.tree, "posterior")["z_dim_0"].values
     middle, (low, high) = z.mean(0), np.quantile(z, [0.025, 0.975], axis=0)
     width = Z_95 * np.sqrt(exact.variance)
@@ -226,18 +206,15 @@ def draw_band(axes: Axes, fit: ShownFit, data: Chain, exact: GaussianChain) -> N
     axes.set(xlabel="node k", ylabel="z[k]", ylim=(bottom.min() - 0.2 * room, top.max() + 0.9 * room), title=fit.name)
 
 
-def is_plane(data: Chain) -> bool:
-    """Whether this is the founding text's own chain, whose posterior fits on a plane."""
+def is_founding_text(data: Chain) -> bool:
     return data.length == 2 and data.observe == "last"
 
 
 def has_few_nodes(data: Chain) -> bool:
-    """Whether all pairs of nodes fit in one picture."""
     return 2 <= data.length <= 4
 
 
 def has_many_nodes(data: Chain) -> bool:
-    """Whether the chain is long enough to draw bands along it."""
     return data.length >= 5
 
 
@@ -249,7 +226,7 @@ PICTURES = (
         "the updates as the founding text (the tutorial that this zoo began from) prints them walk past these to "
         "(x, x). Grey lines join means of equal ELBO.",
         plane,
-        is_plane,
+        is_founding_text,
     ),
     Picture(
         "pair",

@@ -13,8 +13,6 @@ Everything is known in closed form, which makes the coin the place to learn what
 A Gaussian guide lives on the logit of theta and cannot quite take the posterior's shape; a Beta guide can.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The coin's tosses and prior."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from models.options import Data, option, parse_int, parse_number
@@ -11,8 +9,7 @@ __all__ = ["Coin"]
 LARGEST = 1_000_000_000
 """Tosses, seen or of the prior, up to which the log densities keep the digits that the ledger shows."""
 
-SMALLEST = 0.01
-"""The least prior parameter: below it the posterior may lie nearer to 0 or 1 than float64 has numbers."""
+SMALLEST = 0.01  # the least prior parameter: below it the posterior may lie nearer to 0 or 1 than float64 has numbers
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,13 @@ The posterior is Beta(a, b) with a = alpha + heads and b = beta + tosses - heads
 (Gelman et al. 2013, Bayesian Data Analysis, section 2.4).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special, stats
 
+from models.coin.data import Coin
 from models.contract import Best, Exact, Latents, Marginal
-
-if TYPE_CHECKING:
-    from models.coin.data import Coin
 
 __all__ = ["BetaPosterior", "best_member"]
 

@@ -1,34 +1,28 @@
 """What was written about the coin: by the founding text (the tutorial that the zoo began from), by textbooks, and the
 oldest formulas for it. Every truth here is computed."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scipy import stats
 
+from models.coin.data import Coin
 from models.coin.exact import BetaPosterior, best_logit_normal
 from models.contract import Claim, Published
 from models.literature import ERRORS, by_formula, printed
-
-if TYPE_CHECKING:
-    from models.coin.data import Coin
 
 __all__ = ["claims", "published"]
 
 BDA = "Gelman et al. 2013, Bayesian Data Analysis (3rd edition)"
 
-GIRLS, BIRTHS = 437, 980
-"""Births after placenta previa (Gelman et al. 2013, section 2.4)."""
+GIRLS, BIRTHS = 437, 980  # Births after placenta previa (Gelman et al. 2013, section 2.4).
 
 PARIS = 241_945, 251_527
 """Girls and boys born in Paris from 1745 to 1770 (Laplace's data, as in Gelman et al. 2013, section 2.1)."""
 
-SIMULATED = 1000
-"""Draws from which the book estimates the moments of the logit."""
+SIMULATED = 1000  # draws from which the book estimates the moments of the logit
 
 
 def claims(data: Coin) -> list[Claim]:

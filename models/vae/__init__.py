@@ -8,8 +8,6 @@ evidence and the posterior of every image are integrals over a plane, so what th
 image by image.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 
@@ -35,9 +33,9 @@ def truth(data: Autoencoder) -> Exact | Reference:
 def simulate(data: Autoencoder, rng: np.random.Generator, count: int) -> Simulated:
     """Points z from the prior and an image of each from the decoder, all as the test images of one data set."""
     z = rng.standard_normal((count, data.latent))
-    output = data.network(z)
-    if data.network.grey:
-        images = output + data.network.weights["noise"] * rng.standard_normal(output.shape)
+    output, network = data.network(z), data.network
+    if network.grey:
+        images = output + network.weights["noise"] * rng.standard_normal(output.shape)
     else:
         images = (rng.random(output.shape) < expit(output)).astype(float)
     other, dataset = copy.copy(data), replace(data.dataset, test=images, test_labels=None)

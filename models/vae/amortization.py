@@ -1,7 +1,5 @@
 """What encoders are trained on, the decoder that is learnt with them, and what they are held against."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

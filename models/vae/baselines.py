@@ -1,17 +1,33 @@
-"""The held-out log evidence of simple models of images, in the unit and on the split of the autoencoder."""
+"""Simpler models of images, which know no latent variable: what the autoencoder must beat.
 
-from __future__ import annotations
+`baselines` are their held-out log evidences, in the unit and on the split of the autoencoder. `guesses` are their
+answers to a task's question. All are given the training images. What smoothing an answer needs is chosen on the
+validation images, which are asked the same question: of `SHARES` the one that gives the best mean log probability.
 
-from dataclasses import dataclass
+- mean image: independent pixels, each lit as often as in training. It ignores what was observed.
+- noisy image (denoise): the same, with each pixel's noisy value taken into account by Bayes' rule.
+- nearest neighbour: the training image that agrees with what was observed in the most pixels (the first of several),
+  smoothed towards the mean image; in denoising its pixels are then held against the noisy ones by Bayes' rule.
+- training images: a mixture with one component a training image, smoothed as the nearest neighbour is (Parzen 1962).
+  Its answer is exact: training images weighted by how well they explain what was observed.
+- Bernoulli mixture: fitted to the training images by EM. Its answer is exact, too.
+- principal components (reconstruct): as many as the autoencoder has latents, clipped to [0, 1] and smoothed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from scipy import special, stats
 
+from models.contract import Predictions
 from models.vae import linear
+from models.vae.data import Autoencoder
 from models.vae.images import Images
+from models.vae.questions import Question, ask, mixture, n_differing, predictions
 
-__all__ = ["Mixture", "baselines", "fit"]
+__all__ = ["Mixture", "baselines", "best_mixture", "fit", "guesses", "independent", "nearest", "projected"]
 
 COMPONENTS = (10, 20, 40, 80, 160, 320)
 """Numbers of components tried, in this order, until one is worse on the validation images than the one before."""
@@ -19,19 +35,20 @@ COMPONENTS = (10, 20, 40, 80, 160, 320)
 DIMENSIONS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 80, 120, 160, 240, 320)
 """Numbers of principal components tried, as far as there are pixels."""
 
-RESTARTS = 3
-"""Starts of the EM algorithm for each number of components; one where there are more pixels than `MANY`."""
+RESTARTS = 3  # starts of the EM algorithm for each number of components; one where there are more pixels than `MANY`
 
 MANY = 5_000_000
 
-SMOOTHING = 0.1
-"""The number of images of each kind, all on and all off, and in all, that are added to each component."""
+SMOOTHING = 0.1  # the number of images of each kind, all on and all off, and in all, that are added to each component
+STEPS = 200  # most steps of the EM algorithm
+CONVERGED = 1e-3  # it is stopped when a step gains less, in nats an image
 
-STEPS = 200
-"""Most steps of the EM algorithm."""
 
-CONVERGED = 1e-3
-"""It is stopped when a step gains less, in nats an image."""
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
+"""Shares of the mean image in a smoothed one, among which validation images choose."""
+
+PRACTICE = 300  # most validation images that choose, the first ones
+MOST_IMAGES = 10_000  # most training images that a mixture is made of, the first ones
 
 
 @lru_cache(maxsize=4)
@@ -133,3 +150,54 @@ def best_subspace(images: Images) -> tuple[int, np.ndarray]:
     scores = [linear.posteriors(decoder, images.validation)[0].mean() for decoder in decoders]
     best = decoders[int(np.argmax(scores))]
     return best.latent, linear.posteriors(best, images.test)[0]
+
+
+# Answers to a task's question
+
+
+def guesses(data: Autoencoder) -> dict[str, Predictions]:
+    """The answers by name: arrays of shape (1, n, ...), log densities in nats an image."""
+    images = data.dataset
+    question = ask(data.task, images.test, images, (data.split, 0))
+    practice = ask(data.task, images.validation[:PRACTICE], images, (data.split, 1))
+    train, middle = images.train, independent(images.train).means[0]
+
+    def best(answer: Callable[[Question, float], Predictions]) -> Predictions:
+        scores = [float(answer(practice, share).log_density.mean()) for share in SHARES]
+        return answer(question, SHARES[int(np.argmax(scores))])
+
+    def smoothed(images: np.ndarray, share: float) -> np.ndarray:
+        return special.logit((1 - share) * images + share * middle)
+
+    def neighbour(question: Question, share: float) -> Predictions:
+        return predictions(question, smoothed(train[nearest(question.observed, train)], share))
+
+    def every_image(question: Question, share: float) -> Predictions:
+        some = train[:MOST_IMAGES]
+        return mixture(question, np.full(len(some), -np.log(len(some))), smoothed(some, share))
+
+    def components(question: Question, share: float) -> Predictions:
+        return predictions(question, smoothed(projected(question.observed, train, data.latent), share))
+
+    flat = np.broadcast_to(special.logit(middle), question.clean.shape)
+    answers = {"mean image": predictions(replace(question, flip=0.0), flat)}
+    if data.task == "denoise":
+        answers["noisy image"] = predictions(question, flat)
+    if data.task == "reconstruct":
+        answers["principal components"] = best(components)
+    fitted = best_mixture(images)
+    name = f"Bernoulli mixture, {len(fitted.weights)} components"
+    answers[name] = mixture(question, np.log(fitted.weights), special.logit(fitted.means))
+    return answers | {"nearest neighbour": best(neighbour), "training images": best(every_image)}
+
+
+def nearest(observed: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """The training image, by its number, that differs from each of n images, nan unobserved, in the fewest pixels."""
+    return np.argmin(n_differing(observed, train), axis=1)
+
+
+def projected(images: np.ndarray, train: np.ndarray, count: int) -> np.ndarray:
+    """Images on the span of the training images' first principal components, clipped to [0, 1], shape (n, pixels)."""
+    centre = train.mean(axis=0)
+    directions = np.linalg.svd(train - centre, full_matrices=False)[2][:count]
+    return np.clip(centre + (images - centre) @ directions.T @ directions, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The images and the sizes of the networks: what the command line's options say."""
+"""The images, the sizes of the networks and the task: what the command line's options say."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.options import Data, option, parse_int
-from models.vae import tasks
 from models.vae.decoder import Decoder
 from models.vae.images import PIXELS, Images, load
 
-__all__ = ["Autoencoder"]
+__all__ = ["FLIP", "TASKS", "Autoencoder"]
+
+FLIP = 0.1  # the probability with which denoising's noise flips a pixel
+
+TASKS = {
+    "reconstruct": "the test images as their own posteriors give them back; asked for what was seen",
+    "generate": "images from the prior, as many as there are test images",
+    "denoise": f"each pixel of the test images flipped with probability {FLIP:g}; the clean ones asked for",
+    "inpaint": "the lower half of the test images hidden and asked for; an encoder sees the training mean in its place",
+    "interpolate": "straight lines between the posterior means of test images of different classes",
+    "compress": "bits a pixel of the test images",
+}
+"""What autoencoders are for, and what each task does; ``compare`` is none of them."""
 
 LIMITS = {
     "latent": (1, 50),
@@ -37,7 +48,8 @@ class Autoencoder(Data):
 
     Raises:
         ValueError: images that cannot be used (`models.vae.images.load`), a decoder file that is none or is one for
-            other images (`models.vae.decoder.Decoder.load`), or a size that is not a whole number in its range.
+            other images (`models.vae.decoder.Decoder.load`), a size that is not a whole number in its range, or a task
+            that there is not or that these data do not allow.
     """
 
     data: str = option("digits", "digits, or a file of images as MNIST's: idx, idx.gz or npz", str)
@@ -49,8 +61,8 @@ class Autoencoder(Data):
     decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
     split: int = option(0, "seed of the split into training, validation and test images", parse_int)
     images: int = option(10, "test images whose posteriors are compared one by one", parse_int)
-    task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(tasks.TASKS)}", str)
-    network: Decoder | None = field(default=None, metadata=None)
+    task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(TASKS)}", str)
+    network: Decoder = field(default=None)  # type: ignore[assignment]  # what asks for it comes after training
 
     if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
 
@@ -72,40 +84,50 @@ class Autoencoder(Data):
         if not isinstance(self.data, str | os.PathLike):
             raise ValueError(f"data is {self.data!r}: give digits or the name of a file")
         dataset = load(str(self.data), self.pixels, int(self.split))
-        if self.images > len(dataset.test):
-            raise ValueError(f"images is {self.images}, but {len(dataset.test)} are held out; give at most as many")
-        if self.batch > len(dataset.train):
-            raise ValueError(
-                f"batch is {self.batch}, but there are {len(dataset.train)} images to train on; give fewer"
-            )
-        shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(len(dataset.test))[: self.images])
+        n_train, n_test = len(dataset.train), len(dataset.test)
+        if self.images > n_test:
+            raise ValueError(f"images is {self.images}, but {n_test} are held out; give at most as many")
+        if self.batch > n_train:
+            raise ValueError(f"batch is {self.batch}, but there are {n_train} images to train on; give fewer")
+        shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(n_test)[: self.images])
         values: dict[str, Any] = {"data": str(self.data), "dataset": dataset, "shown": shown}
-        if self.network is None and self.decoder is not None:
-            values["network"] = self.check_decoder(Decoder.load(self.decoder), dataset)
-        network = values.get("network", self.network)
+        network = self.network
+        if network is None and self.decoder is not None:
+            network = values["network"] = Decoder.load(self.decoder)
+            self.check_decoder(network, dataset)
         if network is not None:
             values |= {"latent": network.latent, "hidden": network.hidden}
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        tasks.check(self)
+        self.check_task()
 
-    def check_decoder(self, decoder: Decoder, images: Images) -> Decoder:
-        """The decoder, if it is one for these images."""
+    def check_decoder(self, decoder: Decoder, images: Images) -> None:
+        """Make sure that the decoder of the file is one for these images and sizes."""
         if decoder.pixels != images.test.shape[1]:
             raise ValueError(
                 f"decoder {self.decoder} gives {decoder.pixels} pixels, but the images have {images.test.shape[1]}; "
                 "give one that was trained on images of this size"
             )
         for name in ("latent", "hidden"):
-            if getattr(self, name) not in (getattr(decoder, name), type(self).__dataclass_fields__[name].default):
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, but decoder {self.decoder} has {getattr(decoder, name)}; "
-                    f"leave --{name} out"
-                )
+            given, has = getattr(self, name), getattr(decoder, name)
+            if given not in (has, type(self).__dataclass_fields__[name].default):
+                raise ValueError(f"{name} is {given}, but decoder {self.decoder} has {has}; leave --{name} out")
         if decoder.grey != (self.pixels == "grey"):
             kind = "grey" if decoder.grey else "binary"
             raise ValueError(f"decoder {self.decoder} is for {kind} pixels; give --pixels {kind}")
-        return decoder
+
+    def check_task(self) -> None:
+        """Make sure that the task can be done; ``compare`` always can."""
+        if self.task == "compare":
+            return
+        if self.task not in TASKS:
+            raise ValueError(f"task is {self.task!r}: give compare, {', '.join(TASKS)}")
+        if self.pixels != "binary":
+            raise ValueError(f"the task {self.task} is one of binary pixels, and pixels is {self.pixels}: give binary")
+        if self.task == "inpaint" and self.dataset.shape[0] < 2:
+            raise ValueError("the task inpaint hides the lower half, and the images have one row: give higher images")
+        if self.task == "interpolate" and self.latent > 2:
+            raise ValueError(f"the task interpolate needs exact posteriors, and latent is {self.latent}: give 1 or 2")
 
     def arguments(self) -> dict[str, Any]:
         return {"images": self.dataset.test[self.shown], **self.network.weights}
@@ -113,5 +135,6 @@ class Autoencoder(Data):
     def describe(self) -> dict[str, Any]:
         sizes = {"pixels": self.pixels, "latent": self.latent, "hidden": self.hidden, "split": self.split}
         training = {} if self.decoder else {"epochs": self.epochs, "batch": self.batch}
+        task = {"task": self.task, "what it does": TASKS[self.task]} if self.task in TASKS else {}
         decoder = {"decoder": self.decoder or "trained here", "shown": len(self.shown)}
-        return {"data": self.data, **sizes, **training, **decoder, **self.dataset.about, **tasks.describe(self)}
+        return {"data": self.data, **sizes, **training, **decoder, **self.dataset.about, **task}

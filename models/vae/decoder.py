@@ -76,7 +76,6 @@ class Decoder:
 
     @property
     def latent(self) -> int:
-        """Dimensions of the latent space."""
         return len(self.weights["hidden_weights" if self.hidden else "output_weights"])
 
     @property
@@ -86,7 +85,6 @@ class Decoder:
 
     @property
     def pixels(self) -> int:
-        """Pixels of an image."""
         return len(self.weights["output_biases"])
 
     @property

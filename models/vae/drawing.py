@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STEP", "contour_levels", "draw_images", "draw_sheet", "tile"]
 
-STEP = 1.08
-"""Distance between the left edges of neighbouring images of a row; images are one unit wide."""
+STEP = 1.08  # distance between the left edges of neighbouring images of a row; images are one unit wide
 
 
 def draw_images(axes: Axes, rows: Sequence[Sequence[np.ndarray]], shape: tuple[int, int], pitch: float = 1.0) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache, partial
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import stats
@@ -14,18 +14,13 @@ from models.contract import Exact, Latents
 from models.marginals import BandLimited
 from models.shared_lattice import integrate
 from models.vae import linear
+from models.vae.data import Autoencoder
 from models.vae.decoder import Decoder
-
-if TYPE_CHECKING:
-    from models.vae.data import Autoencoder
 
 __all__ = ["GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "exact", "normal", "posteriors"]
 
-WORST = 1e-6
-"""With a larger tolerance, in nats, nothing is called exact."""
-
-AT_ONCE = 1_000_000
-"""Numbers that a network's layer may hold at once."""
+WORST = 1e-6  # with a larger tolerance, in nats, nothing is called exact
+AT_ONCE = 1_000_000  # numbers that a network's layer may hold at once
 
 
 class Likelihood(Protocol):
@@ -68,8 +63,8 @@ def posteriors(decoder: Likelihood, images: np.ndarray) -> Posteriors:
     """
     images = np.asarray(images, dtype=np.float64)
     if images.ndim != 2 or not len(images) or images.shape[1] != getattr(decoder, "pixels", images.shape[1]):
-        pixels = getattr(decoder, "pixels", "pixels")
-        raise ValueError(f"the images have shape {images.shape}; this decoder's have shape (images, {pixels})")
+        expected = f"(images, {getattr(decoder, 'pixels', 'pixels')})"
+        raise ValueError(f"the images have shape {images.shape}; this decoder's have shape {expected}")
     if decoder.latent > 2 and not linear.applies(decoder):
         raise ValueError(
             f"the posterior of {decoder.latent} latent dimensions is not known; give a decoder with 1 or 2"
@@ -161,14 +156,12 @@ class QuadraturePosteriors(Posteriors):
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
         """Independent draws by rejection, each from the exact density but for the mass of points left out."""
-        draws = np.empty((len(self.images), count, self.means.shape[1]))
-        for image, mass in enumerate(self.masses):
 
-            def log_joint(points: np.ndarray, image: int = image) -> np.ndarray:
-                return self.decoder.log_likelihood(self.images[[image]], points)[0] + normal(points)
+        def log_joint(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+            return self.decoder.log_likelihood(image[None], points)[0] + normal(points)
 
-            draws[image] = mass.draw(log_joint, rng, count)
-        return {"z": draws.swapaxes(0, 1)}
+        pairs = zip(self.masses, self.images, strict=True)
+        return {"z": np.stack([mass.draw(partial(log_joint, image), rng, count) for mass, image in pairs], axis=1)}
 
     def extra_summary(self) -> dict[str, Any]:
         """What the quadrature consists of."""

@@ -4,8 +4,6 @@ An idx file is two bytes of 0, one for the type of its numbers, one for how many
 big-endian 32-bit integers, and the numbers (LeCun, Cortes & Burges, The MNIST database).
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io
@@ -21,14 +19,13 @@ import numpy as np
 
 __all__ = ["Part", "read"]
 
-PIXELS = 100_000_000
-"""Most pixels of a file: in float64 they take eight times as many bytes."""
+PIXELS = 100_000_000  # most pixels of a file: in float64 they take eight times as many bytes
 
 RIGHT = "give MNIST's idx (plain or .gz) or a .npz with x_train or images"
 
-IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+NPZ = ("x_train", "y_train", "x_test", "y_test", "images", "labels")
 
-SUFFIXES = ("", ".gz")
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,12 @@ def read(path: str) -> tuple[Part, Part | None, dict[str, Any]]:
         ValueError: it is not images; the message says why.
     """
     content = contents(Path(path))
-    about = {"sha256": hashlib.sha256(content).hexdigest()}
+    digest = hashlib.sha256(content).hexdigest()
     if content[:2] == b"PK":
-        return *npz(content, path), {"source": ".npz file", **about}
-    return *idx_parts(content, Path(path)), {"source": "idx file", **about}
+        return *npz(content, path), {"source": ".npz file", "sha256": digest}
+    beside = file_beside(Path(path), Path(path).name.replace("train", "t10k"))
+    test = None if beside is None else idx_part(contents(beside), beside)
+    return idx_part(content, Path(path)), test, {"source": "idx file", "sha256": digest}
 
 
 def contents(path: Path) -> bytes:
@@ -110,18 +109,11 @@ def idx_part(content: bytes, path: Path) -> Part:
     return Part(images, labelled(labels, len(images), f"{beside}", str(path)), str(path))
 
 
-def idx_parts(content: bytes, path: Path) -> tuple[Part, Part | None]:
-    """The images of an idx file, and those of MNIST's test file where this is its training file."""
-    beside = file_beside(path, path.name.replace("train", "t10k"))
-    return idx_part(content, path), None if beside is None else idx_part(contents(beside), beside)
-
-
 def file_beside(path: Path, name: str) -> Path | None:
     """The file of that name in the same folder, compressed or not; None where it is the path itself or is not there."""
     if name == path.name:
         return None
-    stem = name.removesuffix(".gz")
-    places = [path.with_name(stem + suffix) for suffix in SUFFIXES]
+    places = [path.with_name(name.removesuffix(".gz") + suffix) for suffix in ("", ".gz")]
     return next((place for place in places if place.is_file()), None)
 
 
@@ -129,8 +121,7 @@ def npz(content: bytes, path: str) -> tuple[Part, Part | None]:
     """The images of a .npz: x_train with y_train, x_test and y_test, or images with labels."""
     try:
         with np.lib.npyio.NpzFile(io.BytesIO(content), allow_pickle=False) as file:
-            names = [name for name in ("x_train", "x_test", "images") if name in file.files]
-            if not {"x_train", "images"} & set(names):
+            if not {"x_train", "images"} & set(file.files):
                 has = f"the arrays {', '.join(file.files)}" if file.files else "no arrays"
                 raise ValueError(f"{path} has {has}; give images as x_train (and x_test) or as images")
             arrays = {name: array(file, name, path) for name in file.files if name in NPZ}
@@ -141,11 +132,7 @@ def npz(content: bytes, path: str) -> tuple[Part, Part | None]:
     return npz_part(arrays, train, labels, path), test
 
 
-NPZ = ("x_train", "y_train", "x_test", "y_test", "images", "labels")
-
-
 def array(file: np.lib.npyio.NpzFile, name: str, path: str) -> np.ndarray:
-    """One array of a .npz."""
     try:
         return file[name]
     except ValueError as error:

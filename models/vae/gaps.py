@@ -1,7 +1,5 @@
 """What each guide costs, image by image: the family gaps and the amortisation gaps over the test set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +10,7 @@ from models.vae.exact import posteriors
 
 __all__ = ["Gap", "estimate_gap", "estimate_gaps", "gaps"]
 
-LEAST = 1e-3
-"""Nats. Smaller gaps are drawn at this edge."""
+LEAST = 1e-3  # Nats. Smaller gaps are drawn at this edge.
 
 TITLES = {
     "family gap": "family gap: log p(x) − ELBO of the family's best",
@@ -49,18 +46,16 @@ def estimate_gap(upper: np.ndarray, lower: np.ndarray, *errors: np.ndarray) -> G
 
 def estimate_gaps(fits: Fits, data: Any) -> dict[str, list[tuple[ShownFit, Gap]]]:
     """Each fit's gaps by kind; the family gap only where the evidence is known."""
-    evidence = posteriors(data.network, data.dataset.test).log_evidences if data.network.latent <= 2 else None
-    by_kind: dict[str, list[tuple[ShownFit, Gap]]] = {kind: [] for kind in TITLES}
+    family, amortisation = [], []
     for fit in list_fits(fits, "test_set"):
         elbo, error, best, best_error = (
             dataset(fit.tree, "test_set")[name].values for name in ("elbo", "elbo_mcse", "best_elbo", "best_elbo_mcse")
         )
-        if evidence is not None:
-            by_kind["family gap"].append((fit, estimate_gap(evidence, best, best_error)))
-        by_kind["amortisation gap"].append((fit, estimate_gap(best, elbo, best_error, error)))
-    if evidence is None:
-        del by_kind["family gap"]
-    return by_kind
+        amortisation.append((fit, estimate_gap(best, elbo, best_error, error)))
+        if data.network.latent <= 2:
+            evidence = posteriors(data.network, data.dataset.test).log_evidences
+            family.append((fit, estimate_gap(evidence, best, best_error)))
+    return ({"family gap": family} if data.network.latent <= 2 else {}) | {"amortisation gap": amortisation}
 
 
 def gaps(fits: Fits, data: Any, exact: object, path: Path) -> None:

@@ -1,7 +1,5 @@
 """The images: scikit-learn's handwritten digits, or a file of the user's own, split by a seed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -13,17 +11,10 @@ from models.vae import files
 
 __all__ = ["PIXELS", "Images", "load"]
 
-PIXELS = ("binary", "grey")
-"""What a pixel can be: 0 or 1, or a number from 0 to 1."""
-
-FEWEST = 20
-"""Images that a file must have at least."""
-
-TEST = 180
-"""Test images: all of the digits' tenth, and at most of a file's own test part."""
-
-VALIDATION = 1000
-"""Most validation images of a file with a test part of its own."""
+PIXELS = ("binary", "grey")  # what a pixel can be: 0 or 1, or a number from 0 to 1
+FEWEST = 20  # images that a file must have at least
+TEST = 180  # test images: all of the digits' tenth, and at most of a file's own test part
+VALIDATION = 1000  # most validation images of a file with a test part of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,23 +118,20 @@ def divided(
         flat = images.reshape(len(images), -1)
         return (flat >= top / 2).astype(np.float64) if pixels == "binary" else flat / top
 
-    parts = [converted(source.images[part]) for source, part in zip(sources, chosen, strict=True)]
-    labels = [
-        None if source.labels is None else source.labels[part] for source, part in zip(sources, chosen, strict=True)
-    ]
-    rule = f"1 where the value is {top / 2:g} or more, of 0 to {top:g}, else 0" if pixels == "binary" else "value"
-    counts = {name: len(part) for name, part in zip(("train", "validation", "test"), parts, strict=True)}
-    own = {} if test is None else {"test part": f"{len(test.images):,} images of its own"}
-    return Images(
-        *(parts[0], parts[1], parts[2]),
-        (int(train.images.shape[1]), int(train.images.shape[2])),
-        *(labels[0], labels[1], labels[2]),
-        about={
-            **about,
-            "pixels": rule if pixels == "binary" else f"value / {top:g}",
-            "size": {"height": int(train.images.shape[1]), "width": int(train.images.shape[2])},
-            "images": counts,
-            **own,
-            "split": split,
-        },
-    )
+    names, pairs = ("train", "validation", "test"), list(zip(sources, chosen, strict=True))
+    parts = {name: converted(source.images[part]) for name, (source, part) in zip(names, pairs, strict=True)}
+    labels = {
+        f"{name}_labels": None if source.labels is None else source.labels[part]
+        for name, (source, part) in zip(names, pairs, strict=True)
+    }
+    height, width = map(int, train.images.shape[1:])
+    binary = f"1 where the value is {top / 2:g} or more, of 0 to {top:g}, else 0"
+    about = {
+        **about,
+        "pixels": binary if pixels == "binary" else f"value / {top:g}",
+        "size": {"height": height, "width": width},
+        "images": {name: len(part) for name, part in parts.items()},
+        **({} if test is None else {"test part": f"{len(test.images):,} images of its own"}),
+        "split": split,
+    }
+    return Images(**parts, shape=(height, width), **labels, about=about)

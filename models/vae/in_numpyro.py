@@ -23,7 +23,7 @@ class Network(eqx.Module):
 
 def linear(weights, biases):
     layer = eqx.nn.Linear(*weights.shape, key=jax.random.key(0))
-    return eqx.tree_at(lambda one: (one.weight, one.bias), layer, (weights.T, biases))
+    return eqx.tree_at(lambda layer: (layer.weight, layer.bias), layer, (weights.T, biases))
 
 
 class Decoder(Network):
@@ -57,10 +57,10 @@ def vae(images, decoder):
         numpyro.sample("pixels", decoder.pixels(z), obs=images)
 
 
-def guide(images, encoder, member):
-    """q(z | image): the member of the family whose parameters the encoder gives."""
+def guide(images, encoder, posterior):
+    """q(z | image) = posterior(parameters): a member of a family, whose parameters the encoder gives."""
     with numpyro.plate("images", len(images)):
-        numpyro.sample("z", member(jax.vmap(encoder)(images)))
+        numpyro.sample("z", posterior(jax.vmap(encoder)(images)))
 
 
 def model(images, noise=None, **weights):

@@ -12,7 +12,7 @@ class Linear(nn.Linear):
 
     def __init__(self, weights, biases):
         super().__init__(*weights.shape, dtype=weights.dtype)
-        self.weight, self.bias = (nn.Parameter(one, requires_grad=False) for one in (weights.T, biases))
+        self.weight, self.bias = (nn.Parameter(given, requires_grad=False) for given in (weights.T, biases))
 
     def reset_parameters(self):
         """No random weights."""
@@ -60,11 +60,11 @@ def vae(images, decoder):
         pyro.sample("pixels", decoder.pixels(z), obs=images)
 
 
-def guide(images, encoder, member):
-    """q(z | image): the member of the family whose parameters the encoder gives."""
+def guide(images, encoder, posterior):
+    """q(z | image) = posterior(parameters): a member of a family, whose parameters the encoder gives."""
     pyro.module("encoder", encoder)
     with pyro.plate("images", len(images)):
-        pyro.sample("z", member(encoder(images)))
+        pyro.sample("z", posterior(encoder(images)))
 
 
 def model(images, noise=None, **weights):

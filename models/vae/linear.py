@@ -5,8 +5,6 @@ C = (I + VV'/s^2)^-1 and the mean C V (x - b) / s^2 (Tipping & Bishop 1999, Prob
 Journal of the Royal Statistical Society B 61).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -70,9 +68,8 @@ class Principal:
             ValueError: there are not more pixels than latent dimensions.
         """
         if not 0 < latent < len(self.mean):
-            raise ValueError(
-                f"{latent} latent dimensions for {len(self.mean)} pixels; give 1 or more, and fewer than these"
-            )
+            shape = f"{latent} latent dimensions for {len(self.mean)} pixels"
+            raise ValueError(f"{shape}; give 1 or more, and fewer than these")
         variance = max(float(self.variances[latent:].mean()), 1e-6)
         lengths = np.sqrt(np.maximum(self.variances[:latent] - variance, 0.0))
         weights = lengths[:, None] * self.directions[:latent]
@@ -87,9 +84,5 @@ def principal(images: np.ndarray) -> Principal:
 
 
 def most_likely(images: np.ndarray, latent: int) -> Decoder:
-    """The linear decoder with Gaussian pixels under which images, shape (n, pixels), are most likely.
-
-    Raises:
-        ValueError: there are not more pixels than latent dimensions.
-    """
+    """The linear decoder with Gaussian pixels under which images, shape (n, pixels), are most likely."""
     return principal(images).decoder(latent)

@@ -1,11 +1,9 @@
 """What was written about autoencoders: by the founding text (the tutorial that the zoo began from), by others of their
 gaps, and what is proven of bounds and of linear decoders."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
@@ -13,11 +11,9 @@ from scipy import special, stats
 from models.contract import Claim, Published
 from models.literature import ERRORS, by_formula
 from models.vae import linear
+from models.vae.data import Autoencoder
 from models.vae.decoder import Decoder
 from models.vae.exact import exact, normal, posteriors
-
-if TYPE_CHECKING:
-    from models.vae.data import Autoencoder
 
 __all__ = ["claims", "published"]
 
@@ -28,8 +24,7 @@ BURDA = "Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders, t
 RICHER = ("full_rank", "mixture", "flow")
 """Families that hold every member of mean field, up to the search for their best one."""
 
-IMAGES = 2000
-"""Most training images whose principal components are taken."""
+IMAGES = 2000  # most training images whose principal components are taken
 
 BOUNDS = {1: 1024, 8: 128, 64: 32}
 """How often the bound of each number of samples is drawn, for each of at most `FEW` images."""

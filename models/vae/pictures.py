@@ -1,51 +1,27 @@
 """The autoencoder's own pictures: posteriors and images on the plane of latents, the gaps, and one for each task."""
 
-from __future__ import annotations
-
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 from models.contract import Picture
-from models.vae.applications import compressed, generated, interpolated
+from models.vae.compression import compressed
+from models.vae.data import Autoencoder
 from models.vae.gaps import gaps
+from models.vae.generation import generated, interpolated
 from models.vae.planes import latent, plane
 from models.vae.sheets import answers, reconstructions
 
 __all__ = ["PICTURES"]
 
 
-def trained(data: Any) -> bool:
-    """Whether there is a decoder of binary pixels."""
-    return data.network is not None and not data.network.grey
+def is_about(data: Autoencoder, tasks: Sequence[str]) -> bool:
+    """Whether the task is one of these, and there is a decoder of binary pixels."""
+    return data.task in tasks and data.network is not None and not data.network.grey
 
 
-def compared(data: Any) -> bool:
-    """Whether the task is to compare the guides."""
-    return trained(data) and data.task == "compare"
-
-
-def flat(data: Any) -> bool:
+def is_plane(data: Autoencoder) -> bool:
     """Whether the guides are compared on a plane of two latents."""
-    return compared(data) and data.network.latent == 2
-
-
-def asks(data: Any) -> bool:
-    """Whether the task is a question to the posterior."""
-    return trained(data) and data.task in ("reconstruct", "denoise", "inpaint")
-
-
-def generates(data: Any) -> bool:
-    """Whether the task is to generate."""
-    return trained(data) and data.task == "generate"
-
-
-def interpolates(data: Any) -> bool:
-    """Whether the task is to interpolate."""
-    return trained(data) and data.task == "interpolate"
-
-
-def compresses(data: Any) -> bool:
-    """Whether the task is to compress."""
-    return trained(data) and data.task == "compress"
+    return is_about(data, ("compare",)) and data.network.latent == 2
 
 
 PICTURES = (
@@ -57,7 +33,7 @@ PICTURES = (
         "family gap is the distance from grey to dashed, the amortisation gap from dashed to solid. The rows are the "
         "images that mean field gets most wrong, by either gap, a middling one, and the one it gets most right.",
         plane,
-        flat,
+        is_plane,
     ),
     Picture(
         "latent",
@@ -65,14 +41,14 @@ PICTURES = (
         "places. Both measure the plane in quantiles of the prior: if the posteriors averaged to the prior, the means "
         "would fill the square evenly, and every decoded image is equally probable.",
         latent,
-        flat,
+        is_plane,
     ),
     Picture(
         "reconstructions",
         "Test images, and below them the mean image over the exact posterior and over each encoder's answer, one fit a "
         "family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
         reconstructions,
-        compared,
+        partial(is_about, tasks=("compare",)),
     ),
     Picture(
         "gaps",
@@ -80,14 +56,14 @@ PICTURES = (
         "better; NumPyro's are solid, Pyro's dashed; the dots are means. Gaps below 0.001 nats, including those that "
         "Monte Carlo error makes negative, are drawn at the left edge.",
         gaps,
-        compared,
+        partial(is_about, tasks=("compare",)),
     ),
     Picture(
         "answers",
         "The task's question and each posterior's answer, one fit a family. The exact posterior is that of the same "
         "decoder, so where an encoder's row is worse, the encoder is at fault.",
         answers,
-        asks,
+        partial(is_about, tasks=("reconstruct", "denoise", "inpaint")),
     ),
     Picture(
         "generated",
@@ -95,7 +71,7 @@ PICTURES = (
         "evidence of generated images beside that of real ones. A right model of the data would give both the same "
         "distribution.",
         generated,
-        generates,
+        partial(is_about, tasks=("generate",)),
     ),
     Picture(
         "interpolated",
@@ -105,13 +81,13 @@ PICTURES = (
         "along the line under the prior and under the average posterior of the test images, which shows the holes in "
         "the plane.",
         interpolated,
-        interpolates,
+        partial(is_about, tasks=("interpolate",)),
     ),
     Picture(
         "compressed",
         "Bits a pixel of the test images: -log2 p(x) by the exact evidence, bits back with each guide, and files of "
         "general-purpose compressors, which alone include all their overhead. The size of the decoder is not counted.",
         compressed,
-        compresses,
+        partial(is_about, tasks=("compress",)),
     ),
 )

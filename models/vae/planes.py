@@ -1,7 +1,5 @@
 """The plane of two latents: posteriors of single images with every guide's, and where all images and classes lie."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +23,12 @@ from models.vae.exact import Posteriors, posteriors
 
 __all__ = ["Window", "choose_images", "grid_over", "latent", "plane", "window_of"]
 
-MASSES = (0.5, 0.8, 0.95)
-"""The probabilities that a posterior's contours hold."""
+MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
 
 SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
 DASHES = (0, (2, 1.2))
 
-N_SIDE = 15
-"""Decoded images along each side of the plane."""
+N_SIDE = 15  # decoded images along each side of the plane
 
 QUANTILE_TICKS = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
 """Latent values that are marked on axes in quantiles of the prior."""
@@ -138,7 +134,6 @@ def errors_in_words(families: list[ShownFit], data: Any) -> str | None:
 
 
 def gaps_in_words(fit: ShownFit, data: Any, exact: Posteriors, place: int) -> str:
-    """A fit's gaps for one image, in nats."""
     if "test_set" not in fit.tree:
         return ""
     best, elbo = (

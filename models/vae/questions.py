@@ -16,37 +16,28 @@ Every p(target | y) is a ratio of two evidences, each an integral over z alone:
     denoise: p(x | y) = p(x) e^k (1 - e)^(pixels - k) / p(y), with k the pixels flipped.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import sparse, special
 
 from models.contract import Predictions
+from models.vae.data import FLIP
 from models.vae.decoder import Decoder, softplus
 from models.vae.exact import Posteriors, posteriors
-
-if TYPE_CHECKING:
-    from models.vae.images import Images
+from models.vae.images import Images
 
 __all__ = [
-    "FLIP", "Noisy", "Question", "ask", "draws", "exactly", "log_bernoulli", "lower_half", "mixture", "n_differing",
+    "Noisy", "Question", "ask", "draws", "exactly", "log_bernoulli", "lower_half", "mixture", "n_differing",
     "posterior", "predictions",
 ]  # fmt: skip
 
-FLIP = 0.1
-"""The probability e with which denoising's noise flips a pixel."""
-
-PARTS = 16
-"""Parts into which the draws are averaged pixel by pixel."""
-
-CHUNK = 8_000_000
-"""Pixels that are held at a time."""
+PARTS = 16  # parts into which the draws are averaged pixel by pixel
+CHUNK = 8_000_000  # pixels that are held at a time
 
 
 @dataclass(frozen=True, eq=False)

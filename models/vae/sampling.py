@@ -18,11 +18,8 @@ from models.vae.exact import normal
 
 __all__ = ["Evidence", "ais", "importance"]
 
-LEAPFROG = 5
-"""Leapfrog steps of a transition."""
-
-ACCEPTED = 0.8
-"""The rate of acceptance that the warm-up adapts the step sizes to."""
+LEAPFROG = 5  # leapfrog steps of a transition
+ACCEPTED = 0.8  # the rate of acceptance that the warm-up adapts the step sizes to
 
 
 class Evidence(NamedTuple):
@@ -144,7 +141,6 @@ def anneal(
 
 
 def momentum_energy(momentum: np.ndarray) -> np.ndarray:
-    """Half the squared length, shape (chains, n)."""
     return 0.5 * np.sum(momentum**2, axis=-1)
 
 

@@ -1,7 +1,5 @@
 """Sheets of images: what went in, and below it what each posterior makes of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +10,13 @@ from scipy import special
 from models.contract import Predictions
 from models.plotting import EXACT, GREY, Fits, flat_draws, one_per_family, save
 from models.vae import questions, tasks
+from models.vae.baselines import guesses
 from models.vae.drawing import STEP, draw_images
-from models.vae.guesses import guesses
 
 __all__ = ["answers", "reconstructions"]
 
-N_DRAWS = 256
-"""Draws of a posterior that a mean image averages."""
-
-MOST = 10
-"""Most images in a row."""
+N_DRAWS = 256  # draws of a posterior that a mean image averages
+MOST = 10  # most images in a row
 
 QUESTIONS = {
     "reconstruct": "the image again, given itself",

@@ -2,8 +2,8 @@
 
 - reconstruct, denoise and inpaint are questions to the posterior (`models.vae.questions`): the answer is a joint
   probability of the pixels asked for, averaged over q(z | observed), and is scored by its logarithm in nats an image,
-  and pixel by pixel. An encoder answers by draws of its q; the exact posterior by quadrature; `models.vae.guesses` are
-  the baselines.
+  and pixel by pixel. An encoder answers by draws of its q, the exact posterior by quadrature; both must beat the
+  guesses of `models.vae.baselines`.
 - generate and interpolate (`models.vae.generation`) and compress (`models.vae.compression`) have numbers of their own.
 
 All are about binary pixels.
@@ -12,61 +12,24 @@ All are about binary pixels.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.contract import Latents, Predictions, Scores
 from models.vae import questions
+from models.vae.baselines import guesses
 from models.vae.compression import compressors, exact_bits, fit_bits
+from models.vae.data import Autoencoder
 from models.vae.exact import posteriors
 from models.vae.generation import generation, interpolation
-from models.vae.guesses import guesses
 from models.vae.images import Images
 from models.vae.questions import Question, ask
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from models.vae.data import Autoencoder
-
-__all__ = [
-    "TASKS", "baselines", "check", "describe", "exact_predictions", "exact_queries", "predict", "queries", "question",
-    "scores",
-]  # fmt: skip
-
-TASKS = {
-    "reconstruct": "the test images as their own posteriors give them back; asked for what was seen",
-    "generate": "images from the prior, as many as there are test images",
-    "denoise": f"each pixel of the test images flipped with probability {questions.FLIP:g}; the clean ones asked for",
-    "inpaint": "the lower half of the test images hidden and asked for; an encoder sees the training mean in its place",
-    "interpolate": "straight lines between the posterior means of test images of different classes",
-    "compress": "bits a pixel of the test images",
-}
-"""The tasks, and what each does."""
-
-
-def check(data: Autoencoder) -> None:
-    """Make sure that the task can be done; ``compare`` always can.
-
-    Raises:
-        ValueError: there is no such task, or these data do not allow it.
-    """
-    if data.task == "compare":
-        return
-    if data.task not in TASKS:
-        raise ValueError(f"task is {data.task!r}: give compare, {', '.join(TASKS)}")
-    if data.pixels != "binary":
-        raise ValueError(f"the task {data.task} is one of binary pixels, and pixels is {data.pixels}: give binary")
-    if data.task == "inpaint" and data.dataset.shape[0] < 2:
-        raise ValueError("the task inpaint hides the lower half, and the images have one row: give higher images")
-    if data.task == "interpolate" and data.latent > 2:
-        raise ValueError(f"the task interpolate needs exact posteriors, and latent is {data.latent}: give 1 or 2")
-
-
-def describe(data: Autoencoder) -> dict[str, Any]:
-    """What the task does, in JSON's types; nothing for a plain comparison."""
-    return {"task": data.task, "what it does": TASKS[data.task]} if data.task in TASKS else {}
+__all__ = ["baselines", "exact_predictions", "exact_queries", "predict", "queries", "question", "scores"]
 
 
 @lru_cache(maxsize=4)

@@ -57,8 +57,8 @@ FAULTS = [
     Fault(
         "log q with the wrong sign of the log ratio",
         "compare.fit.svi.svi",
-        '"log_guide": log_joint - drawn.log_ratio',
-        '"log_guide": log_joint + drawn.log_ratio',
+        "log_likelihood - drawn.log_ratio",
+        "log_likelihood + drawn.log_ratio",
         "all",
         "both",
         caught_by="coin/pyro-mean_field: density",
@@ -175,8 +175,8 @@ FAULTS = [
     Fault(
         "coordinate ascent stops after a sweep and calls that arrived",
         "compare.fit.coordinate_ascent",
-        "while made < sweeps and change >= tolerance:",
-        "while made < 1 or change >= 1e3 * sweeps:",
+        "while done < sweeps and change >= tolerance:",
+        "while done < 1 or change >= 1e3 * sweeps:",
         "chain",
         "none",
         caught_by="chain/coordinate_ascent: verdict",

@@ -195,8 +195,8 @@ FAULTS = [
     Fault(
         "sites in the order of the alphabet, not of the model",
         "compare.fit.svi.objective_numpyro",
-        "for name in guide.prototype_trace if name in latents}",
-        "for name in latents}",
+        "for name in guide.prototype_trace if name in latents]",
+        "for name in latents]",
         "bnn",
         "numpyro",
         caught_by="bnn/mean_field: guides",
@@ -250,7 +250,7 @@ FAULTS = [
     ),
     Fault(
         "a mixture's weights are not normalised",
-        "guides.mixture.local_posterior",
+        "guides.mixture",
         'log_softmax(part["logits"], axis=-1)',
         'part["logits"]',
         "vae",
@@ -261,7 +261,7 @@ FAULTS = [
     ),
     Fault(
         "a flow's density without the Jacobian of its steps",
-        "guides.flow.local_posterior",
+        "guides.flow",
         "- log_scale.sum(-1) - stretched",
         "- log_scale.sum(-1)",
         "vae",

@@ -48,9 +48,8 @@ FAULTS = [
     Fault(
         "both twins are given every toss twice",
         "models.options",
-        "getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]\n        return {\n",
-        "getattr(self, one.name) * (2 if one.name in ('heads', 'tosses') else 1)) for one in dataclasses.fields(self))"
-        "\n        return {\n",
+        "np.asarray(value, dtype=np.float64)[()]",
+        "np.asarray(value * (2 if name in ('heads', 'tosses') else 1), dtype=np.float64)[()]",
         "coin",
         "both",
         caught_by="coin/numpyro-mean_field: verdict",
@@ -59,9 +58,8 @@ FAULTS = [
     Fault(
         "both twins are given alpha for beta",
         "models.options",
-        "getattr(self, one.name)) for one in dataclasses.fields(self))  # type: ignore[arg-type]\n        return {\n",
-        "getattr(self, 'alpha' if one.name == 'beta' else one.name)) for one in dataclasses.fields(self))"
-        "\n        return {\n",
+        "np.asarray(value, dtype=np.float64)[()]",
+        "np.asarray(getattr(self, 'alpha' if name == 'beta' else name), dtype=np.float64)[()]",
         "coin",
         "both",
         caught_by="coin/numpyro: evidence",
@@ -233,8 +231,8 @@ FAULTS = [
     Fault(
         "the networks have no biases",
         "models.vae.in_pyro",
-        "requires_grad=False) for one in (weights.T, biases))",
-        "requires_grad=False) for one in (weights.T, 0 * biases))",
+        "requires_grad=False) for given in (weights.T, biases))",
+        "requires_grad=False) for given in (weights.T, 0 * biases))",
         "vae",
         "pyro",
         caught_by="vae/pyro: evidence",

@@ -38,14 +38,7 @@ class Zoo:
 
 @dataclass(frozen=True)
 class Tour:
-    """A checked command line.
-
-    Attributes:
-        invocations: The models to compare, by name.
-        left_out: The models that have none of the guides.
-        settings: What holds for all models.
-        page_only: Whether only the page is written.
-    """
+    """A checked command line: the models to compare by name, those that have none of the guides, and the settings."""
 
     invocations: dict[str, Invocation]
     left_out: tuple[str, ...]
@@ -146,5 +139,4 @@ def compare_all(tour: Tour) -> set[str]:
 
 
 def tell(progress: Callable[[str], None], name: str, line: str) -> None:
-    """Show a line of one model's progress."""
     progress(f"{name}: {line}")

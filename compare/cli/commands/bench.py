@@ -12,7 +12,8 @@ from compare.atomic import explain_write_errors
 from compare.bench import targets
 from compare.bench.runner import Plan, describe_machine, run_plan
 from compare.cli.errors import check_writable
-from compare.cli.options import LIBRARIES, Parser, build
+from compare.cli.options import Parser, build
+from compare.registry import LIBRARIES
 from models.contract import UnknownName, nearest
 from models.options import option
 

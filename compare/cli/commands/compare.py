@@ -24,14 +24,7 @@ __all__ = ["Outcome", "compare", "run"]
 
 
 class Outcome(NamedTuple):
-    """A comparison that is written.
-
-    Attributes:
-        paths: Its files.
-        text: What to print of it.
-        n_cached: The number of its fits that came from the cache.
-        n_fits: The number of its fits.
-    """
+    """A comparison that is written: its files, what to print, and how many of its fits came from the cache."""
 
     paths: list[Path]
     text: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import xarray as xr
 
 from compare.comparison import Drawn, Job
 from compare.fit.amortized.encoder import (
-    Library,
     Networks,
+    Training,
+    TrainingRun,
     Weights,
     learn,
     training_of,
@@ -25,7 +27,6 @@ from compare.fit.amortized.encoder import (
 )
 from compare.fit.amortized.local_posteriors import LocalPosteriors, at_once, best, known_decoder, weighed
 from compare.fit.tree import build, how_many, split
-from compare.options import Options
 from guides.contract import LocalPosterior
 
 __all__ = ["draw_many", "fit"]
@@ -40,55 +41,69 @@ WATCHED = 10
 """Observations whose ELBO is followed in training, where there are many."""
 
 
-def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
-    """Train an encoder on the model's decoder: the tree, and the gradient evaluations that it took.
+def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
+    """Train an encoder, and the decoder with it in a training: the tree, and the gradient evaluations that it took.
 
-    Beside the posterior of the observations that are shown the tree has the groups ``test_set`` (of every test
-    observation the ELBO, its two terms and the ELBO of the best posterior, with errors; and both rows of parameters),
-    ``window`` (log q of the shown ones on a grid, where z has two dimensions), ``encoder`` (its weights), and
-    ``queries`` (draws, where there are any).
+    Of a training the tree has the groups ``decoder`` (its weights), ``test_set`` (``elbo`` and ``elbo_mcse`` of each
+    test observation, in nats) and ``optimisation``. Else, beside the posterior of the observations that are shown, it
+    has ``test_set`` (of every test observation the ELBO, its two terms and the ELBO of the best posterior, with errors;
+    and both rows of parameters), ``window`` (log q of the shown ones on a grid, where z has two dimensions),
+    ``encoder`` (its weights), and ``queries`` (draws, where there are any).
     """
-    training, options, seed = training_of(job), job.options or Options(), job.fit_seed
+    training, seed = training_of(job), job.fit_seed
     networks = library.networks(job.model, job.family, training.latent)
-    run = learn(networks, training, seed, options.budget)
-    encoder, decoder, test = run.weights["encoder"], known_decoder(training), training.test
-    rows, rng = networks.rows(encoder, test), np.random.default_rng([seed, 1])
+    run = learn(networks, training, seed, job.options.budget)
+    rows = networks.rows(run.weights["encoder"], training.test)
+    if job.method == "training":
+        decoder = run.weights["decoder"]
+        own = weighed(networks, rows, replace(training, decoder=decoder), seed)
+        measured = {"elbo": ("observation", own.elbo), "elbo_mcse": ("observation", own.elbo_mcse)}
+        groups = {"decoder": weights_dataset(decoder), "test_set": xr.Dataset(measured), "optimisation": run.dataset()}
+        return xr.DataTree.from_dict(groups), run.gradients
     own = weighed(networks, rows, training, seed)
     highest = best(library, job.model, job.family, training)
     highest = highest.where(own.elbo > highest.elbo, own)  # where the search ended in a worse optimum
     # Measured anew: of two noisy numbers the larger is too large.
     highest = weighed(networks, highest.rows, training, seed + 1)
-    shown = training.shown
-    count = how_many(options.draws, training.latent * len(shown))
-    z, stats, elbo = drawn(networks, rows[shown], test[shown], decoder, rng, count)
+    return draw(job, networks, training, run, own, highest), run.gradients
+
+
+def draw(
+    job: Job, networks: Networks, training: Training, run: TrainingRun, own: LocalPosteriors, highest: LocalPosteriors
+) -> xr.DataTree:
+    """Draw from the trained encoder's posteriors: the tree."""
+    decoder, test, shown = known_decoder(training), training.test, training.shown
+    rng = np.random.default_rng([job.fit_seed, 1])
+    count = how_many(job.options.draws, training.latent * len(shown))
+    z, stats, elbo = drawn(networks, own.rows[shown], test[shown], decoder, rng, count)
     _, _, best_elbo = drawn(networks, highest.rows[shown], test[shown], decoder, rng, count)
     known = {"elbo": elbo.mean(), "elbo_mcse": standard_error(elbo)}
     known |= {"best_elbo": best_elbo.mean(), "best_elbo_mcse": standard_error(best_elbo)}
     groups = {
         "optimisation": run.dataset(**known),
         "test_set": test_observations(own, highest),
-        "encoder": weights_dataset(encoder),
+        "encoder": weights_dataset(run.weights["encoder"]),
     }
     if training.latent == 2:
-        groups["window"] = window(networks.form, z, rows[shown], highest.rows[shown])
+        groups["window"] = window(networks.form, z, own.rows[shown], highest.rows[shown])
     if training.queries is not None:
-        query_rows = networks.rows(encoder, training.queries)
+        query_rows = networks.rows(run.weights["encoder"], training.queries)
         answers, _, _ = drawn(networks, query_rows, training.queries, decoder, rng, ANSWERS)
         groups["queries"] = xr.Dataset({"z": (("draw", "query", "axis"), answers)})
     tree = build(split({"z": z}), split(stats), job.layout.observed)
     for name, group in groups.items():
         tree[name] = xr.DataTree(group)
-    return tree, run.gradients[-1]
+    return tree
 
 
-def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """Draws from the trained encoder's posterior of every test observation of each job's data."""
     draws: list[Drawn | Exception] = []
     for job in jobs:
         training, seed = training_of(job), job.fit_seed
         networks = library.networks(job.model, job.family, training.latent)
         watched = replace(training, shown=training.shown[:WATCHED])
-        run = learn(networks, watched, seed, (job.options or Options()).budget)
+        run = learn(networks, watched, seed, job.options.budget)
         rows = networks.rows(run.weights["encoder"], training.test)
         rng = np.random.default_rng([seed, 5])
         z, _, _ = drawn(networks, rows, training.test, known_decoder(training), rng, count)
@@ -131,18 +146,11 @@ def standard_error(values: np.ndarray) -> float:
 
 def test_observations(own: LocalPosteriors, highest: LocalPosteriors) -> xr.Dataset:
     """Every test observation, in nats: what the encoder's posterior and the best one of the family are worth."""
-    named_values = {
-        "elbo": own.elbo,
-        "elbo_mcse": own.elbo_mcse,
-        "data_fit": own.data_fit,
-        "data_fit_mcse": own.data_fit_mcse,
-        "complexity": own.data_fit - own.elbo,
-        "best_elbo": highest.elbo,
-        "best_elbo_mcse": highest.elbo_mcse,
-    }
-    variables: dict[str, Any] = {name: ("observation", value) for name, value in named_values.items()}
-    variables["parameters"] = (("observation", "parameter"), own.rows)
-    variables["best_parameters"] = (("observation", "parameter"), highest.rows)
+    values = {name: value for name, value in own._asdict().items() if name != "rows"}
+    values |= {"complexity": own.data_fit - own.elbo, "best_elbo": highest.elbo, "best_elbo_mcse": highest.elbo_mcse}
+    variables: dict[str, Any] = {name: ("observation", value) for name, value in values.items()}
+    for name, rows in (("parameters", own.rows), ("best_parameters", highest.rows)):
+        variables[name] = (("observation", "parameter"), rows)
     return xr.Dataset(variables)
 
 
@@ -151,14 +159,9 @@ def window(form: LocalPosterior, z: np.ndarray, rows: np.ndarray, best_rows: np.
     line = np.linspace(-REACH, REACH, GRID)
     centre, spread = z.mean(axis=0), z.std(axis=0)
     first, second = (centre[:, [axis]] + spread[:, [axis]] * line for axis in (0, 1))
-    points = np.stack(
-        [np.repeat(first[:, :, None], GRID, axis=2), np.repeat(second[:, None, :], GRID, axis=1)], axis=-1
-    ).reshape(len(first), -1, 2)
-    shape = (len(first), GRID, GRID)
-    densities = {
-        name: (("observation", "across", "up"), form.log_density(chosen, points).reshape(shape))
-        for name, chosen in (("log_guide", rows), ("best_log_guide", best_rows))
-    }
-    return xr.Dataset(
-        {"first": (("observation", "across"), first), "second": (("observation", "up"), second)} | densities
-    )
+    grid = np.stack(np.broadcast_arrays(first[:, :, None], second[:, None, :]), axis=-1)
+    variables: dict[str, Any] = {"first": (("observation", "across"), first), "second": (("observation", "up"), second)}
+    for name, chosen in (("log_guide", rows), ("best_log_guide", best_rows)):
+        log_q = form.log_density(chosen, grid.reshape(len(first), -1, 2)).reshape(grid.shape[:-1])
+        variables[name] = (("observation", "across", "up"), log_q)
+    return xr.Dataset(variables)

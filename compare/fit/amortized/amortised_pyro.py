@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache, partial, reduce
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,8 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 
-import guides
-from compare import registry
-from compare.fit.amortized.encoder import Twin, Weights, local_posterior
+from compare.fit.amortized import encoder
+from compare.fit.amortized.encoder import Weights
 from compare.fit.amortized.local_posteriors import known_decoder
 from compare.fit.svi.base_pyro import transform
 from compare.user_model.density_pyro import Held
@@ -46,14 +45,10 @@ def reparametrised(q: dist.Distribution, eps: torch.Tensor) -> tuple[torch.Tenso
     return z, q.log_prob(z), torch.ones(1, 1)
 
 
-class Networks:
+class Networks(encoder.Networks):
     """What Pyro computes for one family on one model."""
 
-    def __init__(self, model: str, family: str, latent: int) -> None:
-        self.twin: Twin
-        self.twin, self.latent = registry.twin(model, "pyro"), latent
-        self.form = local_posterior(family)
-        self.posterior = partial(guides.implementation(family, "pyro").local_posterior, latent=latent)
+    library = "pyro"
 
     def densities(self, images: torch.Tensor, z: torch.Tensor, decoder: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """log p(z) and log p(image | z), shape (draws, strata, images), of z, shape (draws, strata, images, latent)."""
@@ -73,11 +68,10 @@ class Networks:
         return z, prior, likelihood, log_q, weights
 
     def elbo(self, rows: torch.Tensor, images: torch.Tensor, decoder: Any, eps: torch.Tensor) -> torch.Tensor:
-        """Each draw's contribution to each image's ELBO, shape (draws, images)."""
         _, prior, likelihood, log_q, weights = self.draws(rows, images, decoder, eps)
         return (weights * (prior + likelihood - log_q)).sum(1)
 
-    # What crosses the wall, see `compare.fit.amortized.encoder.Networks`.
+    # What crosses the wall
 
     def trainer(self, weights: Mapping[str, Weights], training: Training, seed: int) -> Trainer:
         return Trainer(self, weights, training, seed)
@@ -110,9 +104,7 @@ class Networks:
             return *parts, weights.T.expand(parts[1].shape[1:]).numpy()
 
 
-class Trainer:
-    """An encoder in training, see `compare.fit.amortized.encoder.Trainer`."""
-
+class Trainer(encoder.Trainer):
     def __init__(self, networks: Networks, weights: Mapping[str, Weights], training: Training, seed: int) -> None:
         self.networks, self.batch, self.learns = networks, training.batch, training.decoder is None
         decoder = weights["decoder"] if self.learns else known_decoder(training)
@@ -135,13 +127,11 @@ class Trainer:
                 order = torch.randperm(len(self.images), generator=self.generator)
                 noise = torch.randn(shape, generator=self.generator)
                 for pick, eps in zip(order.split(self.batch), noise, strict=False):
-                    self.step(self.images[pick], eps)
-
-    def step(self, images: torch.Tensor, eps: torch.Tensor) -> None:
-        self.loss = self.loss or compiled(MinusELBO(self.networks, self.encoder, self.decoder), images, eps)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.loss(images, eps).backward()
-        self.optimiser.step()
+                    images = self.images[pick]
+                    self.loss = self.loss or compiled(MinusELBO(self.networks, self.encoder, self.decoder), images, eps)
+                    self.optimiser.zero_grad(set_to_none=True)
+                    self.loss(images, eps).backward()
+                    self.optimiser.step()
 
     def elbo(self, images: np.ndarray, eps: np.ndarray) -> np.ndarray:
         with precision(torch.float32), torch.no_grad():
@@ -202,6 +192,4 @@ def tensors(weights: Weights) -> dict[str, torch.Tensor]:
     return {name: tensor(value) for name, value in weights.items()}
 
 
-@lru_cache(maxsize=16)
-def networks(model: str, family: str, latent: int) -> Networks:
-    return Networks(model, family, latent)
+networks = lru_cache(maxsize=16)(Networks)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,17 +19,7 @@ from compare.comparison import Job
 from guides.contract import LocalPosterior
 from models.contract import Training
 
-__all__ = [
-    "Library",
-    "Networks",
-    "Trainer",
-    "Training",
-    "Twin",
-    "Weights",
-    "learn",
-    "local_posterior",
-    "weights_dataset",
-]
+__all__ = ["Networks", "Trainer", "Training", "TrainingRun", "Weights", "learn", "local_posterior", "weights_dataset"]
 
 STAGES = ((3e-3, 0.7, 8), (1e-3, 0.9, 4), (3e-4, 1.0, 4))
 """Adam's learning rates, one after the other; by which share of the epochs, and after how many looks without a rise of
@@ -45,17 +37,6 @@ NOISE = 16
 Weights = Mapping[str, np.ndarray]
 
 
-class Twin(Protocol):
-    """A model whose observations have a network and a latent z each, in one library."""
-
-    vae: Callable[..., Any]
-    """The model of some observations, given its decoder."""
-
-    Encoder: Callable[..., Any]
-    Decoder: Callable[..., Any]
-    """Networks, made of their weights by name."""
-
-
 class Trainer(Protocol):
     """An encoder in training, and the decoder where it is learnt along; float32."""
 
@@ -69,31 +50,36 @@ class Trainer(Protocol):
         """The networks' weights, float64: ``encoder``, and ``decoder`` where it is learnt."""
 
 
-class Networks(Protocol):
-    """What a library computes for one family on one model with z of ``latent`` dimensions. Arrays are NumPy's."""
+class Networks(ABC):
+    """What a library computes for one family on one model with z of ``latent`` dimensions. Arrays are NumPy's.
 
-    latent: int
-    form: LocalPosterior
+    The model's twin has ``vae``, the model of some observations given its decoder, and ``Encoder`` and ``Decoder``,
+    networks made of their weights by name.
+    """
 
+    library: str
+
+    def __init__(self, model: str, family: str, latent: int) -> None:
+        self.twin: Any = registry.twin(model, self.library)
+        self.latent, self.form = latent, local_posterior(family)
+        self.posterior = partial(guides.implementation(family, self.library).local_posterior, latent=latent)
+
+    @abstractmethod
     def trainer(self, weights: Mapping[str, Weights], training: Training, seed: int) -> Trainer:
         """A trainer that starts from these ``weights``."""
 
+    @abstractmethod
     def rows(self, encoder: Weights, observations: np.ndarray) -> np.ndarray:
         """The encoder's row of parameters for each observation, float64."""
 
+    @abstractmethod
     def best(self, rows: np.ndarray, training: Training, rates: np.ndarray, draws: int, seed: int) -> np.ndarray:
         """Each test observation's row after steps of Adam on its ELBO at these learning ``rates``."""
 
+    @abstractmethod
     def weigh(self, rows: np.ndarray, observations: np.ndarray, decoder: Weights, eps: np.ndarray) -> tuple:
         """Draws at ``eps``, shape (draws, n, strata, latent): z, and log p(z), log p(x | z), log q(z) and the strata's
         weights, shape (draws, n, strata); float64."""
-
-
-class Library(Protocol):
-    """The file of one library, such as `compare.fit.amortized.amortised_numpyro`."""
-
-    def networks(self, model: str, family: str, latent: int) -> Networks:
-        """The networks of a family on a model, the same object for the same arguments."""
 
 
 @dataclass
@@ -102,21 +88,17 @@ class TrainingRun:
 
     Attributes:
         weights: The networks with the highest validation ELBO.
-        epochs: The epoch of each look.
-        validation: The mean ELBO of the validation observations, in nats.
-        shown: The summed ELBO of the observations that are shown, with its Monte Carlo error ``shown_mcse``.
-        reason: Why it is not converged, None if it is.
         epoch_gradients: The gradients of one epoch.
+        looks: The epoch, the mean ELBO of the validation observations, and the summed ELBO of the observations that are
+            shown with its Monte Carlo error, in nats.
+        reason: Why it is not converged, None if it is.
         seconds: The time spent on training, the looks not counted.
     """
 
     weights: dict[str, Weights]
     epoch_gradients: int
     epoch_observations: int
-    epochs: list[int] = field(default_factory=list)
-    validation: list[float] = field(default_factory=list)
-    shown: list[float] = field(default_factory=list)
-    shown_mcse: list[float] = field(default_factory=list)
+    looks: list[tuple[int, float, float, float]] = field(default_factory=list)
     reason: str | None = None
     seconds: float = 0.0
 
@@ -125,9 +107,9 @@ class TrainingRun:
         return self.reason is None
 
     @property
-    def gradients(self) -> list[int]:
-        """Gradient evaluations until each look."""
-        return [number * self.epoch_gradients for number in self.epochs]
+    def gradients(self) -> int:
+        """Gradient evaluations until the last look."""
+        return self.looks[-1][0] * self.epoch_gradients
 
     def look(self, trainer: Trainer, epoch: int, training: Training, eps: np.ndarray, noise: np.ndarray) -> float:
         """Note the ELBOs at this epoch; that of the validation observations."""
@@ -135,20 +117,18 @@ class TrainingRun:
         if not math.isfinite(value):
             raise FloatingPointError(f"the validation ELBO is not finite after {epoch} epochs")
         sums = trainer.elbo(training.test[training.shown], noise).sum(axis=1)
-        self.epochs.append(epoch)
-        self.validation.append(value)
-        self.shown.append(sums.mean())
-        self.shown_mcse.append(sums.std(ddof=1) / math.sqrt(len(sums)))
+        self.looks.append((epoch, value, sums.mean(), sums.std(ddof=1) / math.sqrt(len(sums))))
         return value
 
     def dataset(self, **known: Any) -> xr.Dataset:
         """The looks over ``step``, and the ending as attributes. How far the encoder is from the best is not known."""
+        epochs, validation, shown, errors = map(np.array, zip(*self.looks, strict=True))
         looks = {
-            "gradients": self.gradients,
-            "elbo": self.shown,
-            "elbo_mcse": self.shown_mcse,
-            "epochs": self.epochs,
-            "validation": self.validation,
+            "gradients": epochs * self.epoch_gradients,
+            "elbo": shown,
+            "elbo_mcse": errors,
+            "epochs": epochs,
+            "validation": validation,
         }
         ending = {
             "gap": np.inf,
@@ -156,14 +136,13 @@ class TrainingRun:
             "tolerance": RISE,
             "converged": int(self.converged),
             "reason": self.reason or "",
-            "epochs": self.epochs[-1],
-            "speed": self.epochs[-1] * self.epoch_observations / max(self.seconds, 1e-9),
+            "epochs": self.looks[-1][0],
+            "speed": self.looks[-1][0] * self.epoch_observations / max(self.seconds, 1e-9),
         }
-        return xr.Dataset({name: ("step", np.asarray(value)) for name, value in looks.items()}, attrs=known | ending)
+        return xr.Dataset({name: ("step", value) for name, value in looks.items()}, attrs=known | ending)
 
 
 def training_of(job: Job) -> Training:
-    """What the job's encoder is trained on."""
     part = registry.load(job.model).amortization
     assert part is not None, f"{job.model} has no guides with encoders"
     return part.training(job.data)
@@ -182,7 +161,6 @@ def local_posterior(family: str) -> LocalPosterior:
 
 
 def weights_dataset(weights: Weights) -> xr.Dataset:
-    """A network's weights."""
     return xr.Dataset(
         {name: ([f"{name}_{axis}" for axis in range(np.ndim(value))], value) for name, value in weights.items()}
     )

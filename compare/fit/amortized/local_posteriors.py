@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
-from compare.fit.amortized.encoder import Library, Networks, Weights
+from compare.fit.amortized.encoder import Networks, Weights
 from models.contract import Training
 
 __all__ = ["LocalPosteriors", "at_once", "best", "known_decoder", "weighed"]
@@ -31,8 +32,7 @@ NARROW = 0.05
 """No start has a smaller sd."""
 
 
-@dataclass(frozen=True)
-class LocalPosteriors:
+class LocalPosteriors(NamedTuple):
     """A posterior of a family for each observation: its row, its ELBO and its data fit with errors, (n,), in nats."""
 
     rows: np.ndarray
@@ -43,14 +43,8 @@ class LocalPosteriors:
 
     def where(self, better: np.ndarray, other: LocalPosteriors) -> LocalPosteriors:
         """These, but the other ones where they are ``better``, shape (n,)."""
-        rows = np.where(better[:, None], other.rows, self.rows)
-        return LocalPosteriors(
-            rows,
-            np.where(better, other.elbo, self.elbo),
-            np.where(better, other.elbo_mcse, self.elbo_mcse),
-            np.where(better, other.data_fit, self.data_fit),
-            np.where(better, other.data_fit_mcse, self.data_fit_mcse),
-        )
+        pairs = zip(self, other, strict=True)
+        return LocalPosteriors(*(np.where(better[:, None] if a.ndim == 2 else better, b, a) for a, b in pairs))
 
 
 def weighed(networks: Networks, rows: np.ndarray, training: Training, seed: int, draws: int = SWEEP) -> LocalPosteriors:
@@ -81,7 +75,7 @@ def at_once(numbers: int, most: int) -> int:
 _best: dict[tuple, LocalPosteriors] = {}
 
 
-def best(library: Library, model: str, family: str, training: Training) -> LocalPosteriors:
+def best(library: ModuleType, model: str, family: str, training: Training) -> LocalPosteriors:
     """The best posterior for each test observation: Adam from the best one of the families that this one contains.
 
     It depends on the model and the data alone, not on the encoder or on what was fitted before.
@@ -101,8 +95,7 @@ def known_decoder(training: Training) -> Weights:
     return training.decoder
 
 
-def search(library: Library, model: str, family: str, training: Training) -> LocalPosteriors:
-    """`best` without its memory."""
+def search(library: ModuleType, model: str, family: str, training: Training) -> LocalPosteriors:
     networks = library.networks(model, family, training.latent)
     form = networks.form
     seed = int.from_bytes(hashlib.sha256(family.encode()).digest()[:4])

@@ -1,35 +1,35 @@
-"""NUTS in either library: when a run may stop, and what every NUTS fit carries.
+"""NUTS in either library: when a run may stop, and what every NUTS fit carries; and the reference, a long run of it.
 
-What only a library can do is to run the chains (`Library`).
+What only a library can do is to run the chains. Its file has, beside `split_arguments` and `density`:
+
+    chains(job, program, acceptance, data, static, deadline)
+        A context with chains of a program of the job's twin after their warm-up: each call of what it gives returns
+        their next `Block`. TimeoutError where the warm-up does not end before the deadline.
+    chains_of_many(jobs, data, static, check)
+        Yields for each job its latents and which of its draws diverged; ``data`` have the jobs first. ``check`` is
+        called now and then, and raises where there is no time left.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
 
 import arviz_stats
 import numpy as np
 import xarray as xr
 
+from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import derive
-from compare.fit.svi.protocol import Density, Static
-from compare.fit.tree import N_CHAINS, build, keep, pointwise
-from compare.options import Options
-from models.contract import Latents
+from compare.fit.svi.protocol import Density
+from compare.fit.tree import build, joined, keep, pointwise, split
+from models.contract import Latents, Reference
 
-__all__ = [
-    "BLOCK",
-    "Block",
-    "draw_many",
-    "fit",
-    "out_of_budget",
-    "sample",
-    "statistics",
-]
+__all__ = ["BLOCK", "Block", "draw_many", "fit", "out_of_budget", "statistics"]
 
 TAIL = (0.05, 0.95)
 
@@ -43,40 +43,27 @@ Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 """Latents, constrained, and statistics of some draws, shape (chain, draw, ...)."""
 
 
-class Library(Protocol):
-    """The file of one library, such as `compare.fit.mcmc.nuts_numpyro`."""
+def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
+    """Sample the job's posterior: the tree, and the number of leapfrog steps.
 
-    def split_arguments(self, arguments: dict[str, Any]) -> tuple[dict[str, Any], Static]:
-        """As `compare.fit.svi.protocol.Library` has it."""
-
-    def density(self, model: str, static: Static) -> Density:
-        """As `compare.fit.svi.protocol.Library` has it."""
-
-    def chains(
-        self, job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
-    ) -> AbstractContextManager[Callable[[], Block]]:
-        """Chains of a program of the job's twin after their warm-up: each call gives their next block of draws.
-
-        Raises:
-            TimeoutError: the warm-up did not end before the deadline.
-        """
-
-    def chains_of_many(
-        self, jobs: Sequence[Job], data: Any, static: Static, check: Callable[[], None]
-    ) -> Iterable[tuple[Mapping[str, np.ndarray], np.ndarray]]:
-        """A block of draws of each job, and which of them diverged; ``data`` have the jobs first.
-
-        ``check`` is called now and then, and raises where there is no time left.
-        """
-
-
-def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
-    """Sample the job's model: the tree, and the number of leapfrog steps."""
-    return sample(library, job, "model", dict, 0.8)
+    A reference takes its time, and the program of the twin that mixes best.
+    """
+    if job.method != "reference":
+        return sample(library, job, "model", dict, 0.8)
+    way = registry.load(job.model).truth(job.data)
+    if not isinstance(way, Reference):
+        raise ValueError(f"the posterior of {job.model} is known exactly on these data: no reference is made")
+    complete, rng = way.complete, np.random.default_rng([job.fit_seed, 1])
+    options = job.options
+    patient = replace(
+        options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
+    )
+    completed = (lambda latents: complete(job.data, latents, rng)) if complete else dict
+    return sample(library, replace(job, options=patient), way.program, completed, way.acceptance)
 
 
 def sample(
-    library: Library, job: Job, program: str, complete: Callable[[Latents], Latents], acceptance: float
+    library: ModuleType, job: Job, program: str, complete: Callable[[Latents], Latents], acceptance: float
 ) -> tuple[xr.DataTree, int]:
     """Sample a program of the job's twin: the tree, and the number of leapfrog steps.
 
@@ -85,30 +72,24 @@ def sample(
         acceptance: The rate that the step sizes are adapted to.
     """
     data, static = library.split_arguments(job.data.arguments())
-    deadline = time.perf_counter() + (job.options or Options()).budget
+    deadline = time.perf_counter() + job.options.budget
     sites = job.layout.latents
     with library.chains(job, program, acceptance, data, static, deadline) as next_block:
 
         def block() -> Block:
             sampled, stats = next_block()
             latents = complete(flat({name: sampled[name] for name in sites if name in sampled}))
-            return by_chain({name: latents[name] for name in sites}), stats
+            return split({name: latents[name] for name in sites}), stats
 
         return run_until_enough(job, block, library.density(job.model, static), data, deadline)
 
 
 def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Values of shape (chain, draw, ...) as (count, ...)."""
+    """Values of shape (chain, draw, ...) as (count, ...): the inverse of `split`."""
     return {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
 
 
-def by_chain(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inverse of `flat`."""
-    return {name: value.reshape(N_CHAINS, -1, *value.shape[1:]) for name, value in values.items()}
-
-
 def out_of_budget(budget: float) -> TimeoutError:
-    """The error of a run whose budget ended before its first draw."""
     return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
 
 
@@ -130,34 +111,23 @@ def run_until_enough(
     job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
 ) -> tuple[xr.DataTree, int]:
     """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, or time ends."""
-    options = job.options or Options()
-    blocks: list[Block] = []
-    seen: list[Mapping[str, np.ndarray]] = []
-    while True:
+    options, blocks, seen, reached = job.options, list[Block](), list[Mapping[str, np.ndarray]](), False
+    while not blocks or not (reached or time.perf_counter() > deadline):
         blocks.append(block())
         seen.append(watched(job, blocks[-1][0]))
-        r_hat, ess = worst(joined(seen))
+        r_hat, ess = worst(joined(seen, axis=1))
         reached = r_hat < options.r_hat and ess >= options.ess
-        if reached or time.perf_counter() > deadline:
-            break
-    posterior, stats = joined([latents for latents, _ in blocks]), joined([stats for _, stats in blocks])
-    draws = stats["energy"].shape[1]
+    posterior, stats = (joined([block[part] for block in blocks], axis=1) for part in (0, 1))
     log_prior, log_likelihood = density(flat(posterior), data)
-    draws_by_site, labels = keep(flat(posterior), job)
-    stats |= by_chain({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
-    likelihood = pointwise(draws_by_site, job)
-    tree = build(by_chain(draws_by_site), stats, job.layout.observed, labels, log_likelihood=likelihood)
+    stats |= split({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
+    draws, labels = keep(flat(posterior), job)
+    tree = build(split(draws), stats, job.layout.observed, labels, log_likelihood=pointwise(draws, job))
     reason = (
-        f"after {draws} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: below {options.r_hat:g}, "
-        f"at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
+        f"after {stats['energy'].shape[1]} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: "
+        f"below {options.r_hat:g}, at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
     )
     tree.attrs.update(targets_met=int(reached), reason="" if reached else reason, warmup=options.warmup)
     return tree, int(stats["n_steps"].sum())
-
-
-def joined(blocks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Blocks of draws one after the other."""
-    return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
 
 
 def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -166,16 +136,13 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
     derived = derive(job, flat(latents))
     if not derived:
         return latents
-    known: dict[str, np.ndarray] = flat(latents) | dict(derived)
-    elements: dict[str, np.ndarray] = {}
-    for site, index in job.layout.reported:
-        at: tuple[Any, ...] = (slice(None), *index)
-        elements[job.layout.label(site, index)] = known[site][at]
-    return by_chain(elements)
+    known: dict[str, Any] = flat(latents) | dict(derived)
+    return split(
+        {job.layout.label(site, index): known[site][(slice(None), *index)] for site, index in job.layout.reported}
+    )
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    """The largest R-hat, and the smallest of all bulk and tail ESS."""
     r_hat, ess, along = 0.0, np.inf, {"chain_axis": 0, "draw_axis": 1}
     for value in posterior.values():
         elements = value.reshape(*value.shape[:2], -1)
@@ -187,20 +154,20 @@ def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
     return r_hat, ess
 
 
-def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
-    """Chains of every job's data side by side, thinned to about ``count`` draws each.
+def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """Chains of every job's data side by side, thinned to about ``count`` draws each, as far apart as they can be.
 
     Raises:
         TimeoutError: they are not done in ten budgets.
         ValueError: the data differ in shape.
     """
-    split = [library.split_arguments(job.data.arguments()) for job in jobs]
-    data, static = split[0]
+    arguments = [library.split_arguments(job.data.arguments()) for job in jobs]
+    data, static = arguments[0]
     shapes = {name: np.shape(value) for name, value in data.items()}
-    if any(other != static or {n: np.shape(v) for n, v in values.items()} != shapes for values, other in split):
+    if any(other != static or {n: np.shape(v) for n, v in values.items()} != shapes for values, other in arguments):
         raise ValueError("the data sets differ in shape: chains can go side by side only where they do not")
-    stacked = {name: np.stack([np.asarray(values[name]) for values, _ in split]) for name in data}
-    budget = (jobs[0].options or Options()).budget
+    stacked = {name: np.stack([np.asarray(values[name]) for values, _ in arguments]) for name in data}
+    budget = jobs[0].options.budget
     deadline = time.perf_counter() + PATIENCE * budget
 
     def check() -> None:
@@ -210,13 +177,11 @@ def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn |
                 "sets, a larger --budget, or leave it out with --no-nuts"
             )
 
+    results: list[Drawn | Exception] = []
     chains = library.chains_of_many(jobs, stacked, static, check)
-    return [thinned(job, posterior, diverging, count) for job, (posterior, diverging) in zip(jobs, chains, strict=True)]
-
-
-def thinned(job: Job, posterior: Mapping[str, np.ndarray], diverging: np.ndarray, count: int) -> Drawn:
-    """Some ``count`` draws, as far apart as they can be, of one data set's chains of shape (chain, draw, ...)."""
-    r_hat, ess = worst(watched(job, posterior))
-    every = max(1, diverging.size // count)
-    latents = flat({name: value[:, every - 1 :: every] for name, value in posterior.items()})
-    return Drawn(latents, None, r_hat, ess, int(diverging.sum()))
+    for job, (posterior, diverging) in zip(jobs, chains, strict=True):
+        r_hat, ess = worst(watched(job, posterior))
+        every = max(1, diverging.size // count)
+        latents = flat({name: value[:, every - 1 :: every] for name, value in posterior.items()})
+        results.append(Drawn(latents, None, r_hat, ess, int(diverging.sum())))
+    return results

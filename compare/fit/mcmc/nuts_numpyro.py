@@ -19,7 +19,6 @@ from compare.comparison import Job
 from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
-from compare.options import Options
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, compiled, is_quick, unvalidated
 
@@ -76,7 +75,6 @@ def sampler(model: str, program: str, acceptance: float, static: Static) -> Samp
 def warmed_up(
     state: HMCState, advance: Callable[..., Any], warmup: int, data: Data, check: Callable[[], None]
 ) -> HMCState:
-    """The state after the warm-up."""
     for done in range(0, warmup, STRIDE):
         state, _ = advance(state, min(STRIDE, warmup - done), data)
         jax.block_until_ready(state)
@@ -88,8 +86,7 @@ def warmed_up(
 def chains(
     job: Job, program: str, acceptance: float, data: Data, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
-    options, run = job.options or Options(), sampler(job.model, program, acceptance, static)
+    options, run = job.options, sampler(job.model, program, acceptance, static)
     advance = run.advance[is_quick(job.layout.dimension, dict(data))]
 
     def check() -> None:
@@ -116,11 +113,11 @@ def chains(
 def chains_of_many(
     jobs: Sequence[Job], data: Data, static: Static, check: Callable[[], None]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Chains of every job's data in vectorised calls, see `compare.fit.mcmc.nuts.Library`.
+    """Chains of every job's data in vectorised calls, see `compare.fit.mcmc.nuts`.
 
     Every data set has four chains of its own, each with its own step size and mass matrix.
     """
-    options, run = jobs[0].options or Options(), sampler(jobs[0].model, "model", 0.8, static)
+    options, run = jobs[0].options, sampler(jobs[0].model, "model", 0.8, static)
     keys = jax.random.split(jax.random.key(jobs[0].fit_seed), len(jobs))
     for begin in range(0, len(jobs), TOGETHER):
         piece = jnp.arange(begin, min(begin + TOGETHER, len(jobs)))

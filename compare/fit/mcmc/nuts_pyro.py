@@ -27,7 +27,6 @@ from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
 from compare.fit.svi.objective_pyro import LogJoint
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
-from compare.options import Options
 from compare.user_model.density_pyro import density, split_arguments, tensors
 
 __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
@@ -95,13 +94,12 @@ def chain(
                 params = kernel.sample(params)
                 draws.append(params)
                 records.append(kernel.record)
-            latents = {
-                name: kernel.transforms[name].inv(torch.stack([draw[name] for draw in draws])).numpy()
-                if name in kernel.transforms
-                else torch.stack([draw[name] for draw in draws]).numpy()
-                for name in params
-            }
-            yield latents, statistics(*(np.array(column) for column in zip(*records, strict=True)))
+            latents = {name: torch.stack([draw[name] for draw in draws]) for name in params}
+            latents |= {name: transform.inv(latents[name]) for name, transform in kernel.transforms.items()}
+            yield (
+                {name: value.numpy() for name, value in latents.items()},
+                statistics(*(np.array(column) for column in zip(*records, strict=True))),
+            )
 
 
 def serve(parent: int, connection: Connection, *arguments: Any) -> None:
@@ -159,6 +157,7 @@ class Chains:
         return block
 
     def block(self) -> Block:
+        """The next block of all chains: at the deadline they stop where they are, and the shortest one counts."""
         if self.forked:
             try:
                 for connection in self.connections:
@@ -171,7 +170,7 @@ class Chains:
         for block in blocks:
             if isinstance(block, Exception):
                 raise block
-        shortest = min(len(stats["energy"]) for _, stats in blocks)  # at the deadline chains stop where they are
+        shortest = min(len(stats["energy"]) for _, stats in blocks)
         latents, stats = (
             {name: np.stack([part[side][name][:shortest] for part in blocks]) for name in blocks[0][side]}
             for side in (0, 1)
@@ -183,9 +182,8 @@ class Chains:
 def chains(
     job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    """Chains of a program of the job's twin, see `compare.fit.mcmc.nuts.Library`."""
     model = getattr(bind(registry.twin(job.model, "pyro"), static), program)
-    options, seed = job.options or Options(), job.fit_seed % 2**31
+    options, seed = job.options, job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
     with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
         yield running.block
@@ -194,12 +192,12 @@ def chains(
 def chains_of_many(
     jobs: Sequence[Job], data: Any, static: Static, check: Callable[[], None]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Chains on the product of every job's posterior, see `compare.fit.mcmc.nuts.Library`.
+    """Chains on the product of every job's posterior, see `compare.fit.mcmc.nuts`.
 
     The library has no chains side by side. But data sets that have nothing to do with each other have a joint posterior
     that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once.
     """
-    options, seed = jobs[0].options or Options(), jobs[0].fit_seed % 2**31
+    options, seed = jobs[0].options, jobs[0].fit_seed % 2**31
     first, _ = split_arguments(jobs[0].data.arguments())
     joint = LogJoint(bind(registry.twin(jobs[0].model, "pyro"), static), first)
     stacked = tensors(data)

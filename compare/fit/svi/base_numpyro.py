@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.primitives import Messenger
 
-from compare.fit.svi.quantiles import beta_quantile
+from compare.fit.svi.draws import beta_quantile
 
 __all__ = ["BaseDraws", "columns"]
 

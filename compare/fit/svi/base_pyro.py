@@ -14,7 +14,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
-from compare.fit.svi.quantiles import beta_quantile
+from compare.fit.svi.draws import beta_quantile
 
 __all__ = ["BaseDraws", "columns"]
 

@@ -19,17 +19,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy import optimize
 
-from compare.fit.svi.ensemble import Ensemble
-from compare.fit.svi.free import FreeCoordinates
+from compare.fit.svi.draws import matched
+from compare.fit.svi.ensemble import UNKNOWN, Ensemble, Outcome, State
 from compare.fit.svi.gap import LEAST, Gap
-from compare.fit.svi.laplace import laplace
+from compare.fit.svi.laplace import laplace, positive_factor
 from compare.fit.svi.measuring import measure_gaps, measure_metrics, near_the_optimum, set_gap
-from compare.fit.svi.moving import descend, newton_step, recentre, whiten
 from compare.fit.svi.protocol import Objective
-from compare.fit.svi.state import UNKNOWN, Outcome, State
 from compare.options import Options
-from guides.contract import Coordinates, Curvature, Family
+from guides.contract import Curvature, Family, WhitenedCoordinates
 
 __all__ = ["fit_all", "shortfall"]
 
@@ -45,6 +44,9 @@ MORE = 16
 AFFORDABLE = 200_000
 """Gradients that whitening anew may take."""
 
+LARGEST_HESSIAN = 250
+"""Coordinates beyond which the Hessian is not formed, and the directions stay as they are."""
+
 
 def fit_all(
     objective: Objective, data: Sequence[Any], family: Family, options: Options, seeds: Sequence[int]
@@ -52,28 +54,32 @@ def fit_all(
     """Fit the guide to every data set, one seed each."""
     fits = Ensemble(objective, data, options, seeds)
     if family.coordinates is not None:
-        states, failures = around_modes(fits, family.coordinates)
+        states, outcomes = around_modes(fits, family.coordinates)
         for state in states:
             state.note()
     else:
-        states, failures = at_starts(fits, family), {}
+        states, outcomes = at_starts(fits, family), {}
         descend(fits, states, 1)  # far from the optimum the curvature says little: go there first
         whiten(fits, states)
-    optimise(fits, states, family)
-    outcomes = failures | {state.number: outcome(fits, state, options) for state in states}
+    move_all(fits, states, family)
+    for state in states:
+        is_converged = state.gap.upper <= options.tolerance
+        reason = None if is_converged else complaint(fits, state, options)
+        outcomes[state.number] = Outcome(state.parameters, state.gap, is_converged, reason, state.spent, state.history)
     return [outcomes[number] for number in range(len(seeds))]
 
 
 def at_starts(fits: Ensemble, family: Family) -> list[State]:
-    """Every fit where its guide starts."""
     states = []
     for number, start in enumerate(fits.starts):
-        coordinates = family.preconditioner(start) if family.preconditioner else FreeCoordinates(start["flat"])
+        coordinates = family.preconditioner(start)
         states.append(State(number, fits.seeds[number], coordinates, np.zeros(coordinates.size), 0, [(0, start)]))
     return states
 
 
-def around_modes(fits: Ensemble, around: Callable[[Curvature], Coordinates]) -> tuple[list[State], dict[int, Outcome]]:
+def around_modes(
+    fits: Ensemble, around: Callable[[Curvature], WhitenedCoordinates]
+) -> tuple[list[State], dict[int, Outcome]]:
     """Every fit at its Laplace approximation, and the outcomes of those that could not begin, by number."""
     spent = np.zeros(len(fits.starts), dtype=int)
 
@@ -103,7 +109,7 @@ def around_modes(fits: Ensemble, around: Callable[[Curvature], Coordinates]) -> 
     return states, failures
 
 
-def optimise(fits: Ensemble, states: Sequence[State], family: Family) -> None:
+def move_all(fits: Ensemble, states: Sequence[State], family: Family) -> None:
     """Measure and move until every fit is within the tolerance, or nothing is left to spend."""
     unfinished = list(states)
     for attempt in range(ROUNDS):
@@ -131,14 +137,85 @@ def move(fits: Ensemble, states: Sequence[State], family: Family, attempt: int) 
             state.batches = MORE
     close = near_the_optimum(fits, states) if attempt else []
     for state in close:
-        newton_step(state)
+        state.move(state.x - state.metric.power(state.mean, -1.0))  # along the gradients that measured the gap
     descend(fits, [state for state in states if state not in close], 4 ** min(attempt, 3))
 
 
-def outcome(fits: Ensemble, state: State, options: Options) -> Outcome:
-    converged = state.gap.upper <= options.tolerance
-    reason = None if converged else complaint(fits, state, options)
-    return Outcome(state.parameters, state.gap, converged, reason, state.spent, state.history)
+def descend(fits: Ensemble, states: Sequence[State], count: int) -> None:
+    """Minimise -ELBO at ``count`` fixed batches, tilted so that only the path gradient counts where it starts."""
+    if not states:
+        return
+    batches = [fits.draw(matched, states) for _ in range(count)]
+    begin = np.stack([state.x for state in states])
+
+    def objective(x: np.ndarray) -> tuple[Any, ...]:
+        each = [fits.slopes(states, x, draws) for draws in batches]
+        return tuple(sum(parts) / count for parts in zip(*each, strict=True))
+
+    _, total, path = objective(begin)
+    tilt = np.where(np.isfinite(total - path), total - path, 0.0)
+
+    def tilted(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        x = flat.reshape(begin.shape)
+        values, total, _ = objective(x)
+        if not np.isfinite(values).all():
+            return 1e300, np.zeros_like(flat)
+        return float(values.sum() - np.sum(tilt * (x - begin))), (total - tilt).ravel()
+
+    def note(intermediate_result: optimize.OptimizeResult) -> None:
+        for state, x in zip(states, intermediate_result.x.reshape(begin.shape), strict=True):
+            state.history.append((state.spent, state.coordinates.parameters(x)))
+        if fits.is_late():
+            raise StopIteration
+
+    smallest = np.sqrt(0.02 * fits.tolerance / begin.shape[1])  # leaves at most a hundredth of it
+    options = {"maxiter": 200, "ftol": 1e-15, "gtol": smallest}
+    result = optimize.minimize(tilted, begin.ravel(), jac=True, method="L-BFGS-B", callback=note, options=options)
+    for state, x in zip(states, result.x.reshape(begin.shape), strict=True):
+        state.move(x)
+
+
+def whiten(fits: Ensemble, states: Sequence[State], step: float = 1e-4) -> None:
+    """Coordinates around where the fits are, for families that start where their guides do."""
+    if not states:
+        return
+    draws, x = fits.draw(matched, states), np.stack([state.x for state in states])
+    hessians: Sequence[np.ndarray | None] = [None] * len(states)
+    if x.shape[1] <= LARGEST_HESSIAN:
+        ends = [
+            [fits.slopes(states, x + side * axis, draws)[1] for side in (step, -step)] for axis in np.eye(x.shape[1])
+        ]
+        hessians = list(np.stack([(ahead - behind) / (2 * step) for ahead, behind in ends], axis=1))
+    for state, hessian in zip(states, hessians, strict=True):
+        if hessian is None or np.isfinite(hessian).all():
+            state.move(np.zeros_like(state.x), state.coordinates.whitened(state.x, hessian))
+
+
+def recentre(
+    fits: Ensemble,
+    states: Sequence[State],
+    around: Callable[[Curvature], WhitenedCoordinates],
+    step: float = 1e-3,
+) -> None:
+    """Coordinates whitened by the curvature that the guide itself sees, E_q[-Hessian of the log joint].
+
+    Where the posterior is far from Gaussian its mode's curvature says little of it. By central differences of the
+    ELBO's gradient in the location, at fixed draws.
+    """
+    for state in states:
+        curvature, here, draws = state.coordinates.curvature, state.parameters, fits.draw(matched, [state])
+
+        rows = []
+        for axis in np.diag(step / np.sqrt(curvature.diagonal)):
+            ends = [here | {"location": here["location"] + shift} for shift in (axis, -axis)]
+            ahead, behind = (fits.batch.evaluate(np.array([state.number]), [end], draws)[0] for end in ends)
+            rows.append((ahead.path["location"] - behind.path["location"]) / (2 * axis.max()))
+            state.spent += 2 * fits.rows
+        hessian = np.stack(rows)
+        if np.isfinite(hessian).all():
+            factor = positive_factor((hessian + hessian.T) / 2)
+            coordinates = around(Curvature(here["location"].copy(), *factor, curvature.shapes))
+            state.move(coordinates.locate(here), coordinates)
 
 
 def complaint(fits: Ensemble, state: State, options: Options) -> str:
@@ -161,5 +238,4 @@ def complaint(fits: Ensemble, state: State, options: Options) -> str:
 
 
 def shortfall(gap: Gap, options: Options) -> str:
-    """How far from the optimum, in words."""
     return f"{gap.value:.2g} ± {gap.mcse:.1g} nats from the optimum (tolerance {options.tolerance:g})"

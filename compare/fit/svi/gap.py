@@ -46,10 +46,6 @@ class Metric:
     basis: np.ndarray
     matrix: np.ndarray
 
-    def first(self, count: int) -> Metric:
-        """The metric after the first ``count`` steps."""
-        return Metric(self.basis[:count], self.matrix[:count, :count])
-
     def near_optimum(self) -> bool:
         """Whether the curvature is positive in all known directions, as it must be around an optimum."""
         return bool(np.linalg.eigvalsh(self.matrix).min() > SMALLEST)
@@ -123,7 +119,7 @@ def estimate(gradients: np.ndarray, metric: Metric, floor: float = 0.0) -> Gap:
         value = abs(raw(gradients).value) / SMALLEST
         return Gap(value, value)
     gap = raw(metric.power(gradients, -0.5))
-    before = metric.first(len(metric.basis) - 1)
+    before = Metric(metric.basis[:-1], metric.matrix[:-1, :-1])
     unseen = raw(gradients - (gradients @ metric.basis.T) @ metric.basis)
     changed = gap.value - raw(before.power(gradients, -0.5)).value
     cubic = (2 * abs(gap.value)) ** 1.5

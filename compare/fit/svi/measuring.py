@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from compare.fit.svi.draws import fresh, matched
-from compare.fit.svi.ensemble import Ensemble
+from compare.fit.svi.ensemble import FEW, UNKNOWN, Ensemble, State
 from compare.fit.svi.gap import estimate, lanczos, raw
-from compare.fit.svi.state import FEW, UNKNOWN, State
 
 __all__ = ["add_gradients", "measure_gaps", "measure_metrics", "near_the_optimum", "set_gap"]
 
@@ -26,7 +25,7 @@ def add_gradients(fits: Ensemble, states: Sequence[State], batches: int) -> None
         values, _, path = fits.slopes(states, x, fits.draw(fresh, states))
         for state, value, gradient in zip(states, values, path, strict=True):
             state.gradients.append(gradient)
-            state.size = 1 + abs(value)
+            state.floor = 1e-12 * (1 + abs(value))
 
 
 def double_gradients(fits: Ensemble, states: Sequence[State]) -> None:
@@ -58,11 +57,7 @@ def measure_metrics(fits: Ensemble, states: Sequence[State], step: float = 1e-3)
 
 
 def set_gap(state: State) -> None:
-    """The gap from the gradients and the metric."""
-    if state.is_finite:
-        state.gap = estimate(np.stack(state.gradients), state.known_metric, state.floor)
-    else:
-        state.gap = UNKNOWN
+    state.gap = estimate(np.stack(state.gradients), state.metric, state.floor) if state.is_finite else UNKNOWN
 
 
 def measure_gaps(fits: Ensemble, states: Sequence[State], enough: float) -> None:

@@ -1,20 +1,19 @@
 """What NumPyro computes for a fit: the log joint with its curvature, and the ELBO with its gradients at given draws.
 
-Everything is compiled once for a model, a guide and the shapes of the data; seeds and data sets of the same shapes
-share it (`prepare`).
+Everything is compiled once for a model, a guide and the shapes of the data (`prepare`). Functions that take one fit
+also take many: see `compare.fit.svi.protocol`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+from jax.flatten_util import ravel_pytree
 from numpyro import handlers
 from numpyro.distributions import Delta, biject_to, constraints
 from numpyro.distributions.transforms import UnpackTransform
@@ -24,7 +23,7 @@ from numpyro.infer.autoguide import AutoContinuous
 import guides
 from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns
-from compare.fit.svi.protocol import DENSE, Evaluation, PerShape, Static, bind
+from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from guides.contract import Implementation, Parameters
@@ -36,49 +35,38 @@ BY_SITE = Trace_ELBO(sum_sites=False)
 
 Data = dict[str, jax.Array]
 Arrays = dict[str, Any]
-Shapes = dict[str, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
-def log_joints(model: str, static: Static) -> PerShape[LogJoint]:
-    """The compiled log joints of a model: its guides share them, so that no fit depends on what was fitted before."""
-    twin = bind(registry.twin(model, "numpyro"), static)
-    return PerShape(lambda data: LogJoint(twin, data))
-
-
-@lru_cache(maxsize=64)
-def objectives(model: str, family: str, static: Static) -> PerShape[Objective]:
-    twin = registry.twin(model, "numpyro")
-    has_mode = guides.load(family).coordinates is not None
-    return PerShape(
-        lambda data: Objective(twin, family, static, data, log_joints(model, static)(data) if has_mode else None)
-    )
+def prepared(model: str, family: str | None, static: Static) -> dict[tuple, Any]:
+    """What is compiled for a model by the shapes of the data: the objectives of a family, else the log joints."""
+    return {}
 
 
 def prepare(model: str, family: str, static: Static, data: Data) -> Objective:
-    """The compiled objective of a model and a family, for these static arguments and data of these shapes."""
-    return objectives(model, family, static)(data)
+    """The compiled objective of a model and a family, for these static arguments and data of these shapes.
 
-
-def unpack(flat: jax.Array, shapes: Shapes) -> Arrays:
-    """Values by name from one vector of them all."""
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    pieces = jnp.split(flat, np.cumsum(sizes)[:-1])
-    return {name: piece.reshape(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
-
-
-def pack(values: Arrays, shapes: Shapes) -> jax.Array:
-    """The inverse of `unpack`."""
-    return jnp.concatenate([jnp.reshape(values[name], -1) for name in shapes])
+    Families share the log joints, so that no fit depends on what was fitted before.
+    """
+    shapes = tuple((name, value.shape, str(value.dtype)) for name, value in data.items())
+    objectives, log_joints = prepared(model, family, static), prepared(model, None, static)
+    if shapes not in objectives:
+        twin, has_mode = registry.twin(model, "numpyro"), guides.load(family).coordinates is not None
+        if has_mode and shapes not in log_joints:
+            log_joints[shapes] = LogJoint(bind(twin, static), data)
+        objectives[shapes] = Objective(twin, family, static, data, log_joints[shapes] if has_mode else None)
+    return objectives[shapes]
 
 
 def in_model_order(guide: AutoContinuous) -> None:
     """Give a traced guide its latents in the order of the model, as it has without tracing, which sorts by name."""
-    by_name = guide._unpack_latent
-    latents = by_name(guide._init_latent)
-    shapes = {name: jnp.shape(latents[name]) for name in guide.prototype_trace if name in latents}
-    guide._init_latent = pack(latents, shapes)
-    guide._unpack_latent = UnpackTransform(partial(unpack, shapes=shapes), partial(pack, shapes=shapes))
+    latents = guide._unpack_latent(guide._init_latent)
+    names = [name for name in guide.prototype_trace if name in latents]
+    guide._init_latent, unravel = ravel_pytree([latents[name] for name in names])
+    guide._unpack_latent = UnpackTransform(
+        lambda flat: dict(zip(names, unravel(flat), strict=True)),
+        lambda values: ravel_pytree([values[name] for name in names])[0],
+    )
 
 
 class Particles:
@@ -108,7 +96,9 @@ class Particles:
         self.begin = jax.jit(begin, compiler_options=ONCE)  # compiled as one: op by op it would take seconds
         first, values = self.begin(jax.random.key(0), data)
         self.guide, trace = traced[0]
-        remember(self.guide, values)  # what the guide keeps of the compiled run must be values
+        for name, (fn, value) in values.pop("sites", {}).items():  # what the guide keeps of the run must be values
+            self.guide.prototype_trace[name].update(fn=fn, value=value)
+        vars(self.guide).update(values)
         self.spread = {name: np.asarray(value) for name, value in first.items() if name != "location"}
         samples = (site["fn"] for site in trace.values() if site["type"] == "sample")
         self.dimension = sum(columns(fn) for fn in samples if not isinstance(fn, Delta))
@@ -118,8 +108,6 @@ class Particles:
         params = {name: site for name, site in trace.items() if site["type"] == "param"}
         if self.sites is None:
             self.transforms = {n: biject_to(s["kwargs"].get("constraint", constraints.real)) for n, s in params.items()}
-            self.shapes = {name: jnp.shape(params[name]["value"]) for name in sorted(params)}
-            return self.parameters({name: site["value"] for name, site in params.items()})
         first = self.parameters({name: site["value"] for name, site in params.items()})
         return first | ({"location": guide._init_latent} if "location" in first else {})
 
@@ -127,14 +115,13 @@ class Particles:
         """The family's parameters from the guide's param sites, constrained."""
         if self.sites is not None:
             return self.sites.to_parameters(params)
-        return {"flat": pack({name: self.transforms[name].inv(value) for name, value in params.items()}, self.shapes)}
+        flat, self.unravel = ravel_pytree({name: self.transforms[name].inv(value) for name, value in params.items()})
+        return {"flat": flat}
 
     def params(self, parameters: Arrays) -> Arrays:
-        """The inverse of `parameters`."""
         if self.sites is not None:
             return self.sites.from_parameters(parameters)
-        flat = unpack(parameters["flat"], self.shapes)
-        return {name: self.transforms[name](value) for name, value in flat.items()}
+        return {name: self.transforms[name](value) for name, value in self.unravel(parameters["flat"]).items()}
 
     @unvalidated
     def particle(self, path: Arrays, density: Arrays, eps: jax.Array, data: Data) -> tuple[jax.Array, Arrays]:
@@ -155,13 +142,6 @@ def seen(guide: Any) -> Arrays:
     return {"sites": sites, "_init_locs": guide._init_locs, "_init_latent": guide._init_latent}
 
 
-def remember(guide: Any, values: Arrays) -> None:
-    """Put values in the place of what a compiled run has left in an autoguide."""
-    for name, (fn, value) in values.pop("sites", {}).items():
-        guide.prototype_trace[name].update(fn=fn, value=value)
-    vars(guide).update(values)
-
-
 class LogJoint(Particles):
     """The log joint with its curvature: what mean field's ELBO is at its location, up to a constant."""
 
@@ -177,7 +157,6 @@ class LogJoint(Particles):
         self.hessian_many = jax.jit(jax.vmap(self._precision, in_axes=many), compiler_options=QUICK)
 
     def start(self, seed: int, data: Data) -> np.ndarray:
-        """Where guides start, shape (d,)."""
         return np.asarray(self.begin(jax.random.key(seed), data)[0]["location"])
 
     def _value(self, location: jax.Array, spread: Arrays, data: Data) -> jax.Array:
@@ -200,28 +179,21 @@ class LogJoint(Particles):
         products = jax.vmap(hessian_product)(probes)
         return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
 
-    def value(self, location: np.ndarray, data: Data) -> tuple[float, np.ndarray]:
-        """The log joint at z = location in the unconstrained space, shape (d,), and its gradient."""
-        if location.size <= SMALL:  # it comes with its curvature: one compilation, and the curvature costs nothing
+    def value(self, location: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
+        if location.ndim == 2:
+            value, gradient = self.gradient_many(location, self.spread, data)
+        elif location.size <= SMALL:  # it comes with its curvature: one compilation, and the curvature costs nothing
             value, gradient = self.together(location, self.spread, data)[0]
         else:
             value, gradient = self.gradient(location, self.spread, data)
-        return float(value), np.asarray(gradient)
+        return np.asarray(value), np.asarray(gradient)
 
     def precision(self, location: np.ndarray, data: Data) -> np.ndarray:
-        """Minus the Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
+        if location.ndim == 2:
+            return np.asarray(self.hessian_many(location, self.spread, data))
         if location.size <= SMALL:
             return np.asarray(self.together(location, self.spread, data)[1])
         return np.asarray(self.hessian(location, self.spread, data))
-
-    def value_many(self, locations: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
-        """`value` of many fits: all arrays have the fits first."""
-        values, gradients = self.gradient_many(locations, self.spread, data)
-        return np.asarray(values), np.asarray(gradients)
-
-    def precision_many(self, locations: np.ndarray, data: Data) -> np.ndarray:
-        """`precision` of many fits."""
-        return np.asarray(self.hessian_many(locations, self.spread, data))
 
 
 class Objective(Particles):
@@ -241,7 +213,6 @@ class Objective(Particles):
         self.compiled_many = jax.jit(jax.vmap(gradients), compiler_options=QUICK)
 
     def start(self, seed: int, data: Data) -> Parameters:
-        """The family's parameters that the guide starts from."""
         if self.log_joint is not None:
             return {"location": self.log_joint.start(seed, data)} | self.spread
         return jax.tree.map(np.asarray, self.begin(jax.random.key(seed), data)[0])
@@ -258,14 +229,7 @@ class Objective(Particles):
         return losses.mean(), (losses, latents)
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
-        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        return self._evaluate(self.compiled[is_quick(draws.shape[1], data)], parameters, draws, data)
-
-    def evaluate_many(self, parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
-        """`evaluate` of many fits: all arrays, the data's too, have the fits first."""
-        return self._evaluate(self.compiled_many, parameters, draws, data)
-
-    def _evaluate(self, run: Callable[..., Any], parameters: Parameters, draws: np.ndarray, data: Data) -> Evaluation:
+        run = self.compiled_many if draws.ndim == 3 else self.compiled[is_quick(draws.shape[1], data)]
         (_, (losses, latents)), gradients = run(parameters, parameters, draws, data)
         losses, latents, (path, score) = jax.tree.map(np.asarray, (losses, latents, gradients))
         return Evaluation(-losses, latents, {name: path[name] + part for name, part in score.items()}, path)

@@ -116,7 +116,6 @@ class Particles:
         return {"flat": torch.cat([self.transforms[name].inv(params[name]).reshape(-1) for name in self.shapes])}
 
     def params(self, parameters: Tensors) -> Tensors:
-        """The guide's param sites, constrained, by short name, for the family's parameters."""
         if self.family.sites is not None:
             return self.family.sites.from_parameters(parameters)
         pieces = parameters["flat"].split([math.prod(shape) for shape in self.shapes.values()])
@@ -124,7 +123,6 @@ class Particles:
         return {name: self.transforms[name](piece.reshape(shape)) for (name, shape), piece in shaped}
 
     def start(self, seed: int, data: Tensors) -> Parameters:
-        """The family's parameters that the guide starts from."""
         return arrays(self.parameters(self.params_in(self.begin(seed, data)[1])))
 
     def guide_at(self, parameters: Tensors) -> Callable[..., Any]:
@@ -132,7 +130,10 @@ class Particles:
         params, guide = self.params(parameters), self.guide
         if isinstance(guide, torch.nn.Module):  # a module's unconstrained parameters do not listen to handlers
             own = {name: params[name] for name, _ in guide.named_parameters() if name in self.names}
-            guide = partial(called_with, guide, own)
+
+            def guide(**data: Any) -> Any:
+                return torch.func.functional_call(self.guide, own, (), data)
+
         return poutine.substitute(guide, data={self.names[name]: value for name, value in params.items()})
 
     def log_ratio(self, path: Tensors, density: Tensors, eps: torch.Tensor, data: Tensors) -> Ratios:
@@ -175,12 +176,10 @@ class LogJoint(Particles):
                 self.form = "vmap" if self.form == "plate" else "loop"
 
     def at(self, location: torch.Tensor, data: Tensors) -> Ratios:
-        """The log joint at unconstrained z, shape (d,), up to a constant, and the latents, constrained."""
         point = {"location": location} | self.spread
         return self.log_ratio(point, point, torch.zeros_like(location), data)
 
     def _rows(self, rows: torch.Tensor, data: Tensors) -> torch.Tensor:
-        """The log joint at each row, shape (rows, d)."""
         count, size = rows.shape
         if self.form == "vmap":
             return torch.func.vmap(lambda row: self.at(row, data)[0], chunk_size=CHUNK)(rows)
@@ -189,62 +188,50 @@ class LogJoint(Particles):
         point = {"location": rows.reshape(count, *(1,) * self.nesting, size)} | self.spread
         return self.log_ratios(point, point, torch.zeros(count, size), data)[0]
 
-    def _gradients(self, locations: np.ndarray, data: Tensors, many: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The log joint and its gradient, shapes (fits, rows) and (fits, rows, d).
-
-        ``data`` have the fits first where there are ``many``; else there is one fit.
-        """
+    def _gradients(self, locations: np.ndarray, data: Tensors) -> tuple[np.ndarray, np.ndarray]:
+        """The log joint and its gradient at rows of locations, shape (rows, d), or (fits, rows, d)."""
         rows = torch.tensor(locations, requires_grad=True)
         with pyro.validation_enabled(False):
-            value = torch.func.vmap(self._rows)(rows, tensors(data)) if many else self._rows(rows[0], data)[None]
+            value = torch.func.vmap(self._rows)(rows, tensors(data)) if rows.ndim == 3 else self._rows(rows, data)
             (gradient,) = torch.autograd.grad(value.sum(), rows)
         return value.detach().numpy(), gradient.numpy()
 
-    def value(self, location: np.ndarray, data: Tensors) -> tuple[float, np.ndarray]:
-        """The log joint at z = location in the unconstrained space, shape (d,), and its gradient."""
-        value, gradient = self._gradients(location[None, None], data, many=False)
-        return float(value[0, 0]), gradient[0, 0]
-
-    def value_many(self, locations: np.ndarray, data: Tensors) -> tuple[np.ndarray, np.ndarray]:
-        """`value` of many fits: all arrays have the fits first."""
-        value, gradient = self._gradients(locations[:, None], data, many=True)
-        return value[:, 0], gradient[:, 0]
+    def value(self, location: np.ndarray, data: Tensors) -> tuple[np.ndarray, np.ndarray]:
+        value, gradient = self._gradients(location[..., None, :], data)
+        return value[..., 0], gradient[..., 0, :]
 
     def precision(self, location: np.ndarray, data: Tensors) -> np.ndarray:
-        """Minus the Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal, (2, d)."""
-        return self.precision_many(location[None], data, many=False)[0]
-
-    def precision_many(self, locations: np.ndarray, data: Tensors, many: bool = True) -> np.ndarray:
-        """`precision` of many fits.
+        """Minus the Hessian: dense, or beyond `DENSE` its tridiagonal.
 
         By central differences of gradients, all in one vectorised call: not every distribution has second derivatives
         by autograd. The steps are fitted to the scale of the posterior that they find.
         """
-        step = 1e-4 * np.maximum(1, np.abs(locations))
+        step = 1e-4 * np.maximum(1, np.abs(location))
         for _ in range(3):
-            precision = self._differences(locations, step, data, many)
-            dense = locations.shape[1] <= DENSE
-            diagonal = np.einsum("fii->fi", precision) if dense else precision[:, 0]
+            precision = self._differences(location, step, data)
+            dense = location.shape[-1] <= DENSE
+            diagonal = np.diagonal(precision, axis1=-2, axis2=-1) if dense else precision[..., 0, :]
             scale = 1 / np.sqrt(np.maximum(np.abs(diagonal), 1e-300))
             if np.all((step > 1e-5 * scale) & (step < 0.1 * scale)):
                 break
             step = np.clip(1e-2 * scale, 1e-12, 1e12)
         return precision
 
-    def _differences(self, locations: np.ndarray, step: np.ndarray, data: Tensors, many: bool) -> np.ndarray:
-        size = locations.shape[1]
+    def _differences(self, location: np.ndarray, step: np.ndarray, data: Tensors) -> np.ndarray:
+        size = location.shape[-1]
         index = np.arange(size)
         probes = np.eye(size) if size <= DENSE else (index % 3 == np.arange(3)[:, None]).astype(float)
-        shifts = probes * step[:, None, :]
-        _, ahead = self._gradients(locations[:, None] + shifts, data, many)
-        _, behind = self._gradients(locations[:, None] - shifts, data, many)
+        shifts = probes * step[..., None, :]
+        _, ahead = self._gradients(location[..., None, :] + shifts, data)
+        _, behind = self._gradients(location[..., None, :] - shifts, data)
         slopes = (behind - ahead) / 2
         if size <= DENSE:
-            slopes /= step[:, :, None]
-            return (slopes + slopes.swapaxes(1, 2)) / 2
+            slopes /= step[..., None]
+            return (slopes + slopes.swapaxes(-1, -2)) / 2
         # A tridiagonal precision from three differences: each coordinate sees its neighbours in different ones.
-        below = np.pad(slopes[:, index[1:] % 3, index[:-1]] / step[:, 1:], ((0, 0), (0, 1)))
-        return np.stack([slopes[:, index % 3, index] / step, below], axis=1)
+        below = slopes[..., index[1:] % 3, index[:-1]] / step[..., 1:]
+        below = np.concatenate([below, np.zeros_like(step[..., :1])], axis=-1)
+        return np.stack([slopes[..., index % 3, index] / step, below], axis=-2)
 
 
 class Objective(Particles):
@@ -266,20 +253,14 @@ class Objective(Particles):
             return arrays(self.parameters(self.params_in(poutine.trace(guide).get_trace(**data))))
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Tensors) -> Evaluation:
-        """The ELBO at given draws, shape (rows, dimension), with both its gradients. One row counts one gradient."""
-        return self._evaluate(parameters, draws, partial(self.log_ratios, data=data))
-
-    def evaluate_many(self, parameters: Parameters, draws: np.ndarray, data: Tensors) -> Evaluation:
-        """`evaluate` of many fits: all arrays, the data's too, have the fits first."""
-        together, stacked = torch.func.vmap(self.log_ratios), tensors(data)
-        return self._evaluate(parameters, draws, lambda path, density, eps: together(path, density, eps, stacked))
-
-    def _evaluate(self, parameters: Parameters, draws: np.ndarray, log_ratios: Callable[..., Ratios]) -> Evaluation:
+        log_ratios, data = self.log_ratios, tensors(data)
+        if draws.ndim == 3:
+            log_ratios = torch.func.vmap(log_ratios)
         with pyro.validation_enabled(False):
             path, density = (
                 {name: torch.tensor(value, requires_grad=True) for name, value in parameters.items()} for _ in range(2)
             )
-            log_ratio, latents = log_ratios(path, density, torch.as_tensor(draws))
+            log_ratio, latents = log_ratios(path, density, torch.as_tensor(draws), data)
             leaves = [*path.values(), *density.values()]
             slopes = torch.autograd.grad(-log_ratio.sum() / draws.shape[-2], leaves, allow_unused=True)
         gradients = [np.zeros(leaf.shape) if g is None else g.numpy() for leaf, g in zip(leaves, slopes, strict=True)]
@@ -290,11 +271,6 @@ class Objective(Particles):
             path=along,
             total={name: along[name] + part for name, part in zip(density, gradients[len(path) :], strict=True)},
         )
-
-
-def called_with(module: torch.nn.Module, parameters: Tensors, **data: Any) -> Any:
-    """The module's forward pass with these parameters in the place of its own."""
-    return torch.func.functional_call(module, parameters, (), data)
 
 
 def arrays(values: Tensors) -> dict[str, np.ndarray]:

@@ -1,28 +1,32 @@
-"""Stochastic variational inference: fit the guide (`compare.fit.svi.fitter`), draw from it, weigh the draws."""
+"""Stochastic variational inference: fit the guide (`compare.fit.svi.fitter`), draw from it, weigh the draws.
+
+What only a library can do stands in its file, such as `compare.fit.svi.objective_numpyro`: `split_arguments` makes of a
+twin's arguments the arrays in the library's own form and the static ones, `prepare` the `Objective` of a family's guide
+for a model, made whole by data of the shapes that it will meet, and `density` the model's `Density`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 import guides
 from compare.comparison import Drawn, Job
-from compare.fit.svi.batch import Batch
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.ensemble import n_rows
+from compare.fit.svi.ensemble import Batch, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, shortfall
 from compare.fit.svi.gap import Gap
-from compare.fit.svi.protocol import Density, Library, Objective, Static
-from compare.fit.svi.state import Outcome
-from compare.fit.threads import one_thread
-from compare.fit.tree import LONG, build, how_many, keep, pointwise, split
+from compare.fit.svi.protocol import Density, Objective, Static
+from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Family, Parameters
 
-__all__ = ["Outcome", "draw_many", "fit", "fit_many", "optimise", "optimise_many"]
+__all__ = ["draw_many", "fit", "fit_by_adam", "fit_many", "optimise", "optimise_many"]
 
 TOGETHER, ROWS = 256, 256
 """Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
@@ -47,11 +51,11 @@ def optimise_many(
 
     The budget is that of all together. A fit that cannot begin is in the list as failed.
     """
-    with one_thread():
+    with threadpool_limits(1, "blas"):
         return fit_all(objective, data, family, options, seeds)
 
 
-def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
+def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Fit the job's guide to the job's model: the tree, and the number of gradient evaluations."""
     (result,) = fit_many(library, [job])
     if isinstance(result, Exception):
@@ -59,56 +63,55 @@ def fit(library: Library, job: Job) -> tuple[xr.DataTree, int]:
     return result
 
 
-def fit_many(library: Library, jobs: Sequence[Job]) -> list[tuple[xr.DataTree, int] | Exception]:
+def fit_many(library: ModuleType, jobs: Sequence[Job]) -> list[tuple[xr.DataTree, int] | Exception]:
     """`fit` for jobs that differ in data and seed alone, in one vectorised call where the data have the same shapes.
 
     What goes wrong with one of them stands in its place; it costs the others nothing.
     """
     results: dict[int, tuple[xr.DataTree, int] | Exception] = {}
-    for static, members in alike(library, jobs):
-        objective = library.prepare(jobs[0].model, jobs[0].family, static, members[0][1])
+    for static, data in alike(library, jobs):
+        objective = library.prepare(jobs[0].model, jobs[0].family, static, next(iter(data.values())))
         density = library.density(jobs[0].model, static)
-        outcomes = fit_guides([jobs[number] for number, _ in members], objective, [data for _, data in members])
-        for (number, data), outcome in zip(members, outcomes, strict=True):
-            results[number] = attempt(finish, jobs[number], outcome, objective, density, data)
+        outcomes = fit_guides([jobs[number] for number in data], objective, list(data.values()))
+        for (number, values), outcome in zip(data.items(), outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                results[number] = outcome
+            else:
+                results[number] = attempt(finish, jobs[number], outcome, objective, density, values)
     return [results[number] for number in range(len(jobs))]
 
 
-def alike(library: Library, jobs: Sequence[Job]) -> list[tuple[Static, list[tuple[int, Any]]]]:
-    """The jobs' data in groups of the same shapes: static arguments, and (job's number, data in the library's form)."""
-    groups: dict[tuple, list[tuple[int, Any]]] = {}
+def alike(library: ModuleType, jobs: Sequence[Job]) -> list[tuple[Static, dict[int, Any]]]:
+    """The jobs in groups with data of the same shapes: static arguments, and each job's data by its number."""
+    groups: dict[tuple, dict[int, Any]] = {}
     for number, job in enumerate(jobs):
         data, static = library.split_arguments(job.data.arguments())
         shapes = tuple((name, tuple(value.shape)) for name, value in data.items())
-        groups.setdefault((static, shapes), []).append((number, data))
-    return [(static, members) for (static, _), members in groups.items()]
+        groups.setdefault((static, shapes), {})[number] = data
+    return [(static, data) for (static, _), data in groups.items()]
 
 
-def draw_many(library: Library, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """``count`` draws from the guide of each job, all jobs of one model and guide, in one vectorised call.
 
     Data sets that coincide are fitted once; each has draws of its own.
     """
     results: dict[int, Drawn | Exception] = {}
-    for static, members in alike(library, jobs):
-        contents = {number: content(data) for number, data in members}
-        first = {key: number for number, key in reversed(contents.items())}
-        distinct = [(number, data) for number, data in members if first[contents[number]] == number]
-        objective = library.prepare(jobs[0].model, jobs[0].family, static, members[0][1])
-        fitted = fit_guides([jobs[number] for number, _ in distinct], objective, [data for _, data in distinct])
-        outcomes = {number: outcome for (number, _), outcome in zip(distinct, fitted, strict=True)}
-        for begin in range(0, len(members), TOGETHER):
-            piece = members[begin : begin + TOGETHER]
-            rng = np.random.default_rng([jobs[piece[0][0]].fit_seed, 5, begin])
-            own = [outcomes[first[contents[number]]] for number, _ in piece]
-            drawn = draws_of(objective, [data for _, data in piece], own, rng, count)
-            results |= {number: draws for (number, _), draws in zip(piece, drawn, strict=True)}
+    for static, data in alike(library, jobs):
+        contents = {n: tuple(np.asarray(value).tobytes() for value in values.values()) for n, values in data.items()}
+        first = {content: number for number, content in reversed(contents.items())}
+        distinct = [number for number in data if first[contents[number]] == number]
+        objective = library.prepare(jobs[0].model, jobs[0].family, static, next(iter(data.values())))
+        fitted = fit_guides([jobs[number] for number in distinct], objective, [data[number] for number in distinct])
+        outcomes = dict(zip(distinct, fitted, strict=True))
+        numbers = list(data)
+        for begin in range(0, len(numbers), TOGETHER):
+            piece = numbers[begin : begin + TOGETHER]
+            rng = np.random.default_rng([jobs[piece[0]].fit_seed, 5, begin])
+            own = [outcomes[first[contents[number]]] for number in piece]
+            drawn = draws_of(objective, [data[number] for number in piece], own, rng, count)
+            results |= dict(zip(piece, drawn, strict=True))
     return [results[number] for number in range(len(jobs))]
-
-
-def content(data: Any) -> tuple:
-    """What tells data of the same shapes apart."""
-    return tuple(np.asarray(value).tobytes() for value in data.values())
 
 
 def draws_of(
@@ -119,59 +122,48 @@ def draws_of(
     count: int,
 ) -> list[Drawn | Exception]:
     """Draws from the guides where they ended, or why there are none."""
-    results: list[Drawn | Exception] = [
-        outcome if isinstance(outcome, Exception) else FloatingPointError(outcome.reason) for outcome in outcomes
-    ]
-    fitted = {n: ended for n, ended in enumerate(outcomes) if isinstance(ended, Outcome) and not ended.failed}
-    if not fitted:
-        return results
+    fitted = {n: outcome for n, outcome in enumerate(outcomes) if isinstance(outcome, Outcome)}
     which, batch, parts = np.array(list(fitted)), Batch(objective, data), []
-    for begin in range(0, count, ROWS):
+    for begin in range(0, count if fitted else 0, ROWS):
         eps = rng.standard_normal((len(which), min(ROWS, count - begin), objective.dimension))
         parts.append(batch.evaluate(which, [outcome.parameters for outcome in fitted.values()], list(eps)))
-    for (number, outcome), *pieces in zip(fitted.items(), *parts, strict=True):
-        latents = {name: np.concatenate([piece.latents[name] for piece in pieces]) for name in pieces[0].latents}
-        results[number] = Drawn(latents, outcome.converged)
-    return results
+    drawn = {
+        number: Drawn(joined([piece.latents for piece in pieces]), outcome.converged)
+        for (number, outcome), *pieces in zip(fitted.items(), *parts, strict=True)
+    }
+    return [drawn[n] if isinstance(outcome, Outcome) else outcome for n, outcome in enumerate(outcomes)]
 
 
 def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -> list[Outcome | Exception]:
-    """Where the fits of jobs with data of the same shapes end."""
-    options, family = jobs[0].options or Options(), guides.load(jobs[0].family)
+    """Where the fits of jobs with data of the same shapes end, or why they could not begin."""
+    options, family = jobs[0].options, guides.load(jobs[0].family)
     seeds = [job.fit_seed for job in jobs]
     if options.optimiser == "adam":
         pairs = zip(data, seeds, strict=True)
         return [attempt(fit_by_adam, objective, values, family, options, seed) for values, seed in pairs]
-    return list(optimise_many(objective, data, family, options, seeds))
+    outcomes = optimise_many(objective, data, family, options, seeds)
+    return [FloatingPointError(outcome.reason) if outcome.failed else outcome for outcome in outcomes]
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns, or what it raises."""
     try:
         return function(*arguments)
     except Exception as error:
         return error
 
 
-def finish(
-    job: Job, outcome: Outcome | Exception, objective: Objective, density: Density, data: Any
-) -> tuple[xr.DataTree, int]:
-    """Draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations that the fit took.
-
-    Raises:
-        FloatingPointError: the log joint is not finite at the start.
-    """
-    if isinstance(outcome, Exception):
-        raise outcome
-    if outcome.failed:
-        raise FloatingPointError(outcome.reason)
-    options, seed = job.options or Options(), job.fit_seed
-    rng, dimension = np.random.default_rng([seed, 1]), objective.dimension
-    rows, count = n_rows(dimension), how_many(options.draws, dimension)
-    draws, stats, labels = weighed_draws(job, outcome, objective, density, data, rng, max(1, count // rows))
+def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, data: Any) -> tuple[xr.DataTree, int]:
+    """Draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations that the fit took."""
+    options, seed = job.options, job.fit_seed
+    rng, dimension, draws = np.random.default_rng([seed, 1]), objective.dimension, Draws(job)
+    shape = n_rows(dimension), dimension
+    for _ in range(max(1, how_many(options.draws, dimension) // shape[0])):
+        drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
+        log_prior, log_likelihood = density(drawn.latents, data)
+        draws.add(drawn.latents, log_prior, log_likelihood, log_prior + log_likelihood - drawn.log_ratio)
     later = np.random.default_rng([seed, 2])
-    unseen = [fresh(later, rows, dimension) for _ in range(8 if dimension <= LONG else 3)]
-    elbo = elbos(objective, outcome.parameters, [fresh(rng, rows, dimension) for _ in range(16)], data)
+    unseen = [fresh(later, *shape) for _ in range(8 if dimension <= LONG else 3)]
+    elbo = elbos(objective, outcome.parameters, [fresh(rng, *shape) for _ in range(16)], data)
     ending = {
         "elbo": elbo.mean(),
         "elbo_mcse": elbo.std(ddof=1) / np.sqrt(len(elbo)),
@@ -182,39 +174,10 @@ def finish(
         "reason": outcome.reason or "",
         "optimiser": options.optimiser,
     }
-    way = climb(objective, data, outcome, elbo, unseen)
-    likelihood = pointwise(draws, job)
-    tree = build(split(draws), split(stats), job.layout.observed, labels, way, ending, likelihood)
-    return tree, outcome.gradients
-
-
-def weighed_draws(
-    job: Job,
-    outcome: Outcome,
-    objective: Objective,
-    density: Density,
-    data: Any,
-    rng: np.random.Generator,
-    blocks: int,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Draws from the guide and their log densities, shape (draws, ...), block by block; and the elements' labels."""
-    pieces, shape = [], (n_rows(objective.dimension), objective.dimension)
-    labels: dict[str, np.ndarray] = {}
-    for _ in range(blocks):
-        drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
-        log_prior, log_likelihood = density(drawn.latents, data)
-        draws, labels = keep(drawn.latents, job)
-        log_joint = log_prior + log_likelihood
-        stats = {"log_prior": log_prior, "log_joint": log_joint, "log_guide": log_joint - drawn.log_ratio}
-        pieces.append((draws, stats))
-    draws, stats = (
-        {name: np.concatenate([piece[part][name] for piece in pieces]) for name in pieces[0][part]} for part in (0, 1)
-    )
-    return draws, stats, labels
+    return draws.tree(climb(objective, data, outcome, elbo, unseen), ending), outcome.gradients
 
 
 def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.ndarray], data: Any) -> np.ndarray:
-    """The ELBO at each batch of draws."""
     return np.array([objective.evaluate(parameters, draws, data).log_ratio.mean() for draws in batches])
 
 

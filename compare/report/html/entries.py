@@ -1,7 +1,5 @@
 """What the models' folders hold: each one's ``summary.json``, or why there is none, and a picture."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -67,7 +65,6 @@ class Entry:
 
     @property
     def evidence(self) -> Estimate | None:
-        """Its log evidence; None where it is not known."""
         return evidence_of(self.summary) if self.summary else None
 
 

@@ -1,7 +1,5 @@
 """The page of the whole zoo: what every model's ``summary.json`` says, on one page that opens from the disk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +27,6 @@ from compare.report.tables.estimates import span, worst
 from compare.report.tables.ledger import TERMS, printed_ledgers
 from compare.report.tables.numbers import ABSENT, counted, measured, printable, seconds, value
 from compare.report.tables.table import Row, Table
-from compare.summary import Estimate
 from models.contract import Claim, Published
 
 __all__ = ["Entry", "line", "page", "read", "write"]
@@ -77,10 +74,9 @@ def figure(entry: Entry, name: str) -> str:
     fit, terms = entry.fits[name], entry.ledgers[name]
     if fit["status"] != "done" or fit["method"] == "exact":
         return ""
-    if terms["evidence_gap"]:
-        return f"gap {printed_ledgers(entry.ledgers, entry.evidence, most=4)[name]['evidence_gap']}"
-    if terms["elbo"]:
-        return f"ELBO {printed_ledgers(entry.ledgers, entry.evidence, most=2)[name]['elbo']}"
+    for term, word, most in (("evidence_gap", "gap", 4), ("elbo", "ELBO", 2)):
+        if terms[term]:
+            return f"{word} {printed_ledgers(entry.ledgers, entry.evidence, most)[name][term]}"
     r_hat = fit["diagnostics"]["r_hat"]
     return f"R-hat {r_hat:.3f}" if r_hat else ""
 
@@ -122,7 +118,7 @@ def table(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     for entry in entries:
         texts = printed_ledgers(entry.ledgers, entry.evidence)
         for name, fit in entry.fits.items():
-            word = fit["verdict"]["word"]
+            word, elbo, gap = fit["verdict"]["word"], *(entry.ledgers[name][term] for term in ("elbo", "evidence_gap"))
             yield {
                 "library": library(fit, name),
                 "guide": family(fit),
@@ -132,10 +128,8 @@ def table(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
                     Cell(entry.name, entry.name, "l"),
                     Cell(name, name, "l"),
                     Cell(word, WORDS.index(word), "l w"),
-                    *(
-                        Cell(texts[name][term], number_of(entry.ledgers[name][term]))
-                        for term in ("elbo", "evidence_gap")
-                    ),
+                    Cell(texts[name]["elbo"], elbo and elbo.value),
+                    Cell(texts[name]["evidence_gap"], gap and gap.value),
                     *distance_cells(fit["variables"] or {}),
                     Cell(seconds(fit["seconds"]), fit["seconds"]),
                     Cell(counted(fit["gradients"]), fit["gradients"]),
@@ -154,11 +148,6 @@ def distance_cells(variables: dict[str, dict[str, Any]]) -> tuple[Cell, Cell]:
     )
 
 
-def number_of(term: Estimate | None) -> float | None:
-    """A term's value."""
-    return term.value if term else None
-
-
 def ledger_table(entry: Entry) -> Table | None:
     """The ledgers in numbers: terms down, fits across; None where no fit has one."""
     texts = printed_ledgers(entry.ledgers, entry.evidence)
@@ -168,7 +157,6 @@ def ledger_table(entry: Entry) -> Table | None:
 
 
 def evidence_text(summary: dict[str, Any]) -> str:
-    """The log evidence and how it is known."""
     known, method = evidence_of(summary), printable(summary["log_evidence"]["method"])
     if known is None:
         return method
@@ -176,7 +164,6 @@ def evidence_text(summary: dict[str, Any]) -> str:
 
 
 def describe(entry: Entry, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the page says of one model."""
     link = f"{quote(entry.name)}/report.html"
     content: dict[str, Any] = {"name": entry.name, "title": entry.title, "failure": entry.failure, "link": link}
     content |= {"stack": None, "scatter": None, "claims": [], "published": []}

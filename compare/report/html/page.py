@@ -1,31 +1,32 @@
 """The page: one HTML file with everything in it, which opens anywhere without a network."""
 
-from __future__ import annotations
-
 import dataclasses
 import shlex
 import struct
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from compare.report.html.code import code
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from compare.comparison import Comparison
+from compare.export import METHOD, program, twin
+from compare.registry import TITLES
 from compare.report.html.template import embedded, render
 from compare.report.tables import claims, diagnostics, estimates, ledger, scores
 from compare.report.tables.numbers import value
 from compare.report.tables.table import Table
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
-
-__all__ = ["command", "page"]
+__all__ = ["code", "command", "page"]
 
 SUMMARY = ("fit", "verdict", "error", "ratio")
 """Columns of the table of verdicts, before the evidence gap, or the ELBO where the evidence is not known."""
 
-WIDE = 2.2
-"""A picture that many times as wide as it is tall is put above the table of verdicts, others beside it."""
+WIDE = 2.2  # A picture that many times as wide as it is tall is put above the table of verdicts, others beside it
 
 
 def command(comparison: Comparison) -> str:
@@ -65,24 +66,30 @@ def verdict_table(comparison: Comparison, table: Table) -> Table:
     return dataclasses.replace(table, title="Verdicts", columns=columns, lead="", remarks=()).without_empty_columns()
 
 
-def tables(comparison: Comparison, all_fits: Table) -> list[Table]:
-    """The tables below the first screen, in order, those that are too wide in parts."""
-    accounts = ledger.ledgers(comparison)
+def code(comparison: Comparison) -> dict[str, Any]:
+    """The first guide's program in each library of the comparison; the model's file where there is none, and why."""
+    jobs = [fit.job for fit in comparison.fits.values()]
+    guides = [job for job in jobs if job.guide and job.method == METHOD]
+    libraries = list(dict.fromkeys(job.library for job in jobs if job.library))
+    try:
+        if not guides:
+            raise ValueError("no guide was fitted by SVI")
+        texts = [program(comparison.model, dataclasses.replace(guides[0], library=library)) for library in libraries]
+        return {"guide": guides[0].guide, "programs": highlighted(libraries, texts), "reason": None}
+    except ValueError as error:
+        reason = str(error)
+    try:
+        texts = [twin(comparison.model, library) for library in libraries]
+    except ValueError:
+        texts, libraries = [], []
+    return {"guide": None, "programs": highlighted(libraries, texts), "reason": reason}
+
+
+def highlighted(libraries: Sequence[str], texts: Sequence[str]) -> list[tuple[str, Markup]]:
+    """Each library's title and its program, coloured."""
     return [
-        *all_fits.by_group(),
-        *filter(
-            None,
-            (
-                estimates.by_element(comparison),
-                estimates.correlations(comparison),
-                scores.predictions(comparison),
-                accounts.transposed("nats") if accounts else None,
-                scores.guides(comparison),
-                scores.networks(comparison),
-                diagnostics.cost(comparison),
-                diagnostics.unaided(comparison),
-            ),
-        ),
+        (TITLES[library], Markup(highlight(text, PythonLexer(), HtmlFormatter(nowrap=True))))
+        for library, text in zip(libraries, texts, strict=True)
     ]
 
 
@@ -92,6 +99,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
     cited, verdicts = claims.published(comparison.published), claims.verdicts(comparison)
     number, method = claims.evidence(comparison)
     shown = [(path.stem, embedded(path), caption) for path, caption in pictures]
+    unaided = filter(None, [diagnostics.unaided(comparison)])
     first = shown[:1] if shown and shown[0][0] == "posterior" else []
     context: dict[str, Any] = {
         "model": comparison.model,
@@ -106,7 +114,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "truth": claims.truth(comparison) | claims.extra(comparison),
         "notes": comparison.notes,
         "pictures": shown[len(first) :],
-        "tables": tables(comparison, all_fits),
+        "tables": [*all_fits.by_group(), *scores.details(comparison), diagnostics.cost(comparison), *unaided],
         "founding_text": claims.FOUNDING_TEXT,
         "claims": claims.claims(comparison.claims),
         "published": cited,

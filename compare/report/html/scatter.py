@@ -71,36 +71,24 @@ class Axes:
     @classmethod
     def over(cls, summaries: Sequence[Mapping[str, Any]]) -> Axes:
         """Axes that hold all fits of these summaries."""
-        seconds = [seconds_of(fit) for summary in summaries for fit in summary["fits"].values() if fit["seconds"]]
+        seconds = [fit["seconds"] for summary in summaries for fit in summary["fits"].values() if fit["seconds"]]
         upper = [upper_limit(gap) for summary in summaries for gap in guide_distances(summary).values()]
-        return cls(decades(seconds), decades([*upper, FLOOR]))
+        return cls(decades([max(time, QUICKEST) for time in seconds]), decades([*upper, FLOOR]))
 
     def across(self, seconds: float) -> float:
-        """Where a time is, from left to right."""
         low, high = self.x
         part = (math.log10(max(seconds, QUICKEST)) - low) / max(high - low, 1)
         return round(LEFT + 8 + part * (WIDTH - LEFT - RIGHT - 16), 1)
 
     def down(self, nats: float) -> float:
-        """Where a distance is, from top to bottom."""
         low, high = self.y
         part = (math.log10(max(nats, FLOOR)) - low) / max(high - low, 1)
         return round(HEIGHT - BOTTOM - 8 - part * (HEIGHT - TOP - BOTTOM - 16), 1)
 
 
-def seconds_of(fit: Mapping[str, Any]) -> float:
-    """A fit's time as it is drawn."""
-    return max(fit["seconds"], QUICKEST)
-
-
 def upper_limit(distance: Estimate) -> float:
     """A distance and two errors more, as it is drawn."""
     return max(distance.value + 2 * distance.mcse, FLOOR)
-
-
-def is_limit(distance: Estimate) -> bool:
-    """Whether a distance cannot be told from zero."""
-    return distance.value <= max(2 * distance.mcse, FLOOR)
 
 
 def guide_distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
@@ -110,7 +98,6 @@ def guide_distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten that hold the values."""
     return math.floor(math.log10(min(values)) + 1e-9), math.ceil(math.log10(max(values)) - 1e-9)
 
 
@@ -132,9 +119,9 @@ def scatter(name: str, summary: Mapping[str, Any], summaries: Sequence[Mapping[s
     texts = printed_ledgers({n: terms_from_json(fit["ledger"]) for n, fit in fits.items()}, evidence)
     points, places = [], {}
     for fit_name, gap in gaps.items():
-        fit, limit = fits[fit_name], is_limit(gap)
+        fit, limit = fits[fit_name], gap.value <= max(2 * gap.mcse, FLOOR)  # it cannot be told from zero
         nats = upper_limit(gap) if limit else gap.value
-        places[fit_name] = (seconds_of(fit), nats)
+        places[fit_name] = (max(fit["seconds"], QUICKEST), nats)
         shown = texts[fit_name]["evidence_gap"] if evidence else estimate(gap)
         shown = f"at most {nats:.1g} nats" if limit else f"{shown} nats"
         words = f"{name}, {fit_name}: {fit['seconds']:.1f} s, {measure} {shown}, {fit['verdict']['word']}"
@@ -142,19 +129,16 @@ def scatter(name: str, summary: Mapping[str, Any], summaries: Sequence[Mapping[s
         points.append(Point(fit_name, fit["library"] or "", family(fit), x, y, limit, words))
     best = best_of(places)
     corners = [(axes.across(places[fit][0]), axes.down(places[fit][1])) for fit in best]
-    path = "".join(
-        f"{'L' if i else 'M'}{x} {y if not i else corners[i - 1][1]}L{x} {y}" for i, (x, y) in enumerate(corners)
-    )
+    heights = [corners[0][1], *(y for _, y in corners)]
+    path = "M" + "L".join(f"{x} {above}L{x} {y}" for (x, y), above in zip(corners, heights, strict=False))
     nuts = [
         (axes.across(fit["seconds"]), f"{name}, {n}: {fit['seconds']:.1f} s, {fit['verdict']['word']}", fit["library"])
         for n, fit in fits.items()
         if fit["method"] == "nuts" and fit["seconds"]
     ]
     x_ticks = [(axes.across(10.0**power), f"{10.0**power:g}") for power in range(axes.x[0], axes.x[1] + 1)]
-    y_ticks = [(axes.down(10.0**power), power_text(power)) for power in range(axes.y[0], axes.y[1] + 1)]
+    y_ticks = [
+        (axes.down(10.0**power), f"{10.0**power:g}" if -3 < power < 4 else f"1e{power}")
+        for power in range(axes.y[0], axes.y[1] + 1)
+    ]
     return Scatter(points, path, best, x_ticks, y_ticks, nuts, measure)
-
-
-def power_text(power: int) -> str:
-    """A power of ten as short as it can be."""
-    return f"{10.0**power:g}" if -3 < power < 4 else f"1e{power}"

@@ -1,7 +1,5 @@
 """A ledger as stacked bars: data fit and complexity reach the ELBO, the gaps from there the log evidence."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,29 +1,23 @@
 """Pages out of templates, with one style: colours for light and dark, of which text and drawings stand out."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import ImageColor
 
 from models.plotting import family_colors
 
 __all__ = ["CARDS", "embedded", "ratio", "render", "visible"]
 
-CARDS = {"light": "#ffffff", "dark": "#1c1f23"}
-"""What drawings stand on in each scheme."""
+CARDS = {"light": "#ffffff", "dark": "#1c1f23"}  # what drawings stand on in each scheme
 
 
-def channels(color: str) -> tuple[float, float, float]:
-    """Red, green and blue of ``#rgb`` or ``#rrggbb``, from 0 to 1."""
-    digits = color.removeprefix("#")
-    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
-    red, green, blue = (int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
-    return red, green, blue
+def channels(color: str) -> list[float]:
+    """Red, green and blue, from 0 to 1."""
+    return [channel / 255 for channel in ImageColor.getrgb(color)]
 
 
 def luminance(color: str) -> float:
@@ -49,32 +43,21 @@ def visible(color: str, background: str, least: float = 3.0) -> str:
     return candidate
 
 
-def colours(families: Iterable[str], scheme: str) -> dict[str, str]:
-    """Each family's colour in the plots, as far from the card as a drawing must be."""
-    known = family_colors(families)
-    return {family: visible(known[family], CARDS[scheme]) for family in families}
-
-
 def embedded(path: Path) -> str:
     """A PNG as a data URI."""
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
 
 
-def source(name: str) -> str | None:
-    """A template's text by its file's name, None if there is none."""
-    path = files(__package__).joinpath(name)
-    return path.read_text(encoding="utf-8") if path.is_file() else None
-
-
 def render(template: str, families: Iterable[str] = (), **context: Any) -> str:
-    """A page. Everything that is filled in is escaped."""
+    """A page. Everything that is filled in is escaped. The families' colours stand out from each scheme's card."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(source),
+        loader=jinja2.PackageLoader("compare.report", "html"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     chosen = list(families)
-    schemes = {scheme: colours(chosen, scheme) for scheme in CARDS}
+    known = family_colors(chosen)
+    schemes = {scheme: {name: visible(known[name], card) for name in chosen} for scheme, card in CARDS.items()}
     return environment.get_template(template).render(cards=CARDS, schemes=schemes, **context)

@@ -1,34 +1,26 @@
 """The plots of Markov chains: their traces and their ranks, drawn with ArviZ."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import arviz_plots
 import xarray as xr
 from arviz_plots import PlotCollection
 
+from compare.comparison import Comparison
 from compare.report.plots.panels import panels, save
 from compare.report.tables.elements import reported_elements, sampled, tree_of
 from models.plotting import GREY, legend_line
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
-
 __all__ = ["rank", "trace"]
 
-N_ELEMENTS = 4
-"""Most elements that are drawn."""
+N_ELEMENTS = 4  # most elements that are drawn
 
 CHAIN_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
-N_RANKED = 200
-"""Draws a chain that are ranked: thinning makes them nearly independent, as the band assumes."""
-
-N_SIMULATIONS = 250
-"""Simulations behind the band of the rank plot."""
+N_RANKED = 200  # draws a chain that are ranked: thinning makes them nearly independent, as the band assumes
+N_SIMULATIONS = 250  # simulations behind the band of the rank plot
 
 
 def draw_chains(

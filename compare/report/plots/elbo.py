@@ -1,30 +1,20 @@
 """The climb: ELBO against gradient evaluations."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from compare.comparison import Comparison
 from compare.report.tables.elements import optimised
 from models.plotting import EXACT, Look, looks, new_figure
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
+__all__ = ["Curve", "elbo", "trajectory"]
 
-__all__ = ["Curve", "draw", "trajectory"]
-
-N_POINTS = 1500
-"""Most points drawn of a fit's trajectory."""
-
-FEW = 16
-"""Up to this many points are marked one by one."""
-
-FLOOR = 1e-6
-"""Nats. No smaller distance is drawn."""
+N_POINTS = 1500  # most points drawn of a fit's trajectory
+FEW = 16  # up to this many points are marked one by one
+FLOOR = 1e-6  # Nats. No smaller distance is drawn.
 
 
 @dataclass(frozen=True)
@@ -61,17 +51,17 @@ def trajectory(comparison: Comparison, name: str, bound: float) -> Curve:
     they are spread evenly over the steps; for coordinate ascent, an update counts as one.
     """
     group = comparison.fits[name].tree["optimisation"].dataset
-    elbo = np.asarray(group["elbo"], dtype=float)
-    error = np.asarray(group["elbo_mcse"], dtype=float) if "elbo_mcse" in group else np.zeros_like(elbo)
+    values = np.asarray(group["elbo"], dtype=float)
+    error = np.asarray(group["elbo_mcse"], dtype=float) if "elbo_mcse" in group else np.zeros_like(values)
     if "gradients" in group.variables:
         spent = np.asarray(group["gradients"], dtype=float)
     else:
-        total = comparison.fits[name].gradients or elbo.size
-        spent = total * np.arange(1, elbo.size + 1) / max(elbo.size, 1)
-    if elbo.size > N_POINTS:
-        some = np.unique(np.geomspace(1, elbo.size, N_POINTS).astype(int)) - 1
-        spent, elbo, error = spent[some], elbo[some], error[some]
-    return Curve(spent, elbo, np.nan_to_num(error), bound - elbo)
+        total = comparison.fits[name].gradients or values.size
+        spent = total * np.arange(1, values.size + 1) / max(values.size, 1)
+    if values.size > N_POINTS:
+        some = np.unique(np.geomspace(1, values.size, N_POINTS).astype(int)) - 1
+        spent, values, error = spent[some], values[some], error[some]
+    return Curve(spent, values, np.nan_to_num(error), bound - values)
 
 
 def best_gaps(comparison: Comparison, bound: float) -> dict[str, float]:
@@ -84,7 +74,7 @@ def best_gaps(comparison: Comparison, bound: float) -> dict[str, float]:
     return {name: gap for name, gap in gaps.items() if gap > 1e-9}
 
 
-def draw(comparison: Comparison, path: Path) -> None:
+def elbo(comparison: Comparison, path: Path) -> None:
     """Draw two panels: the ELBO near the bound, which it cannot cross, and the distance to it on a log scale.
 
     The bound is the log evidence; where that is not known, the highest ELBO. Bands are plus and minus two Monte Carlo
@@ -118,7 +108,6 @@ def draw(comparison: Comparison, path: Path) -> None:
 
 
 def draw_near(axes: Axes, curve: Curve, look: Look, name: str) -> None:
-    """Draw an ELBO with its band."""
     marker = "o" if len(curve.spent) <= FEW else ""
     axes.plot(curve.spent, curve.elbo, look.line, color=look.color, lw=1.6, label=name, marker=marker, ms=4)
     band = curve.elbo - 2 * curve.error, curve.elbo + 2 * curve.error
@@ -126,7 +115,6 @@ def draw_near(axes: Axes, curve: Curve, look: Look, name: str) -> None:
 
 
 def draw_far(axes: Axes, curve: Curve, look: Look) -> None:
-    """Draw a distance to the bound with its band."""
     axes.plot(curve.spent, curve.shown, look.line, color=look.color, lw=1.6)
     if len(curve.spent) <= FEW:
         for where, marker, size in ((~curve.is_limit, "o", 4), (curve.is_limit, "v", 6)):

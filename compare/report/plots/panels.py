@@ -1,7 +1,5 @@
 """Grids of panels for ArviZ to draw on, and legends of fits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

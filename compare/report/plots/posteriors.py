@@ -1,10 +1,8 @@
 """The plots of the posteriors, drawn with ArviZ: densities over the true one, and a forest of intervals."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import arviz_plots
 import numpy as np
@@ -12,28 +10,20 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from compare.comparison import Comparison, Element
 from compare.report.plots.panels import legend, panels, save
 from compare.report.tables.elements import draws, finished, reported_elements
 from models.plotting import EXACT, GREY, Look, looks
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison, Element
-
 __all__ = ["densities", "forest", "posterior"]
 
-N_ELEMENTS = 4
-"""Most elements with densities."""
-
-N_ROWS = 12
-"""Most elements in the forest."""
-
-N_LABELS = 48
-"""Up to this many intervals are labelled one by one; more are told apart by colour."""
+N_ELEMENTS = 4  # most elements with densities
+N_ROWS = 12  # most elements in the forest
+N_LABELS = 48  # up to this many intervals are labelled one by one; more are told apart by colour
 
 PROBABILITIES = (0.025, 0.25, 0.5, 0.75, 0.975)
 
-TAIL = 5e-4
-"""Probability on either side of what is drawn of the true posterior."""
+TAIL = 5e-4  # probability on either side of what is drawn of the true posterior
 
 
 def bulk(comparison: Comparison, e: Element) -> tuple[float, float]:

@@ -1,20 +1,16 @@
 """What is said of a comparison in sentences: verdicts, the truth, the founding text's claims, published numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from compare.comparison import Comparison
 from compare.measure.truth import errors
 from compare.report.tables.elements import reported_elements
 from compare.report.tables.estimates import word
 from compare.report.tables.numbers import interval, measured, plain, printable, value
 from models.contract import Claim, Published
-
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
 
 __all__ = ["FOUNDING_TEXT", "Cited", "Claimed", "claims", "claims_tally", "evidence", "extra", "published", "tally"]
 __all__ += ["truth", "verdicts"]

@@ -1,19 +1,13 @@
 """What each fit took, and what could be said of each guide if its posterior were not known."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from compare.comparison import Comparison, Fit
 from compare.report.tables.estimates import word
 from compare.report.tables.ledger import FIT
 from compare.report.tables.numbers import ABSENT, counted, estimate, khat, plain, printable
 from compare.report.tables.table import Column, Row, Table
-
-if TYPE_CHECKING:
-    from compare.comparison import Comparison, Fit
-    from compare.summary import Optimisation
+from compare.summary import Optimisation
 
 __all__ = ["cost", "unaided"]
 

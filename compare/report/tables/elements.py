@@ -1,17 +1,11 @@
 """One element of a site at a time: what tables and plots take from a fit's tree."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
-from compare.comparison import Element
-
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
+from compare.comparison import Comparison, Element
 
 __all__ = ["draws", "finished", "interval_error", "optimised", "reported_elements", "sampled", "tree_of"]
 

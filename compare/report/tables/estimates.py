@@ -1,23 +1,17 @@
 """The tables of fits: one row a fit, element by element, and their correlations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
+from compare.comparison import Comparison
 from compare.report.tables.elements import draws, finished, interval_error, reported_elements
 from compare.report.tables.ledger import FIT, printed
 from compare.report.tables.numbers import ABSENT, estimate, interval, khat, measured, plain, printable, seconds
 from compare.report.tables.table import Column, Row, Table
-
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
-    from compare.summary import FitSummary, VariableSummary
+from compare.summary import FitSummary, VariableSummary
 
 __all__ = ["COLUMNS", "by_element", "correlations", "fits", "span", "word", "worst"]
 
-FEW = 6
-"""Up to this many elements, or pairs of them, are listed one by one."""
+FEW = 6  # up to this many elements, or pairs of them, are listed one by one
 
 COLUMNS = (
     FIT,
@@ -72,7 +66,6 @@ def span(ratios: Iterable[float | None]) -> str:
 
 
 def cells_of(name: str, variable: VariableSummary) -> dict[str, str]:
-    """The cells of one element of one fit."""
     return {
         "variable": name,
         "mean": measured(variable.mean, variable.mcse_mean),
@@ -92,7 +85,6 @@ def end_error(comparison: Comparison, fit: str, name: str) -> float:
 
 
 def remarks(ends: float) -> tuple[str, ...]:
-    """The remark on the errors of the intervals' ends."""
     return (f"The ends of the 95% intervals are within ±{ends:.1g} (Monte Carlo).",) if ends else ()
 
 

@@ -10,36 +10,22 @@ largest remainders: all are rounded down, and the missing digits go to the parts
 off by more than one last digit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from compare.comparison import Comparison
 from compare.report.tables.numbers import entry, estimate, printable
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import LEDGER_TERMS, Estimate
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
-
 __all__ = [
-    "FIT",
-    "GAPS",
-    "TERMS",
-    "Unbalanced",
-    "common_digits",
-    "ledgers",
-    "printed",
-    "printed_ledgers",
-    "rounded",
-    "term_value",
-    "terms_from_json",
-]
+    "FIT", "GAPS", "TERMS", "Unbalanced", "common_digits", "ledgers", "printed", "printed_ledgers", "rounded",
+    "term_value", "terms_from_json",
+]  # fmt: skip
 
-Terms = Mapping[str, "Estimate | None"]
-"""The terms of a ledger by name; what is absent is not known, or does not apply."""
+Terms = Mapping[str, "Estimate | None"]  # the terms of a ledger by name; what is absent is not known, or does not apply
 
 GAPS = ("family_gap", "amortisation_gap", "optimisation_gap")
 
@@ -47,7 +33,6 @@ FIT = Column("fit", "fit", "", "How this posterior was computed: library and fam
 
 
 def term(key: str, header: str, meaning: str, is_part: bool = False) -> Column:
-    """A term of the ledger as a column."""
     return Column(key, header, "ledger", meaning, is_part=is_part)
 
 
@@ -190,5 +175,4 @@ def ledgers(comparison: Comparison) -> Table | None:
         "The ledger: what each step of the approximation cost",
         "In nats; sums hold to the last digit printed.",
     )
-    table = Table(title, (FIT, *TERMS), rows, lead, tuple(remarks))
-    return table.without_empty_columns() if rows else None
+    return Table(title, (FIT, *TERMS), rows, lead, tuple(remarks)).without_empty_columns() if rows else None

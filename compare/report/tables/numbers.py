@@ -1,7 +1,5 @@
 """Numbers as text. A Monte Carlo number is never printed without its error."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,8 +11,7 @@ __all__ = ["ABSENT", "counted", "entry", "estimate", "interval", "khat", "measur
 __all__ += ["seconds", "value"]
 
 ABSENT = "–"
-MOST = 6
-"""Items of a list or mapping that are printed."""
+MOST = 6  # items of a list or mapping that are printed
 
 
 def printable(value: Any) -> str:

@@ -1,22 +1,16 @@
 """The tables of held-out data: predictions, and what a whole test set says of guides and networks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from compare.report.tables.ledger import FIT, TERMS
+from compare.comparison import Comparison
+from compare.report.tables.estimates import by_element, correlations
+from compare.report.tables.ledger import FIT, TERMS, ledgers
 from compare.report.tables.numbers import ABSENT, counted, printable, score, seconds
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import HeldOutEvidence, NetworkSummary
 
-if TYPE_CHECKING:
-    from compare.comparison import Comparison
-
-__all__ = ["guides", "networks", "predictions"]
+__all__ = ["details", "guides", "networks", "predictions"]
 
 
 def scored(key: str, header: str, meaning: str) -> Column:
-    """A score as a column."""
     return Column(key, header, "scores", meaning)
 
 
@@ -72,6 +66,20 @@ NETWORKS = (
 ERRORS = "After ± the Monte Carlo error, in brackets the standard error from the number of"
 
 
+def details(comparison: Comparison) -> list[Table]:
+    """The tables after that of the fits and before those of costs, as many as there are."""
+    accounts = ledgers(comparison)
+    tables = (
+        by_element(comparison),
+        correlations(comparison),
+        predictions(comparison),
+        accounts.transposed("nats") if accounts else None,
+        guides(comparison),
+        networks(comparison),
+    )
+    return [table for table in tables if table]
+
+
 def predictions(comparison: Comparison) -> Table | None:
     """A row a fit and a baseline with its scores on held-out data; None where nothing is held out."""
     scores = {name: summary.predictions for name, summary in comparison.summaries.items() if summary.predictions}
@@ -124,7 +132,6 @@ def networks(comparison: Comparison) -> Table | None:
 
 
 def network_cells(name: str, network: NetworkSummary) -> dict[str, str]:
-    """The cells of one network."""
     unfinished = " (not enough)" if network.converged is False else ""
     return {
         "fit": name,
