@@ -11,11 +11,11 @@ import numpy as np
 
 from compare import user_model
 from compare.comparison import Layout, Request
+from compare.fit import one_thread
 from compare.fit.reference.cells import ORDERS
 from compare.fit.reference.modes import PROBES, ModeSearch, find_modes
 from compare.fit.reference.quadrature import Quadrature, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
-from compare.fit.threads import one_thread
 from compare.user_model.posterior import Tabulated
 from compare.user_model.sites import one_line
 from compare.user_model.unconstrained import Unconstrained
