@@ -18,6 +18,7 @@ from compare.options import Options
 from compare.report.tables.elements import finished
 from compare.report.tables.estimates import fits
 from compare.summary import Verdict
+from compare.user_model.process import undisturbed
 from models.contract import Exact, UnknownName, nearest
 
 if TYPE_CHECKING:
@@ -55,14 +56,24 @@ class Result:
     def plot_posterior(self) -> Figure:
         """The fits' densities over the truth's, an element a row, drawn by ArviZ."""
         from compare.report.plots.posteriors import densities
-        from models.plotting import style
 
-        with style():
-            return densities(self.comparison)
+        return self._drawn(densities)
 
     def write(self, folder: Path | str) -> list[Path]:
         """Write what the command writes: the summary, the draws, the plots and the page, last."""
-        return report.write(self.comparison, folder)[1]
+        with undisturbed(*self.comparison.request.libraries):
+            return report.write(self.comparison, folder)[1]
+
+    def _drawn(self, draw: Callable[[Comparison], Figure]) -> Figure:
+        """A figure that is shown where its caller shows it, and no second time by pyplot."""
+        from matplotlib import pyplot
+
+        from models.plotting import style
+
+        with undisturbed(*self.comparison.request.libraries), style():
+            figure = draw(self.comparison)
+            pyplot.close(figure)
+        return figure
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -85,7 +96,7 @@ def compare(
 ) -> Result:
     """Fit a model of your own in every way and measure each fit against the truth.
 
-    All is done in this process; the library is set to float64.
+    All is done in this process, in float64, and leaves it as it was: param store, precision, random states, settings.
 
     Args:
         model: A NumPyro or Pyro model.
@@ -120,7 +131,8 @@ def compare(
     if isinstance(guides, str):
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
     own = user_model.register(model, library, exact)
-    given = user_model.data_of(own, data)
-    command = f"compare({own.name}, data)"
-    request = Request(own.model, given, (own.library,), tuple(guides), nuts, Options(**options), seed, command)
-    return Result(pipeline.compare(request))
+    with undisturbed(own.library):
+        given = user_model.data_of(own, data)
+        command = f"compare({own.name}, data)"
+        request = Request(own.model, given, (own.library,), tuple(guides), nuts, Options(**options), seed, command)
+        return Result(pipeline.compare(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +19,7 @@ COMMANDS = ("all", "bench")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status: 0 done, 1 it failed, 2 bad arguments or data, 130 interrupted."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("MPLBACKEND", "agg")  # for every process that draws: none has to show a window
     return exit_status(lambda: run(arguments))
 
 

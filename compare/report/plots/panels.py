@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import xarray as xr
 from arviz_plots import PlotCollection
@@ -15,8 +14,6 @@ from matplotlib.figure import Figure
 from models.plotting import EXACT, Look, legend_line
 
 __all__ = ["legend", "panels", "save"]
-
-matplotlib.use("agg")
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,0 +1,26 @@
+"""What JAX and NumPyro keep for the whole process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+import numpyro
+from numpyro.distributions import Distribution, distribution
+
+__all__ = ["undisturbed"]
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A block in float64, after which x64 and validation are as before."""
+    x64, validation = jax.config.read("jax_enable_x64"), distribution._VALIDATION_ENABLED
+    by_distributions = Distribution._validate_args
+    numpyro.enable_x64()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", x64)
+        numpyro.enable_validation(validation)
+        Distribution.set_default_validate_args(by_distributions)

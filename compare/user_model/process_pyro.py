@@ -1,0 +1,41 @@
+"""What torch and Pyro keep for the whole process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyro
+import torch
+
+__all__ = ["undisturbed"]
+
+STORE = ("_params", "_param_to_name", "_constraints")
+"""What a param store consists of. Its own `get_state` takes from the params their way back to unconstrained ones."""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A block in float64, in one thread and with an empty param store, after which these, the random states and the
+    settings are as before."""
+    store, settings = pyro.get_param_store(), pyro.settings.get()
+    store_entries = {name: getattr(store, name) for name in STORE}
+    dtype, threads, state = torch.get_default_dtype(), torch.get_num_threads(), torch.get_rng_state()
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    has_gradients = torch.is_grad_enabled()
+    store.clear()  # by new dictionaries: the old ones are not touched
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(True)
+    try:
+        yield
+    finally:
+        for name, entries in store_entries.items():
+            setattr(store, name, entries)
+        pyro.settings.set(**settings)
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(has_gradients)
+        torch.set_rng_state(state)
+        if devices:
+            torch.cuda.set_rng_state_all(devices)

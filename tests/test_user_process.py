@@ -1,0 +1,20 @@
+"""A call from Python leaves the user's process as it was, however it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import LIBRARIES
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_call_leaves_the_process_as_it_was(library):
+    """A census of what the libraries, NumPy, Python and Matplotlib keep globally: nothing differs."""
+    command = [sys.executable, "-m", "tests.census", library]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert json.loads(run.stdout) == {"well": [], "in an error": [], "by Ctrl-C": []}
