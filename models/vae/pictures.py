@@ -1,7 +1,6 @@
 """The autoencoder's own pictures: posteriors and images on the plane of latents, the gaps, and one for each task."""
 
-from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 
 from models.contract import Picture
 from models.vae.compression import compressed
@@ -14,14 +13,22 @@ from models.vae.sheets import answers, reconstructions
 __all__ = ["PICTURES"]
 
 
-def is_about(data: Autoencoder, tasks: Sequence[str]) -> bool:
+@dataclass(frozen=True)
+class Tasks:
     """Whether the task is one of these, and there is a decoder of binary pixels."""
-    return data.task in tasks and data.network is not None and not data.network.grey
+
+    names: tuple[str, ...]
+
+    def __call__(self, data: Autoencoder) -> bool:
+        return data.task in self.names and data.network is not None and not data.network.grey
+
+
+COMPARING = Tasks(("compare",))
 
 
 def is_plane(data: Autoencoder) -> bool:
     """Whether the guides are compared on a plane of two latents."""
-    return is_about(data, ("compare",)) and data.network.latent == 2
+    return COMPARING(data) and data.network.latent == 2
 
 
 PICTURES = (
@@ -48,7 +55,7 @@ PICTURES = (
         "Test images, and below them the mean image over the exact posterior and over each encoder's answer, one fit a "
         "family. Where the last rows differ from the second, the encoder is at fault and not the decoder.",
         reconstructions,
-        partial(is_about, tasks=("compare",)),
+        COMPARING,
     ),
     Picture(
         "gaps",
@@ -56,14 +63,14 @@ PICTURES = (
         "better; NumPyro's are solid, Pyro's dashed; the dots are means. Gaps below 0.001 nats, including those that "
         "Monte Carlo error makes negative, are drawn at the left edge.",
         gaps,
-        partial(is_about, tasks=("compare",)),
+        COMPARING,
     ),
     Picture(
         "answers",
         "The task's question and each posterior's answer, one fit a family. The exact posterior is that of the same "
         "decoder, so where an encoder's row is worse, the encoder is at fault.",
         answers,
-        partial(is_about, tasks=("reconstruct", "denoise", "inpaint")),
+        Tasks(("reconstruct", "denoise", "inpaint")),
     ),
     Picture(
         "generated",
@@ -71,7 +78,7 @@ PICTURES = (
         "evidence of generated images beside that of real ones. A right model of the data would give both the same "
         "distribution.",
         generated,
-        partial(is_about, tasks=("generate",)),
+        Tasks(("generate",)),
     ),
     Picture(
         "interpolated",
@@ -81,13 +88,13 @@ PICTURES = (
         "along the line under the prior and under the average posterior of the test images, which shows the holes in "
         "the plane.",
         interpolated,
-        partial(is_about, tasks=("interpolate",)),
+        Tasks(("interpolate",)),
     ),
     Picture(
         "compressed",
         "Bits a pixel of the test images: -log2 p(x) by the exact evidence, bits back with each guide, and files of "
         "general-purpose compressors, which alone include all their overhead. The size of the decoder is not counted.",
         compressed,
-        partial(is_about, tasks=("compress",)),
+        Tasks(("compress",)),
     ),
 )
