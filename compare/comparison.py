@@ -45,6 +45,7 @@ class Layout:
         notes: What a reader should know, one sentence each.
         log_joints: log p(x, z) in nats at a few draws from the prior; they tell apart models of the same source.
         singles: Sites with one element that are named without its index.
+        improper: The latent sites whose priors are improper: the evidence is not defined.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -54,6 +55,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     log_joints: tuple[float, ...] = field(default=())
     singles: frozenset[str] = frozenset()
+    improper: tuple[str, ...] = ()
 
     def label(self, site: str, index: tuple[int, ...]) -> str:
         """The name of an element: ``theta``, ``z[0]``."""

@@ -71,7 +71,7 @@ def compare(
         fits,
         trained,
         judge_all(fits, summaries, family_gaps(truth, best), request.options),
-        log_evidence=evidence(truth),
+        log_evidence=evidence(truth, jobs[0].layout.improper),
         claims=claims(request.model, request.data),
         held_out=held_out(request.model, request.data, fits, trained),
         baselines=baselines(request.model, request.data),

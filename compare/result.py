@@ -86,7 +86,7 @@ class Result:
 
 def compare(
     model: Callable[..., Any],
-    data: Any,
+    data: Any = None,
     library: str | None = None,
     guides: Sequence[str] = user_model.GUIDES,
     nuts: bool = True,
@@ -100,8 +100,9 @@ def compare(
 
     Args:
         model: A NumPyro or Pyro model.
-        data: A dict of its keyword arguments, or a pandas frame of them. Arrays, frames and floats are data; ints,
-            flags and words shape the program.
+        data: A dict of its arguments, a frame of them (pandas, polars, xarray), or the tuple of its positional ones;
+            nothing where the model holds its data itself. Arrays, columns and floats are data; ints, flags and words
+            shape the program.
         library: ``numpyro`` or ``pyro``; by default the one that the model uses.
         guides: The families of guides.
         nuts: Whether to run NUTS.

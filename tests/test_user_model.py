@@ -243,7 +243,6 @@ def test_a_pandas_frame():
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("improper", "site 'mean' has an improper prior"),
         ("discrete", r"site 'values' has the batch shape \(30,\) outside of a plate"),
         ("coupled", "site 'which' is discrete and cannot be summed out .*its log joint is then"),
         ("branching", "site 'which' is discrete and cannot be summed out"),
@@ -272,9 +271,9 @@ def test_a_model_that_needs_the_values_of_its_data_is_refused():
     [
         ({}, "missing a required argument: 'values'"),
         ({"values": [1.0], "other": 2}, "unexpected keyword argument 'other'"),
-        ({"values": ["a", "b"]}, "'values' holds 'a'"),
+        ({"values": ["a", "b"]}, "'values' holds 'a' and other words"),
         ({"values": [1.0, np.nan]}, "'values' has missing values"),
-        (pd.DataFrame({"values": [1.0, 2.0], "name": ["a", "b"]}), "'name' holds 'a'"),
+        (pd.DataFrame({"values": [1.0, 2.0], "name": ["a", "b"]}), "unexpected keyword argument 'name'"),
         (pd.DataFrame({"values": pd.to_datetime(["2020-01-01", "2020-01-02"])}), "'values' holds"),
         (pd.DataFrame({"values": [1.0, None]}), "'values' has missing values"),
         (3, "data is a int"),

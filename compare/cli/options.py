@@ -231,8 +231,6 @@ def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
     given = {"out": folder} | parser.parse(arguments)
     stored = from_json(given["data"]) if "data" in given else None
     user, beside = user_model.read(spec, given.get("library"))
-    if stored is None and beside is None:
-        raise ValueError(f"{spec} has no data: define data, a dict of the model's arguments, or give --data")
     data = user_model.data_of(user, beside if stored is None else stored)
     command = shlex.join(["python", "-m", "compare", spec, *arguments])
     return invoke(user.model, data, given | {"libraries": (user.library,)}, command)

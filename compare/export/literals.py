@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.user_model.arguments import assemble
+
 __all__ = ["MOST", "dictionary", "literal", "size", "wide"]
 
 MOST = 400
@@ -31,7 +33,8 @@ def wide(arguments: Mapping[str, Any]) -> bool:
 
 def dictionary(arguments: Mapping[str, Any], library: str) -> str:
     """``data = {...}``: every number to its last digit, each array in the library's own form."""
-    items = [f"{name!r}: {literal(value, library)}".replace("'", '"', 2) for name, value in arguments.items()]
+    given = assemble(arguments)
+    items = [f"{name!r}: {literal(value, library)}".replace("'", '"', 2) for name, value in given.items()]
     line = f"data = {{{', '.join(items)}}}"
     if len(line) <= 100 and "\n" not in line:
         return line
@@ -40,6 +43,13 @@ def dictionary(arguments: Mapping[str, Any], library: str) -> str:
 
 def literal(value: Any, library: str) -> str:
     """One argument. Scalars are plain numbers in NumPyro; Pyro's observations must be tensors."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key!r}: {literal(item, library)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        parts = ", ".join(literal(item, library) for item in value)
+        return f"[{parts}]" if isinstance(value, list) else f"({parts},)"
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        return repr(value.tolist())
     if not isinstance(value, np.ndarray | np.generic):
         return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
     column = value.shape[1:] == (1,)

@@ -26,10 +26,12 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
     else:  # known better than from these draws: closed form, or draws designed for it
         end = fit.tree["optimisation"].attrs
         elbo = estimate(digits(end["elbo"], 12) if end["elbo_mcse"] else end["elbo"], end["elbo_mcse"])
+    improper = fit.job.layout is not None and fit.job.layout.improper
     if np.isfinite(fit_to_data).all():  # else the twin of an exact posterior is wrong or cannot be run
         data_fit = estimate(digits(fit_to_data.mean(), 12), standard_error(fit_to_data, True))
         # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
-        complexity = estimate(data_fit.value - elbo.value, np.hypot(data_fit.mcse, elbo.mcse))
+        if not improper:
+            complexity = estimate(data_fit.value - elbo.value, np.hypot(data_fit.mcse, elbo.mcse))
     if log_evidence is None:
         return Ledger(elbo, data_fit, complexity)
     evidence_gap = estimate(log_evidence - elbo.value, elbo.mcse)

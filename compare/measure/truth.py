@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import arviz_stats
@@ -85,8 +85,10 @@ def find_truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None
     return Sampled(fit, known.method) if fit is not None and fit.tree is not None else None
 
 
-def evidence(truth: Truth | None) -> Evidence:
-    """log p(x), and how it is known."""
+def evidence(truth: Truth | None, improper: Sequence[str] = ()) -> Evidence:
+    """log p(x), and how it is known; not defined where the priors of some sites are improper."""
+    if improper:
+        return Evidence(None, None, f"not defined: improper prior on {', '.join(improper)}")
     if truth is None:
         return Evidence(None, None, "not known, and the reference was not made")
     if truth.log_evidence is None:

@@ -8,9 +8,11 @@ process that asks for it.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -19,9 +21,9 @@ import numpy as np
 from compare import registry
 from compare.comparison import Layout
 from compare.user_model import tracing
-from compare.user_model.arguments import arguments
+from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of
 from compare.user_model.posterior import Tabulated, TabulatedExact
-from compare.user_model.source import is_model_spec, library_of, locate
+from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
 from models.contract import Exact, Model, Reference
 
 __all__ = ["GUIDES", "UserData", "UserModel", "data_of", "find", "knows", "read", "references", "register", "trace"]
@@ -51,13 +53,22 @@ class UserModel:
     model: Model
     exact: Any = None
 
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The parameters of the model."""
+        return signature_of(self.function)
+
+    def run(self, **values: Any) -> Any:
+        """Run the model as written, on flat arguments."""
+        return call(self.function, self.signature, values)
+
 
 @dataclass(frozen=True, eq=False)
 class UserData:
     """The data of a user's model.
 
     Attributes:
-        values: The model's arguments.
+        values: The model's arguments, flat.
         layout: What tracing it on them tells.
         truth: The exact posterior as the user gave it, if known.
         posterior: The posterior by quadrature, if that was done.
@@ -72,13 +83,19 @@ class UserData:
         return self.values
 
     def describe(self) -> dict[str, Any]:
-        return {name: described(value) for name, value in self.values.items()}
+        return {name: described(value) for name, value in assemble(self.values).items()}
 
 
 def described(value: Any) -> Any:
     """A value in JSON's types; of a long array its shape."""
+    if isinstance(value, Mapping):
+        return {str(key): described(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [described(item) for item in value]
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U" and value.size > 100:
+        return f"{' x '.join(map(str, value.shape))} words"
     if not isinstance(value, np.ndarray | np.generic):
-        return value if isinstance(value, bool | int | str | None) else str(value)
+        return value if isinstance(value, bool | int | float | str | None) else str(value)
     return value.tolist() if value.size <= 100 else f"{' x '.join(map(str, value.shape))} numbers"
 
 
@@ -160,26 +177,36 @@ def register(
 
 
 def read(reference: str, library: str | None = None) -> tuple[UserModel, Mapping[str, Any] | None]:
-    """The model of a file or module, and the data that stand beside it, None if none do.
+    """The model of a file or module, and the data that stand beside it (``data``, or ``args`` and ``kwargs``), None
+    if none do.
 
     Raises:
         ValueError: there is no such file, module or model, or its code ends in an error.
     """
     function, beside, library = locate(reference, library)
+    data, args, kwargs = (beside.get(name) for name in ("data", "args", "kwargs"))
+    if data is None and isinstance(args, list | tuple | None) and isinstance(kwargs, dict | None):
+        data = Positional(args or (), kwargs) if args or kwargs else None
     if reference in _known:
-        return _known[reference], beside.get("data")
-    return register(function, library, beside.get("exact"), reference), beside.get("data")
+        return _known[reference], data
+    return register(function, library, beside.get("exact"), reference), data
 
 
 def data_of(user: UserModel, data: Any) -> UserData:
-    """The data of a user's model, from a dict of its arguments, a pandas frame, or a function that returns one.
+    """The data of a user's model, from a dict of its arguments, a frame, a tuple of positional arguments, or a function
+    that returns one; None for a model that holds its data itself.
 
     Raises:
         ValueError: an argument that is missing, too many or of no use; a site that cannot be handled, with what to do;
             an exact posterior that is not this model's.
     """
-    values = arguments(user.function, data)
+    try:
+        values = arguments(user.function, data)
+    except ValueError as error:
+        raise (ValueError(missing_data(user)) if data is None else error) from None
     layout = tracing.inspect_model(user, values, with_derived=user.exact is None)
+    if data is None and tracing.NOTHING_OBSERVED in layout.notes:
+        raise ValueError(missing_data(user))
     for name in (*layout.latents, *layout.derived):
         if name in RESERVED:
             raise ValueError(f"site {name!r}: ArviZ gives that name to the draws' own dimensions; rename the site")
@@ -192,6 +219,19 @@ def data_of(user: UserModel, data: Any) -> UserData:
     if not layout.reported:
         raise ValueError("no element of any latent site varies under the prior: there is nothing to infer")
     return UserData(values, layout, truth)
+
+
+def missing_data(user: UserModel) -> str:
+    """The line about a model that needs data and has none."""
+    name = user.name
+    if not is_model_spec(name):
+        return f"{name} has no data: give a dict of the model's arguments"
+    if "data" in under_main_guard(name):
+        return (
+            f'{name} has no data: they stand under if __name__ == "__main__", which is not run when the file is read; '
+            "move them above it, or give --data"
+        )
+    return f"{name} has no data: define data, a dict of the model's arguments, or give --data"
 
 
 def check_exact(user: UserModel, values: Mapping[str, Any], layout: Layout, exact: Any) -> None:

@@ -1,65 +1,226 @@
-"""A user's data as the arguments of the model: arrays and floats are data, the rest shapes the program."""
+"""A user's data as the arguments of the model: arrays and floats are data, the rest shapes the program.
+
+Arguments are kept flat, by name: of a dict of options, or a tuple of arrays, the arrays stand beside it under names
+such as ``options.x``, and what remains is a `Container` that is put together again when the model is called.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Static", "arguments", "from_json", "split"]
+__all__ = ["Container", "Positional", "Static", "Words", "arguments", "assemble", "call", "from_json", "signature_of"]
+__all__ += ["split"]
 
 Static = tuple[tuple[str, Any], ...]
 """A twin's arguments that are not arrays, by name."""
 
 
-def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
-    """The keyword arguments of a model: float64 and whole-number arrays, and what shapes the program.
+@dataclass(frozen=True)
+class Positional:
+    """Data as the arguments of a call: ``model(*args, **kwargs)``."""
 
-    ``data`` is a mapping of them, a pandas frame (its columns), or a function that returns either.
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Words:
+    """An array of words, which no library computes with but the model may look up."""
+
+    values: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    def array(self) -> np.ndarray:
+        return np.array(self.values).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """The place of an array in a `Container`: the name under which it is kept."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """A dict, list or tuple that is one argument: its items by key, and a `Leaf` for each array."""
+
+    kind: type
+    items: tuple[tuple[Any, Any], ...]
+
+    def leaves(self) -> set[str]:
+        """The names of its arrays."""
+        parts = [item for _, item in self.items]
+        inner = [part.leaves() for part in parts if isinstance(part, Container)]
+        return {part.name for part in parts if isinstance(part, Leaf)}.union(*inner)
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        """The argument as its user gave it, with these arrays."""
+        items = {key: built(item, values) for key, item in self.items}
+        return items if self.kind is dict else self.kind(items.values())
+
+
+def built(item: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(item, Leaf):
+        return values[item.name]
+    if isinstance(item, Container):
+        return item.build(values)
+    return item.array() if isinstance(item, Words) else item
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of a model; of a torch module those of its ``forward``."""
+    forward = getattr(function, "forward", None)
+    return inspect.signature(forward if inspect.ismethod(forward) else function)
+
+
+def assemble(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as the user gave them, from flat ones."""
+    containers = [value for value in values.values() if isinstance(value, Container)]
+    leaves: set[str] = set().union(*(container.leaves() for container in containers))
+    return {name: built(value, values) for name, value in values.items() if name not in leaves}
+
+
+def bound(signature: inspect.Signature, given: Mapping[str, Any]) -> inspect.BoundArguments:
+    """The arguments of a call, by position where a parameter wants that.
 
     Raises:
-        ValueError: an argument that the model lacks or does not know, or a value that is neither numbers nor a word.
+        TypeError: one is missing, or the model does not know it.
+    """
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+    by_position = [inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL]
+    if not any(kinds.get(name) in by_position for name in given):
+        return signature.bind(**given)
+    known = {name: given[name] for name in kinds if name in given}
+    extra = {name: value for name, value in given.items() if name not in kinds}
+    others = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
+    call = inspect.BoundArguments(signature, known | ({others[0]: extra} if others else {}))  # type: ignore[arg-type]
+    return signature.bind(*call.args, **call.kwargs)
+
+
+def call(function: Callable[..., Any], signature: inspect.Signature, values: Mapping[str, Any]) -> Any:
+    """Run a model on flat arguments."""
+    given = bound(signature, assemble(values))
+    return function(*given.args, **given.kwargs)
+
+
+def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
+    """The arguments of a model, flat: float64 and whole-number arrays, and what shapes the program.
+
+    ``data`` is a mapping of them, a frame (its columns), a tuple of positional arguments, or a function that returns
+    one of these.
+
+    Raises:
+        ValueError: an argument that the model lacks or does not know, or a value that is neither numbers nor words.
     """
     if callable(data) and not hasattr(data, "keys"):
         data = data()
-    if data is None:
-        data = {}
-    if not hasattr(data, "keys"):
-        raise ValueError(f"data is a {type(data).__name__}: give a dict of the model's arguments")
-    values = {str(name): value_of(str(name), data[name]) for name in data}
+    signature, values = signature_of(function), dict[str, Any]()
     try:
-        inspect.signature(function).bind(**values)
+        given = by_name(signature, data)
+        for name, value in given.items():
+            arrays: dict[str, np.ndarray] = {}
+            values[name] = value_of(name, value, arrays)
+            values |= arrays
+        bound(signature, assemble(values))
     except TypeError as error:
-        raise ValueError(
-            f"the model's arguments do not fit its data ({', '.join(values) or 'none'}): {error}"
-        ) from None
+        names = ", ".join(given) if not isinstance(data, tuple | Positional) else "by position"
+        raise ValueError(f"the model's arguments do not fit its data ({names or 'none'}): {error}") from None
     return values
 
 
-def value_of(name: str, value: Any) -> Any:
-    """One argument: arrays, frames, lists of numbers and floats become arrays; flags, counts and words stay."""
-    if value is None or isinstance(value, bool | int | str):
+def by_name(signature: inspect.Signature, data: Any) -> dict[str, Any]:
+    """Data by the names of the model's arguments.
+
+    Raises:
+        TypeError: positional arguments that do not fit the model's.
+        ValueError: the data are in no form that has names.
+    """
+    if isinstance(data, tuple):
+        data = Positional(data)
+    if isinstance(data, Positional):
+        given = dict(signature.bind(*data.args, **(data.kwargs or {})).arguments)
+        kinds = {name: signature.parameters[name].kind for name in given}
+        extra = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
+        return {n: v for n, v in given.items() if n not in extra} | (given[extra[0]] if extra else {})
+    if data is None:
+        return {}
+    names = data.keys() if hasattr(data, "keys") else getattr(data, "columns", None)
+    if names is None or not hasattr(data, "__getitem__") or getattr(data, "ndim", 2) == 1:
+        first = next(iter(signature.parameters), "y")
+        raise ValueError(
+            f'data is a {type(data).__name__}: give a dict of the model\'s arguments, such as {{"{first}": ...}}'
+        )
+    coordinates = [name for name in getattr(data, "coords", ()) if name in signature.parameters]  # of xarray
+    return {str(name): data[name] for name in (*names, *coordinates)}
+
+
+def value_of(name: str, value: Any, arrays: dict[str, np.ndarray] | None = None, inside: bool = False) -> Any:
+    """One argument: arrays, columns, lists of numbers and floats become arrays; flags, counts and words stay.
+
+    Args:
+        name: Its name.
+        value: As the user gave it.
+        arrays: Where the arrays of a dict, list or tuple go, by name.
+        inside: Whether it is an item of one; there a float stays what it is.
+
+    Raises:
+        ValueError: it is or holds what is neither numbers nor words.
+    """
+    arrays = {} if arrays is None else arrays
+    if value is None or isinstance(value, bool | int | str) or (inside and isinstance(value, float)):
         return value
+    if isinstance(value, Mapping):
+        items = ((key, value_of(f"{name}.{key}", item, arrays, True)) for key, item in value.items())
+        return Container(dict, tuple(items))
+    array = as_array(name, value)
+    if array is None:
+        items = ((place, value_of(f"{name}.{place}", item, arrays, True)) for place, item in enumerate(value))
+        return Container(list if isinstance(value, list) else tuple, tuple(items))
+    if not inside or isinstance(array, Words):
+        return array
+    arrays[name] = array
+    return Leaf(name)
+
+
+def as_array(name: str, value: Any) -> Any:
+    """The value as an array of numbers or `Words`; None for a list or tuple that is no array.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    is_sequence = isinstance(value, list | tuple)
+    if isinstance(value, tuple) and any(np.ndim(item) for item in value if hasattr(item, "shape")):
+        return None  # a tuple of arrays
     if hasattr(value, "detach"):  # a tensor
         value = value.detach()
     try:
         array = np.asarray(value)
     except Exception:
+        if is_sequence:
+            return None
         array = np.asarray(None)
     if array.dtype.kind in "biu":
         return array if array.ndim else array[()]
-    if array.dtype.kind == "O" and array.ndim:  # a frame or list of numbers that are stored as objects
+    if array.dtype.kind == "O" and array.ndim:  # a column or list of numbers that are stored as objects
         with suppress(TypeError, ValueError):
             array = array.astype(float)
     if array.dtype.kind == "f":
         return array.astype(float)[()]
+    if is_sequence and not all(isinstance(item, str) for item in value):
+        return None
+    if array.dtype.kind in "OUT" and array.size and all(isinstance(item, str) for item in array.ravel()):
+        return Words(tuple(map(str, array.ravel())), array.shape)
     raise ValueError(
-        f"data: {name!r} holds {described(array)}; give numbers (of words their codes), a flag, a count or one word"
+        f"data: {name!r} holds {described(array)}; give numbers (of words their codes), a flag, a count or words"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
@@ -19,6 +20,7 @@ from numpyro.primitives import Messenger
 from compare import registry
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import ONCE, unvalidated
+from compare.user_model.priors_numpyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, one_line, underscored
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "derive",
     "draw",
     "log_joints",
+    "merge",
     "points_of",
     "refuse_uncompilable",
     "support_point",
@@ -37,7 +40,12 @@ Message = dict[str, Any]
 
 
 class Unsplit(Messenger):
-    """One posterior for all fits: no plate is subsampled, an empty site is given, and no slash is in a name."""
+    """One posterior for all fits: no plate is subsampled, an empty site is given, and no slash is in a name; and every
+    latent has a prior that can be drawn from, and with ``unmask`` a density everywhere."""
+
+    def __init__(self, unmask: bool = True) -> None:
+        self.unmask = unmask
+        super().__init__(None)
 
     def process_message(self, message: Message) -> None:
         if message["type"] == "plate" and message["value"] is None:
@@ -45,8 +53,13 @@ class Unsplit(Messenger):
             message["value"], message["args"] = jnp.arange(size), (size, size)
         elif message["type"] in ("sample", "deterministic", "param"):
             message["name"] = underscored(message["name"])
-            if message["type"] == "sample" and is_undrawn(message) and 0 in shape_of(message):
+            if message["type"] != "sample" or message["is_observed"]:
+                return
+            if is_undrawn(message) and 0 in shape_of(message):
                 message["value"], message["is_observed"] = jnp.zeros(shape_of(message)), True
+            elif not message["fn"].support.is_discrete:
+                fn = unmasked(message["fn"])[0] if self.unmask else message["fn"]
+                message["fn"] = startable(fn)
 
 
 def shape_of(message: Message) -> tuple[int, ...]:
@@ -74,8 +87,20 @@ class Inspector(Messenger):
         elif kind in ("sample", "deterministic"):
             inspection.name(name)
             if kind == "sample" and not message["is_observed"]:
-                shape = shape_of(message) if is_undrawn(message) else ()
-                inspection.latent(name, message["fn"], shape, "numpyro")
+                inspection.latent(name, message["fn"], shape_of(message), "numpyro", unmasked(message["fn"])[1])
+
+
+class Placed(Messenger):
+    """Give continuous latents values by their shapes and supports: a prior may not be drawn from, or overflow."""
+
+    def __init__(self, seed: int, radius: float) -> None:
+        self.rng, self.radius = np.random.default_rng(seed), radius
+        super().__init__(None)
+
+    def process_message(self, message: Message) -> None:
+        if message["type"] == "sample" and is_undrawn(message) and not message["fn"].support.is_discrete:
+            with suppress(NotImplementedError):  # of a support without a transform the prior itself is drawn from
+                message["value"] = place(message["fn"], shape_of(message), self.rng, self.radius)
 
 
 def sites_of(trace: Mapping[str, Message]) -> dict[str, Site]:
@@ -104,20 +129,30 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
     return sites
 
 
-def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> dict[str, Site]:
-    """The sites of a user's model at a draw from its prior."""
+def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int, radius: float) -> dict[str, Site]:
+    """The sites of a user's model at values of its latents near the origin of the unconstrained space."""
     data, static = split_arguments(values)
-    with Unsplit(), Inspector(inspection):
-        model = handlers.seed(partial(user.function, **dict(static)), jax.random.key(seed))
+    with Placed(seed, radius), Unsplit(), Inspector(inspection):
+        model = handlers.seed(partial(user.run, **dict(static)), jax.random.key(seed))
         return sites_of(handlers.trace(model).get_trace(**data))
 
 
 def log_joints(
-    user: Any, values: Mapping[str, Any], points: Sequence[Mapping[str, Any]], jit: bool
+    user: Any,
+    values: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    jit: bool,
+    unmask: bool = True,
+    seed: int = 0,
 ) -> tuple[tuple[float, ...], set[str]]:
-    """log p(x, z) in nats at values of the latents, and the names of the deterministic sites that are left."""
+    """log p(x, z) in nats at values of the latents, and the names of the deterministic sites that are left.
+
+    Without ``unmask`` elements that are masked out have no density, as in the model as written. The seed is that of
+    what the model draws itself.
+    """
     data, static = split_arguments(values)
-    model, derived = partial(twin(user).model, **dict(static)), set[str]()
+    model, derived = partial(twin(user).model if unmask else partial(masked, user), **dict(static)), set[str]()
+    model = handlers.seed(model, seed)
 
     def joint(data: Any, latents: Any) -> jax.Array:
         total, trace = log_density(model, (), data, latents)
@@ -157,6 +192,11 @@ def check_discrete(
     return enumeration().check(partial(unsplit, user, **dict(static)), data, traces, discrete, scans)
 
 
+def merge(there: np.ndarray, first: Any, second: Any) -> Any:
+    """A value that is the first where ``there`` holds, else the second."""
+    return jnp.where(there, first, second)
+
+
 def support_point(site: Message, first: Message) -> jax.Array:
     """A fixed point of the unconstrained space, mapped to the support of the site; ``first`` has its size."""
     transform = biject_to(site["fn"].support)
@@ -181,6 +221,7 @@ def twin(user: Any) -> ModuleType:
     """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
     run = partial(unsplit, user)
 
+    @unvalidated
     def has_discrete(data: dict[str, Any]) -> bool:
         with handlers.block():
             trace = handlers.trace(handlers.seed(run, 0)).get_trace(**data)
@@ -193,7 +234,13 @@ def twin(user: Any) -> ModuleType:
 def unsplit(user: Any, **data: Any) -> Any:
     """The model as its user wrote it, its plates not subsampled."""
     with Unsplit():
-        return user.function(**data)
+        return user.run(**data)
+
+
+def masked(user: Any, **data: Any) -> Any:
+    """The same with its masks as written."""
+    with Unsplit(unmask=False):
+        return user.run(**data)
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from torch.distributions import biject_to
 from compare import registry
 from compare.user_model import enumeration_pyro
 from compare.user_model.density_pyro import Held, split_arguments
+from compare.user_model.priors_pyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, underscored
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "derive",
     "draw",
     "log_joints",
+    "merge",
     "points_of",
     "refuse_uncompilable",
     "support_point",
@@ -57,13 +59,27 @@ def unsplit_plates(inspection: Inspection | None = None) -> Iterator[None]:
 
 
 class Plain(Messenger):
-    """No slash in a name, which NetCDF could not hold; and an empty site is given."""
+    """No slash in a name, which NetCDF could not hold; an empty site is given; and every latent has a prior that can be
+    drawn from, and with ``unmask`` a density everywhere."""
+
+    def __init__(self, unmask: bool = True) -> None:
+        super().__init__()
+        self.unmask = unmask
 
     def _pyro_sample(self, message: Message) -> None:
-        if not isinstance(message["fn"], _Subsample):
-            message["name"] = underscored(message["name"])
-            if is_undrawn(message) and 0 in message["fn"].shape():
-                message["value"], message["is_observed"] = torch.zeros(message["fn"].shape()), True
+        if isinstance(message["fn"], _Subsample):
+            return
+        message["name"] = underscored(message["name"])
+        if message["is_observed"]:
+            return
+        if is_undrawn(message) and 0 in message["fn"].shape():
+            message["value"], message["is_observed"] = torch.zeros(message["fn"].shape()), True
+        elif not getattr(message["fn"], "has_enumerate_support", False):
+            fn = message["fn"]
+            if self.unmask:
+                fn = unmasked(fn)[0]
+                message["mask"] = None if isinstance(message["mask"], torch.Tensor) else message["mask"]
+            message["fn"] = startable(fn)
 
 
 def is_undrawn(message: Message) -> bool:
@@ -85,8 +101,23 @@ class Inspector(Messenger):
             return
         self.inspection.name(message["name"])
         if not message["is_observed"]:
-            shape = tuple(message["fn"].shape()) if is_undrawn(message) else ()
-            self.inspection.latent(message["name"], message["fn"], shape, "pyro")
+            fn, inner = message["fn"], unmasked(message["fn"])[1]
+            mask = message["mask"] if inner is None or message["mask"] is False else inner
+            self.inspection.latent(message["name"], fn, tuple(fn.shape()), "pyro", mask)
+
+
+class Placed(Messenger):
+    """Give continuous latents values by their shapes and supports: a prior may not be drawn from, or overflow."""
+
+    def __init__(self, seed: int, radius: float) -> None:
+        super().__init__()
+        self.rng, self.radius = np.random.default_rng(seed), radius
+
+    def _pyro_sample(self, message: Message) -> None:
+        fn = message["fn"]
+        if is_undrawn(message) and not isinstance(fn, _Subsample) and not getattr(fn, "has_enumerate_support", False):
+            with suppress(NotImplementedError):  # of a support without a transform the prior itself is drawn from
+                message["value"], message["done"] = place(fn, tuple(fn.shape()), self.rng, self.radius), True
 
 
 def sites_of(trace: poutine.Trace) -> dict[str, Site]:
@@ -113,31 +144,43 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
 
 
 @torch.no_grad()
-def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> dict[str, Site]:
-    """The sites of a user's model at a draw from its prior."""
+def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int, radius: float) -> dict[str, Site]:
+    """The sites of a user's model at values of its latents near the origin of the unconstrained space."""
     data, static = split_arguments(values)
     pyro.set_rng_seed(seed)
     with (
         pyro.validation_enabled(True),
         unsplit_plates(inspection),
         poutine.trace() as tracer,
+        Placed(seed, radius),
         Plain(),
         Inspector(inspection),
     ):
-        user.function(**data, **dict(static))
+        user.run(**data, **dict(static))
     return sites_of(tracer.trace)
 
 
 @torch.no_grad()
 def log_joints(
-    user: Any, values: Mapping[str, Any], points: Sequence[Mapping[str, Any]], jit: bool
+    user: Any,
+    values: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    jit: bool,
+    unmask: bool = True,
+    seed: int = 0,
 ) -> tuple[tuple[float, ...], set[str]]:
-    """log p(x, z) in nats at values of the latents, and the names of the deterministic sites that are left."""
+    """log p(x, z) in nats at values of the latents, and the names of the deterministic sites that are left.
+
+    Without ``unmask`` elements that are masked out have no density, as in the model as written. The seed is that of
+    what the model draws itself.
+    """
     data, static = split_arguments(values)
+    model = partial(twin(user).model if unmask else partial(masked, user), **dict(static))
     joints, derived = [], set[str]()
     for point in points:
-        with pyro.validation_enabled(True), Held(dict(point)):
-            trace = poutine.trace(partial(twin(user).model, **dict(static))).get_trace(**data)
+        with torch.random.fork_rng(devices=[]), pyro.validation_enabled(True), Held(dict(point)):
+            torch.manual_seed(seed)
+            trace = poutine.trace(model).get_trace(**data)
             joints.append(float(trace.log_prob_sum()))
         derived = {name for name, site in sites_of(trace).items() if site.kind == "derived"}
     return tuple(joints), derived
@@ -159,6 +202,11 @@ def check_discrete(
         return enumeration_pyro.check(partial(unsplit, user, **dict(static)), data, traces, discrete)
 
 
+def merge(there: np.ndarray, first: Any, second: Any) -> Any:
+    """A value that is the first where ``there`` holds, else the second."""
+    return torch.where(torch.as_tensor(np.array(there)), first, second)
+
+
 def support_point(site: Message, first: Message) -> torch.Tensor:
     """A fixed point of the unconstrained space, mapped to the support of the site; ``first`` has its size."""
     transform = biject_to(site["fn"].support)
@@ -175,7 +223,7 @@ def twin(user: Any) -> ModuleType:
     run = partial(unsplit, user)
 
     def has_discrete(data: dict[str, Any]) -> bool:
-        with torch.random.fork_rng(devices=[]), poutine.block():
+        with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False), poutine.block():
             nodes = poutine.trace(run).get_trace(**data).nodes.values()
         latents = (node for node in nodes if node["type"] == "sample" and not node["is_observed"])
         return any(getattr(node["fn"], "has_enumerate_support", False) for node in latents)
@@ -186,7 +234,13 @@ def twin(user: Any) -> ModuleType:
 def unsplit(user: Any, **data: Any) -> Any:
     """The model as its user wrote it, its plates not subsampled."""
     with unsplit_plates(), Plain():
-        return user.function(**data)
+        return user.run(**data)
+
+
+def masked(user: Any, **data: Any) -> Any:
+    """The same with its masks as written."""
+    with unsplit_plates(), Plain(unmask=False):
+        return user.run(**data)
 
 
 @torch.no_grad()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Inspection", "Site", "make_twin", "one_line", "underscored"]
+__all__ = ["Inspection", "Site", "is_improper", "layers", "make_twin", "one_line", "underscored"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,16 @@ class Inspection:
         notes: What the reader should know, by what it is about.
         empty: Latent sites without an element.
         names: The sites by the names that they get.
+        improper: Latent sites whose prior is improper, by the names that they get.
+        masked: Which elements of a latent site have a density, for those that a mask takes it from; by the names too.
         scans: Whether the model has control flow of the library's own.
     """
 
     notes: dict[Any, str] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
+    improper: set[str] = field(default_factory=set)
+    masked: dict[str, np.ndarray] = field(default_factory=dict)
     scans: bool = False
 
     def plate(self, name: str, size: int, part: int) -> None:
@@ -62,12 +66,29 @@ class Inspection:
         if plain != name:
             self.notes[name] = f"site {name!r} appears as {plain!r}: no slash can be in a name"
 
-    def latent(self, name: str, fn: Any, shape: Sequence[int], library: str) -> None:
-        """Refuse a latent site that the fits cannot handle; note one that is empty."""
-        refuse_unusable(name, fn, library)
+    def latent(self, name: str, fn: Any, shape: Sequence[int], library: str, mask: Any = None) -> None:
+        """Refuse a latent site that the fits cannot handle; note one that is empty, and where it has no density."""
+        improper = mask is False or is_improper(fn)
+        refuse_unusable(name, fn, library, improper)
+        if improper:
+            self.improper.add(underscored(name))
+        elif mask is not None and not np.asarray(mask).all():
+            self.mask(name, fn, shape, np.asarray(mask, bool))
         if 0 in shape:
             self.empty.add(name)
             self.notes[name] = f"site {name!r} is empty (shape {tuple(shape)}): there is nothing to infer"
+
+    def mask(self, name: str, fn: Any, shape: Sequence[int], mask: np.ndarray) -> None:
+        """Note the elements of a latent site that a mask takes the density from."""
+        batch = shape[: len(shape) - fn.event_dim]
+        there = np.broadcast_to(np.broadcast_to(mask, batch).reshape(*batch, *(1,) * fn.event_dim), shape)
+        self.masked[underscored(name)] = there
+        count = int(np.sum(~np.broadcast_to(mask, batch)))
+        elements = "one element is" if count == 1 else f"{count} elements are"
+        self.notes[name] = (
+            f"site {name!r}: {elements} masked out and not reported: nothing depends on them, so that their posterior "
+            "is their prior"
+        )
 
 
 def underscored(name: str) -> str:
@@ -106,22 +127,28 @@ def make_twin(
     return module
 
 
-def refuse_unusable(name: str, fn: Any, library: str) -> None:
-    """Raise ValueError for a latent site with an improper prior, or with values that cannot be summed over."""
-    base = fn
+def layers(fn: Any) -> Iterator[Any]:
+    """A distribution, and those that it is made of, the innermost last."""
     while True:
-        if type(base).__name__ == "ImproperUniform":
-            raise ValueError(
-                f"site {name!r} has an improper prior (ImproperUniform): there is no evidence, no ELBO and perhaps no "
-                "posterior; give it a proper one, such as a wide Normal"
-            )
-        if type(base).__name__ == "MaskedDistribution" and base._mask is False:
-            raise ValueError(f"site {name!r} has its prior masked out, which makes it improper; give it a proper one")
-        if not hasattr(base, "base_dist"):
-            break
-        base = base.base_dist
+        yield fn
+        if not hasattr(fn, "base_dist"):
+            return
+        fn = fn.base_dist
+
+
+def is_improper(fn: Any) -> bool:
+    """Whether a prior has the same density everywhere: ``ImproperUniform``, or all of it masked out."""
+    kinds = [type(layer).__name__ for layer in layers(fn)]
+    return "ImproperUniform" in kinds or any(getattr(layer, "_mask", None) is False for layer in layers(fn))
+
+
+def refuse_unusable(name: str, fn: Any, library: str, improper: bool) -> None:
+    """Raise ValueError for a discrete latent site with values that cannot be summed over."""
     if not (fn.has_enumerate_support or fn.support.is_discrete):
         return
+    if improper:
+        raise ValueError(f"site {name!r} is discrete and has its prior masked out; give it a proper one")
+    *_, base = layers(fn)
     kind = type(base).__name__
     if not (fn.has_enumerate_support or base.has_enumerate_support):
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Any
 
 from models.contract import nearest
 
-__all__ = ["is_model_spec", "library_of", "locate", "stem"]
+__all__ = ["is_model_spec", "library_of", "locate", "stem", "under_main_guard"]
 
 ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
 """The library that a package shows."""
@@ -79,11 +79,24 @@ def path_of(place: str) -> Path:
     return Path(spec.origin)
 
 
-def libraries_in(path: Path) -> set[str]:
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file; empty where it has none: what is wrong is said when it is run."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # what is wrong is said when it is run
-        return set()
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
+
+
+def under_main_guard(reference: str) -> set[str]:
+    """The names that a model's file gives under ``if __name__ == "__main__"``."""
+    body = parsed(path_of(reference.partition(":")[0])).body
+    guards = [part for part in body if isinstance(part, ast.If) and "__main__" in ast.dump(part.test)]
+    nodes = [node for guard in guards for node in ast.walk(guard)]
+    return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def libraries_in(path: Path) -> set[str]:
+    tree = parsed(path)
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
     return {ROOTS[name.split(".")[0]] for name in names if name.split(".")[0] in ROOTS}

@@ -1,26 +1,35 @@
 """What a model consists of on its data, by tracing its twin: the one place where models are inspected.
 
 `trace` looks at a model of the catalogue in the abstract: sites and shapes, no number is computed. `inspect_model`
-looks at a user's model with draws from its prior, refuses what no fit could handle, and notes what the fits change.
+looks at a user's model at a few values of its latents, refuses what no fit could handle, and notes what the fits
+change.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from compare.comparison import Element, Layout
+from compare.user_model.arguments import Words
 from compare.user_model.sites import Inspection, Site, one_line
 from models.contract import Model
 
 __all__ = ["inspect_model", "lay_out", "trace"]
 
 N_DRAWS = 3
-"""Draws from the prior that an inspection takes."""
+"""Values of the latents that an inspection looks at."""
+
+RADII = (2.0, 0.2, 0.02)
+"""How far they may be from the origin of the unconstrained space: nearer where the model cannot be run farther off."""
+
+NOTHING_OBSERVED = "the model observes nothing on these data (no site has obs, no factor): its posterior is its prior"
+"""The note on a model without observations."""
 
 MAX_REPORTED = 20
 """Elements that are reported of a model that does not choose them itself."""
@@ -58,7 +67,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
     """
     side, inspection = import_module(f"compare.user_model.in_{user.library}"), Inspection()
     try:
-        traces = [side.draw(user, values, inspection, seed) for seed in range(N_DRAWS)]
+        traces = [draw(side, user, values, inspection, seed) for seed in range(N_DRAWS)]
         discrete = [name for name, site in traces[0].items() if site.kind == "discrete"]
         if discrete:
             raws = [{name: site.raw for name, site in drawn.items()} for drawn in traces]
@@ -69,8 +78,14 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(("site ", "sites ")):
             raise
-        raise ValueError(f"the model could not be run on its data: {one_line(error)}") from error
+        raise ValueError(f"{cannot_be_run(values)}: {one_line(error)}") from error
     refuse_missing(values, log_joints)
+    if not discrete:
+        refuse_own_draws(user, *log_joints[:1], *side.log_joints(user, values, points[:1], jit=False, seed=1)[0])
+    for name, there in inspection.masked.items():
+        other = points[1][name] if len(points) > 1 else points[0][name]
+        moved = points[0] | {name: side.merge(there, points[0][name], other)}
+        refuse_used(name, *side.log_joints(user, values, [points[0], moved], jit=False, unmask=False)[0])
     if discrete and not latents:
         raise ValueError(
             "all latents of the model are discrete: summed out exactly they leave nothing to approximate; log evidence "
@@ -84,13 +99,58 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
         name: np.any([drawn[name].value != traces[0][name].value for drawn in traces[1:]], axis=0)
         for name in (*latents, *derived)
     }
+    for name, there in inspection.masked.items():
+        varying[name] = varying[name] & there
     n_observed = sum(site.kind == "observed" for site in traces[0].values()) - len(inspection.empty)
     notes = tuple(inspection.notes.values())
     if not n_observed:
-        notes += ("the model observes nothing on these data (no site has obs, no factor): its posterior is its prior",)
+        notes += (NOTHING_OBSERVED,)
     reported = report(latents | (derived if with_derived else {}), varying)
     singles = frozenset(name for name, shape in (latents | derived).items() if math.prod(shape) == 1)
-    return Layout(latents, derived, observed_values(traces[0]), reported, notes, log_joints, singles)
+    improper = tuple(name for name in latents if name in inspection.improper)
+    if improper:
+        notes += (
+            f"the prior on {', '.join(improper)} is improper: the evidence is not defined, and ELBOs only up to a "
+            "constant; what each lacks, its evidence gap, is",
+        )
+    return Layout(latents, derived, observed_values(traces[0]), reported, notes, log_joints, singles, improper)
+
+
+def draw(side: Any, user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> Mapping[str, Site]:
+    """The sites of a user's model at values of its latents, as far from the origin as the model can be run."""
+    for radius in RADII[:-1]:
+        with suppress(Exception):
+            return side.draw(user, values, inspection, seed, radius)
+    return side.draw(user, values, inspection, seed, RADII[-1])
+
+
+def refuse_own_draws(user: Any, first: float, second: float) -> None:
+    """Raise ValueError for a model that draws random numbers itself: its log joint at a point is not one number."""
+    if not np.isclose(first, second, rtol=1e-9, atol=1e-9, equal_nan=True):
+        raise ValueError(
+            f"two runs of the model on the same latents give the log joints {first:.6g} and {second:.6g}: it draws "
+            f"something itself, such as a batch; leave that to {user.library}.plate(..., subsample_size=...)"
+        )
+
+
+def refuse_used(name: str, first: float, second: float) -> None:
+    """Raise ValueError for a latent whose elements are masked out, and yet decide the log joint."""
+    if not np.isclose(first, second, rtol=1e-9, atol=1e-9, equal_nan=True):
+        raise ValueError(
+            f"site {name!r} has elements that are masked out, so that they have no prior, and yet the model depends on "
+            "them; leave them out of the mask, or give them a prior such as ImproperUniform"
+        )
+
+
+def cannot_be_run(values: Mapping[str, Any]) -> str:
+    """The beginning of the line about a model that ends in an error."""
+    words = next((name for name, value in values.items() if isinstance(value, Words)), None)
+    if words is None:
+        return "the model could not be run on its data"
+    return (
+        f"the model could not be run on its data, of which {words!r} holds {values[words].values[0]!r} and other "
+        "words; where it computes with them, give their codes"
+    )
 
 
 def shapes_of(sites: Mapping[str, Site], kind: str) -> dict[str, tuple[int, ...]]:

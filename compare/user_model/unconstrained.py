@@ -82,6 +82,10 @@ class Unconstrained:
         pieces = list(self._in_pieces(self.functions.constrain, points, self.n_values))
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in self.shapes}
 
+    def coordinates(self) -> list[Element]:
+        """What each coordinate is: a site and an index, in the site's unconstrained shape."""
+        return [(name, tuple(map(int, at))) for name, shape in self.shapes.items() for at in np.ndindex(shape)]
+
     def _in_pieces(self, function: Callable[[Arrays, int], Any], points: np.ndarray, size: int) -> Iterator[Any]:
         ends = np.cumsum([math.prod(shape) for shape in self.shapes.values()])
         for begin in range(0, len(points), size):

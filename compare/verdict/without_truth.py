@@ -146,7 +146,7 @@ def assess(fit: Fit, summary: FitSummary, chains: FitSummary | None) -> WithoutT
         reason = optimisation.reason or "the optimiser has not arrived"
         verdict = WithoutTruth("not converged", f"{sentence(reason)}.")
     khat = weighed.khat if math.isfinite(weighed.khat) else None
-    return replace(verdict, evidence=weighed.evidence, khat=khat)
+    return replace(verdict, evidence=None if layout_of(fit.job).improper else weighed.evidence, khat=khat)
 
 
 def decide(weighed: Weighed, chains: Distances | None, thresholds: Thresholds) -> WithoutTruth:

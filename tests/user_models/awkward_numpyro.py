@@ -42,11 +42,6 @@ def subsampled(values):
         numpyro.sample("values", dist.Normal(mean, 1.0), obs=values[chosen])
 
 
-def improper(values):
-    mean = numpyro.sample("mean", dist.ImproperUniform(dist.constraints.real, (), ()))
-    numpyro.sample("values", dist.Normal(mean, 1.0), obs=values)
-
-
 def discrete(values):
     which = numpyro.sample("which", dist.Bernoulli(0.5))
     numpyro.sample("values", dist.Normal(1.0 * which, 1.0), obs=values)

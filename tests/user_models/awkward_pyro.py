@@ -4,7 +4,6 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.distributions import constraints
 
 rng = np.random.default_rng(0)
 COUNTS = np.array([12.0, 30.0, 58.0])
@@ -40,11 +39,6 @@ def subsampled(values):
     mean = pyro.sample("mean", dist.Normal(0, 10))
     with pyro.plate("points", 30, subsample_size=5) as chosen:
         pyro.sample("values", dist.Normal(mean, 1.0), obs=values[chosen])
-
-
-def improper(values):
-    mean = pyro.sample("mean", dist.ImproperUniform(constraints.real, torch.Size(), torch.Size()))
-    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
 
 
 def discrete(values):

@@ -11,7 +11,7 @@ from compare.fit.reference.cells import ORDERS, Cells, SinhMap
 from compare.fit.reference.modes import ModeSearch
 from compare.fit.reference.target import Target, quantities_of
 
-__all__ = ["Quadrature", "integrate"]
+__all__ = ["EDGE", "Quadrature", "integrate"]
 
 TOLERANCES = {1: 1e-9, 2: 1e-9, 3: 1e-6}
 """Default relative errors of the evidence by dimension."""
@@ -24,6 +24,9 @@ COARSE = 1e-5
 
 FARTHEST, FARTHEST_MOMENTS = 40.0, 20.0
 """How far in t the window is widened for the evidence, and for moments (sinh 20 is 2e8 scales)."""
+
+EDGE = "mass remains at the edge of the widest window: the posterior may be improper"
+"""The reason for giving up where the mass does not end."""
 
 MOMENT_FACTOR = 100.0
 """Moments are computed to this multiple of the evidence's tolerance, in sds and squared sds."""
@@ -220,7 +223,7 @@ def _refine(
         heavy = _heavy_faces(cells, limits / 1000)
         edges = np.stack([-cells.lower.min(0), cells.upper.max(0)], 1)
         if np.any(heavy[..., 0] & (edges >= FARTHEST)):
-            return "mass remains at the edge of the widest window: the posterior may be improper", moments_known
+            return EDGE, moments_known
         if np.any(heavy[..., 1:].any(2) & ~heavy[..., 0] & (edges >= FARTHEST_MOMENTS)):
             moments_known = False
         open_faces = heavy[..., : size if moments_known else 1].any(2)

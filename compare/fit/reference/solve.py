@@ -14,7 +14,8 @@ from compare.comparison import Layout, Request
 from compare.fit import one_thread
 from compare.fit.reference.cells import ORDERS
 from compare.fit.reference.modes import PROBES, ModeSearch, find_modes
-from compare.fit.reference.quadrature import Quadrature, integrate
+from compare.fit.reference.proper import flat_direction
+from compare.fit.reference.quadrature import EDGE, Quadrature, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
 from compare.user_model.posterior import Tabulated
 from compare.user_model.sites import one_line
@@ -43,6 +44,9 @@ N_STARTS, LEAST_STARTS = 1024, 64
 EVALUATIONS = 600
 """Evaluations of the log joint that the optimisation of one start takes, its gradients counted as several."""
 
+MOST_CHECKED = 16
+"""Coordinates with improper priors along which a posterior is followed."""
+
 VISIBLE = 0.001
 """Least share of the mass of a mode that is mentioned."""
 
@@ -55,8 +59,13 @@ def with_posterior(request: Request) -> Any:
     """The request's data; a user's with the posterior by quadrature, or with a note why there is none.
 
     Only models of users in up to three unconstrained dimensions whose exact posterior is not given are tried.
+
+    Raises:
+        ValueError: the posterior is improper.
     """
     data = request.data
+    if isinstance(data, user_model.UserData) and data.truth is None and data.layout.improper:
+        data = checked(request, data)
     if not isinstance(data, user_model.UserData) or data.truth is not None or data.layout.dimension > LARGEST:
         return data
     seconds = request.options.reference_budget / SHARE
@@ -67,6 +76,8 @@ def with_posterior(request: Request) -> Any:
         reason = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
     except (Refused, UnboundedDensity) as error:
         reason = str(error)
+        if reason == EDGE and data.layout.improper:
+            raise ValueError(improper_posterior(data.layout, "in some direction")) from None
     except Exception as error:
         if "KeyboardInterrupt" in str(error):  # it came while a library was calling back into Python
             raise KeyboardInterrupt from error
@@ -75,6 +86,41 @@ def with_posterior(request: Request) -> Any:
         return data if posterior is None else replace(data, posterior=posterior)
     note = f"the posterior is not known by quadrature: {reason}. A long run of NUTS is the reference"
     return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, note)))
+
+
+def checked(request: Request, data: user_model.UserData) -> user_model.UserData:
+    """The data of a model with improper priors, with a note where the posterior could not be checked.
+
+    Raises:
+        ValueError: the posterior is improper; one line names the direction in which it does not fall off.
+    """
+    seed = zlib.crc32(f"{request.seed} proper".encode())
+    user = user_model.find(request.model.name)
+    try:
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):
+            space = Unconstrained(user, data.values, data.layout, 1, seed)
+            names = space.coordinates()
+            target = target_of(space, data.layout, time.perf_counter() + request.options.reference_budget / SHARE)
+            flat = [place for place, (site, _) in enumerate(names) if site in data.layout.improper][:MOST_CHECKED]
+            direction = flat_direction(target, flat, np.random.default_rng(seed))
+    except OutOfTime:
+        unchecked = "whether the posterior is proper was not found out in time"
+        return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, unchecked)))
+    if direction is None:
+        return data
+    largest = np.argsort(-np.abs(direction))[:4]
+    parts = [(names[place], direction[place]) for place in sorted(largest) if abs(direction[place]) > 0.01]
+    where = ", ".join(f"{part:+.2f} {data.layout.label(*name)}" for name, part in parts)
+    raise ValueError(improper_posterior(data.layout, f"in the unconstrained direction {where}"))
+
+
+def improper_posterior(layout: Layout, where: str) -> str:
+    """The line about a posterior whose mass is infinite."""
+    names = ", ".join(layout.improper)
+    return (
+        f"the posterior is improper: under the improper prior on {names} it does not fall off {where}; give {names} a "
+        "proper prior, or leave out what the data do not tell apart"
+    )
 
 
 def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabulated | None:
@@ -92,16 +138,10 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
     if dimension not in ORDERS:
         return None
     elements = data.layout.reported
-    target = Target(
-        dimension,
-        space.log_joint,
-        space.value_and_gradient,
-        space.prior_draws,
-        lambda points: space.elements(points, elements),
-        deadline,
-    )
+    target = target_of(space, data.layout, deadline)
     rng = np.random.default_rng(seed)
-    search = find_modes(target, rng, n_starts=starts_in_time(space, dimension, deadline))
+    with np.errstate(over="ignore", invalid="ignore"):  # far away, where nothing is decided
+        search = find_modes(target, rng, n_starts=starts_in_time(space, dimension, deadline))
     if search.trouble:
         raise Refused(search.trouble)
     quadrature = integrate(target, search)
@@ -121,6 +161,18 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
         space.latents(points),
         weights,
         describe(search, shares, space, data.layout) if n_modes > 1 else "",
+    )
+
+
+def target_of(space: Unconstrained, layout: Layout, deadline: float) -> Target:
+    """A user's posterior as the search for modes and quadrature see it."""
+    return Target(
+        space.prior_draws.shape[1],
+        space.log_joint,
+        space.value_and_gradient,
+        space.prior_draws,
+        lambda points: space.elements(points, layout.reported),
+        deadline,
     )
 
 

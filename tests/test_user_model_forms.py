@@ -1,0 +1,237 @@
+"""The forms that users have models, data and priors in: each gives what it should, or one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from conftest import LIBRARIES
+from scipy import integrate, special, stats
+
+from compare import compare, user_model
+from compare.cli.main import main
+from compare.comparison import Request
+from compare.fit.reference.solve import with_posterior
+from compare.options import Options
+
+GROUPS = np.repeat(np.arange(6), 2)
+
+
+def written(library: str):
+    """The module of models in one library, which is set to float64 first as the command does."""
+    import_module(f"compare.user_model.in_{library}")
+    return import_module(f"tests.user_models.forms_{library}")
+
+
+def layout_of(library: str, model: object, data: object):
+    mine = user_model.register(getattr(written(library), model) if isinstance(model, str) else model, library)
+    return user_model.data_of(mine, data).layout
+
+
+def posterior(library: str, name: str, data: object):
+    """The posterior by quadrature, whatever time that takes."""
+    mine = user_model.register(getattr(written(library), name), library)
+    patient = Options(reference_budget=1000.0)
+    given = with_posterior(Request(mine.model, user_model.data_of(mine, data), (library,), options=patient))
+    assert given.posterior is not None, given.layout.notes
+    return mine.model.truth(given)
+
+
+VALUES = written("numpyro").VALUES
+X = written("numpyro").X
+SEEN = written("numpyro").SEEN
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_form_of_the_data_gives_the_same_model(library):
+    """The same log joints at the same latents, whatever the data come in."""
+    module = written(library)
+    expected = layout_of(library, "normal", {"values": VALUES}).log_joints
+    frame = pd.DataFrame({"values": VALUES})
+    forms = {
+        "options": {"values": VALUES, "prior": {"scale": 2.0, "kind": "wide"}, "verbose": False},
+        "positional": (VALUES, 2.0),
+        "grouped": ((VALUES, np.ones(12)),),
+        "held": None,
+        "method": None,
+    }
+    for name, data in forms.items():
+        assert layout_of(library, name, data).log_joints == pytest.approx(expected, rel=1e-12), name
+    for data in (
+        lambda: {"values": list(VALUES)},
+        frame,
+        xr.Dataset({"values": ("row", VALUES)}),
+        frame.to_dict("list"),
+    ):
+        assert layout_of(library, "normal", data).log_joints == pytest.approx(expected, rel=1e-12)
+    assert layout_of(library, module.closure(VALUES), {}).log_joints == pytest.approx(expected, rel=1e-12)
+    if library == "pyro":
+        assert layout_of(library, "module", (VALUES,)).log_joints == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_column_of_words_can_be_looked_up(library):
+    frame = pd.DataFrame({"values": VALUES, "group": list("ab") * 6})
+    half = layout_of(library, "normal", {"values": VALUES[::2]}).log_joints
+    assert layout_of(library, "labelled", frame).log_joints == pytest.approx(half, rel=1e-12)
+
+
+def test_arguments_are_described_as_they_were_given():
+    mine = user_model.register(written("pyro").options, "pyro")
+    given = user_model.data_of(mine, {"values": VALUES[:2], "prior": {"scale": 2.0, "of": ["a", "b"]}, "verbose": True})
+    described = given.describe()
+    assert described["prior"] == {"scale": 2.0, "of": ["a", "b"]} and described["verbose"] is True
+    assert json.loads(json.dumps(described))["values"] == pytest.approx(VALUES[:2])
+
+
+FILE = """
+import numpy as np, numpyro, numpyro.distributions as dist
+
+def model(y=None):
+    mean = numpyro.sample("mean", dist.Normal(0, 2))
+    numpyro.sample("y", dist.Normal(mean, 1.0).expand([3]).to_event(1), obs=y)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ("", "has no data: define data"),
+        ('if __name__ == "__main__":\n    data = {"y": np.ones(3)}\n', "stand under if __name__"),
+        ("data = np.ones(3)\n", 'data is a ndarray: give a dict of the model\'s arguments, such as {"y": ...}'),
+        ("data = (np.ones(3), 2.0)\n", "too many positional arguments"),
+        ('data = {"y": ["a", "b", "c"]}\n', "'y' holds 'a' and other words"),
+    ],
+)
+def test_a_file_without_usable_data_is_refused_in_one_line(data, line, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(FILE + data)
+    assert main([str(tmp_path / "mine.py")]) == 2
+    error = capsys.readouterr().err
+    assert line in error and error.count("\n") == 1
+
+
+def test_positional_arguments_beside_the_model(tmp_path):
+    (tmp_path / "placed.py").write_text(FILE + "args = [np.ones(3)]\nkwargs = {}\n")
+    mine, data = user_model.read(str(tmp_path / "placed.py"))
+    assert user_model.data_of(mine, data).values["y"].tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_priors_that_cannot_be_drawn_from_or_overflow(library):
+    """The model is looked at near the origin, and no draw from the prior is needed."""
+    assert layout_of(library, "steep", {"x": X, "values": VALUES}).latents == {"slope": ()}
+    if library == "numpyro":  # Pyro has no truncated distributions
+        known = posterior(library, "truncated", {"values": VALUES})
+
+        def weight(x, power):
+            return x**power * np.exp(stats.t(3).logpdf(x) + stats.norm.logpdf(VALUES, x, 1.0).sum() + 18.0)
+
+        mass, first = (integrate.quad(weight, 0, 5, args=(power,), epsabs=1e-14)[0] for power in (0, 1))
+        assert known.log_evidence == pytest.approx(np.log(2 * mass) - 18.0, abs=1e-7)
+        assert known.mean()["mean"] == pytest.approx(first / mass, abs=1e-6)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_line_under_a_flat_prior_is_least_squares(library):
+    known, design = posterior(library, "flat_line", {"x": X, "values": VALUES}), np.stack([np.ones(12), X], axis=1)
+    np.testing.assert_allclose(known.mean()["beta"], np.linalg.lstsq(design, VALUES)[0], atol=1e-6)
+    np.testing.assert_allclose(known.sd()["beta"], np.sqrt(np.diag(np.linalg.inv(design.T @ design))), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_mean_and_a_log_scale_under_flat_priors_have_a_student_t(library):
+    known, squares = posterior(library, "masked_flat", {"values": VALUES}), VALUES.var() * 12
+    assert known.mean()["mean"] == pytest.approx(VALUES.mean(), abs=1e-6)
+    assert known.sd()["mean"] == pytest.approx(np.sqrt(squares / (12 * 9)), abs=1e-6)
+    assert known.mean()["log_scale"] == pytest.approx((np.log(squares / 2) - special.digamma(5.5)) / 2, abs=1e-6)
+    assert known.sd()["log_scale"] == pytest.approx(np.sqrt(special.polygamma(1, 5.5)) / 2, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_ordered_means_under_a_flat_prior_are_a_truncated_normal(library):
+    known = posterior(library, "flat_order", {"values": VALUES})
+    low, high = VALUES[:6].mean() - 1, VALUES[6:].mean() + 1
+    gap = stats.truncnorm(-(high - low) * 3**0.5, np.inf, loc=high - low, scale=3**-0.5).mean()
+    np.testing.assert_allclose(known.mean()["cuts"], (low + high + np.array([-gap, gap])) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_under_an_improper_prior_gaps_are_defined_and_the_evidence_is_not(library):
+    summary = compare(written(library).flat, {"values": VALUES}, library, ["mean_field"], False).summary
+    assert summary["log_evidence"] == {"value": None, "mcse": None, "method": "not defined: improper prior on mean"}
+    assert any("the prior on mean is improper" in note for note in summary["notes"])
+    fit = summary["fits"][f"{library}-mean_field"]
+    assert fit["verdict"]["word"] == "agrees" and fit["without_truth"]["evidence"] is None
+    assert fit["ledger"]["complexity"] is None and fit["ledger"]["evidence_gap"]["value"] == pytest.approx(0, abs=1e-4)
+    flat = np.sum((VALUES - VALUES.mean()) ** 2) / -2 - 5.5 * np.log(2 * np.pi) - np.log(12) / 2
+    assert fit["ledger"]["elbo"]["value"] == pytest.approx(flat, abs=1e-4)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("name", "data", "direction"),
+    [
+        ("two_intercepts", {"values": VALUES}, r"[+]0.71 a, -0.71 b"),
+        ("separated", {"x": X}, r"[+]1.00 beta\[1\]"),
+        ("flat_log_scale", {"values": VALUES, "group": GROUPS}, "-1.00 log_scale"),
+        ("loose_component", {"values": VALUES}, "1.00 where"),
+    ],
+)
+def test_improper_posteriors_are_caught(library, name, data, direction):
+    with pytest.raises(ValueError, match=f"the posterior is improper: .* direction .*{direction}") as found:
+        posterior(library, name, data)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_flat_prior_on_the_scale_of_six_groups_is_proper(library):
+    """Gelman (2006), Prior distributions for variance parameters: three groups suffice; at a scale of 0 the joint
+    density has no bound, and yet the posterior is proper."""
+    module, data = written(library), {"values": VALUES + 2.0 * GROUPS, "group": GROUPS}
+    mine = user_model.register(module.flat_scale, library)
+    given = with_posterior(Request(mine.model, user_model.data_of(mine, data), (library,)))
+    assert given.layout.improper == ("mean", "scale")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_is_masked_out_has_its_prior_and_is_not_reported(library):
+    """log p(x, z) is the sum over what is there, and over the priors of the rest, whose mass is one."""
+    module = written(library)
+    mine = user_model.register(module.padded, library)
+    layout = user_model.data_of(mine, {"values": VALUES, "there": SEEN}).layout
+    assert "site 'effect': 4 elements are masked out" in layout.notes[0]
+    assert {index for site, index in layout.reported if site == "effect"} == {(i,) for i in np.flatnonzero(SEEN)}
+    side = import_module(f"compare.user_model.in_{library}")
+    mean, effect = 0.3, np.linspace(-1, 1, 12)
+    (point,) = side.points_of({"mean": np.array([mean]), "effect": effect[None]})
+    (joint,), _ = side.log_joints(mine, {"values": VALUES, "there": SEEN}, [point], jit=False)
+    prior = stats.norm(0, 2).logpdf(mean) + stats.norm.logpdf(effect).sum()
+    assert joint == pytest.approx(prior + stats.norm.logpdf(VALUES, mean + effect, 1.0)[SEEN].sum(), rel=1e-10)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_holes_in_the_data_are_latents(library):
+    """The holes alone are: the elements that are observed are none."""
+    layout = layout_of(library, "holes", {"values": VALUES, "seen": SEEN})
+    reported = [index for site, index in layout.reported if site == "full_unobserved"]
+    assert reported == [(int(i),) for i in np.flatnonzero(~SEEN)]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("name", "data", "line"),
+    [
+        ("half_masked", {"values": VALUES, "there": SEEN}, "site 'effect' has elements that are masked out"),
+        ("own_batch", {"values": VALUES, "size": 5}, "two runs of the model on the same latents .* subsample_size"),
+    ],
+)
+def test_what_is_no_one_model_is_refused(library, name, data, line):
+    with pytest.raises(ValueError, match=line):
+        layout_of(library, name, data)

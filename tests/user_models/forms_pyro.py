@@ -1,0 +1,173 @@
+"""Models and data in the forms that users have them in, and priors without density or draws, in Pyro."""
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.distributions import constraints
+from pyro.nn import PyroModule, PyroSample
+
+rng = np.random.default_rng(5)
+VALUES = rng.normal(0.7, 1.0, 12)
+X = rng.normal(size=12)
+SEEN = np.arange(12) % 3 > 0
+
+
+def normal(values, scale=2.0):
+    mean = pyro.sample("mean", dist.Normal(0.0, scale))
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def options(values, prior, **rest):
+    normal(values, prior["scale"])
+
+
+def positional(values, /, *more):
+    normal(values, *more)
+
+
+def grouped(pair):
+    values, weights = pair
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    pyro.sample("values", dist.Normal(mean, weights**-0.5).to_event(1), obs=values)
+
+
+def labelled(values, group):
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    chosen = values[torch.tensor(np.array(group) == "a")]
+    pyro.sample("values", dist.Normal(mean, 1.0).expand([len(chosen)]).to_event(1), obs=chosen)
+
+
+class Held:
+    """A model that holds its data."""
+
+    def __init__(self, values):
+        self.values = torch.as_tensor(values)
+
+    def model(self):
+        normal(self.values)
+
+    def __call__(self):
+        normal(self.values)
+
+
+held = Held(VALUES)
+method = held.model
+
+
+def closure(values):
+    return lambda: normal(torch.as_tensor(values))
+
+
+class Module(PyroModule):
+    def __init__(self):
+        super().__init__()
+        self.mean = PyroSample(dist.Normal(0.0, 2.0))
+
+    def forward(self, values):
+        mean = self.mean
+        with pyro.plate("points", len(values)):
+            pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+module = Module()
+
+
+def steep(x, values):
+    """Far from the origin the mean overflows."""
+    slope = pyro.sample("slope", dist.Normal(0.0, 1.0))
+    pyro.sample("values", dist.Normal(0.0, torch.exp(500 * slope * x)).to_event(1), obs=values)
+
+
+def flat(values):
+    mean = pyro.sample("mean", dist.ImproperUniform(constraints.real, (), ()))
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+def masked_flat(values):
+    mean = pyro.sample("mean", dist.Normal(0.0, 1.0).mask(False))
+    log_scale = pyro.sample("log_scale", dist.ImproperUniform(constraints.real, (), ()))
+    pyro.sample("values", dist.Normal(mean, torch.exp(log_scale)).expand([12]).to_event(1), obs=values)
+
+
+def flat_line(x, values):
+    with poutine.mask(mask=False), pyro.plate("coefficients", 2):
+        beta = pyro.sample("beta", dist.Normal(0.0, 1.0))
+    pyro.sample("values", dist.Normal(beta[0] + beta[1] * x, 1.0).to_event(1), obs=values)
+
+
+def flat_order(values):
+    cuts = pyro.sample("cuts", dist.ImproperUniform(constraints.ordered_vector, (), (2,)))
+    pyro.sample("low", dist.Normal(cuts[0], 1.0).expand([6]).to_event(1), obs=values[:6] - 1)
+    pyro.sample("high", dist.Normal(cuts[1], 1.0).expand([6]).to_event(1), obs=values[6:] + 1)
+
+
+def flat_scale(values, group):
+    """Six groups whose spread has a flat prior on the scale itself: proper."""
+    mean = pyro.sample("mean", dist.ImproperUniform(constraints.real, (), ()))
+    scale = pyro.sample("scale", dist.ImproperUniform(constraints.positive, (), ()))
+    with pyro.plate("groups", 6):
+        effect = pyro.sample("effect", dist.Normal(mean, scale))
+    pyro.sample("values", dist.Normal(effect[group], 0.5).to_event(1), obs=values)
+
+
+def two_intercepts(values):
+    a = pyro.sample("a", dist.ImproperUniform(constraints.real, (), ()))
+    b = pyro.sample("b", dist.ImproperUniform(constraints.real, (), ()))
+    pyro.sample("values", dist.Normal(a + b, 1.0).expand([12]).to_event(1), obs=values)
+
+
+def separated(x):
+    """Complete separation under a flat prior."""
+    with poutine.mask(mask=False), pyro.plate("coefficients", 2):
+        beta = pyro.sample("beta", dist.Normal(0.0, 1.0))
+    y = torch.where(x > 0.1, 1.0, 0.0)
+    pyro.sample("y", dist.Bernoulli(logits=beta[0] + beta[1] * x).to_event(1), obs=y)
+
+
+def flat_log_scale(values, group):
+    """The same groups with a flat prior on the log scale: improper at a scale of 0."""
+    log_scale = pyro.sample("log_scale", dist.ImproperUniform(constraints.real, (), ()))
+    with pyro.plate("groups", 6):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+    pyro.sample("values", dist.Normal(torch.exp(log_scale) * effect[group], 0.5).to_event(1), obs=values)
+
+
+def loose_component(values):
+    """A mixture whose second location has a flat prior: the data need not have a member of it."""
+    where = pyro.sample("where", dist.ImproperUniform(constraints.real, (), ()))
+    weights = dist.Categorical(probs=torch.tensor([0.7, 0.3]))
+    parts = dist.Normal(torch.stack([torch.zeros(()), where]), torch.ones(2))
+    pyro.sample("values", dist.MixtureSameFamily(weights, parts).expand([12]).to_event(1), obs=values)
+
+
+def holes(values, seen):
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    with pyro.plate("points", len(values)):
+        full = pyro.sample("full", dist.Normal(mean, 1.0), obs=values, obs_mask=seen)
+        pyro.sample("echo", dist.Normal(full, 1.0), obs=values + 1)
+
+
+def padded(values, there):
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    with pyro.plate("points", len(values)), poutine.mask(mask=there):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+        pyro.sample("values", dist.Normal(mean + effect, 1.0), obs=values)
+
+
+def half_masked(values, there):
+    """The prior is masked, the likelihood is not."""
+    with pyro.plate("points", len(values)):
+        with poutine.mask(mask=there):
+            effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+        pyro.sample("values", dist.Normal(effect, 1.0), obs=values)
+
+
+def own_batch(values, size):
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    chosen = torch.randperm(len(values))[:size]
+    with poutine.scale(scale=len(values) / size):
+        pyro.sample("values", dist.Normal(mean, 1.0).expand([size]).to_event(1), obs=values[chosen])
