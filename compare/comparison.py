@@ -21,7 +21,8 @@ from models.contract import Best, Claim, Model, Published, element
 if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
 
-__all__ = ["MCMC_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request", "Truth"]
+__all__ = ["MCMC_METHODS", "MOST_JUDGED", "SCHEMA", "Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request"]
+__all__ += ["Truth"]
 
 Element = tuple[str, tuple[int, ...]]
 """One element of a site: the site's name, and the index in it."""
@@ -29,8 +30,11 @@ Element = tuple[str, tuple[int, ...]]
 MCMC_METHODS = ("nuts", "reference")
 """The methods whose draws are those of Markov chains."""
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of ``summary.json``."""
+
+MOST_JUDGED = 5000
+"""Elements that verdicts look at; of a site with more than that, the reported ones only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ class Layout:
         log_joints: log p(x, z) in nats at a few draws from the prior; they tell apart models of the same source.
         singles: Sites with one element that are named without its index.
         improper: The latent sites whose priors are improper: the evidence is not defined.
+        unjudged: Flags of the elements that verdicts do not look at unless they are reported, by latent site: those that
+            do not vary or are masked out; all where a model reports what its symmetries leave alone.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -56,6 +62,7 @@ class Layout:
     log_joints: tuple[float, ...] = field(default=())
     singles: frozenset[str] = frozenset()
     improper: tuple[str, ...] = ()
+    unjudged: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def label(self, site: str, index: tuple[int, ...]) -> str:
         """The name of an element: ``theta``, ``z[0]``."""
@@ -65,6 +72,20 @@ class Layout:
     def dimension(self) -> int:
         """The number of elements of all latents."""
         return sum(math.prod(shape) for shape in self.latents.values())
+
+    @cached_property
+    def judged(self) -> tuple[Element, ...]:
+        """The elements that verdicts look at: the reported ones, and those of the latents.
+
+        Of more than `MOST_JUDGED` of these as many, spread evenly.
+        """
+        flags = {site: self.unjudged.get(site, np.zeros(shape, bool)) for site, shape in self.latents.items()}
+        short = {site: out for site, out in flags.items() if out.size <= MOST_JUDGED}
+        elements = [(site, index) for site, out in short.items() for index in np.ndindex(out.shape) if not out[index]]
+        if len(elements) > MOST_JUDGED:
+            chosen = np.linspace(0, len(elements) - 1, MOST_JUDGED).round().astype(int)
+            elements = [elements[place] for place in chosen]
+        return tuple(dict.fromkeys((*self.reported, *elements)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from compare.cache.fit_cache import FitCache
 from compare.cache.keys import versions
-from compare.comparison import Comparison, Fit, Job, Request, Truth
+from compare.comparison import Comparison, Fit, Job, Layout, Request, Truth
 from compare.execute.dispatch import dispatch
 from compare.execute.processes import Workers
 from compare.fit import run
@@ -20,9 +20,11 @@ from compare.measure.predictive import score
 from compare.measure.truth import evidence, find_truth
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, trainings
-from compare.summary import ABSENT, FitSummary, Score
+from compare.summary import ABSENT, Evidence, FitSummary, Score
+from compare.verdict.contradictions import find_contradictions
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
+from compare.verdict.thresholds import is_short
 from compare.verdict.without_truth import assess
 from models.contract import Best, Claim, Model
 
@@ -62,7 +64,7 @@ def compare(
     families = {job.name: family for job in jobs if (family := family_of(request.model, request.data, job))}
     best = {family: best_member(request.model, request.data, family) for family in sorted(set(families.values()))}
     measured = {name: measured_or_failed(fit, truth, best.get(families.get(name, ""))) for name, fit in fits.items()}
-    fits = {name: fit for name, (fit, _) in measured.items()}
+    fits, known = {name: fit for name, (fit, _) in measured.items()}, evidence(truth, jobs[0].layout.improper)
     summaries = {name: summary for name, (_, summary) in measured.items()}
     comparison = Comparison(
         request,
@@ -70,8 +72,8 @@ def compare(
         best,
         fits,
         trained,
-        judge_all(fits, summaries, family_gaps(truth, best), request.options),
-        log_evidence=evidence(truth, jobs[0].layout.improper),
+        judge_all(fits, summaries, family_gaps(truth, best), known, request.options),
+        log_evidence=known,
         claims=claims(request.model, request.data),
         held_out=held_out(request.model, request.data, fits, trained),
         baselines=baselines(request.model, request.data),
@@ -153,7 +155,11 @@ def measured_or_failed(fit: Fit, truth: Truth | None, best: Best | None) -> tupl
 
 
 def judge_all(
-    fits: Mapping[str, Fit], summaries: Mapping[str, FitSummary], gaps: Mapping[str, float], options: Options
+    fits: Mapping[str, Fit],
+    summaries: Mapping[str, FitSummary],
+    gaps: Mapping[str, float],
+    known: Evidence,
+    options: Options,
 ) -> dict[str, FitSummary]:
     """The summaries with both verdicts: without the truth, and with it."""
     chains = trusted_chains(summaries, options)
@@ -161,20 +167,30 @@ def judge_all(
         name: replace(summary, without_truth=assess(fits[name], summary, chains)) for name, summary in summaries.items()
     }
     reference = unaided.get("reference")
-    return {name: replace(fit, verdict=judge(fit, options, gaps, reference)) for name, fit in unaided.items()}
+    found = find_contradictions(unaided, known, options)
+    return {name: replace(fit, verdict=judge(fit, options, gaps, reference, found)) for name, fit in unaided.items()}
 
 
 def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> FitSummary | None:
     """The summary of the first NUTS run that met its targets; None if none did."""
     chains = (summary for summary in summaries.values() if summary.method == "nuts" and summary.status == "done")
-    return next((summary for summary in chains if not complaints(summary, options, options.ess)), None)
+    whole = (summary for summary in chains if not is_short(summary.diagnostics, options))
+    return next((summary for summary in whole if not complaints(summary, options)), None)
 
 
 def notes(request: Request, jobs: Sequence[Job]) -> tuple[str, ...]:
     """What a reader should know about the plan as a whole."""
     layout = jobs[0].layout
+    told = (*layout.notes, *unjudged(layout))
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
     if layout.dimension > 1 or len(gaussian) < 2:
-        return layout.notes
+        return told
     same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
-    return (*layout.notes, same)
+    return (*told, same)
+
+
+def unjudged(layout: Layout) -> list[str]:
+    """That verdicts do not look at every element, where there are too many."""
+    looked_at = sum(site in layout.latents for site, _ in layout.judged)
+    total = layout.dimension - sum(int(out.sum()) for out in layout.unjudged.values())
+    return [f"Verdicts look at {looked_at:,} of the {total:,} elements of the latents"] if looked_at < total else []

@@ -42,9 +42,13 @@ ABSENT: Any = None
 
 
 def to_json(value: Any) -> Any:
-    """A value in JSON's types: a dataclass as a dict of its fields, under the ``key`` of a field where it has one."""
+    """A value in JSON's types: a dataclass as a dict of its fields, under the ``key`` of a field where it has one.
+
+    A field whose ``key`` is None is left out.
+    """
     if is_dataclass(value):
-        return {entry.metadata.get("key", entry.name): to_json(getattr(value, entry.name)) for entry in fields(value)}
+        keys = {entry.name: entry.metadata.get("key", entry.name) for entry in fields(value)}
+        return {key: to_json(getattr(value, name)) for name, key in keys.items() if key is not None}
     if isinstance(value, Mapping):
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -140,7 +144,17 @@ class Correlation(Estimate):
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Worst diagnostics over the reported elements: of chains all but ``khat``, of a guide ``khat``; else None."""
+    """Worst diagnostics over the judged elements; None what does not apply.
+
+    Attributes:
+        r_hat: Rank-normalised split R-hat of chains.
+        ess_bulk: Bulk effective sample size of chains.
+        ess_tail: Effective sample size of chains for the 5% and 95% quantiles.
+        divergences: Transitions that diverged.
+        e_bfmi: The energies' Bayesian fraction of missing information.
+        khat: Pareto k-hat of a guide's weights.
+        relative_ess: The effective sample size of a guide's weights over the number of draws: 1 where all are equal.
+    """
 
     r_hat: float = ABSENT
     ess_bulk: float = ABSENT
@@ -148,6 +162,7 @@ class Diagnostics:
     divergences: int = ABSENT
     e_bfmi: float = ABSENT
     khat: float | None = None
+    relative_ess: float | None = None
 
     @property
     def ess(self) -> float:
@@ -244,6 +259,7 @@ class FitSummary:
         predictions: Scores of held-out observations by name; None where nothing is held out.
         without_truth: What would be said of it if no truth were known; None for what is no guide.
         verdict: None until it is judged.
+        unreported: The elements that are judged and not reported, by name; not in ``summary.json``.
     """
 
     library: str | None
@@ -261,6 +277,12 @@ class FitSummary:
     predictions: Mapping[str, Score] | None = None
     without_truth: WithoutTruth | None = None
     verdict: Verdict = ABSENT
+    unreported: Mapping[str, VariableSummary] = field(default_factory=dict, repr=False, metadata={"key": None})
+
+    @property
+    def judged(self) -> Mapping[str, VariableSummary]:
+        """All elements that the verdict looks at, by name."""
+        return {**self.variables, **self.unreported}
 
 
 @dataclass(frozen=True)

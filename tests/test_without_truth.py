@@ -76,20 +76,20 @@ def estimates(mean: float, ratio: float, error: float) -> dict[str, Distance]:
     return {"z": Distance(Estimate(mean, error), Estimate(ratio, error))}
 
 
-def weighed(khat: float, dispersion: float, gap: float = 0.0, ratio: float = 1.0) -> Weighed:
+def weighed(khat: float, relative_ess: float, gap: float = 0.0, ratio: float = 1.0) -> Weighed:
     """A guide that its weights find without fault, but for what is given."""
-    return Weighed(estimates(0.0, ratio, 0.01), Estimate(-1.0, 0.01), Estimate(gap, 0.01), khat, dispersion, 1)
+    return Weighed(estimates(0.0, ratio, 0.01), Estimate(-1.0, 0.01), Estimate(gap, 0.01), khat, relative_ess, 1)
 
 
 def test_weights_that_cannot_be_trusted_leave_it_to_nuts():
-    lost = weighed(1.2, 5.0)
-    assert decide(lost, None, THRESHOLDS).word == "unreliable"
+    lost = weighed(1.2, 0.17)
+    assert decide(lost, None, THRESHOLDS).word == "undecided"
     assert decide(lost, estimates(0.0, 0.5, 0.05), THRESHOLDS).word == "narrow"
     assert decide(lost, estimates(0.0, 1.0, 0.05), THRESHOLDS).word == "agrees"
 
 
 def test_nuts_overrules_weights_that_have_not_seen_a_mode():
-    blind = weighed(0.1, 0.01)
+    blind = weighed(0.1, 0.99)
     assert decide(blind, None, THRESHOLDS).word == "agrees"
     overruled = decide(blind, estimates(2.0, 1.0, 0.05), THRESHOLDS)
     assert (overruled.word, overruled.by) == ("off", "beside NUTS")
@@ -97,8 +97,8 @@ def test_nuts_overrules_weights_that_have_not_seen_a_mode():
 
 
 def test_an_elbo_far_below_the_evidence_is_a_fault_though_each_moment_passes():
-    assert decide(weighed(0.5, 0.3, gap=0.01, ratio=0.93), None, THRESHOLDS).word == "agrees"
-    found = decide(weighed(0.5, 0.3, gap=0.3, ratio=0.93), None, THRESHOLDS)
+    assert decide(weighed(0.5, 0.77, gap=0.01, ratio=0.93), None, THRESHOLDS).word == "agrees"
+    found = decide(weighed(0.5, 0.77, gap=0.3, ratio=0.93), None, THRESHOLDS)
     assert found.word == "narrow" and "nats below" in found.sentence
 
 

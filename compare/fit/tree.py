@@ -10,14 +10,14 @@ import numpy as np
 import xarray as xr
 
 from compare import registry
-from compare.comparison import Job
+from compare.comparison import MOST_JUDGED, Job
 from compare.fit.density import derive
 from models.contract import Latents
 
 __all__ = ["LONG", "N_CHAINS", "Draws", "build", "how_many", "joined", "keep", "pointwise", "split"]
 
 LONG = 1000
-"""Elements of a site beyond which a tree keeps the reported ones only."""
+"""Elements of all latents beyond which fewer draws are made."""
 
 N_CHAINS = 4
 """Independent draws are dealt to this many chains, so that one schema and one set of diagnostics serves all fits."""
@@ -36,7 +36,7 @@ def how_many(draws: int, dimension: int) -> int:
     """How many draws a tree gets: as many as asked for, fewer where one of them is long; a multiple of 64."""
     if dimension <= LONG:
         return max(64, draws // 64 * 64)
-    return 1024 if dimension <= 10 * LONG else 256
+    return 2048 if dimension <= 10 * LONG else 256
 
 
 def build(
@@ -69,7 +69,7 @@ def build(
 def keep(latents: Latents, job: Job) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What of the draws, shape (n_draws, *site), goes into a tree: latents and what the model derives from them.
 
-    Of a site of more than `LONG` elements only the reported ones, if any are.
+    Of a site with more elements than verdicts look at (`MOST_JUDGED`) only the reported ones, if any are.
 
     Returns:
         The draws and the labels of the elements (for `build`'s ``coordinates``).
@@ -77,7 +77,7 @@ def keep(latents: Latents, job: Job) -> tuple[dict[str, np.ndarray], dict[str, n
     draws, labels = {}, {}
     for site, value in {**latents, **derive(job, latents)}.items():
         reported = [index[0] for name, index in job.layout.reported if name == site and len(index) == 1]
-        if value.ndim == 2 and value.shape[1] > LONG and reported:
+        if value.ndim == 2 and value.shape[1] > MOST_JUDGED and reported:
             draws[site], labels[f"{site}_dim_0"] = value[:, reported], np.array(reported)
         else:
             draws[site] = value

@@ -6,8 +6,9 @@ import arviz_stats
 import numpy as np
 
 from compare.comparison import Fit
+from compare.measure.elements import suspects
 from compare.measure.moments import digits, elements, values
-from compare.measure.psis import has_equal_weights, log_ratios, smooth
+from compare.measure.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
 
 __all__ = ["diagnostics", "optimisation"]
@@ -21,9 +22,10 @@ def diagnostics(fit: Fit) -> Diagnostics:
         return Diagnostics()
     if not fit.job.is_mcmc:
         ratio = log_ratios(fit.tree)
-        return Diagnostics(khat=None if has_equal_weights(ratio) else digits(smooth(ratio)[1], 6))
+        khat = None if has_equal_weights(ratio) else digits(smooth(ratio)[1], 6)
+        return Diagnostics(khat=khat, relative_ess=digits(relative_ess(ratio), 6))
     stats = fit.tree["sample_stats"]
-    draws = [values(fit.tree, site, index) for site, index in elements(fit.job).values()]
+    draws = [values(fit.tree, site, index) for site, index in (*elements(fit.job).values(), *suspects(fit))]
     tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95), **AXES)) for z in draws]
     return Diagnostics(
         r_hat=digits(max(float(arviz_stats.rhat(z, **AXES)) for z in draws), 8),

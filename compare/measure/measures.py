@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compare.comparison import Fit, Truth
 from compare.measure.diagnostics import diagnostics, optimisation
+from compare.measure.elements import unreported
 from compare.measure.ledger import ledger
 from compare.measure.moments import correlations, elements, variables
 from compare.measure.predictive import predictions
@@ -27,4 +28,5 @@ def measure(fit: Fit, truth: Truth | None, best: Best | None) -> FitSummary:
         optimisation(fit),
         ledger(fit, truth, best),
         predictions(fit),
+        unreported=unreported(fit, truth),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import arviz_stats
 import numpy as np
@@ -15,20 +16,23 @@ from compare.measure.truth import errors
 from compare.summary import Correlation, Distance, Estimate, VariableSummary
 
 __all__ = ["Moments", "correlations", "digits", "distance", "elements", "standard_error", "true_moments", "values"]
-__all__ += ["variables"]
+__all__ += ["summarise", "variables"]
 
 QUANTILES = (0.025, 0.5, 0.975)
 
 NO_DISTANCE = Distance(Estimate(0.0), Estimate(1.0))
 
 
-class Moments(NamedTuple):
-    """Mean and sd of one element, and their standard errors."""
+Number = TypeVar("Number", float, np.ndarray)
 
-    mean: float
-    sd: float
-    mcse_mean: float = 0.0
-    mcse_sd: float = 0.0
+
+class Moments(NamedTuple, Generic[Number]):
+    """Mean and sd of one element, or of several, and their standard errors."""
+
+    mean: Number
+    sd: Number
+    mcse_mean: Number = 0.0  # type: ignore[assignment]
+    mcse_sd: Number = 0.0  # type: ignore[assignment]
 
 
 def elements(job: Job) -> dict[str, Element]:
@@ -106,7 +110,7 @@ def moments(draws: np.ndarray, independent: bool) -> Moments:
     return Moments(mean, sd, standard_error(draws, independent), mcse_sd)
 
 
-def summarise(own: Moments, quantiles: list[float], apart: Distance | None) -> VariableSummary:
+def summarise(own: Moments, quantiles: Sequence[Any], apart: Distance | None) -> VariableSummary:
     """One element's entry in the summary; ``apart`` is None where no truth is known."""
     lower, median, upper = quantiles
     known = VariableSummary(own.mean, own.sd, lower, median, upper, digits(own.mcse_mean, 6), digits(own.mcse_sd, 6))

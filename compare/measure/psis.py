@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
-__all__ = ["has_equal_weights", "log_ratios", "smooth"]
+__all__ = ["has_equal_weights", "log_ratios", "relative_ess", "smooth"]
 
 
 def log_ratios(tree: xr.DataTree) -> np.ndarray:
@@ -20,6 +20,15 @@ def log_ratios(tree: xr.DataTree) -> np.ndarray:
 def has_equal_weights(log_ratio: np.ndarray) -> bool:
     """Whether the guide is the posterior: what differs is rounding, and there is no tail to fit."""
     return float(log_ratio.std()) <= 1e-9
+
+
+def relative_ess(log_ratio: np.ndarray) -> float:
+    """The effective sample size of the weights over the number of draws: 1 / (1 + variance / mean^2) of the weights.
+
+    Kong 1992, A note on importance sampling using standardized weights.
+    """
+    weights = np.exp(log_ratio - log_ratio.max())
+    return float(weights.sum() ** 2 / (weights.size * (weights**2).sum()))
 
 
 def smooth(log_ratio: np.ndarray) -> tuple[np.ndarray, float]:

@@ -22,6 +22,7 @@ __all__ = ["STYLES", "heading", "print_table", "print_text", "show"]
 STYLES = {
     "exact": "bold",
     "agrees": "green",
+    "undecided": "cyan",
     "narrow": "yellow",
     "wide": "yellow",
     "off": "red",

@@ -56,7 +56,8 @@ def lay_out(
         zeros = {name: np.zeros((1, *shape)) for name, shape in latents.items()}
         derived = derived | {name: value.shape[1:] for name, value in part.derive(data, zeros).items()}
     reported = part.report(data) if part and part.report else report(latents | derived)
-    return Layout(latents, derived, observed, tuple(reported), notes)
+    symmetric = {name: np.ones(shape, bool) for name, shape in latents.items()} if part and part.derive else {}
+    return Layout(latents, derived, observed, tuple(reported), notes, unjudged=symmetric)
 
 
 def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = True) -> Layout:
@@ -113,7 +114,9 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
             f"the prior on {', '.join(improper)} is improper: the evidence is not defined, and ELBOs only up to a "
             "constant; what each lacks, its evidence gap, is",
         )
-    return Layout(latents, derived, observed_values(traces[0]), reported, notes, log_joints, singles, improper)
+    unjudged = {name: ~varying[name] for name in latents if not np.all(varying[name])}
+    observed = observed_values(traces[0])
+    return Layout(latents, derived, observed, reported, notes, log_joints, singles, improper, unjudged)
 
 
 def draw(side: Any, user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> Mapping[str, Site]:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compare.options import Options
 from compare.summary import Distance, Estimate, FitSummary, Ledger, Verdict
-from compare.verdict.thresholds import E_BFMI, ERRORS, KHAT, REFERENCE_ESS, TINY, mean_excess, sd_excess, worst
+from compare.verdict.evidence import about, distances_of, of_how_many, what_decides
+from compare.verdict.thresholds import (
+    DECISIVE_ESS,
+    E_BFMI,
+    ERRORS,
+    KHAT,
+    MEAN,
+    R_HAT_SHORT,
+    RELATIVE_ESS,
+    SPREAD,
+    TINY,
+    is_short,
+    mean_excess,
+    sd_excess,
+    widen,
+    worst,
+)
 
 __all__ = ["complaints", "judge", "sentence"]
 
@@ -16,6 +32,7 @@ def judge(
     options: Options,
     family_gaps: Mapping[str, float] | None = None,
     reference: FitSummary | None = None,
+    contradictions: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on one fit.
 
@@ -24,22 +41,33 @@ def judge(
         options: The targets.
         family_gaps: log p(x) - ELBO(q*), in nats, of each family whose best member q* is known.
         reference: The numbers of the reference, if that takes the truth's place.
+        contradictions: How fits contradict each other or the reference, in a sentence each.
     """
     if summary.status != "done":
         beginning = {"skipped": "Not attempted", "failed": "It failed"}[summary.status]
         return Verdict(summary.status, f"{beginning}: {summary.reason}.")
     if summary.method == "exact":
         return Verdict("exact", "The posterior itself; every other fit is measured against it.")
+    if contradictions:
+        return Verdict("unreliable", f"{' '.join(contradictions)}{by_itself(summary)}")
     if summary.method == "reference":
         return judge_reference(summary, options)
-    lost = unusable(reference, options) if reference is not None else None
-    if lost:
-        alone = summary.without_truth
-        by_itself = f" By itself: {alone.word}. {alone.sentence}" if alone else ""
-        return Verdict("unreliable", f"{lost}{by_itself}")
+    if reference is not None and reference.status != "done":
+        lost = f"There is nothing to compare it with: the reference {reference.reason}."
+        return Verdict("undecided", f"{lost}{by_itself(summary)}")
+    missed = complaints(reference, options) if reference is not None else []
+    if missed:
+        lost = f"The chains of the reference that it is compared with contradict each other: {'; '.join(missed)}."
+        return Verdict("unreliable", f"{lost}{by_itself(summary)}")
     if summary.method == "nuts":
-        return judge_chains(summary, options)
-    return judge_guide(summary, options, family_gaps or {})
+        return judge_chains(summary, options, reference)
+    return judge_guide(summary, options, family_gaps or {}, reference)
+
+
+def by_itself(summary: FitSummary) -> str:
+    """What can be said of a guide without the truth, as a sentence to follow another; empty where nothing can."""
+    alone = summary.without_truth
+    return f" By itself: {alone.word}. {alone.sentence}" if alone else ""
 
 
 def sentence(text: str) -> str:
@@ -47,21 +75,14 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def unusable(reference: FitSummary, options: Options) -> str | None:
-    """Why nothing can be compared with the reference; None if it can."""
-    if reference.status != "done":
-        return f"There is nothing to compare it with: the reference {reference.reason}."
-    missed = complaints(reference, options, REFERENCE_ESS)
-    return f"It is compared with a reference that missed its targets: {'; '.join(missed)}." if missed else None
-
-
-def complaints(summary: FitSummary, options: Options, ess_target: float) -> list[str]:
-    """Which targets the chains missed."""
+def complaints(summary: FitSummary, options: Options) -> list[str]:
+    """How chains contradict each other; nothing of draws that are independent."""
     chains, missed = summary.diagnostics, []
-    if not chains.r_hat < options.r_hat:
-        missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {options.r_hat:g})")
-    if not chains.ess >= ess_target:
-        missed.append(f"ESS is {chains.ess:.0f} (target: at least {ess_target:g})")
+    if chains.ess_bulk is None:
+        return []
+    r_hat = max(options.r_hat, R_HAT_SHORT) if is_short(chains, options) else options.r_hat
+    if not chains.r_hat < r_hat:
+        missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:g})")
     if chains.divergences:
         missed.append(f"{chains.divergences} transitions diverged")
     if not chains.e_bfmi >= E_BFMI:
@@ -70,56 +91,92 @@ def complaints(summary: FitSummary, options: Options, ess_target: float) -> list
 
 
 def judge_reference(summary: FitSummary, options: Options) -> Verdict:
-    """Whether a reference may take the truth's place."""
-    missed = complaints(summary, options, REFERENCE_ESS)
+    """Whether a reference may take the truth's place. A short one convicts, but no guide can be found to agree."""
+    missed, chains = complaints(summary, options), summary.diagnostics
     if missed:
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. Give it a larger --reference-budget.")
+    if chains.ess_bulk is None:
+        return Verdict("agrees", "The reference, not exact; every other fit is compared with it within its error.")
+    trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, no divergences"
+    if not chains.ess >= DECISIVE_ESS:
+        times = DECISIVE_ESS / chains.ess
+        seconds = about(times * (summary.seconds or 0.0))
+        return Verdict(
+            "undecided",
+            f"The reference, not exact, is short ({trusted}): it can show large faults, but that a guide agrees would "
+            f"take an ESS of {DECISIVE_ESS}, {about(times)} times as long, about {seconds} s "
+            "(--reference-budget).",
+        )
     return Verdict(
         "agrees",
-        "The reference, not exact: a long NUTS run that met its targets (R-hat "
-        f"{summary.diagnostics.r_hat:.4f}, ESS {summary.diagnostics.ess:.0f}, no divergences); every other fit is "
-        "compared with it within its error.",
+        f"The reference, not exact: a long NUTS run whose chains agree ({trusted}); every other fit is compared with "
+        "it within its error.",
     )
 
 
-def judge_chains(summary: FitSummary, options: Options) -> Verdict:
-    """NUTS has no bias of its own: where its diagnostics are clean, only standard errors count."""
-    missed, ess = complaints(summary, options, options.ess), summary.diagnostics.ess
+def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | None) -> Verdict:
+    """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
+    missed, ess = complaints(summary, options), summary.diagnostics.ess
     if missed:
-        late = f" Its budget was {options.budget:g} s." if not ess >= options.ess else ""
         return Verdict(
             "unreliable",
-            f"{sentence('; '.join(missed))}.{late} Give it a larger --budget, or reparameterise the model before "
-            "using it.",
+            f"{sentence('; '.join(missed))}. Give it a larger --budget, or reparameterise the model before using it.",
         )
     trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}, no divergences"
     distances = distances_of(summary)
-    mean, mean_at = worst(distances, lambda apart: z_score(apart.mean_error, 0.0))
-    spread, sd_at = worst(distances, lambda apart: z_score(apart.sd_ratio, 1.0))
-    if mean > ERRORS:
-        return Verdict("off", f"{trusted}, yet the mean of {mean_at} is {mean:.1f} standard errors from the truth.")
-    if spread > ERRORS:
-        ratio = distances[sd_at].sd_ratio.value
+    word, at = convict(distances)
+    if word == "off":
+        error = distances[at].mean_error
+        score = z_score(error, 0.0)
         return Verdict(
-            "narrow" if ratio < 1 else "wide",
-            f"{trusted}, yet the sd of {sd_at} is {ratio:.3f} of the truth, {spread:.1f} standard errors away.",
+            word,
+            f"{trusted}, yet the mean of {at} is off by {error.value:+.2f} posterior sd, {score:.1f} standard errors.",
         )
+    if word:
+        ratio = distances[at].sd_ratio
+        score = z_score(ratio, 1.0)
+        return Verdict(
+            word, f"{trusted}, yet the sd of {at} is {ratio.value:.3f} of the truth, {score:.1f} standard errors away."
+        )
+    short = what_decides(summary, reference) if is_short(summary.diagnostics, options) else None
+    if short:
+        return Verdict("undecided", f"{trusted}; {short}")
+    scores = [max(z_score(a.mean_error, 0.0), z_score(a.sd_ratio, 1.0)) for a in distances.values()]
+    within = f"{max(scores):.1f} standard errors"
+    if max(scores) > widen(ERRORS, 2 * len(scores)):
+        within = f"{MEAN:g} sd, or {SPREAD:.0%},"
     return Verdict(
         "agrees",
-        f"NUTS may be trusted here ({trusted}): every mean and sd lies within {max(mean, spread):.1f} standard errors "
-        "of the truth.",
+        f"NUTS may be trusted here ({trusted}): every mean and sd{of_how_many(summary)} lies within {within} of the "
+        "truth.",
     )
 
 
-def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str, float]) -> Verdict:
+def convict(distances: Mapping[str, Distance]) -> tuple[str, str]:
+    """``off``, ``narrow`` or ``wide``, and the element that is furthest so; two empty words where no fault shows."""
+    errors = widen(ERRORS, 2 * len(distances))
+    wrong, name = worst(distances, lambda apart: mean_excess(apart, errors))
+    if wrong > 0:
+        return "off", name
+    for word, sign in (("narrow", -1), ("wide", 1)):
+        askew = {name: apart for name, apart in distances.items() if not sign * (apart.sd_ratio.value - 1) <= 0}
+        wrong, name = worst(askew, lambda apart: sd_excess(apart, errors)) if askew else (0.0, "")
+        if wrong > 0:
+            return word, name
+    return "", ""
+
+
+def judge_guide(
+    summary: FitSummary, options: Options, family_gaps: Mapping[str, float], reference: FitSummary | None
+) -> Verdict:
     """A guide, or coordinate ascent: whether it arrived, and whether means and sds are right."""
     distances, ledger = distances_of(summary), summary.ledger
-    wrong, mean_at = worst(distances, mean_excess)
-    off = f"the mean of {mean_at} is off by {distances[mean_at].mean_error.value:+.2f} posterior sd"
+    word, at = convict(distances)
+    off = f"the mean of {at} is off by {distances[at].mean_error.value:+.2f} posterior sd" if word == "off" else ""
     arrived, arrival = arrive(summary, options)
     if not arrived:
         gap = ledger.optimisation_gap
-        if wrong > 0 and gap and summary.method == "coordinate_ascent" and summary.optimisation.converged:
+        if off and gap and summary.method == "coordinate_ascent" and summary.optimisation.converged:
             return Verdict(
                 "off",
                 f"{sentence(off)}: the updates have settled, but {gap.value:.4f} nats below the best of the family; "
@@ -130,27 +187,37 @@ def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str,
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
     why = f"{blame(ledger)} ({gaps}). {advice(summary, family_gaps)}"
-    if wrong > 0:
+    if off:
         return Verdict("off", f"{sentence(off)}, though {arrival}: {why}")
-    shift = max((apart.mean_error.value for apart in distances.values()), key=abs)
-    for word, sign in (("narrow", -1), ("wide", 1)):
-        askew = {name: apart for name, apart in distances.items() if sign * (apart.sd_ratio.value - 1) > 0}
-        wrong, name = worst(askew, sd_excess) if askew else (0.0, "")
-        if wrong > 0:
-            return Verdict(
-                word,
-                f"The sd of {name} is {distances[name].sd_ratio.value:.3f} of the truth while the means are right "
-                f"(worst {shift:+.2f} sd); {arrival}, so {why}",
-            )
+    shift_at = max(distances, key=lambda name: abs(distances[name].mean_error.value))
+    shift = distances[shift_at].mean_error.value
+    if word:
+        return Verdict(
+            word,
+            f"The sd of {at} is {distances[at].sd_ratio.value:.3f} of the truth while the means are right "
+            f"(worst {shift:+.2f} sd); {arrival}, so {why}",
+        )
+    short = what_decides(summary, reference)
+    if short:
+        return Verdict("undecided", f"{sentence(arrival)}; {short}")
     holds = "the family holds the posterior" if ledger.family_gap and ledger.family_gap.value < TINY else gaps
     ratios = [apart.sd_ratio.value for apart in distances.values()]
     spread = f"{ratios[0]:.3f}" if len(ratios) == 1 else f"{min(ratios):.3f} to {max(ratios):.3f}"
-    khat = summary.diagnostics.khat
-    tails = f" Its tails are too light (k-hat {khat:.2f}): do not reweight its draws." if khat and khat > KHAT else ""
+    worst_at = f" ({shift_at},{of_how_many(summary)})" if summary.unreported else ""
     return Verdict(
         "agrees",
-        f"{sentence(arrival)}; {holds}; mean off by {shift:+.3f} sd at worst, sd {spread} of the truth.{tails}",
+        f"{sentence(arrival)}; {holds}; mean off by {shift:+.3f} sd at worst{worst_at}, sd {spread} of the truth."
+        f"{warn_of_tails(summary)}",
     )
+
+
+def warn_of_tails(summary: FitSummary) -> str:
+    """A warning where weights differ and their tail is heavy, as a sentence to follow another; else empty."""
+    khat, relative = summary.diagnostics.khat, summary.diagnostics.relative_ess
+    if khat and khat > KHAT and (relative is None or relative < RELATIVE_ESS):
+        size = "" if relative is None else f", relative ESS {relative:.2f}"
+        return f" Its tails are too light (k-hat {khat:.2f}{size}): do not reweight its draws."
+    return ""
 
 
 def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
@@ -194,10 +261,6 @@ def advice(summary: FitSummary, family_gaps: Mapping[str, float]) -> str:
     own = family_gaps.get(summary.guide or "", measured.value if measured else None)
     closer = [name for name, gap in family_gaps.items() if own is not None and gap < own / 2 - 1e-9]
     return f"Use {' or '.join(closer)}, or NUTS." if closer else "Use a richer family, or NUTS."
-
-
-def distances_of(summary: FitSummary) -> dict[str, Distance]:
-    return {name: variable.distance for name, variable in summary.variables.items()}
 
 
 def z_score(estimate: Estimate, ideal: float) -> float:

@@ -43,8 +43,14 @@ class Judged(NamedTuple):
 
     name: str
     khat: float
+    relative_ess: float | None
     plain: Mapping[str, Distance]
     reweighted: Mapping[str, Distance]
+
+    @property
+    def size(self) -> str:
+        """The relative ESS of its weights, as words to follow k-hat."""
+        return "" if self.relative_ess is None else f", relative ESS {self.relative_ess:.2f}"
 
 
 def published(comparison: Comparison) -> tuple[Published, ...]:
@@ -58,7 +64,13 @@ def published(comparison: Comparison) -> tuple[Published, ...]:
 def of_khat(summaries: Mapping[str, FitSummary], fits: Mapping[str, Fit], truth: Truth | None) -> list[Published]:
     """The three bands of k-hat: what is read from each, and how many of the fits in it are so."""
     judged = [
-        Judged(name, khat, {e: v.distance for e, v in summary.variables.items()}, reweighted(fits[name], truth))
+        Judged(
+            name,
+            khat,
+            summary.diagnostics.relative_ess,
+            {e: v.distance for e, v in summary.variables.items()},
+            reweighted(fits[name], truth),
+        )
         for name, summary in summaries.items()
         if (khat := summary.diagnostics.khat) is not None and truth is not None
     ]
@@ -105,7 +117,7 @@ def tally(
         return "no fit with such a k-hat could be compared with the posterior", None
     others = [fit for fit in band if is_right(side(fit)) is not expected]
     text = f"{len(band) - len(others)} of {len(band)} fits {word}"
-    listed = ", ".join(f"{fit.name} (k-hat {fit.khat:.2f}: {describe(side(fit))})" for fit in others)
+    listed = ", ".join(f"{fit.name} (k-hat {fit.khat:.2f}{fit.size}: {describe(side(fit))})" for fit in others)
     return f"{text}; {otherwise}: {listed}" if others else text, not others
 
 

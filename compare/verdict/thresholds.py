@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from scipy import special
+
 from compare.options import Options
-from compare.summary import Distance, Estimate
+from compare.summary import Diagnostics, Distance, Estimate
 
 __all__ = [
+    "APART",
+    "COMPARISONS",
+    "DECISIVE_ESS",
     "ERRORS",
     "E_BFMI",
     "KHAT",
     "KHAT_GOOD",
     "MEAN",
+    "MISSED",
+    "NEAR",
     "POSTERIORDB_DRAWS",
     "POSTERIORDB_ESS",
     "POSTERIORDB_E_BFMI",
     "POSTERIORDB_R_HAT",
-    "REFERENCE_ESS",
+    "RELATIVE_ESS",
+    "R_HAT_SHORT",
     "SPREAD",
     "THRESHOLDS",
     "TINY",
     "Thresholds",
+    "doubt",
     "excess",
+    "is_short",
     "mean_excess",
     "rules",
     "sd_excess",
+    "widen",
     "worst",
 ]
 
@@ -39,14 +51,32 @@ SPREAD = 0.1
 ERRORS = 4
 """The number of standard errors that may be chance."""
 
-REFERENCE_ESS = 1000
-"""The effective sample size below which a reference convicts nobody."""
+COMPARISONS = 40
+"""The number of means and sds up to which `ERRORS` holds; of more, see `widen`."""
+
+DECISIVE_ESS = round((ERRORS / (2 * MEAN)) ** 2)
+"""The effective sample size below which no fault of twice the tolerated size can be ruled out."""
+
+R_HAT_SHORT = 1.05
+"""R-hat below which chains that missed their target of ESS do not contradict each other: chance alone raises it."""
 
 E_BFMI = 0.3
 """The energies' Bayesian fraction of missing information below which chains are unreliable."""
 
 KHAT_GOOD, KHAT = 0.5, 0.7
 """Up to the first k-hat a guide is close to the posterior, up to the second reweighting helps (Yao et al. 2018)."""
+
+RELATIVE_ESS = 1 / 1.1
+"""The relative ESS from which weights are alike: the tail that k-hat is fitted to is noise about one."""
+
+NEAR = 3.0
+"""Nats within which ELBOs are near: the lower of two modes may hold 5% of the mass."""
+
+APART = 2.0
+"""Two guides whose means are further apart than that many times the sum of their sds are in different modes."""
+
+MISSED = 0.05
+"""Nats by which an ELBO may lie above a log evidence that is not exact: it misses that much of the mass."""
 
 TINY = 1e-6
 """The family gap in nats below which a family holds the posterior."""
@@ -61,7 +91,7 @@ class Thresholds:
 
     Attributes:
         khat: The k-hat up to which reweighted draws are trusted.
-        dispersion: The variance of the weights below which they are trusted whatever k-hat says.
+        relative_ess: The relative ESS of the weights from which they are trusted whatever k-hat says.
         mean: How far a mean may be off, in sd.
         spread: How far an sd ratio may be from 1.
         errors: The number of standard errors that may be chance by reweighted draws.
@@ -71,7 +101,7 @@ class Thresholds:
     """
 
     khat: float = 0.5
-    dispersion: float = 0.1
+    relative_ess: float = RELATIVE_ESS
     mean: float = 0.1
     spread: float = 0.1
     errors: float = 0.0
@@ -85,17 +115,40 @@ THRESHOLDS = Thresholds()
 
 def excess(estimate: Estimate, ideal: float, tolerated: float, errors: float = ERRORS) -> float:
     """By how much an estimate is further from the ideal than is tolerated and than ``errors`` of its errors."""
-    return abs(estimate.value - ideal) - max(tolerated, errors * estimate.mcse)
+    beyond = abs(estimate.value - ideal) - max(tolerated, errors * estimate.mcse)
+    return math.inf if math.isnan(beyond) else beyond
 
 
-def mean_excess(distance: Distance) -> float:
+def mean_excess(distance: Distance, errors: float = ERRORS) -> float:
     """By how much a mean is further off than a verdict allows."""
-    return excess(distance.mean_error, 0.0, MEAN)
+    return excess(distance.mean_error, 0.0, MEAN, errors)
 
 
-def sd_excess(distance: Distance) -> float:
+def sd_excess(distance: Distance, errors: float = ERRORS) -> float:
     """By how much an sd is further off than a verdict allows."""
-    return excess(distance.sd_ratio, 1.0, SPREAD)
+    return excess(distance.sd_ratio, 1.0, SPREAD, errors)
+
+
+def doubt(estimate: Estimate, ideal: float, tolerated: float) -> float:
+    """By how much a distance, with `ERRORS` of its errors added, exceeds twice what is tolerated: 0 or more leaves room
+    for such a fault."""
+    beyond = abs(estimate.value - ideal) + ERRORS * estimate.mcse - 2 * tolerated
+    return math.inf if math.isnan(beyond) else beyond
+
+
+def widen(errors: float, comparisons: int) -> float:
+    """The number of errors beyond which the largest of many distances is no chance.
+
+    The chance that any of the comparisons exceeds it is that of `COMPARISONS` and ``errors`` (Bonferroni 1936).
+    """
+    if comparisons <= COMPARISONS:
+        return errors
+    return float(-special.ndtri(special.ndtr(-errors) * COMPARISONS / comparisons))
+
+
+def is_short(chains: Diagnostics, options: Options) -> bool:
+    """Whether chains missed their target of ESS."""
+    return chains.ess_bulk is not None and not chains.ess >= options.ess
 
 
 def worst(distances: Mapping[str, Distance], score: Callable[[Distance], float]) -> tuple[float, str]:
@@ -118,9 +171,13 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         ("failed", "attempted and ended in an error, which is given"),
         (
             "unreliable",
-            f"NUTS missed a target: R-hat (below {options.r_hat:g}), bulk and tail ESS (at least {options.ess:g}; a "
-            f"reference {REFERENCE_ESS:,}), divergences (none), E-BFMI (at least {E_BFMI}); or the reference it is "
-            "compared with did, or is missing",
+            f"NUTS chains contradict each other: R-hat (below {options.r_hat:g}; below {R_HAT_SHORT:g} where the ESS "
+            f"is below {options.ess:g}, since chance alone raises it then), divergences (none), E-BFMI (at least "
+            f"{E_BFMI}); or those of the reference do; or fits contradict each other where no posterior is exact: "
+            f"guides in two modes with ELBOs within {NEAR:g} nats, of which the reference holds one at most; NUTS with "
+            f"a mean that is more than {MEAN} sd and {ERRORS} standard errors from the reference's; an ELBO or an "
+            f"importance estimate that is more than {MISSED} nats and {ERRORS} standard errors above the reference's "
+            "log evidence",
         ),
         (
             "not converged",
@@ -130,14 +187,21 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         ),
         (
             "off",
-            f"some mean is wrong by more than {MEAN} posterior sd and {ERRORS} standard errors (NUTS: by more than "
-            f"{ERRORS} standard errors)",
+            f"some mean is wrong by more than {MEAN} posterior sd and {ERRORS} standard errors, the truth's included "
+            f"(of more than {COMPARISONS} means and sds, by more errors, so that the chance of any false alarm stays "
+            "the same)",
         ),
         (
             "narrow",
-            f"means right, but some sd is more than {SPREAD:.0%} and {ERRORS} standard errors below the truth (NUTS: "
-            f"more than {ERRORS} standard errors)",
+            f"means right, but some sd is more than {SPREAD:.0%} and {ERRORS} standard errors below the truth",
         ),
         ("wide", "the same above the truth"),
+        (
+            "undecided",
+            f"none of these, but the evidence would not show a fault of twice that size: a distance plus {ERRORS} "
+            f"standard errors reaches {2 * MEAN:g} sd or {2 * SPREAD:.0%} (NUTS: only where its ESS is below "
+            f"{options.ess:g}; a reference: where its ESS is below {DECISIVE_ESS}); or there is no reference. The "
+            "sentence says what would decide it",
+        ),
         ("agrees", "none of these: it may be used in the posterior's place for means, sds and intervals"),
     )

@@ -18,11 +18,12 @@ import numpy as np
 
 from compare.comparison import Fit
 from compare.fit.density import layout_of
-from compare.measure.moments import Moments, digits, distance, elements, values
-from compare.measure.psis import has_equal_weights, log_ratios, smooth
+from compare.measure.many import blocks, columns
+from compare.measure.moments import Moments, digits, distance
+from compare.measure.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.summary import Distance, Estimate, FitSummary, VariableSummary, WithoutTruth
 from compare.verdict.judge import sentence
-from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, worst
+from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, widen, worst
 
 __all__ = ["Distances", "Weighed", "assess", "beside", "decide", "own_distance", "weigh"]
 
@@ -41,7 +42,7 @@ class Weighed:
         evidence: The log evidence that the weights give, in nats.
         gap: How far the ELBO is below that, in nats.
         khat: Pareto k-hat of the weights.
-        dispersion: The variance of the weights where their mean is 1.
+        relative_ess: The relative ESS of the weights.
         dimension: The number of elements of all latents.
     """
 
@@ -49,12 +50,12 @@ class Weighed:
     evidence: Estimate
     gap: Estimate
     khat: float
-    dispersion: float
+    relative_ess: float
     dimension: int
 
     def is_trusted(self, thresholds: Thresholds) -> bool:
         """Whether the weights can be believed: a heavy tail does no harm where all of them are nearly alike."""
-        return self.khat <= thresholds.khat or self.dispersion <= thresholds.dispersion
+        return self.khat <= thresholds.khat or self.relative_ess >= thresholds.relative_ess
 
 
 def weigh(fit: Fit) -> Weighed:
@@ -74,17 +75,21 @@ def weigh(fit: Fit) -> Weighed:
         weights, khat = np.full(count, 1 / count), -math.inf
     else:
         weights, khat = smooth(ratio)
-    relative = np.exp(ratio - ratio.max())
+    layout, relative = layout_of(fit.job), np.exp(ratio - ratio.max())
     evidence = float(ratio.max() + math.log(relative.mean()))
     relative /= relative.mean()
     between = relative - 1 - (ratio - ratio.mean())  # the same draws give both: their noise cancels in part
     return Weighed(
-        {name: own_distance(values(fit.tree, *at).ravel(), weights) for name, at in elements(fit.job).items()},
+        {
+            layout.label(site, index): own_distance(draws, weights)
+            for site, indices in blocks(layout.judged)
+            for index, draws in zip(indices, columns(fit.tree, site, indices).reshape(count, -1).T, strict=True)
+        },
         estimate(evidence, relative.std(ddof=1), count),
         estimate(evidence - float(ratio.mean()), between.std(ddof=1), count),
         khat,
-        float(relative.var(ddof=1)),
-        layout_of(fit.job).dimension,
+        relative_ess(ratio),
+        layout.dimension,
     )
 
 
@@ -122,7 +127,10 @@ def beside(summary: FitSummary, chains: FitSummary) -> Distances:
     def moments(variable: VariableSummary) -> Moments:
         return Moments(variable.mean, variable.sd, variable.mcse_mean, variable.mcse_sd)
 
-    return {name: distance(moments(own), moments(chains.variables[name])) for name, own in summary.variables.items()}
+    theirs = chains.judged
+    return {
+        name: distance(moments(own), moments(theirs[name])) for name, own in summary.judged.items() if name in theirs
+    }
 
 
 def assess(fit: Fit, summary: FitSummary, chains: FitSummary | None) -> WithoutTruth | None:
@@ -139,7 +147,7 @@ def assess(fit: Fit, summary: FitSummary, chains: FitSummary | None) -> WithoutT
     try:
         weighed = weigh(fit)
     except ValueError as error:
-        return WithoutTruth("unreliable", f"{sentence(str(error))}.")
+        return WithoutTruth("undecided", f"{sentence(str(error))}.")
     if optimisation.converged:
         verdict = decide(weighed, beside(summary, chains) if chains else None, THRESHOLDS)
     else:
@@ -151,14 +159,17 @@ def assess(fit: Fit, summary: FitSummary, chains: FitSummary | None) -> WithoutT
 
 def decide(weighed: Weighed, chains: Distances | None, thresholds: Thresholds) -> WithoutTruth:
     """The word on a guide whose optimiser arrived, the sentence, and the numbers that they rest on."""
-    distances, source, errors = weighed.distances, DRAWS, thresholds.errors
+    count = 2 * len(weighed.distances)
+    distances, source, errors = weighed.distances, DRAWS, widen(thresholds.errors, count)
     if not weighed.is_trusted(thresholds):
         if chains is None:
             lost = f"k-hat is {weighed.khat:.2f}: its draws cannot be reweighted, and there is no NUTS run to ask."
-            return WithoutTruth("unreliable", lost)
-        distances, source, errors = chains, NUTS, thresholds.chains
-    elif chains is not None and name_error(chains, thresholds, thresholds.contradiction)[0] != "agrees":
-        distances, source, errors = chains, NUTS, thresholds.contradiction
+            return WithoutTruth("undecided", lost)
+        distances, source, errors = chains, NUTS, widen(thresholds.chains, count)
+    elif chains is not None:
+        many = widen(thresholds.contradiction, count)
+        if name_error(chains, thresholds, many)[0] != "agrees":
+            distances, source, errors = chains, NUTS, many
     word, mean_at, sd_at = name_error(distances, thresholds, errors)
     is_short = excess(weighed.gap, 0.0, thresholds.gap * weighed.dimension, thresholds.errors) > 0
     if word == "agrees" and is_short:

@@ -30,7 +30,7 @@ from compare.options import Options
 from compare.plan import best_member, coordinate_ascents, family_of
 from compare.summary import FitSummary
 from compare.verdict.judge import complaints, judge
-from compare.verdict.thresholds import THRESHOLDS, Thresholds
+from compare.verdict.thresholds import THRESHOLDS, Thresholds, is_short
 from compare.verdict.without_truth import Distances, Weighed, beside, decide, weigh
 from models.bnn import BnnData
 from models.chain import Chain
@@ -88,7 +88,7 @@ def chains_of(name: str, data: Any, model: Any) -> FitSummary | None:
     if fit.tree is None:
         return None
     summary = measure(fit, model.exact(data), None)
-    return None if complaints(summary, Options(), 400) else summary
+    return None if complaints(summary, Options()) or is_short(summary.diagnostics, Options()) else summary
 
 
 def cases(name: str) -> Iterator[Case]:
@@ -134,7 +134,7 @@ def one(fit: Fit, model: Any, exact: Any, chains: FitSummary | None, half: int) 
 
 GRID = {
     "khat": (0.5, 0.7),
-    "dispersion": (0.01, 0.05, 0.1),
+    "relative_ess": (1 / 1.01, 1 / 1.05, 1 / 1.1),
     "mean": (0.07, 0.1, 0.13),
     "spread": (0.07, 0.1, 0.13),
     "errors": (0.0, 2.0, 4.0),
@@ -174,7 +174,7 @@ def confusion(chosen: list[Case], thresholds: Thresholds, nuts: bool) -> str:
     """Rows: the verdict that knows the truth; columns: the one that does not."""
     counts = Counter((case.word, case.found(thresholds, nuts)) for case in chosen)
     rows = [word for word in ("agrees", *WRONG) if any(pair[0] == word for pair in counts)]
-    columns = [word for word in ("agrees", *WRONG, "unreliable") if any(pair[1] == word for pair in counts)]
+    columns = [word for word in ("agrees", *WRONG, "undecided") if any(pair[1] == word for pair in counts)]
     lines = [f"| with the truth | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
     lines += [f"| {row} | {' | '.join(str(counts[row, column]) for column in columns)} |" for row in rows]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import models
+from compare.comparison import SCHEMA
 from compare.report.tables.ledger import Terms, mcse, term_value, terms_from_json
 from compare.report.tables.numbers import printable
 from compare.summary import Estimate
@@ -19,11 +20,12 @@ __all__ += ["kind", "library", "line", "read"]
 MEANINGS = {
     "exact": "the posterior itself",
     "agrees": "may be used in the posterior's place",
+    "undecided": "too little evidence either way",
     "narrow": "means right, spread too small",
     "wide": "means right, spread too large",
     "off": "a mean is wrong",
     "not converged": "the optimiser did not arrive",
-    "unreliable": "the chains, or the reference, missed a target",
+    "unreliable": "chains, or fits, contradict each other",
     "failed": "ended in an error",
     "skipped": "not attempted",
 }
@@ -84,7 +86,7 @@ def read(folder: Path) -> list[Entry]:
         summary, failure = load(place / "summary.json"), load(place / "failure.json")
         if failure and "reason" in failure:
             entries.append(Entry(place.name, None, printable(failure["reason"])))
-        elif summary and summary.get("schema") == 1 and "fits" in summary:
+        elif summary and summary.get("schema") == SCHEMA and "fits" in summary:
             picture = place / "posterior.png"
             entries.append(Entry(place.name, summary, None, picture if picture.is_file() else None))
         elif summary is None and (place / "summary.json").is_file():

@@ -39,6 +39,9 @@ UNAIDED = (
     Column("ratio", "sd ratio", "", "Estimated: sd over the true one, where it is furthest from 1."),
     Column("evidence", "evidence by its draws", "", "Log evidence by importance sampling, in nats; at least the ELBO."),
     Column("khat", "k-hat", "", "Pareto k of the importance weights; up to 0.7 they can be trusted."),
+    Column(
+        "relative", "relative ESS", "", "Effective sample size of the weights over the draws; near 1 k-hat is noise."
+    ),
 )
 
 
@@ -98,6 +101,7 @@ def unaided(comparison: Comparison) -> Table | None:
             "ratio": estimate(without.sd_ratio),
             "evidence": estimate(without.evidence),
             "khat": khat(without.khat),
+            "relative": plain(summary.diagnostics.relative_ess, 3),
         }
         rows.append(Row(fit, word(summary), cells))
     lead = (

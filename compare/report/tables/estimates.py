@@ -42,6 +42,13 @@ COLUMNS = (
         "Pareto k of the importance weights p(x, z) / q(z). Below 0.5 the guide is close to the posterior; "
         "above 0.7 it misses so much that reweighting cannot repair it.",
     ),
+    Column(
+        "relative",
+        "relative ESS",
+        "diagnostics",
+        "Effective sample size of the importance weights over the number of draws. Near 1 all weights are alike, and "
+        "k-hat is noise.",
+    ),
     Column("elbo", "ELBO", "diagnostics", "Evidence lower bound in nats ± its Monte Carlo error. Higher is better."),
     Column("gap", "evidence gap", "diagnostics", "Log evidence minus ELBO, in nats: KL(q, posterior). 0 is right."),
     Column("seconds", "seconds", "diagnostics", "Wall-clock time, compilation included."),
@@ -106,6 +113,7 @@ def fits(comparison: Comparison) -> Table:
             "rhat": plain(diagnostics.r_hat, 3),
             "ess": ABSENT if diagnostics.ess_bulk is None else f"{diagnostics.ess_bulk:.0f}",
             "khat": khat(diagnostics.khat),
+            "relative": plain(diagnostics.relative_ess, 3),
             "elbo": terms.get("elbo", ABSENT),
             "gap": terms.get("evidence_gap", ABSENT),
             "seconds": seconds(summary.seconds),

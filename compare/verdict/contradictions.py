@@ -1,0 +1,125 @@
+"""Fits of one posterior that contradict each other: evidence against both sides, where no posterior is exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import combinations
+
+from compare.options import Options
+from compare.summary import Estimate, Evidence, FitSummary, VariableSummary
+from compare.verdict.judge import complaints
+from compare.verdict.thresholds import APART, ERRORS, KHAT, MISSED, NEAR, mean_excess, widen, worst
+
+__all__ = ["find_contradictions"]
+
+
+def find_contradictions(summaries: Mapping[str, FitSummary], evidence: Evidence, options: Options) -> tuple[str, ...]:
+    """How fits contradict each other or the reference, a sentence each; none where there is no healthy reference.
+
+    Args:
+        summaries: The fits' numbers by name, with their distances from the reference.
+        evidence: The log evidence that goes with the reference.
+        options: The targets of chains.
+    """
+    reference = summaries.get("reference")
+    if reference is None or reference.status != "done" or complaints(reference, options):
+        return ()
+    done = {name: summary for name, summary in summaries.items() if summary.status == "done"}
+    chains = {name: fit for name, fit in done.items() if fit.method == "nuts" and not complaints(fit, options)}
+    guides = {name: fit for name, fit in done.items() if has_arrived(fit)}
+    return (
+        *two_modes(guides, reference),
+        *(text for name, fit in chains.items() if (text := another_mean(name, fit, reference))),
+        *(text for name, fit in done.items() if (text := too_much_evidence(name, fit, evidence))),
+    )
+
+
+def has_arrived(summary: FitSummary) -> bool:
+    """Whether a fit is a guide, without an encoder, at an optimum."""
+    is_guide = summary.ledger.elbo is not None and summary.method not in ("exact", "reference", "amortised")
+    return is_guide and (summary.optimisation is None or summary.optimisation.converged)
+
+
+def two_modes(guides: Mapping[str, FitSummary], reference: FitSummary) -> list[str]:
+    """Guides in two modes whose ELBOs are near; the first pair, as a sentence, unless the reference has both modes."""
+    for (one, left), (two, right) in combinations(guides.items(), 2):
+        a, b = left.ledger.elbo, right.ledger.elbo
+        assert a is not None and b is not None
+        if abs(a.value - b.value) > NEAR + ERRORS * math.hypot(a.mcse, b.mcse):
+            continue
+        shared = left.judged.keys() & right.judged.keys() & reference.judged.keys()
+        gaps = {name: gap(left.judged[name], right.judged[name]) for name in sorted(shared)}
+        missed = {
+            name: apart
+            for name, apart in gaps.items()
+            if apart > APART and not all(holds(reference.judged[name], fit.judged[name]) for fit in (left, right))
+        }
+        if missed:
+            name = max(missed, key=missed.__getitem__)
+            where = f"{place(left.judged[name])} in {one} and {place(right.judged[name])} in {two}"
+            return [
+                f"There are two modes, and the reference holds one at most: {name} is {where}, with ELBOs "
+                f"{abs(a.value - b.value):.2f} nats apart, and {place(reference.judged[name])} in the reference."
+            ]
+    return []
+
+
+def gap(one: VariableSummary, two: VariableSummary) -> float:
+    """The distance of two means in sums of the sds; 0 of elements that do not vary."""
+    spread = one.sd + two.sd
+    return abs(one.mean - two.mean) / spread if spread > 0 else 0.0
+
+
+def holds(reference: VariableSummary, guide: VariableSummary) -> bool:
+    """Whether a reference can have 5% of its mass around a guide's mean.
+
+    Mass of 5% at a distance of more than sqrt(0.95 / 0.05) sds would make the sd larger (Cantelli's inequality). Where
+    quantiles are known they say more: 5% on either side reach beyond the 95% interval.
+    """
+    far = math.sqrt(0.95 / 0.05) * reference.sd
+    low, high = reference.mean - far, reference.mean + far
+    if reference.lower is not None and reference.upper is not None:
+        low, high = max(low, reference.lower), min(high, reference.upper)
+    return low - APART * guide.sd <= guide.mean <= high + APART * guide.sd
+
+
+def place(variable: VariableSummary) -> str:
+    """Where a fit puts an element: its mean and sd."""
+    return f"at {variable.mean:.4g} (sd {variable.sd:.2g})"
+
+
+def another_mean(name: str, chains: FitSummary, reference: FitSummary) -> str | None:
+    """That NUTS has another mean than the reference, as a sentence."""
+    judged = chains.judged
+    errors = widen(ERRORS, 2 * len(judged))
+    beyond, at = worst({key: v.distance for key, v in judged.items()}, lambda apart: mean_excess(apart, errors))
+    if beyond <= 0:
+        return None
+    error = judged[at].mean_error / judged[at].mcse_mean_error if judged[at].mcse_mean_error else math.inf
+    return (
+        f"{name} and the reference contradict each other: {at} is {place(judged[at])} in the one and "
+        f"{place(reference.judged[at])} in the other, {abs(error):.1f} of their joint standard errors apart."
+    )
+
+
+def too_much_evidence(name: str, summary: FitSummary, evidence: Evidence) -> str | None:
+    """That a fit finds more evidence than the reference supports, as a sentence."""
+    if evidence.value is None:
+        return None
+    claims = {"ELBO": summary.ledger.elbo}
+    alone = summary.without_truth
+    if alone is not None and (alone.khat is None or alone.khat <= KHAT):
+        claims["importance estimate of the log evidence"] = alone.evidence
+    for what, claim in claims.items():
+        if claim is None or not is_above(claim, evidence):
+            continue
+        above = claim.value - evidence.value
+        return f"The {what} of {name} is {above:.2g} nats above the log evidence of the reference, which misses mass."
+    return None
+
+
+def is_above(claim: Estimate, evidence: Evidence) -> bool:
+    """Whether an estimate lies above the log evidence by more than is tolerated and than errors explain."""
+    assert evidence.value is not None
+    return claim.value - evidence.value > max(MISSED, ERRORS * math.hypot(claim.mcse, evidence.mcse or 0.0))

@@ -1,0 +1,99 @@
+"""Whether the evidence would have shown a fault, and how much more of it would."""
+
+from __future__ import annotations
+
+import math
+
+from compare.summary import Distance, Estimate, FitSummary
+from compare.verdict.thresholds import ERRORS, MEAN, SPREAD, doubt, worst
+
+__all__ = ["about", "distances_of", "of_how_many", "what_decides"]
+
+
+def distances_of(summary: FitSummary) -> dict[str, Distance]:
+    """The distances of all judged elements, by name."""
+    return {name: variable.distance for name, variable in summary.judged.items()}
+
+
+def of_how_many(summary: FitSummary) -> str:
+    """The number of judged elements, where not all of them are printed."""
+    return f" of {len(summary.judged):,} elements" if summary.unreported else ""
+
+
+def about(value: float) -> str:
+    """A number in two digits."""
+    return f"{float(f'{value:.2g}'):,.10g}"
+
+
+def what_decides(summary: FitSummary, reference: FitSummary | None) -> str | None:
+    """Which fault could hide in a fit that is not convicted, and what would decide it; None where none could.
+
+    Args:
+        summary: The fit's numbers.
+        reference: The numbers of the reference, where no posterior is exact.
+    """
+    distances = distances_of(summary)
+    mean, mean_at = worst(distances, lambda apart: doubt(apart.mean_error, 0.0, MEAN))
+    spread, sd_at = worst(distances, lambda apart: doubt(apart.sd_ratio, 1.0, SPREAD))
+    if max(mean, spread) < 0:
+        return None
+    if mean >= spread:
+        error = distances[mean_at].mean_error
+        hidden = (
+            f"the mean of {mean_at} is off by {error.value:+.2f} ± {error.mcse:.1g} sd, which may hide {2 * MEAN:g} sd"
+        )
+        return f"{hidden}; {remedy(error, 0.0, MEAN, own_error(summary, mean_at, 'mcse_mean'), summary, reference)}."
+    ratio = distances[sd_at].sd_ratio
+    hidden = f"the sd of {sd_at} is {ratio.value:.2f} ± {ratio.mcse:.1g} of the truth, which may hide {2 * SPREAD:.0%}"
+    return f"{hidden}; {remedy(ratio, 1.0, SPREAD, own_error(summary, sd_at, 'mcse_sd'), summary, reference)}."
+
+
+def own_error(summary: FitSummary, name: str, which: str) -> float:
+    """The fit's own part of the error of a distance, in true sds."""
+    variable = summary.judged[name]
+    return float(getattr(variable, which) * variable.sd_ratio / variable.sd) if variable.sd else 0.0
+
+
+def remedy(
+    apart: Estimate,
+    ideal: float,
+    tolerated: float,
+    own: float,
+    summary: FitSummary,
+    reference: FitSummary | None,
+) -> str:
+    """How much longer a run would decide, if the distance stayed as it is.
+
+    It is decided where the distance plus `ERRORS` errors is below twice what is tolerated or, where the distance is
+    above what is tolerated, exceeds as many errors.
+    """
+    distance = abs(apart.value - ideal)
+    aim = max(2 * tolerated - distance, distance) / ERRORS
+    if not math.isfinite(distance + apart.mcse):
+        return "its draws have no finite mean or sd, and more of them would not help"
+    others = math.sqrt(max(apart.mcse**2 - own**2, 0.0)) if reference is not None else 0.0
+    least = min(own, others)
+    if least >= aim:  # both are too short
+        times = {"own": (own / aim) ** 2 * 2, "reference": (others / aim) ** 2 * 2}
+    else:
+        side = "own" if own >= others else "reference"
+        times = {side: max(own, others) ** 2 / (aim**2 - least**2)}
+    parts = [longer(summary if side == "own" else reference, factor) for side, factor in times.items()]
+    return f"{' and '.join(parts)} would decide it"
+
+
+def longer(summary: FitSummary | None, times: float) -> str:
+    """A run that is so many times as long, and the seconds that it takes."""
+    assert summary is not None
+    times = max(times, 1.1)
+    seconds = f"about {about(times * summary.seconds)} s" if summary.seconds else "as many times as long"
+    is_reference = summary.method == "reference"
+    if summary.diagnostics.ess_bulk is not None:
+        who, option = ("a reference", "--reference-budget") if is_reference else ("chains", "--budget")
+        ess = summary.diagnostics.ess
+        return f"{who} with an ESS of {about(times * ess)} instead of {ess:.0f} ({seconds}, {option})"
+    if is_reference:
+        return f"a reference of {about(times)} times the draws ({seconds}, --reference-budget)"
+    variable = next(iter(summary.variables.values()))
+    count = (variable.sd / variable.mcse_mean) ** 2 if variable.mcse_mean else math.nan
+    return f"{about(times * count)} draws of the guide instead of {count:.0f} ({seconds} at most, draws=... in Python)"

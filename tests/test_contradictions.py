@@ -1,0 +1,127 @@
+"""Fits that contradict each other are evidence against both sides, where no posterior is exact."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from compare.options import Options
+from compare.summary import (
+    Diagnostics,
+    Estimate,
+    Evidence,
+    FitSummary,
+    Ledger,
+    Optimisation,
+    VariableSummary,
+    WithoutTruth,
+)
+from compare.verdict.contradictions import find_contradictions
+from compare.verdict.judge import judge
+
+SD = 0.04
+UNKNOWN = Evidence(None, None, "not known")
+HEALTHY = Diagnostics(1.002, 4000.0, 4000.0, 0, 0.9)
+
+
+def an_element(mean: float, sd: float = SD, at: float = 1.4, spread: float = SD, error: float = 0.0006):
+    """An element, its distance from a reference with this mean and sd, and its quantiles."""
+    distances = (mean - at) / spread, sd / spread, math.hypot(error, 0.0006) / spread, 0.01
+    return VariableSummary(mean, sd, mean - 1.96 * sd, mean, mean + 1.96 * sd, error, error, *distances)
+
+
+def a_fit(method: str, diagnostics: Diagnostics = HEALTHY, **x: Any) -> FitSummary:
+    variables = {"x": an_element(**x), "scale": an_element(1.0, at=1.0)}
+    return FitSummary("numpyro", None, method, "done", None, 1.0, 10, variables, diagnostics=diagnostics)
+
+
+def a_guide(mean: float, elbo: float, converged: bool = True, method: str = "svi", **x: Any) -> FitSummary:
+    ended = Optimisation(Estimate(0.001, 0.0003), 0.01, converged, 40, None if converged else "its budget ended")
+    fit = a_fit(method, Diagnostics(khat=0.2, relative_ess=0.9), mean=mean, **x)
+    return replace(fit, optimisation=ended, ledger=Ledger(elbo=Estimate(elbo, 0.01)))
+
+
+def find(evidence: Evidence = UNKNOWN, **fits: FitSummary) -> tuple[str, ...]:
+    return find_contradictions(fits, evidence, Options())
+
+
+REFERENCE = a_fit("reference", mean=1.4)
+BOTH = replace(REFERENCE, variables={**REFERENCE.variables, "x": VariableSummary(0.28, 1.35, -1.45, 1.37, 1.45)})
+"""A reference in one of the modes at -1.4 and 1.4, and one that has both."""
+
+
+@pytest.mark.parametrize(
+    ("elbo", "further", "contradict"),
+    [
+        (-15.2, {}, True),
+        (-12.3 - 3.06, {}, False),  # four errors of both are 0.057 nats
+        (-12.3 - 3.04, {}, True),
+        (-12.3, {"converged": False}, False),
+        (-12.3, {"method": "amortised"}, False),
+    ],
+)
+def test_guides_in_two_modes_with_near_elbos_contradict_a_reference_in_one(elbo, further, contradict):
+    found = find(one=a_guide(1.4, -12.3), two=a_guide(-1.4, elbo, **further), reference=REFERENCE)
+    assert bool(found) == contradict
+    if contradict:
+        (sentence,) = found
+        assert "two modes" in sentence and "x is at 1.4 (sd 0.04) in one and at -1.4 (sd 0.04) in two" in sentence
+
+
+@pytest.mark.parametrize(("apart", "contradict"), [(3.9, False), (4.1, True)])
+def test_guides_are_in_two_modes_where_twice_the_sum_of_their_sds_parts_them(apart, contradict):
+    two = a_guide(1.4 - apart * SD, -12.3)
+    assert bool(find(one=a_guide(1.4, -12.3), two=two, reference=REFERENCE)) == contradict
+
+
+def test_a_reference_that_has_both_modes_is_contradicted_by_neither_guide():
+    """By its 95% interval, and where that is not known by its sd: 5% of the mass makes it larger."""
+    fits = {"one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.7)}
+    assert not find(**fits, reference=BOTH)
+    blind = replace(BOTH.variables["x"], lower=None, upper=None)
+    assert not find(**fits, reference=replace(BOTH, variables={**BOTH.variables, "x": blind}))
+    alone = replace(REFERENCE.variables["x"], lower=None, upper=None)
+    assert find(**fits, reference=replace(REFERENCE, variables={**REFERENCE.variables, "x": alone}))
+
+
+@pytest.mark.parametrize(("mean", "contradict"), [(1.4 + 0.0039, False), (1.4 + 0.0041, True), (-1.4, True)])
+def test_nuts_with_another_mean_contradicts_the_reference(mean, contradict):
+    """Beyond the tenth of an sd that is tolerated, and four joint errors, here 0.0034."""
+    found = find(nuts=a_fit("nuts", mean=mean), reference=REFERENCE)
+    assert bool(found) == contradict
+    unclean = a_fit("nuts", replace(HEALTHY, divergences=3), mean=mean)
+    assert not find(nuts=unclean, reference=REFERENCE)
+    vague = a_fit("nuts", mean=1.4 + 0.0041, error=0.002)
+    assert not find(nuts=vague, reference=REFERENCE)
+
+
+@pytest.mark.parametrize(("above", "contradict"), [(0.049, False), (0.051, True)])
+def test_evidence_that_the_reference_does_not_support_contradicts_it(above, contradict):
+    """By more than 0.05 nats, and four errors."""
+    known = Evidence(-12.5, 0.001, "bridge sampling")
+    assert bool(find(known, one=a_guide(1.4, -12.5 + above), reference=REFERENCE)) == contradict
+    assert not find(replace(known, mcse=0.02), one=a_guide(1.4, -12.5 + above), reference=REFERENCE)
+    by_draws = WithoutTruth("agrees", "It is.", evidence=Estimate(-12.5 + above, 0.001), khat=0.3)
+    weighed = replace(a_guide(1.4, -13.0), without_truth=by_draws)
+    assert bool(find(known, one=weighed, reference=REFERENCE)) == contradict
+    unfit = replace(weighed, without_truth=replace(by_draws, khat=0.8))
+    assert not find(known, one=unfit, reference=REFERENCE)
+
+
+def test_an_exact_posterior_is_contradicted_by_nothing():
+    fits = {"one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.3), "nuts": a_fit("nuts", mean=-1.4)}
+    assert not find(**fits, exact=a_fit("exact", mean=1.4))
+
+
+def test_whatever_rests_on_a_contradicted_reference_is_unreliable():
+    fits = {"reference": REFERENCE, "one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.4)}
+    found = find(**fits)
+    for fit in fits.values():
+        assert judge(fit, Options(), {}, REFERENCE).word in ("agrees", "off")
+        verdict = judge(fit, Options(), {}, REFERENCE, found)
+        assert verdict.word == "unreliable" and "two modes" in verdict.sentence
+    skipped = replace(fits["two"], status="skipped", reason="it takes too long")
+    assert judge(skipped, Options(), {}, REFERENCE, found).word == "skipped"
