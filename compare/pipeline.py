@@ -167,26 +167,29 @@ def judge_all(
         name: replace(summary, without_truth=assess(fits[name], summary, chains)) for name, summary in summaries.items()
     }
     reference = unaided.get("reference")
-    found = find_contradictions(unaided, known, options)
-    return {name: replace(fit, verdict=judge(fit, options, gaps, reference, found)) for name, fit in unaided.items()}
+    contradictions = find_contradictions(unaided, known, options)
+    return {
+        name: replace(fit, verdict=judge(fit, options, gaps, reference, contradictions))
+        for name, fit in unaided.items()
+    }
 
 
 def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> FitSummary | None:
     """The summary of the first NUTS run that met its targets; None if none did."""
     chains = (summary for summary in summaries.values() if summary.method == "nuts" and summary.status == "done")
-    whole = (summary for summary in chains if not is_short(summary.diagnostics, options))
-    return next((summary for summary in whole if not complaints(summary, options)), None)
+    long = (summary for summary in chains if not is_short(summary.diagnostics, options))
+    return next((summary for summary in long if not complaints(summary, options)), None)
 
 
 def notes(request: Request, jobs: Sequence[Job]) -> tuple[str, ...]:
     """What a reader should know about the plan as a whole."""
     layout = jobs[0].layout
-    told = (*layout.notes, *unjudged(layout))
+    known = (*layout.notes, *unjudged(layout))
     gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
     if layout.dimension > 1 or len(gaussian) < 2:
-        return told
+        return known
     same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
-    return (*told, same)
+    return (*known, same)
 
 
 def unjudged(layout: Layout) -> list[str]:

@@ -24,7 +24,6 @@ from compare.options import Options
 from compare.pipeline import compare
 from compare.summary import FitSummary, to_json
 from compare.verdict.judge import judge
-from compare.verdict.thresholds import REFERENCE_ESS
 from models.bnn import MODEL, BnnData, network
 from models.contract import Reference
 
@@ -139,8 +138,8 @@ def test_the_reference_meets_posteriordb_s_rules(reference):
         f = reference.fit.tree["posterior"]["f"].values[..., point]
         axes = {"chain_axis": 0, "draw_axis": 1}
         assert arviz_stats.rhat(f, **axes) < 1.01
-        assert arviz_stats.ess(f, method="bulk", **axes) > REFERENCE_ESS
-        assert arviz_stats.ess(f, method="tail", prob=(0.05, 0.95), **axes) > REFERENCE_ESS
+        assert arviz_stats.ess(f, method="bulk", **axes) > 1000
+        assert arviz_stats.ess(f, method="tail", prob=(0.05, 0.95), **axes) > 1000
     assert summary.diagnostics.divergences == 0
     assert judge(summary, OPTIONS).word == "agrees"
 
@@ -189,7 +188,7 @@ def test_a_comparison_without_the_reference_says_so():
     found = compare(Request(MODEL, BnnData(hidden=3), ("numpyro",), ("mean_field",), False, options)).summary
     assert found["fits"]["reference"]["status"] == "skipped"
     guide = found["fits"]["numpyro-mean_field"]
-    assert guide["verdict"]["word"] == "unreliable" and "nothing to compare it with" in guide["verdict"]["sentence"]
+    assert guide["verdict"]["word"] == "undecided" and "nothing to compare it with" in guide["verdict"]["sentence"]
     assert guide["variables"]["f[0]"]["mean"] is not None and guide["variables"]["f[0]"]["sd_ratio"] is None
     assert found["log_evidence"]["value"] is None
 

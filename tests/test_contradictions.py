@@ -6,9 +6,20 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 
+from compare import user_model
+from compare.comparison import Fit, Request
+from compare.fit import run
+from compare.fit.tree import build
+from compare.measure.measures import measure
+from compare.measure.truth import evidence, find_truth
 from compare.options import Options
+from compare.pipeline import judge_all
+from compare.plan import plan
 from compare.summary import (
     Diagnostics,
     Estimate,
@@ -125,3 +136,30 @@ def test_whatever_rests_on_a_contradicted_reference_is_unreliable():
         assert verdict.word == "unreliable" and "two modes" in verdict.sentence
     skipped = replace(fits["two"], status="skipped", reason="it takes too long")
     assert judge(skipped, Options(), {}, REFERENCE, found).word == "skipped"
+
+
+def squares(y):
+    """Two modes, at about -1.37 and 1.37: the data know x^2 alone."""
+    x = numpyro.sample("x", dist.Normal(0.15, 1))
+    numpyro.sample("y", dist.Normal(x**2, 0.5), obs=y)
+
+
+def test_guides_that_ended_in_two_modes_expose_a_reference_in_one():
+    """The fits are real, the reference is what chains that began in one mode give."""
+    rng = np.random.default_rng(3)
+    own = user_model.register(squares, None, None)
+    data = user_model.data_of(own, {"y": 1.4**2 + 0.5 * rng.normal(size=20)})
+    jobs = plan(Request(own.model, data, ("numpyro",), ("mean_field", "full_rank"), nuts=False, seed=0))
+    shape = 4, 1000
+    stats = {"diverging": np.zeros(shape, bool), "energy": rng.normal(size=shape)}
+    tree = build({"x": rng.normal(1.372, 0.041, shape)}, stats, {})
+    fits = {job.name: Fit(job, "done", None, 1.0, 1, tree) if job.method == "reference" else run(job) for job in jobs}
+    truth = find_truth(own.model, data, fits)
+    summaries = {name: measure(fit, truth, None) for name, fit in fits.items()}
+    means = [summaries[f"numpyro-{family}"].variables["x"].mean for family in ("mean_field", "full_rank")]
+    assert means[0] * means[1] < 0, "another seed would put the guides into two modes"
+    judged = judge_all(fits, summaries, {}, evidence(truth), Options())
+    assert [summary.verdict.word for summary in judged.values()] == ["unreliable"] * 3
+    assert all("There are two modes" in summary.verdict.sentence for summary in judged.values())
+    alone = {name: summaries[name] for name in ("reference", "numpyro-full_rank")}
+    assert judge_all(fits, alone, {}, evidence(truth), Options())["reference"].verdict.word == "agrees"

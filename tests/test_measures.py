@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ import scipy.stats
 from scipy import integrate, optimize, special
 
 import models
-from compare.comparison import Fit, Job, Layout
+from compare.comparison import MOST_JUDGED, Fit, Job, Layout
 from compare.fit import run
 from compare.fit.tree import build
 from compare.measure.measures import measure
+from compare.measure.truth import Sampled
 from compare.summary import LEDGER_TERMS, to_json
 from models.coin import Coin
 
@@ -235,6 +237,80 @@ def autoregression(rng: np.random.Generator, shape: tuple[int, int, int], memory
 def mean_square_is_one(scores: np.ndarray, allowance: float = 0.0) -> bool:
     """Whether scores are standard normal in size: the mean of count squares has standard error sqrt(2 / count)."""
     return abs(float(np.mean(np.square(scores))) - 1) < ERRORS * math.sqrt(2 / len(scores)) + allowance
+
+
+def hide(fit: Fit, shown: int) -> Fit:
+    """The fit with only so many of its elements reported."""
+    layout = replace(fit.job.layout, reported=fit.job.layout.reported[:shown])
+    return replace(fit, job=replace(fit.job, layout=layout))
+
+
+@pytest.mark.parametrize("method", ["svi", "nuts"])
+def test_elements_that_are_not_printed_are_measured(method):
+    """The same numbers as if they were printed, errors of chains within 2%; the summary's JSON is without them."""
+    draws = autoregression(np.random.default_rng(7), (4, 500, 300), 0.0 if method == "svi" else 0.7)
+    fit, truth = a_fit(draws, method), a_truth(300)
+    whole, cut = measure(fit, truth, None), measure(hide(fit, 2), truth, None)
+    assert list(cut.variables) == ["z[0]", "z[1]"] and len(cut.unreported) == 298
+    assert list(to_json(cut)["variables"]) == ["z[0]", "z[1]"] and "unreported" not in to_json(cut)
+    for name, found in cut.judged.items():
+        printed = whole.variables[name]
+        for key in ("mean", "sd", "mean_error", "sd_ratio"):
+            assert getattr(found, key) == pytest.approx(getattr(printed, key), rel=1e-9, abs=1e-12)
+        for key in ("mcse_mean", "mcse_sd", "mcse_mean_error", "mcse_sd_ratio"):
+            assert getattr(found, key) == pytest.approx(getattr(printed, key), rel=0.02)
+
+
+def test_chains_that_are_not_printed_are_looked_at():
+    """One of 300 unprinted elements sits elsewhere in one chain: R-hat and ESS are as if it were printed."""
+    draws = np.random.default_rng(8).normal(size=(4, 500, 300))
+    draws[0, :, 217] += 3.0
+    whole, cut = (measure(fit, a_truth(300), None).diagnostics for fit in (a_fit(draws), hide(a_fit(draws), 2)))
+    assert whole.r_hat > 1.4
+    assert (cut.r_hat, cut.ess_bulk) == (whole.r_hat, whole.ess_bulk)
+
+
+def test_elements_that_do_not_vary_are_not_judged():
+    """Such as the diagonal of a correlation matrix, which is 1 but for rounding."""
+    draws = np.random.default_rng(9).normal(size=(4, 500, 4))
+    draws[:, :, 2], draws[:, :, 3] = 0.0, 1.0 + 2e-16 * (draws[:, :, 3] > 0)
+    for method in ("svi", "nuts"):
+        cut = measure(hide(a_fit(draws, method), 1), None, None)
+        assert list(cut.unreported) == ["z[1]"]
+
+
+def test_of_very_many_elements_some_are_judged():
+    sizes = {"short": (MOST_JUDGED + 10,), "long": (10 * MOST_JUDGED,), "wide": (40, 50)}
+    for latents in ({"a": (30, 30)}, sizes, {"b": (3000,), "c": (3000,)}):
+        shown = tuple((site, (0,) * len(shape)) for site, shape in latents.items())
+        judged = Layout(latents, {}, {}, shown).judged
+        assert judged[: len(shown)] == shown and len(set(judged)) == len(judged) <= MOST_JUDGED + len(shown)
+        small = [site for site, shape in latents.items() if math.prod(shape) <= MOST_JUDGED]
+        total = sum(math.prod(latents[site]) for site in small)
+        assert sum(site in small for site, _ in judged) >= min(total, MOST_JUDGED)
+    assert Layout({"a": (30,)}, {}, {}, (("a", (0,)),), judges_all=False).judged == (("a", (0,)),)
+
+
+def test_a_reference_that_has_kept_some_elements_knows_which():
+    """A site with very many elements is cut to the reported ones: they keep their numbers."""
+    draws = np.random.default_rng(12).normal(size=(4, 50, 3))
+    stats = {"diverging": np.zeros((4, 50), bool), "energy": np.zeros((4, 50))}
+    tree = build({"z": draws}, stats, {}, {"z_dim_0": np.array([0, 4000, 9000])})
+    truth = Sampled(Fit(a_job(3, "reference"), "done", tree=tree), "NUTS")
+    assert truth.mean()["z"][9000] == draws[:, :, 2].mean() and np.isnan(truth.mean()["z"][1])
+    assert truth.sd()["z"][4000] == draws[:, :, 1].std(ddof=1) and truth.quantile(0.5)["z"][0] == np.median(
+        draws[..., 0]
+    )
+    assert (truth.draws("z", (4000,)) == draws[:, :, 1]).all()
+
+
+def test_relative_ess_is_that_of_the_weights():
+    log_ratio = np.random.default_rng(10).normal(size=(4, 500))
+    weights = np.exp(log_ratio)
+    found = measure(a_fit(np.zeros((4, 500, 1)) + log_ratio[:, :, None], "svi", log_ratio), None, None).diagnostics
+    assert found.relative_ess == pytest.approx(1 / (1 + weights.var() / weights.mean() ** 2), rel=1e-5)
+    equal = measure(a_fit(np.random.default_rng(1).normal(size=(4, 500, 1)), "svi"), None, None).diagnostics
+    assert (equal.khat, equal.relative_ess) == (None, 1.0)
 
 
 def test_moments_and_quantiles_are_those_of_the_draws():

@@ -77,13 +77,13 @@ def test_statistics_of_every_transition(library):
 
 
 def test_a_target_that_cannot_be_met_is_reported(library, monkeypatch):
-    """With an ESS beyond its budget the run ends at the budget, and the verdict says what is missing."""
+    """With an ESS beyond its budget the run ends at the budget; it is judged by what its draws show."""
     collect = nuts.run_until_enough
     monkeypatch.setattr(nuts, "run_until_enough", lambda *arguments: collect(*arguments[:-1], 0.0))  # time is up
     options = Options(ess=1e7, budget=600.0)
     made, summary = sampled(library, "coin", models.load("coin").data(), 0, options)
     assert not made.tree.attrs["targets_met"]
-    assert summary["verdict"]["word"] == "unreliable"
+    assert summary["verdict"]["word"] in ("agrees", "undecided")
     assert "ESS" in summary["verdict"]["sentence"]
 
 

@@ -94,8 +94,8 @@ def test_the_centred_form_is_not_to_be_trusted(capsys, tmp_path):
     """NUTS diverges in the neck of the funnel: nothing can be held against it."""
     options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "5", "--budget", "5")
     summary = from_the_command(capsys, tmp_path, str(HERE / "eight_schools_numpyro.py"), *options)
-    assert summary["fits"]["reference"]["verdict"]["word"] in ("unreliable", "failed")  # failed: it had no time at all
-    assert summary["fits"]["numpyro-mean_field"]["verdict"]["word"] == "unreliable"
+    words = [summary["fits"][name]["verdict"]["word"] for name in ("reference", "numpyro-mean_field")]
+    assert words in (["unreliable", "unreliable"], ["failed", "undecided"])  # failed: it had no time at all
 
 
 IN_PYRO = """
@@ -136,7 +136,7 @@ def test_the_centred_form_in_pyro_through_the_file(capsys, tmp_path):
     options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "2", "--budget", "5")
     summary = from_the_command(capsys, tmp_path, str(HERE / "eight_schools_pyro.py"), *options)
     assert summary["fits"]["reference"]["library"] == "pyro"
-    assert summary["fits"]["pyro-mean_field"]["verdict"]["word"] == "unreliable"
+    assert summary["fits"]["pyro-mean_field"]["verdict"]["word"] in ("undecided", "unreliable")
     assert np.isfinite(summary["fits"]["pyro-mean_field"]["variables"]["mu"]["mean"])
 
 

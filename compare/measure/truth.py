@@ -24,6 +24,7 @@ class Sampled:
     Attributes:
         method: How the draws were made.
         posterior: The draws by site, each of shape (chain, draw, *site).
+        labels: Which elements these are, by site, where the fit has kept only some.
     """
 
     tolerance = 0.0
@@ -31,9 +32,10 @@ class Sampled:
 
     def __init__(self, fit: Fit, method: str) -> None:
         self.method = method
-        self.posterior: dict[str, Any] = {
-            str(name): values.values for name, values in fit.tree["posterior"].data_vars.items()
-        }
+        arrays = fit.tree["posterior"].data_vars
+        self.posterior: dict[str, Any] = {str(name): array.values for name, array in arrays.items()}
+        labels = {str(name): array[array.dims[-1]].values for name, array in arrays.items() if array.ndim == 3}
+        self.labels = {site: kept for site, kept in labels.items() if kept[-1] >= len(kept)}
 
     def flat(self, site: str) -> np.ndarray:
         """All draws of a site, shape (count, *site)."""
@@ -42,16 +44,27 @@ class Sampled:
 
     def draws(self, site: str, index: tuple[int, ...]) -> np.ndarray:
         """The draws of one element, shape (chain, draw)."""
+        if site in self.labels:
+            index = (int(np.searchsorted(self.labels[site], index[0])),)
         return self.posterior[site][(slice(None), slice(None), *index)]
 
+    def placed(self, site: str, values: np.ndarray) -> np.ndarray:
+        """A value an element at its place in the site; NaN where the element was not kept."""
+        if site not in self.labels:
+            return values
+        full = np.full(self.labels[site][-1] + 1, np.nan)
+        full[self.labels[site]] = values
+        return full
+
     def mean(self) -> dict[str, np.ndarray]:
-        return {site: self.flat(site).mean(axis=0) for site in self.posterior}
+        return {site: self.placed(site, self.flat(site).mean(axis=0)) for site in self.posterior}
 
     def sd(self) -> dict[str, np.ndarray]:
-        return {site: self.flat(site).std(axis=0, ddof=1) for site in self.posterior}
+        return {site: self.placed(site, self.flat(site).std(axis=0, ddof=1)) for site in self.posterior}
 
     def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        return {site: np.quantile(self.flat(site), probability, axis=0) for site in self.posterior}
+        levels = {site: np.quantile(self.flat(site), probability, axis=0) for site in self.posterior}
+        return {site: self.placed(site, values) for site, values in levels.items()}
 
     def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
         """The marginal density of one element on a grid: ArviZ's kernel density estimate of the draws."""

@@ -43,7 +43,7 @@ def has_arrived(summary: FitSummary) -> bool:
 
 def two_modes(guides: Mapping[str, FitSummary], reference: FitSummary) -> list[str]:
     """Guides in two modes whose ELBOs are near; the first pair, as a sentence, unless the reference has both modes."""
-    for (one, left), (two, right) in combinations(guides.items(), 2):
+    for (left_name, left), (right_name, right) in combinations(guides.items(), 2):
         a, b = left.ledger.elbo, right.ledger.elbo
         assert a is not None and b is not None
         if abs(a.value - b.value) > NEAR + ERRORS * math.hypot(a.mcse, b.mcse):
@@ -57,7 +57,7 @@ def two_modes(guides: Mapping[str, FitSummary], reference: FitSummary) -> list[s
         }
         if missed:
             name = max(missed, key=missed.__getitem__)
-            where = f"{place(left.judged[name])} in {one} and {place(right.judged[name])} in {two}"
+            where = f"{place(left.judged[name])} in {left_name} and {place(right.judged[name])} in {right_name}"
             return [
                 f"There are two modes, and the reference holds one at most: {name} is {where}, with ELBOs "
                 f"{abs(a.value - b.value):.2f} nats apart, and {place(reference.judged[name])} in the reference."
@@ -65,10 +65,10 @@ def two_modes(guides: Mapping[str, FitSummary], reference: FitSummary) -> list[s
     return []
 
 
-def gap(one: VariableSummary, two: VariableSummary) -> float:
+def gap(left: VariableSummary, right: VariableSummary) -> float:
     """The distance of two means in sums of the sds; 0 of elements that do not vary."""
-    spread = one.sd + two.sd
-    return abs(one.mean - two.mean) / spread if spread > 0 else 0.0
+    spread = left.sd + right.sd
+    return abs(left.mean - right.mean) / spread if spread > 0 else 0.0
 
 
 def holds(reference: VariableSummary, guide: VariableSummary) -> bool:

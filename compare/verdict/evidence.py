@@ -87,12 +87,12 @@ def longer(summary: FitSummary | None, times: float) -> str:
     assert summary is not None
     times = max(times, 1.1)
     seconds = f"about {about(times * summary.seconds)} s" if summary.seconds else "as many times as long"
-    is_reference = summary.method == "reference"
+    stands_in = summary.method == "reference"
     if summary.diagnostics.ess_bulk is not None:
-        who, option = ("a reference", "--reference-budget") if is_reference else ("chains", "--budget")
+        who, option = ("a reference", "--reference-budget") if stands_in else ("chains", "--budget")
         ess = summary.diagnostics.ess
         return f"{who} with an ESS of {about(times * ess)} instead of {ess:.0f} ({seconds}, {option})"
-    if is_reference:
+    if stands_in:
         return f"a reference of {about(times)} times the draws ({seconds}, --reference-budget)"
     variable = next(iter(summary.variables.values()))
     count = (variable.sd / variable.mcse_mean) ** 2 if variable.mcse_mean else math.nan
