@@ -35,7 +35,7 @@ class Sampled:
         arrays = fit.tree["posterior"].data_vars
         self.posterior: dict[str, Any] = {str(name): array.values for name, array in arrays.items()}
         labels = {str(name): array[array.dims[-1]].values for name, array in arrays.items() if array.ndim == 3}
-        self.labels = {site: kept for site, kept in labels.items() if kept[-1] >= len(kept)}
+        self.labels = {site: places for site, places in labels.items() if places[-1] >= len(places)}
 
     def flat(self, site: str) -> np.ndarray:
         """All draws of a site, shape (count, *site)."""
