@@ -50,8 +50,8 @@ class Layout:
         log_joints: log p(x, z) in nats at a few draws from the prior; they tell apart models of the same source.
         singles: Sites with one element that are named without its index.
         improper: The latent sites whose priors are improper: the evidence is not defined.
-        unjudged: Flags of the elements that verdicts do not look at unless they are reported, by latent site: those that
-            do not vary or are masked out; all where a model reports what its symmetries leave alone.
+        unjudged: Flags of elements that verdicts do not look at unless they are reported, by latent site: those that do
+            not vary or are masked out; all where a model reports what its symmetries leave alone.
     """
 
     latents: dict[str, tuple[int, ...]]
