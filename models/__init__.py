@@ -15,6 +15,7 @@ CATALOGUE: dict[str, str] = {
     "chain": "a Gaussian chain: what mean-field gets right and wrong, and coordinate ascent",
     "vae": "a variational autoencoder: how far is the encoder from the posterior?",
     "bnn": "a Bayesian neural network: does it know what it does not know?",
+    "linear": "linear regression: what mean field costs is the variance inflation factor",
 }
 
 

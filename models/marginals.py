@@ -1,12 +1,13 @@
 """Distributions of one number that are known on a grid, with the methods of SciPy's frozen distributions."""
 
 import math
+from typing import Any
 
 import numpy as np
 import scipy.fft
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
-__all__ = ["BandLimited", "TabulatedMixture"]
+__all__ = ["BandLimited", "NormalScores", "TabulatedMixture"]
 
 LEVELS = 64  # how many different sds a table of Gaussians is made with
 
@@ -103,3 +104,42 @@ class BandLimited:
         if not self.cdf(low) < q < self.cdf(high):
             return float(low if q < 0.5 else high)
         return float(optimize.brentq(lambda x: self.cdf(x) - q, low, high, xtol=1e-12))
+
+
+class NormalScores:
+    """A number x = prior.ppf(Phi(z)) whose normal score z, a priori N(0, 1), has a distribution known on a grid.
+
+    Args:
+        prior: The prior of x, a frozen distribution of SciPy's.
+        base: The distribution of z; None for the map alone.
+    """
+
+    def __init__(self, prior: Any, base: BandLimited | None = None) -> None:
+        self.prior = prior
+        if base is not None:
+            self.base = base
+
+    def value(self, z: np.ndarray) -> np.ndarray:
+        """The numbers with these scores; from the nearer end, so that no digits are lost."""
+        tail = special.ndtr(-np.abs(z))
+        return np.where(np.asarray(z) < 0, self.prior.ppf(tail), self.prior.isf(tail))
+
+    def score(self, x: np.ndarray) -> np.ndarray:
+        """The normal scores of these numbers."""
+        below, above = self.prior.cdf(x), self.prior.sf(x)
+        return np.where(below < 0.5, special.ndtri(below), -special.ndtri(above))
+
+    def mean(self) -> float:
+        return float(self.base.masses @ self.value(self.base.places))
+
+    def std(self) -> float:
+        return math.sqrt(self.base.masses @ (self.value(self.base.places) - self.mean()) ** 2)
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        z = self.score(x)
+        inside = np.isfinite(z)
+        slopes = self.prior.pdf(x) / stats.norm.pdf(np.where(inside, z, 0.0))
+        return np.where(inside, self.base.pdf(np.where(inside, z, 0.0)) * slopes, 0.0)
+
+    def ppf(self, q: float) -> float:
+        return float(self.value(np.asarray(self.base.ppf(q))))

@@ -17,7 +17,7 @@ from models.contract import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "has_two_classes", "read_csv"]
+__all__ = ["Table", "has_two_classes", "read_csv", "shipped", "standardised"]
 
 MAX_BYTES = 50_000_000  # largest file that is read
 MAX_ROWS = 10_000  # most rows of a file: every draw of a fit keeps the log likelihood of every row
@@ -198,3 +198,31 @@ def refuse(cells: pd.DataFrame, wrong: Any, path: str, hint: str = "") -> None:
     raise ValueError(
         f"{place} is {cell if len(cell) <= 40 else cell[:37] + '...'!r}, not {what}; give finite numbers{hint}"
     )
+
+
+def shipped(
+    name: str, source: str, bunch: Any, target: str, targets: np.ndarray, labels: tuple[str, str] | None = None
+) -> Table:
+    """A data set that scikit-learn ships, from its bunch."""
+    columns, rows = tuple(map(str, bunch.feature_names)), np.arange(len(targets))
+    where = "held-out row, from 0"
+    return Table(name, {"source": source}, columns, bunch.data, target, targets, labels, where, rows)
+
+
+def standardised(values: np.ndarray, fitted: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values less the fitted rows' mean, over their sd; and both, by column. Of numbers of any size.
+
+    The range is brought to [-1, 1] first, and all is halved before that: the difference of huge numbers stays finite.
+
+    Raises:
+        ValueError: a held-out row is beyond all others, so that squares would not be finite.
+    """
+    low, high = values[fitted].min(axis=0) / 2, values[fitted].max(axis=0) / 2
+    middle, half = low / 2 + high / 2, (high - low) / 2
+    unit = (np.asfortranarray(values[fitted]) / 2 - middle) / half
+    mean, sd = 2 * (middle + half * unit.mean(axis=0)), 2 * half * unit.std(axis=0)
+    with np.errstate(over="ignore"):
+        scaled = (values / 2 - mean / 2) / (sd / 2)
+    if not np.abs(scaled).max() < 1e100:
+        raise ValueError(f"{what} is 1e100 sds away from the rows fitted, or more; correct it or leave the row out")
+    return scaled, mean, sd

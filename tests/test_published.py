@@ -45,6 +45,9 @@ from tests.eight_schools import KHAT, NAMES, POSTERIORDB, quadrature
 NOTHING = {"fits": {}, "held_out": None}
 """The summary of a comparison without fits."""
 
+WRONG = "the mean-field fit of log GDP by Adam"
+"""What a tutorial prints that is wrong, whatever the data."""
+
 SCHEMA = json.loads((Path(files.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
 
 
@@ -76,7 +79,7 @@ def test_every_claim_has_a_source_and_numbers_and_agrees(name: str) -> None:
         assert len(found) >= 2 and any(one.agrees for one in found), data
         for one in found:
             assert re.search(r"\b1[7-9]\d\d\b|\b20\d\d\b", one.source), one
-            assert one.claim and one.published and one.agrees in (True, None), one
+            assert one.claim and one.published and (one.agrees in (True, None) or WRONG in one.claim), one
             assert one.agrees is None or re.search(r"\d", one.ours), one
         assert len({one.claim for one in found}) == len(found)
 

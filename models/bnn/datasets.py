@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.contract import UnknownName, nearest
-from models.tables import Table, has_two_classes, read_csv
+from models.tables import Table, has_two_classes, read_csv, shipped, standardised
 
 __all__ = ["DATASETS", "Dataset", "load", "sine"]
 
@@ -135,14 +135,6 @@ def breast_cancer(task: str, split: int) -> Dataset:
     return divided(shipped("breast_cancer", source, bunch, "diagnosis", 1.0 - bunch.target, labels), split)
 
 
-def shipped(
-    name: str, source: str, bunch: Any, target: str, targets: np.ndarray, labels: tuple[str, str] | None = None
-) -> Table:
-    columns, rows = tuple(map(str, bunch.feature_names)), np.arange(len(targets))
-    where = "held-out row, from 0"
-    return Table(name, {"source": source}, columns, bunch.data, target, targets, labels, where, rows)
-
-
 DATASETS: dict[str, Callable[[str, int], Dataset]] = {
     "gap": gap,
     "diabetes": diabetes,
@@ -207,22 +199,3 @@ def divided(table: Table, split: int) -> Dataset:
         classes=table.labels is not None,
         about=about,
     )
-
-
-def standardised(values: np.ndarray, fitted: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The values less the fitted rows' mean, over their sd; and both, by column. Of numbers of any size.
-
-    The range is brought to [-1, 1] first, and all is halved before that: the difference of huge numbers stays finite.
-
-    Raises:
-        ValueError: a held-out row is beyond all others, so that squares would not be finite.
-    """
-    low, high = values[fitted].min(axis=0) / 2, values[fitted].max(axis=0) / 2
-    middle, half = low / 2 + high / 2, (high - low) / 2
-    unit = (np.asfortranarray(values[fitted]) / 2 - middle) / half
-    mean, sd = 2 * (middle + half * unit.mean(axis=0)), 2 * half * unit.std(axis=0)
-    with np.errstate(over="ignore"):
-        scaled = (values / 2 - mean / 2) / (sd / 2)
-    if not np.abs(scaled).max() < 1e100:
-        raise ValueError(f"{what} is 1e100 sds away from the rows fitted, or more; correct it or leave the row out")
-    return scaled, mean, sd

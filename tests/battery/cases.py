@@ -37,11 +37,13 @@ from compare.plan import best_member
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
+from models.linear import LinearData
 
 __all__ = ["CHECKS"]
 
 COIN, SKEW, BARE = Coin(), Coin(heads=3, tosses=11, alpha=3.0, beta=1.5), Coin(heads=0, tosses=3)
 CHAIN, SEEN = Chain(), Chain(3, (0.5, -1.0, 2.0), "all")
+KNOWN, NOISY = LinearData("rugged", prior="known", noise=0.95), LinearData()
 NETWORK = BnnData(hidden=1)
 TWO, TAUGHT = BnnData(hidden=2, noise="unknown"), BnnData("moons", hidden=2)
 BINARY = digits(latent=2, hidden=6, images=2)
@@ -91,6 +93,16 @@ TINY = {
             "full_rank": RIGHT | {"gap": 0.0},
             "markov": RIGHT | {"gap": 0.0},
             "nuts": RIGHT,
+        },
+    ),
+    "linear": Tiny(
+        [KNOWN, NOISY],
+        [LinearData("rugged")],
+        known={
+            "coordinate_ascent": {"word": "narrow", "gap": 1.069208584093646},
+            "mean_field": {"word": "narrow", "gap": 1.069208584093646},
+            "full_rank": {"ratios": 1.0, "gap": 0.0},
+            "nuts": {"ratios": 1.0},
         },
     ),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),

@@ -1,0 +1,96 @@
+"""A regression's design: a table's columns and its target, in units that one prior suits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.contract import UnknownName, nearest
+from models.tables import Table, read_csv, standardised
+
+__all__ = ["Design", "load"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a regression is fitted to.
+
+    Attributes:
+        inputs: Shape (rows, columns).
+        targets: Shape (rows,).
+        columns: The names of the inputs.
+        about: Where the rows come from and how they were scaled, in JSON's types.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    columns: tuple[str, ...]
+    about: dict[str, Any]
+
+    @property
+    def with_ones(self) -> np.ndarray:
+        """The inputs after a column of ones, for the intercept: shape (rows, 1 + columns)."""
+        return np.column_stack([np.ones(len(self.inputs)), self.inputs])
+
+
+def load(
+    name: str,
+    target: str | None,
+    task: str,
+    datasets: Mapping[str, Callable[[], Table]],
+    unscaled: tuple[str, ...] = (),
+) -> Design:
+    """The data set of that name, or the CSV file with its column ``target``.
+
+    Inputs, and a target that is no class, are brought to mean 0 and sd 1 (the population's: divided by n); those of the
+    data sets named in ``unscaled`` are left as they are. Columns that do not vary are left out, and ``about`` says so.
+
+    Raises:
+        ValueError: there is no such data set or file, the file is no table of numbers, or it leaves nothing to learn.
+    """
+    if name in datasets:
+        if target is not None:
+            raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
+        table = datasets[name]()
+    else:
+        try:
+            table = read_csv(name, target, task)
+        except FileNotFoundError:
+            raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, datasets)}") from None
+    rows = np.arange(len(table.targets))
+    if np.ptp(table.targets / 2) == 0:
+        raise ValueError(
+            f"the target {table.target} of {table.name} has the same value in every row; give one that varies"
+        )
+    varies = np.ptp(table.inputs / 2, axis=0) > 0
+    if not varies.any():
+        raise ValueError(f"no input of {table.name} varies; give one that does")
+    inputs, targets, scaled = table.inputs[:, varies], table.targets, "no"
+    about: dict[str, Any] = {"name": table.target}
+    if table.labels:
+        about |= {"class 0": table.labels[0], "class 1": table.labels[1]}
+    if name not in unscaled:
+        inputs = standardised(inputs, rows, f"an input of {table.name}")[0]
+        scaled = "inputs to mean 0 and sd 1"
+        if not table.labels:
+            targets, mean, sd = standardised(targets, rows, f"the target of {table.name}")
+            about |= {"mean": float(mean), "sd": float(sd)}
+            scaled = "inputs and target to mean 0 and sd 1"
+    columns = np.array(table.columns, dtype=object)
+    constant = columns[~varies].tolist()
+    return Design(
+        inputs,
+        targets,
+        tuple(columns[varies]),
+        {
+            **table.source,
+            "rows": len(rows),
+            "inputs": columns[varies].tolist(),
+            **({"left out, constant": constant} if constant else {}),
+            "target": about,
+            "scaled": scaled,
+        },
+    )
