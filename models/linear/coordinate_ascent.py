@@ -50,13 +50,13 @@ class Updates:
         mean, left = state["mean"].copy(), self.targets - self.design @ state["mean"]
         precision = self.expected(state) * self.precision
         variance = state["variance"].copy()
-        rest = {} if self.known else {"b": state["b"]}
+        fixed = {} if self.known else {"b": state["b"]}
         for j in range(self.d):
             step = self.design[:, j] @ left / self.precision[j]
             left -= step * self.design[:, j]
             mean[j], variance[j] = mean[j] + step, 1 / precision[j]
             if self.d <= 100 or j + 1 == self.d:
-                yield {"mean": mean.copy(), "variance": variance.copy(), **rest}
+                yield {"mean": mean.copy(), "variance": variance.copy(), **fixed}
         if not self.known:
             yield {
                 "mean": mean,

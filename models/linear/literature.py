@@ -99,13 +99,13 @@ def tutorial(claim: str, source: str, *entries: tuple[str, float, float | None])
     worst = max(range(len(shifts)), key=lambda j: abs(shifts[j]))
     right = abs(shifts[worst]) <= MEAN + ERRORS / math.sqrt(DRAWS)
     narrow = max(abs(ratio - 1) for ratio in ratios) <= SPREAD + ERRORS / math.sqrt(2 * DRAWS)
-    said = "; ".join(f"{name} {mean:.4g}" + (f" ± {sd:.3g}" if sd else "") for name, mean, sd in entries)
-    found = "; ".join(f"{e[0]} {m.mean():.4g} ± {m.std():.3g}" for e, m in zip(entries, marginals, strict=True))
+    printed_as = "; ".join(f"{name} {mean:.4g}" + (f" ± {sd:.3g}" if sd else "") for name, mean, sd in entries)
+    truths = "; ".join(f"{e[0]} {m.mean():.4g} ± {m.std():.3g}" for e, m in zip(entries, marginals, strict=True))
     ours = (
-        f"{found} (quadrature): {entries[worst][0]} is {shifts[worst]:+.2f} sd off, the sds are {min(ratios):.2f} to "
+        f"{truths} (quadrature): {entries[worst][0]} is {shifts[worst]:+.2f} sd off, the sds are {min(ratios):.2f} to "
         f"{max(ratios):.2f} of the true ones"
     )
-    return Published(claim, source, said, ours, bool(right and narrow))
+    return Published(claim, source, printed_as, ours, bool(right and narrow))
 
 
 def cost(data: LinearData, summary: Mapping[str, Any]) -> list[Published]:
