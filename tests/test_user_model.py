@@ -251,7 +251,6 @@ def test_a_pandas_frame():
         ("only", "all latents of the model are discrete: .* log evidence -42.61382836 nats"),
         ("reused", "mean"),
         ("dynamic", "site 'mean' has a support that depends on other latents"),
-        ("parameter", "site 'mean' is a param, which has no prior"),
         ("nothing", "there is nothing to infer"),
     ],
 )

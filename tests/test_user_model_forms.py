@@ -235,3 +235,42 @@ def test_holes_in_the_data_are_latents(library):
 def test_what_is_no_one_model_is_refused(library, name, data, line):
     with pytest.raises(ValueError, match=line):
         layout_of(library, name, data)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_params_are_learnt_once_and_held(library):
+    """By empirical Bayes: a shift of all values beside a mean near 0 is their mean; of torch a module's own stays."""
+    module = written(library)
+    mine = user_model.register(module.learnt_shift, library)
+    given = user_model.data_of(mine, {"values": 3 * VALUES})
+    held = {name: value for name, value in given.values.items() if name.startswith("param:")}
+    (value,) = (value for value in held.values() if isinstance(value, np.ndarray | np.generic))
+    assert np.ravel(value)[0] == pytest.approx(3 * VALUES.mean(), abs=1e-3)
+    (note,) = given.layout.notes
+    assert "is learnt once, by maximising the ELBO of a full-rank guide" in note and "the posterior is given it" in note
+    assert list(given.layout.latents) == ["mean"]
+    if library == "pyro":
+        assert float(module.learnt_shift.bias.detach()) == 0.0
+    again = user_model.data_of(mine, {"values": 3 * VALUES})
+    assert again.layout.log_joints == given.layout.log_joints
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_mean_and_the_scale_around_effects_are_learnt(library):
+    """The evidence is normal: its variance, that of the effects and of the noise, is the values' own."""
+    mine = user_model.register(written(library).learnt_mean, library)
+    given = user_model.data_of(mine, {"values": 3 * VALUES})
+    assert given.values["param:mean"] == pytest.approx(3 * VALUES.mean(), abs=1e-3)
+    assert given.values["param:scale"] == pytest.approx(np.sqrt(9 * VALUES.var() - 1), abs=1e-3)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_param_that_nothing_depends_on_is_left_where_it_starts(library):
+    layout = layout_of(library, "unused_param", {"values": VALUES})
+    assert layout.notes == () and list(layout.latents) == ["mean"]
+
+
+def test_the_weights_of_a_plain_torch_module_are_refused():
+    with pytest.raises(ValueError, match=r"a weight of a torch module, .* make it a PyroParam"):
+        layout_of("pyro", "weighted", {"values": VALUES})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.user_model.arguments import assemble
+from compare.user_model.arguments import without_params
 
 __all__ = ["MOST", "dictionary", "literal", "size", "wide"]
 
@@ -33,7 +33,7 @@ def wide(arguments: Mapping[str, Any]) -> bool:
 
 def dictionary(arguments: Mapping[str, Any], library: str) -> str:
     """``data = {...}``: every number to its last digit, each array in the library's own form."""
-    given = assemble(arguments)
+    given, _ = without_params(arguments)
     items = [f"{name!r}: {literal(value, library)}".replace("'", '"', 2) for name, value in given.items()]
     line = f"data = {{{', '.join(items)}}}"
     if len(line) <= 100 and "\n" not in line:

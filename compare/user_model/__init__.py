@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -21,7 +21,8 @@ import numpy as np
 from compare import registry
 from compare.comparison import Layout
 from compare.user_model import tracing
-from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of
+from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
+from compare.user_model.params import learn_params
 from compare.user_model.posterior import Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
 from models.contract import Exact, Model, Reference
@@ -68,7 +69,7 @@ class UserData:
     """The data of a user's model.
 
     Attributes:
-        values: The model's arguments, flat.
+        values: The model's arguments, flat, and the values that its params are held at.
         layout: What tracing it on them tells.
         truth: The exact posterior as the user gave it, if known.
         posterior: The posterior by quadrature, if that was done.
@@ -204,7 +205,10 @@ def data_of(user: UserModel, data: Any) -> UserData:
         values = arguments(user.function, data)
     except ValueError as error:
         raise (ValueError(missing_data(user)) if data is None else error) from None
+    held, notes = learn_params(user, values)
+    values |= held
     layout = tracing.inspect_model(user, values, with_derived=user.exact is None)
+    layout = replace(layout, notes=layout.notes + notes)
     if data is None and tracing.NOTHING_OBSERVED in layout.notes:
         raise ValueError(missing_data(user))
     for name in (*layout.latents, *layout.derived):
@@ -213,7 +217,7 @@ def data_of(user: UserModel, data: Any) -> UserData:
     if not sum(math.prod(shape) for shape in layout.latents.values()):
         raise ValueError("the model has no latent site with an element: there is nothing to infer; add a sample site")
     known = user.exact is None or (hasattr(user.exact, "draw") and not isinstance(user.exact, type))
-    truth = user.exact if known else user.exact(**values)
+    truth = user.exact if known else user.exact(**without_params(values)[0])
     if truth is not None:
         check_exact(user, values, layout, truth)
     if not layout.reported:

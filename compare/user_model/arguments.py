@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 __all__ = ["Container", "Positional", "Static", "Words", "arguments", "assemble", "call", "from_json", "signature_of"]
-__all__ += ["split"]
+__all__ += ["hold", "split", "without_params"]
 
 Static = tuple[tuple[str, Any], ...]
 """A twin's arguments that are not arrays, by name."""
@@ -104,6 +104,23 @@ def bound(signature: inspect.Signature, given: Mapping[str, Any]) -> inspect.Bou
     others = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
     call = inspect.BoundArguments(signature, known | ({others[0]: extra} if others else {}))  # type: ignore[arg-type]
     return signature.bind(*call.args, **call.kwargs)
+
+
+def hold(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of params, arrays or dicts of them, as flat arguments that hold them."""
+    values: dict[str, Any] = {}
+    for name, value in params.items():
+        arrays: dict[str, np.ndarray] = {}
+        values[f"param:{name}"] = value_of(f"param:{name}", value, arrays)
+        values |= arrays
+    return values
+
+
+def without_params(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments as the user gave them, and the values of the params that are held, from flat ones."""
+    given = assemble(values)
+    params = {name.removeprefix("param:"): value for name, value in given.items() if name.startswith("param:")}
+    return {name: value for name, value in given.items() if not name.startswith("param:")}, params
 
 
 def call(function: Callable[..., Any], signature: inspect.Signature, values: Mapping[str, Any]) -> Any:

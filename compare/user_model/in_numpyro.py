@@ -18,6 +18,7 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from compare import registry
+from compare.user_model.arguments import without_params
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import ONCE, unvalidated
 from compare.user_model.priors_numpyro import place, startable, unmasked
@@ -30,6 +31,7 @@ __all__ = [
     "draw",
     "log_joints",
     "merge",
+    "plain",
     "points_of",
     "refuse_uncompilable",
     "support_point",
@@ -41,10 +43,11 @@ Message = dict[str, Any]
 
 class Unsplit(Messenger):
     """One posterior for all fits: no plate is subsampled, an empty site is given, and no slash is in a name; and every
-    latent has a prior that can be drawn from, and with ``unmask`` a density everywhere."""
+    latent has a prior that can be drawn from, and with ``unmask`` a density everywhere. ``params`` are held at these
+    values."""
 
-    def __init__(self, unmask: bool = True) -> None:
-        self.unmask = unmask
+    def __init__(self, params: Mapping[str, Any], unmask: bool = True) -> None:
+        self.params, self.unmask = params, unmask
         super().__init__(None)
 
     def process_message(self, message: Message) -> None:
@@ -53,6 +56,8 @@ class Unsplit(Messenger):
             message["value"], message["args"] = jnp.arange(size), (size, size)
         elif message["type"] in ("sample", "deterministic", "param"):
             message["name"] = underscored(message["name"])
+            if message["type"] == "param" and message["name"] in self.params:
+                message["value"], message["stop"] = restored(message, self.params[message["name"]]), True
             if message["type"] != "sample" or message["is_observed"]:
                 return
             if is_undrawn(message) and 0 in shape_of(message):
@@ -60,6 +65,21 @@ class Unsplit(Messenger):
             elif not message["fn"].support.is_discrete:
                 fn = unmasked(message["fn"])[0] if self.unmask else message["fn"]
                 message["fn"] = startable(fn)
+
+
+def plain(value: Any) -> Any:
+    """A param's value as an array, a dict of arrays, or of any other tree of them its leaves by number."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return np.asarray(value) if hasattr(value, "shape") else dict(enumerate(map(np.asarray, jax.tree.leaves(value))))
+
+
+def restored(message: Message, value: Any) -> Any:
+    """A param's value in the form that the model gives it."""
+    if not isinstance(value, Mapping) or 0 not in value:
+        return jax.tree.map(jnp.asarray, value)
+    start = message["fn"](*message["args"])
+    return jax.tree.unflatten(jax.tree.structure(start), [jnp.asarray(leaf) for leaf in value.values()])
 
 
 def shape_of(message: Message) -> tuple[int, ...]:
@@ -82,12 +102,14 @@ class Inspector(Messenger):
         inspection.scans = inspection.scans or kind == "control_flow"
         if kind == "plate" and message["value"] is None:
             inspection.plate(name, *message["args"])
-        elif kind == "param":
-            inspection.param(name)
         elif kind in ("sample", "deterministic"):
             inspection.name(name)
             if kind == "sample" and not message["is_observed"]:
                 inspection.latent(name, message["fn"], shape_of(message), "numpyro", unmasked(message["fn"])[1])
+
+    def postprocess_message(self, message: Message) -> None:
+        if message["type"] == "param" and message["value"] is not None:
+            self.inspection.params[message["name"]] = plain(message["value"])
 
 
 class Placed(Messenger):
@@ -132,9 +154,10 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
 def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int, radius: float) -> dict[str, Site]:
     """The sites of a user's model at values of its latents near the origin of the unconstrained space."""
     data, static = split_arguments(values)
-    with Placed(seed, radius), Unsplit(), Inspector(inspection):
-        model = handlers.seed(partial(user.run, **dict(static)), jax.random.key(seed))
-        return sites_of(handlers.trace(model).get_trace(**data))
+    given, params = without_params(data | dict(static))
+    with Placed(seed, radius), Unsplit(params), Inspector(inspection):
+        model = handlers.seed(user.run, jax.random.key(seed))
+        return sites_of(handlers.trace(model).get_trace(**given))
 
 
 def log_joints(
@@ -232,15 +255,17 @@ def twin(user: Any) -> ModuleType:
 
 
 def unsplit(user: Any, **data: Any) -> Any:
-    """The model as its user wrote it, its plates not subsampled."""
-    with Unsplit():
-        return user.run(**data)
+    """The model as its user wrote it, its plates not subsampled, its params held."""
+    given, params = without_params(data)
+    with Unsplit(params):
+        return user.run(**given)
 
 
 def masked(user: Any, **data: Any) -> Any:
     """The same with its masks as written."""
-    with Unsplit(unmask=False):
-        return user.run(**data)
+    given, params = without_params(data)
+    with Unsplit(params, unmask=False):
+        return user.run(**given)
 
 
 @lru_cache(maxsize=64)

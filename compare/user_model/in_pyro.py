@@ -18,6 +18,7 @@ from torch.distributions import biject_to
 
 from compare import registry
 from compare.user_model import enumeration_pyro
+from compare.user_model.arguments import without_params
 from compare.user_model.density_pyro import Held, split_arguments
 from compare.user_model.priors_pyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, underscored
@@ -60,11 +61,16 @@ def unsplit_plates(inspection: Inspection | None = None) -> Iterator[None]:
 
 class Plain(Messenger):
     """No slash in a name, which NetCDF could not hold; an empty site is given; and every latent has a prior that can be
-    drawn from, and with ``unmask`` a density everywhere."""
+    drawn from, and with ``unmask`` a density everywhere. ``params`` are held at these values."""
 
-    def __init__(self, unmask: bool = True) -> None:
+    def __init__(self, params: Mapping[str, Any], unmask: bool = True) -> None:
         super().__init__()
-        self.unmask = unmask
+        self.params, self.unmask = params, unmask
+
+    def _pyro_param(self, message: Message) -> None:
+        if message["name"] in self.params:
+            message["value"], message["done"] = torch.as_tensor(self.params[message["name"]]), True
+            message["stop"] = True
 
     def _pyro_sample(self, message: Message) -> None:
         if isinstance(message["fn"], _Subsample):
@@ -93,8 +99,10 @@ class Inspector(Messenger):
         super().__init__()
         self.inspection = inspection
 
-    def _pyro_param(self, message: Message) -> None:
-        self.inspection.param(message["name"])
+    def _pyro_post_param(self, message: Message) -> None:
+        if any(isinstance(argument, torch.nn.Parameter) for argument in message["args"]):
+            self.inspection.weights.append(message["name"])
+        self.inspection.params[message["name"]] = message["value"].detach().numpy().copy()
 
     def _pyro_sample(self, message: Message) -> None:
         if isinstance(message["fn"], _Subsample):
@@ -147,16 +155,17 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
 def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int, radius: float) -> dict[str, Site]:
     """The sites of a user's model at values of its latents near the origin of the unconstrained space."""
     data, static = split_arguments(values)
+    given, params = without_params(data | dict(static))
     pyro.set_rng_seed(seed)
     with (
         pyro.validation_enabled(True),
         unsplit_plates(inspection),
         poutine.trace() as tracer,
         Placed(seed, radius),
-        Plain(),
+        Plain(params),
         Inspector(inspection),
     ):
-        user.run(**data, **dict(static))
+        user.run(**given)
     return sites_of(tracer.trace)
 
 
@@ -232,15 +241,17 @@ def twin(user: Any) -> ModuleType:
 
 
 def unsplit(user: Any, **data: Any) -> Any:
-    """The model as its user wrote it, its plates not subsampled."""
-    with unsplit_plates(), Plain():
-        return user.run(**data)
+    """The model as its user wrote it, its plates not subsampled, its params held."""
+    given, params = without_params(data)
+    with unsplit_plates(), Plain(params):
+        return user.run(**given)
 
 
 def masked(user: Any, **data: Any) -> Any:
     """The same with its masks as written."""
-    with unsplit_plates(), Plain(unmask=False):
-        return user.run(**data)
+    given, params = without_params(data)
+    with unsplit_plates(), Plain(params, unmask=False):
+        return user.run(**given)
 
 
 @torch.no_grad()

@@ -39,6 +39,8 @@ class Inspection:
         names: The sites by the names that they get.
         improper: Latent sites whose prior is improper, by the names that they get.
         masked: Which elements of a latent site have a density, for those that a mask takes it from; by the names too.
+        params: The values that params start from, by the names that they get.
+        weights: Those params that are weights of a torch module, which no handler can hold.
         scans: Whether the model has control flow of the library's own.
     """
 
@@ -47,6 +49,8 @@ class Inspection:
     names: dict[str, str] = field(default_factory=dict)
     improper: set[str] = field(default_factory=set)
     masked: dict[str, np.ndarray] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    weights: list[str] = field(default_factory=list)
     scans: bool = False
 
     def plate(self, name: str, size: int, part: int) -> None:
@@ -54,9 +58,6 @@ class Inspection:
         self.notes[name] = (
             f"plate {name!r} is not subsampled: every fit sees all {size} of its points, not {part} at a time"
         )
-
-    def param(self, name: str) -> None:
-        raise ValueError(f"site {name!r} is a param, which has no prior: give it one, or pass its value as data")
 
     def name(self, name: str) -> None:
         """Note a name that changes; refuse one that then is another's."""

@@ -69,12 +69,6 @@ def dynamic(values):
     numpyro.sample("values", dist.Normal(mean, 1.0), obs=values)
 
 
-def parameter(values):
-    mean = numpyro.param("mean", 0.0)
-    numpyro.sample("scale", dist.LogNormal(0, 1))
-    numpyro.sample("values", dist.Normal(mean, 1.0), obs=values)
-
-
 def nothing(values):
     numpyro.sample("values", dist.Normal(0.0, 1.0), obs=values)
 

@@ -68,12 +68,6 @@ def dynamic(values):
     pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
 
 
-def parameter(values):
-    mean = pyro.param("mean", torch.tensor(0.0))
-    pyro.sample("scale", dist.LogNormal(0, 1))
-    pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
-
-
 def nothing(values):
     pyro.sample("values", dist.Normal(torch.zeros(()), 1.0), obs=values)
 

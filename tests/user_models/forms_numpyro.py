@@ -160,3 +160,27 @@ def own_batch(values, size):
     chosen = np.random.permutation(len(values))[:size]
     with numpyro.handlers.scale(scale=len(values) / size):
         numpyro.sample("values", dist.Normal(mean, 1.0).expand([size]).to_event(1), obs=values[chosen])
+
+
+def learnt_mean(values):
+    """Effects around a mean that is learnt: the best is the values' own."""
+    mean = numpyro.param("mean", 0.0)
+    scale = numpyro.param("scale", jnp.ones(()), constraint=constraints.positive)
+    with numpyro.plate("points", len(values)):
+        effect = numpyro.sample("effect", dist.Normal(mean, 1.0))
+        numpyro.sample("values", dist.Normal(effect, scale), obs=values)
+
+
+def unused_param(values):
+    numpyro.param("unused", lambda key: jnp.ones(3))
+    normal(values)
+
+
+def learnt_shift(values):
+    """A param that is a dict, asked for before it is given, as flax's modules do."""
+    params = numpyro.param("net$params")
+    if params is None:
+        params = {"layer": {"bias": jnp.zeros(1)}}
+        numpyro.param("net$params", params)
+    mean = numpyro.sample("mean", dist.Normal(0.0, 0.1)) + params["layer"]["bias"][0]
+    numpyro.sample("values", dist.Normal(mean, 1.0).expand([12]).to_event(1), obs=values)

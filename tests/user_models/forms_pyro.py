@@ -6,7 +6,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions import constraints
-from pyro.nn import PyroModule, PyroSample
+from pyro.nn import PyroModule, PyroParam, PyroSample
 
 rng = np.random.default_rng(5)
 VALUES = rng.normal(0.7, 1.0, 12)
@@ -171,3 +171,37 @@ def own_batch(values, size):
     chosen = torch.randperm(len(values))[:size]
     with poutine.scale(scale=len(values) / size):
         pyro.sample("values", dist.Normal(mean, 1.0).expand([size]).to_event(1), obs=values[chosen])
+
+
+def learnt_mean(values):
+    """Effects around a mean that is learnt: the best is the values' own."""
+    mean = pyro.param("mean", torch.tensor(0.0))
+    scale = pyro.param("scale", torch.ones(()), constraint=constraints.positive)
+    with pyro.plate("points", len(values)):
+        effect = pyro.sample("effect", dist.Normal(mean, 1.0))
+        pyro.sample("values", dist.Normal(effect, scale), obs=values)
+
+
+def unused_param(values):
+    pyro.param("unused", torch.ones(3))
+    normal(values)
+
+
+class Shifted(PyroModule):
+    def __init__(self):
+        super().__init__()
+        self.bias = PyroParam(torch.zeros(()))
+        self.mean = PyroSample(dist.Normal(0.0, 0.1))
+
+    def forward(self, values):
+        mean = self.mean + self.bias
+        pyro.sample("values", dist.Normal(mean, 1.0).expand([12]).to_event(1), obs=values)
+
+
+learnt_shift = Shifted()
+
+
+def weighted(values):
+    net = pyro.module("net", torch.nn.Linear(1, 1))
+    pyro.sample("mean", dist.Normal(0.0, 0.1))
+    pyro.sample("values", dist.Normal(net(values[:, None])[:, 0], 1.0).to_event(1), obs=values)
