@@ -1,6 +1,7 @@
 """Everything that happens to a model: plan, fits, measures, verdicts, report.
 
-``from compare import compare`` is the whole of it for a model of your own; see `compare.result.compare`.
+``from compare import check, compare`` is the whole of it for a model, a guide or a fit of your own; see
+`compare.result.compare` and `compare.result.check`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Result", "compare"]
+__all__ = ["Result", "check", "compare"]
 
 
 def __getattr__(name: str) -> Any:

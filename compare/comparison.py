@@ -27,7 +27,7 @@ __all__ += ["Truth"]
 Element = tuple[str, tuple[int, ...]]
 """One element of a site: the site's name, and the index in it."""
 
-MCMC_METHODS = ("nuts", "reference")
+MCMC_METHODS = ("nuts", "reference", "draws")
 """The methods whose draws are those of Markov chains."""
 
 SCHEMA = 2
@@ -98,6 +98,7 @@ class Request:
         libraries: ``numpyro``, ``pyro`` or both.
         guides: The families to fit; the model's own where None is given.
         nuts: Whether NUTS is run.
+        draws: Whether draws that the user brought are judged.
         options: Targets and limits of the fits; the model's defaults where None is given.
         seed: What everything random follows from.
         command: What the user typed to get it, where the page should show that.
@@ -111,6 +112,7 @@ class Request:
     options: Options = ABSENT
     seed: int = 0
     command: str | None = None
+    draws: bool = False
 
     def __post_init__(self) -> None:
         guides = self.model.guides if self.guides is None else self.guides
@@ -128,9 +130,10 @@ class Job:
         name: The fit's name, such as ``numpyro-mean_field``.
         model: The model's name.
         data: The model's data.
-        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``.
+        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``; for
+            what a user brought, ``guide`` or ``draws``.
         library: The library that fits; None where the method has none.
-        guide: The family of guides; None where the method has none.
+        guide: The family of guides, or the user's own guide; None where the method has none.
         seed: The comparison's seed.
         options: Targets and limits; the usual ones where None is given.
         reason: Why the fit is skipped; None if it is not.
@@ -159,6 +162,11 @@ class Job:
         """The family of guides, where the method has one."""
         assert self.guide is not None, f"{self.method} has no guide"
         return self.guide
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether it judges what a user brought to this process: no other process has it, and nothing can hash it."""
+        return self.method in ("guide", "draws")
 
     @property
     def is_mcmc(self) -> bool:

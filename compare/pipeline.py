@@ -103,7 +103,8 @@ def make_fits(
             receive(fit)
     missing = [job for job in jobs if job.name not in fits]
     save = cache.save if cache else lambda fit: None
-    elsewhere = {job.name: job for job in missing if job.reason is None and job.library in helpers.libraries}
+    at_hand = [job.name for job in missing if job.reason is not None or job.is_brought]
+    elsewhere = {job.name: job for job in missing if job.name not in at_hand and job.library in helpers.libraries}
     arriving = dispatch(list(elsewhere.values()), helpers, save)
     if missing:
         on_dispatch()

@@ -15,6 +15,7 @@ from compare.fit.tree import N_CHAINS
 from compare.options import Options
 from compare.registry import LIBRARIES, first_installed, is_installed
 from compare.user_model import trace
+from compare.user_model.guides import find
 from compare.user_model.tracing import lay_out
 from models.contract import Best, CoordinateAscent, Exact, Model, Reference, UnknownName, nearest
 
@@ -40,11 +41,14 @@ def plan(request: Request) -> list[Job]:
     jobs += [make_job(request, name, "coordinate_ascent") for name in coordinate_ascents(model, data)]
     for library in request.libraries:
         for family in request.guides:
-            reason = None if encoders else too_large(family, dimension)
-            method = "amortised" if encoders else "svi"
+            brought = find(model.name, family) is not None
+            reason = None if encoders or brought else too_large(family, dimension)
+            method = "guide" if brought else "amortised" if encoders else "svi"
             jobs.append(make_job(request, f"{library}-{family}", method, library, family, reason))
         if request.nuts and (model.amortization is None or model.amortization.is_sampled(data)):
             jobs.append(make_job(request, f"{library}-nuts", "nuts", library, reason=too_long(dimension, options)))
+    if request.draws:
+        jobs.append(make_job(request, "draws", "draws"))
     return [replace(job, layout=layout, twin=None if job.library else twin) for job in jobs]
 
 
@@ -112,6 +116,8 @@ def check_names(request: Request) -> None:
         if library not in LIBRARIES:
             raise UnknownName(f"no library named {library!r}; {nearest(library, LIBRARIES)}")
     for family in request.guides:
+        if find(request.model.name, family) is not None:
+            continue
         particular = encoders or guides.load(family).is_particular
         if particular and family not in request.model.guides:
             known = ", ".join(request.model.guides)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,15 @@ from compare.options import Options
 from compare.report.tables.elements import finished
 from compare.report.tables.estimates import fits
 from compare.summary import Verdict
+from compare.user_model import draws as user_draws
+from compare.user_model import guides as user_guides
 from compare.user_model.process import undisturbed
 from models.contract import Exact, UnknownName, nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Result", "compare"]
+__all__ = ["Result", "check", "compare"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def compare(
     model: Callable[..., Any],
     data: Any = None,
     library: str | None = None,
-    guides: Sequence[str] = user_model.GUIDES,
+    guides: Sequence[Any] = user_model.GUIDES,
     nuts: bool = True,
     seed: int = 0,
     exact: Exact | Callable[..., Exact] | None = None,
@@ -104,7 +107,8 @@ def compare(
             nothing where the model holds its data itself. Arrays, columns and floats are data; ints, flags and words
             shape the program.
         library: ``numpyro`` or ``pyro``; by default the one that the model uses.
-        guides: The families of guides.
+        guides: Names of families, and guides of your own: functions of the model's arguments, autoguides, or their
+            classes.
         nuts: Whether to run NUTS.
         seed: What everything random follows from.
         exact: The posterior if you know it: a `models.contract.Exact`, or a function of the data that returns one.
@@ -125,15 +129,121 @@ def compare(
         >>> {fit: verdict.word for fit, verdict in result.verdict.items()}
         {'exact': 'exact', 'numpyro-full_rank': 'agrees'}
     """
-    known = [field.name for field in dataclasses.fields(Options)]
-    for name in options:
-        if name not in known:
-            raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
-    if isinstance(guides, str):
+    settings = options_of(options)
+    if isinstance(guides, str) or not isinstance(guides, Iterable):
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
     own = user_model.register(model, library, exact)
+    names = user_guides.names_of(own.name, guides)
     with undisturbed(own.library):
         given = user_model.data_of(own, data)
-        command = f"compare({own.name}, data)"
-        request = Request(own.model, given, (own.library,), tuple(guides), nuts, Options(**options), seed, command)
+        user_model.check_guides(own, given, names)
+        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, f"compare({own.name}, data)")
         return Result(pipeline.compare(request))
+
+
+def check(
+    model: Callable[..., Any],
+    data: Any,
+    *,
+    draws: Any = None,
+    guide: Any = None,
+    params: Any = None,
+    library: str | None = None,
+    nuts: bool = False,
+    seed: int = 0,
+    exact: Exact | Callable[..., Exact] | None = None,
+    **options: Any,
+) -> Result:
+    """Judge a fit that you have made, as it is: draws from any sampler, or a guide with the params that you found.
+
+    Draws are judged as Markov chains (R-hat, effective sample size) and against the exact posterior or a reference. Of
+    a guide the result says how far it is from the optimum of its family (a copy goes on to it, and the two ELBOs are
+    compared on common draws), how far the family is from the posterior, and which quantities are wrong.
+
+    Args:
+        model: A NumPyro or Pyro model.
+        data: As for `compare`.
+        draws: A dict of arrays by site, each of shape (n_chains, n_draws, *site), or (n_draws, *site) for one chain,
+            which is then cut into four;
+            an MCMC object of either library; an InferenceData or DataTree; or a file of one (NetCDF), or of arrays
+            (``.npz``). Sites that the model derives from its latents need not be there.
+        guide: A function or an autoguide.
+        params: Its params by name, constrained, as in ``svi_result.params``, or an ``.npz`` of them. In Pyro those in
+            the param store by default.
+        library: ``numpyro`` or ``pyro``; by default the one that the model uses.
+        nuts: Whether to run NUTS beside it.
+        seed: What everything random follows from.
+        exact: The posterior if you know it, as for `compare`.
+        **options: Those of `compare.options.Options`.
+
+    Raises:
+        ValueError: neither draws nor a guide; a site that is missing, has another shape, or is none of the model's;
+            params of another guide; numbers that are not finite: one line says which.
+
+    Examples:
+        >>> import numpy as np
+        >>> import numpyro
+        >>> import numpyro.distributions as dist
+        >>> def model(y):
+        ...     mean = numpyro.sample("mean", dist.Normal(0, 1))
+        ...     numpyro.sample("y", dist.Normal(mean, 1), obs=y)
+        >>> narrow = np.random.default_rng(0).normal(0.5, 0.35, size=(4, 1000))  # the sd is sqrt(1/2)
+        >>> check(model, {"y": 1.0}, draws={"mean": narrow}).verdict["draws"].word
+        'narrow'
+    """
+    settings = options_of(options)
+    if draws is None and guide is None:
+        raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
+    own = user_model.register(model, library, exact)
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    if guide is not None:
+        known = params_of(params, own.library)
+        names = (user_guides.add(own.name, guide, known),)
+        notes = user_guides.notes_on(known)
+    with undisturbed(own.library):
+        given = user_model.data_of(own, data)
+        given = dataclasses.replace(
+            given, layout=dataclasses.replace(given.layout, notes=(*given.layout.notes, *notes))
+        )
+        user_model.check_guides(own, given, names)
+        if draws is not None:
+            user_draws.add(own.name, draws, given.layout)
+        command = f"check({own.name}, data)"
+        has_draws = draws is not None
+        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, has_draws)
+        return Result(pipeline.compare(request))
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """The options of the fits.
+
+    Raises:
+        UnknownName: there is no such option.
+    """
+    known = [field.name for field in dataclasses.fields(Options)]
+    for name in given:
+        if name not in known:
+            raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
+    return Options(**given)
+
+
+def params_of(given: Any, library: str) -> Mapping[str, Any]:
+    """A guide's params as the user gave them, or those of the param store.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if isinstance(given, str | Path):
+        return user_guides.read_params(given)
+    if given is None:
+        given = import_module(f"compare.user_model.process_{library}").stored_params()
+        if not given:
+            where = "the param store is empty: train the guide first, or give params=" if library == "pyro" else ""
+            raise ValueError(f"params: {where or 'give those that the guide was trained to, params=svi_result.params'}")
+    given = getattr(given, "params", given)  # the result of a run
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"params is a {type(given).__name__}: give a dict of arrays by the names of the guide's params"
+        )
+    return given

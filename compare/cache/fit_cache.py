@@ -30,6 +30,8 @@ class FitCache:
 
     def key(self, job: Job) -> str | None:
         """The job's key; None where it depends on a value that cannot be hashed."""
+        if job.is_brought:
+            return None
         library = fitting_library(job)
         try:
             return digest(fit_document(job, library, self.sources(job.model, library, job.guide)))

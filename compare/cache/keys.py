@@ -231,6 +231,8 @@ def report_document(request: Request) -> dict[str, Any]:
         Uncacheable: the request holds a value that cannot be hashed.
     """
     name = request.model.name
+    if request.draws or any(user_model.guides.find(name, guide) for guide in request.guides):
+        raise Uncacheable("what a user brought cannot be hashed")
     user = find_user_sources(name)
     source = hash_sources([*REPORT_SOURCES, *([f"models/{name}/**/*"] if user is None else [])])
     return {

@@ -27,6 +27,8 @@ WAYS = {
     "reference": ("mcmc.nuts", "mcmc.nuts"),
     "amortised": ("amortized.amortised", "amortized.amortised"),
     "training": ("amortized.amortised", "amortized.amortised"),
+    "guide": ("svi.user_guide", "svi.user_guide"),
+    "draws": ("draws", None),
     "exact": ("exact", None),
     "coordinate_ascent": ("coordinate_ascent", None),
 }

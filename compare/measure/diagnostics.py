@@ -31,8 +31,8 @@ def diagnostics(fit: Fit) -> Diagnostics:
         r_hat=digits(max(float(arviz_stats.rhat(z, **AXES)) for z in draws), 8),
         ess_bulk=digits(min(float(arviz_stats.ess(z, method="bulk", **AXES)) for z in draws), 8),
         ess_tail=digits(min(tails), 8),
-        divergences=int(stats["diverging"].sum()),
-        e_bfmi=digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8),
+        divergences=int(stats["diverging"].sum()) if "diverging" in stats else ABSENT,
+        e_bfmi=digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8) if "energy" in stats else ABSENT,
     )
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -20,14 +20,27 @@ import numpy as np
 
 from compare import registry
 from compare.comparison import Layout
-from compare.user_model import tracing
+from compare.user_model import draws, guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
 from models.contract import Exact, Model, Reference
 
-__all__ = ["GUIDES", "UserData", "UserModel", "data_of", "find", "knows", "read", "references", "register", "trace"]
+__all__ = [
+    "GUIDES",
+    "UserData",
+    "UserModel",
+    "bring",
+    "check_guides",
+    "data_of",
+    "find",
+    "knows",
+    "read",
+    "references",
+    "register",
+]
+__all__ += ["trace"]
 
 GUIDES = ("mean_field", "full_rank")
 """The families that are tried unless the user names others."""
@@ -45,14 +58,23 @@ ALTERNATIVES = ("mean", "sd", "quantile", "density")
 
 @dataclass(frozen=True, eq=False)
 class UserModel:
-    """One user's model: as written, and in the catalogue's form; ``exact`` is the posterior, if known, or a function of
-    the arguments that returns it."""
+    """One user's model.
+
+    Attributes:
+        name: Its name.
+        function: The model as written.
+        library: The library that it is written in.
+        model: The model in the catalogue's form.
+        exact: The posterior, if known, or a function of the arguments that returns it.
+        beside: What else its file defines, such as ``guide``, ``params`` and ``draws``.
+    """
 
     name: str
     function: Callable[..., Any]
     library: str
     model: Model
     exact: Any = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -136,13 +158,18 @@ def trace(model: str, data: Any, library: str) -> Layout:
 
 
 def register(
-    function: Callable[..., Any], library: str | None = None, exact: Any = None, name: str | None = None
+    function: Callable[..., Any],
+    library: str | None = None,
+    exact: Any = None,
+    name: str | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> UserModel:
     """Give a model a name: that of its function, with a number behind it where another model has that already.
 
     Raises:
-        ValueError: it is no function, or its library cannot be told.
+        ValueError: it is no function, its library cannot be told, or the guide beside it is none.
     """
+    beside = beside or {}
     if not callable(function):
         raise ValueError(f"model is {function!r}: give a function with sample statements, or an object that is called")
     first = name or getattr(function, "__name__", type(function).__name__)
@@ -169,10 +196,10 @@ def register(
         name=name,
         title=f"a model of your own, in {registry.TITLES[library]}",
         data=UserData,
-        guides=GUIDES,
+        guides=(*GUIDES, *([guides.add(name, beside["guide"])] if "guide" in beside else [])),
         truth=truth,
     )
-    user = _known[name] = UserModel(name, function, library, model, exact)
+    user = _known[name] = UserModel(name, function, library, model, exact, beside)
     registry.add(model, lambda side: import_module(f"compare.user_model.in_{side}").twin(user))
     return user
 
@@ -190,7 +217,7 @@ def read(reference: str, library: str | None = None) -> tuple[UserModel, Mapping
         data = Positional(args or (), kwargs) if args or kwargs else None
     if reference in _known:
         return _known[reference], data
-    return register(function, library, beside.get("exact"), reference), data
+    return register(function, library, beside.get("exact"), reference, beside), data
 
 
 def data_of(user: UserModel, data: Any) -> UserData:
@@ -236,6 +263,46 @@ def missing_data(user: UserModel) -> str:
             "move them above it, or give --data"
         )
     return f"{name} has no data: define data, a dict of the model's arguments, or give --data"
+
+
+def check_guides(user: UserModel, data: UserData, names: Sequence[str]) -> None:
+    """Run each of these guides that is a user's once, and compare its sites with the model's.
+
+    Raises:
+        ValueError: it cannot be run, has other sites than the model, or params that are not its own.
+    """
+    for name in names:
+        guide = guides.find(user.name, name)
+        if guide is not None:
+            import_module(f"compare.user_model.guide_{user.library}").check(user, guide, data.values, data.layout)
+
+
+def bring(user: UserModel, data: UserData, given: Any = None, params: str | None = None) -> bool:
+    """Take the draws and the params of a guide that are given, else those that stand beside the model.
+
+    Args:
+        user: The model.
+        data: Its data.
+        given: Draws, or a file of them.
+        params: A file with the params of the guide that stands beside the model.
+
+    Returns:
+        Whether there are draws.
+
+    Raises:
+        ValueError: draws or params that are not this model's, or this guide's; a guide with other sites.
+    """
+    if params is not None and "guide" not in user.beside:
+        raise ValueError(f"params {params}: there is no guide beside the model that they could be of; define guide")
+    known = guides.read_params(params) if params is not None else user.beside.get("params")
+    if "guide" in user.beside and known is not None:
+        guides.add(user.name, user.beside["guide"], known)
+    check_guides(user, data, user.model.guides)
+    given = user.beside.get("draws") if given is None else given
+    if given is None or isinstance(given, int | float):  # how many draws to make is another matter
+        return False
+    draws.add(user.name, given, data.layout)
+    return True
 
 
 def check_exact(user: UserModel, values: Mapping[str, Any], layout: Layout, exact: Any) -> None:

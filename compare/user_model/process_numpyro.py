@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import numpyro
 from numpyro.distributions import Distribution, distribution
 
-__all__ = ["undisturbed"]
+__all__ = ["stored_params", "undisturbed"]
+
+
+def stored_params() -> dict[str, Any]:
+    """Nothing: NumPyro has no store of params."""
+    return {}
 
 
 @contextmanager

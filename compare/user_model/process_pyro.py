@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyro
 import torch
 
-__all__ = ["undisturbed"]
+__all__ = ["stored_params", "undisturbed"]
 
 STORE = ("_params", "_param_to_name", "_constraints")
 """What a param store consists of. Its own `get_state` takes from the params their way back to unconstrained ones."""
+
+
+def stored_params() -> dict[str, Any]:
+    """The params in the param store, constrained."""
+    store: Any = pyro.get_param_store()
+    with torch.no_grad():
+        transforms = {name: torch.distributions.transform_to(store._constraints[name]) for name in store._params}
+        return {name: transforms[name](value).detach().clone().numpy() for name, value in store._params.items()}
 
 
 @contextmanager

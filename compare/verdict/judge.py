@@ -59,7 +59,7 @@ def judge(
     if missed:
         lost = f"The chains of the reference that it is compared with contradict each other: {'; '.join(missed)}."
         return Verdict("unreliable", f"{lost}{by_itself(summary)}")
-    if summary.method == "nuts":
+    if summary.method in ("nuts", "draws"):
         return judge_chains(summary, options, reference)
     return judge_guide(summary, options, family_gaps or {}, reference)
 
@@ -85,7 +85,7 @@ def complaints(summary: FitSummary, options: Options) -> list[str]:
         missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:g})")
     if chains.divergences:
         missed.append(f"{chains.divergences} transitions diverged")
-    if not chains.e_bfmi >= E_BFMI:
+    if chains.e_bfmi is not None and not chains.e_bfmi >= E_BFMI:
         missed.append(f"E-BFMI is {chains.e_bfmi:.2f} (target: at least {E_BFMI})")
     return missed
 
@@ -118,11 +118,13 @@ def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | 
     """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
     missed, ess = complaints(summary, options), summary.diagnostics.ess
     if missed:
-        return Verdict(
-            "unreliable",
-            f"{sentence('; '.join(missed))}. Give it a larger --budget, or reparameterise the model before using it.",
-        )
-    trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}, no divergences"
+        advice = "Give it a larger --budget, or reparameterise the model before using it."
+        if summary.method == "draws":
+            advice = "Leave the warm-up out, or sample for longer."
+        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advice}")
+    trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}"
+    if summary.diagnostics.divergences is not None:
+        trusted += ", no divergences"
     distances = distances_of(summary)
     word, at = convict(distances)
     if word == "off":
@@ -138,17 +140,19 @@ def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | 
         return Verdict(
             word, f"{trusted}, yet the sd of {at} is {ratio.value:.3f} of the truth, {score:.1f} standard errors away."
         )
-    short = what_decides(summary, reference) if is_short(summary.diagnostics, options) else None
+    has_bias = summary.method == "draws"  # where they come from is not known
+    short = what_decides(summary, reference) if has_bias or is_short(summary.diagnostics, options) else None
     if short:
         return Verdict("undecided", f"{trusted}; {short}")
     scores = [max(z_score(a.mean_error, 0.0), z_score(a.sd_ratio, 1.0)) for a in distances.values()]
     within = f"{max(scores):.1f} standard errors"
     if max(scores) > widen(ERRORS, 2 * len(scores)):
         within = f"{MEAN:g} sd, or {SPREAD:.0%},"
+    source = "The draws" if summary.method == "draws" else "NUTS"
     return Verdict(
         "agrees",
-        f"NUTS may be trusted here ({trusted}): every mean and sd{of_how_many(summary)} lies within {within} of the "
-        "truth.",
+        f"{source} may be trusted here ({trusted}): every mean and sd{of_how_many(summary)} lies within {within} of "
+        "the truth.",
     )
 
 
@@ -182,7 +186,8 @@ def judge_guide(
                 f"{sentence(off)}: the updates have settled, but {gap.value:.4f} nats below the best of the family; "
                 "they are wrong.",
             )
-        return Verdict("not converged", sentence(arrival))
+        also = f" As it is, {off}." if off and summary.method == "guide" else ""
+        return Verdict("not converged", f"{sentence(arrival)}{also}")
     gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
@@ -228,6 +233,8 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
     if not optimisation.converged:
         hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
         return False, f"{optimisation.reason}{hint}."
+    if optimisation.gap is None and summary.method == "guide":
+        return True, f"the library's SVI has stopped gaining ({optimisation.steps} rounds); its gap is not known"
     if optimisation.gap is None:
         return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
     return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"

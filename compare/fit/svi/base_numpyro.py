@@ -47,6 +47,8 @@ class BaseDraws(Messenger):
 
 def columns(fn: dist.Distribution) -> int:
     """How many standard normals one value of the distribution is made of."""
+    if isinstance(fn, dist.LowRankMultivariateNormal):
+        return math.prod(fn.batch_shape) * sum(fn.cov_factor.shape[-2:])
     return math.prod(fn.shape())
 
 
@@ -65,6 +67,9 @@ def from_base(fn: Any, eps: jax.Array) -> jax.Array:
         return fn.loc + fn.scale * eps.reshape(fn.shape())
     if isinstance(fn, dist.MultivariateNormal):
         return fn.loc + fn.scale_tril @ eps
+    if isinstance(fn, dist.LowRankMultivariateNormal) and not fn.batch_shape:
+        common, own = jnp.split(eps, fn.cov_factor.shape[1:])
+        return fn.loc + fn.cov_factor @ common + jnp.sqrt(fn.cov_diag) * own
     if isinstance(fn, dist.Beta):
         return beta_from_base(fn.concentration1, fn.concentration0, eps.reshape(fn.shape()))
     raise NotImplementedError(

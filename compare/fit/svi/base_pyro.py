@@ -52,16 +52,23 @@ class BaseDraws(Messenger):
 def columns(fn: Any, nesting: int | None = None) -> int:
     """How many standard normals one value of the distribution is made of, particles not counted."""
     batch = fn.batch_shape if nesting is None else fn.batch_shape[-nesting:] if nesting else ()
-    return math.prod(batch) * math.prod(fn.event_shape)
+    return math.prod(batch) * math.prod(event_of(fn))
+
+
+def event_of(fn: Any) -> tuple[int, ...]:
+    """The shape of the standard normals that one event is made of."""
+    if isinstance(fn, dist.LowRankMultivariateNormal):
+        return (sum(fn.cov_factor.shape[-2:]),)
+    return tuple(fn.event_shape)
 
 
 def from_base(fn: Any, eps: torch.Tensor, nesting: int | None = None) -> torch.Tensor:
     """The values of the distribution that rows of standard normals, shape (rows, columns), stand for; or one value."""
     if nesting is None:
-        return transform(fn, eps.reshape(fn.batch_shape + fn.event_shape))
+        return transform(fn, eps.reshape(tuple(fn.batch_shape) + event_of(fn)))
     batch = fn.batch_shape[-nesting:] if nesting else torch.Size()
     batch = torch.Size((1,) * (nesting - len(batch))) + batch
-    return transform(fn, eps.reshape(eps.shape[:1] + batch + fn.event_shape))
+    return transform(fn, eps.reshape(tuple(eps.shape[:1]) + tuple(batch) + event_of(fn)))
 
 
 def transform(fn: Any, eps: torch.Tensor) -> torch.Tensor:
@@ -69,7 +76,7 @@ def transform(fn: Any, eps: torch.Tensor) -> torch.Tensor:
         return fn.from_base(eps)
     if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
         return transform(fn.base_dist, eps)
-    if isinstance(fn, dist.TransformedDistribution):
+    if isinstance(fn, torch.distributions.TransformedDistribution):  # Pyro's own LogNormal is one of torch's only
         value = transform(fn.base_dist, eps)
         for part in fn.transforms:
             value = part(value)
@@ -78,6 +85,9 @@ def transform(fn: Any, eps: torch.Tensor) -> torch.Tensor:
         return fn.loc + fn.scale * eps
     if isinstance(fn, dist.MultivariateNormal):
         return fn.loc + (fn.scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+    if isinstance(fn, dist.LowRankMultivariateNormal):
+        own, common = eps.split(fn.cov_factor.shape[-2:], dim=-1)
+        return fn.loc + (fn.cov_factor @ common.unsqueeze(-1)).squeeze(-1) + fn.cov_diag.sqrt() * own
     if isinstance(fn, dist.Beta):
         return BetaFromBase.apply(fn.concentration1, fn.concentration0, eps)[0]
     raise NotImplementedError(

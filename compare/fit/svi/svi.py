@@ -26,7 +26,7 @@ from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Family, Parameters
 
-__all__ = ["draw_many", "fit", "fit_by_adam", "fit_many", "optimise", "optimise_many"]
+__all__ = ["draw_many", "elbos", "finish", "fit", "fit_by_adam", "fit_many", "gap_between", "optimise", "optimise_many"]
 
 TOGETHER, ROWS = 256, 256
 """Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
@@ -210,14 +210,23 @@ def fit_by_adam(objective: Objective, data: Any, family: Family, options: Option
             "parameters are not finite; try a smaller learning rate"
         )
     best = optimise(objective, data, family, options, seed)
-    rng, dimension = np.random.default_rng([seed, 3]), objective.dimension
-    batches = [fresh(rng, n_rows(dimension), dimension) for _ in range(64)]
-    difference = elbos(objective, best.parameters, batches, data) - elbos(objective, parameters, batches, data)
-    mcse = np.hypot(difference.std(ddof=1) / np.sqrt(len(batches)), best.gap.mcse)
-    gap = Gap(float(difference.mean() + best.gap.value), float(mcse))
+    gap = gap_between(objective, data, parameters, best, seed)
     if not np.isfinite(gap.value):
         raise FloatingPointError("the ELBO is not finite where Adam ended; try a smaller learning rate")
     converged = gap.upper <= options.tolerance and best.converged
     reason = f"{options.steps} steps of Adam at {options.learning_rate:g} ended {shortfall(gap, options)}"
     history = [(0, start), (options.steps, parameters)]
     return Outcome(parameters, gap, converged, None if converged else reason, options.steps, history)
+
+
+def gap_between(objective: Objective, data: Any, parameters: Parameters, best: Outcome, seed: int) -> Gap:
+    """How far the ELBO at the parameters is below that of the best member: where a fit ended, and what it left.
+
+    Both ELBOs are taken on common draws. What the best one itself left is added, where it is known.
+    """
+    rng, dimension = np.random.default_rng([seed, 3]), objective.dimension
+    batches = [fresh(rng, n_rows(dimension), dimension) for _ in range(64)]
+    difference = elbos(objective, best.parameters, batches, data) - elbos(objective, parameters, batches, data)
+    left = best.gap if np.isfinite(best.gap.value) else Gap(0.0, 0.0)
+    mcse = np.hypot(difference.std(ddof=1) / np.sqrt(len(batches)), left.mcse)
+    return Gap(float(difference.mean() + left.value), float(mcse))

@@ -1,0 +1,37 @@
+"""Draws that somebody else made, as a fit: with the model's log densities, and what is derived from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from compare.comparison import Job
+from compare.fit.density import log_densities
+from compare.fit.tree import build, keep, pointwise
+from compare.user_model import draws
+
+__all__ = ["fit"]
+
+
+def fit(job: Job) -> tuple[xr.DataTree, int]:
+    """The tree of the given draws; it took no gradient evaluations.
+
+    Raises:
+        ValueError: some of them lie where the model has no density.
+    """
+    given = draws.find(job.model)
+    latents = {site: value.reshape(-1, *value.shape[2:]) for site, value in given.sites.items()}
+    log_prior, log_likelihood = log_densities(job, latents)
+    stats = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood}
+    outside = int(np.sum(~np.isfinite(stats["log_joint"])))
+    if outside:
+        raise ValueError(
+            f"draws: log p(x, z) is not finite at {outside} of {log_prior.size:,}: they lie outside of the model's "
+            "support, or are another model's"
+        )
+    shape = given.shape
+    shown, labels = keep(latents, job)
+    shown = {name: value.reshape(*shape, *value.shape[1:]) for name, value in shown.items()}
+    all_stats = {name: value.reshape(shape) for name, value in stats.items()} | dict(given.stats)
+    likelihood = {name: value.reshape(*shape, -1) for name, value in pointwise(latents, job).items()}
+    return build(shown, all_stats, job.layout.observed, labels, log_likelihood=likelihood), 0

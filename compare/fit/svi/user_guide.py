@@ -1,0 +1,151 @@
+"""A user's own guide: fitted by the zoo's optimiser where fixed draws can feed it, else by the library's SVI; or judged
+with the params that its user found.
+
+Its file in a library has, beside `split_arguments` and `density`:
+
+    prepare(user, guide, values, seed)
+        A context with the `Objective` of a guide, which knows too whether it ``is_fed`` fixed draws, and whose
+        ``rounds(seed, data, steps, learning_rate)`` yields the parameters after each round of so many steps of the
+        library's SVI by Adam, whose rate is halved from round to round.
+"""
+
+from __future__ import annotations
+
+import time
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from compare import user_model
+from compare.comparison import Job
+from compare.fit.svi.draws import fresh, matched
+from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
+from compare.fit.svi.fitter import shortfall
+from compare.fit.svi.gap import Gap
+from compare.fit.svi.svi import elbos, finish, fit_by_adam, gap_between, optimise
+from compare.options import Options
+from compare.user_model import guides
+from guides.contract import Family, Parameters
+
+__all__ = ["fit"]
+
+ROUNDS, STEPS = 12, 1000
+"""Rounds of the library's SVI, and Adam's steps in each; every round takes half of the last one's learning rate."""
+
+FIRST_RATE = 4.0
+"""The first round's learning rate, in units of the option's, which is for a single long round."""
+
+LEAST_ROUNDS = 4
+"""Rounds after which it may stop: before, a round that gains nothing may be one of too large steps."""
+
+MOST_MOVED = 100
+"""Parameters that are moved away from 0 at most."""
+
+BATCHES = 16
+"""Batches of draws that two ELBOs are compared with."""
+
+
+def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
+    """Fit the guide, or judge its user's params: the tree, and the gradient evaluations that it took.
+
+    Raises:
+        ValueError: the guide is one point in some latent: it has no density, and so no ELBO.
+    """
+    values, guide = job.data.arguments(), guides.find(job.model, job.guide)
+    if guide is None:
+        raise ValueError(f"the guide {job.guide!r} is known only to the process that it was given to")
+    user = user_model.find(job.model)
+    data, static = library.split_arguments(values)
+    with library.prepare(user, guide, values, job.fit_seed) as objective:
+        refuse_points(guide, objective, data, job)
+        outcome = outcome_of(guide, objective, data, job.options, job.fit_seed)
+        tree, gradients = finish(job, outcome, objective, library.density(job.model, static), data)
+    if guide.params is None and not objective.is_fed:
+        tree["optimisation"].attrs["optimiser"] = "adam"
+    return tree, gradients
+
+
+def outcome_of(guide: guides.UserGuide, objective: Any, data: Any, options: Options, seed: int) -> Outcome:
+    """Where the guide ends, or where its user's params are."""
+    given = objective.start(seed, data)
+    if objective.is_fed:
+        objective.first = beside_zeros(objective, given, data, seed)
+    if guide.params is not None:
+        return judge_given(objective, given, data, options, seed)
+    if not objective.is_fed:
+        return fit_by_library(objective, data, options, seed)
+    if options.optimiser == "adam":
+        return fit_by_adam(objective, data, Family(), options, seed)
+    return optimise(objective, data, Family(), options, seed)
+
+
+def beside_zeros(objective: Any, given: Parameters, data: Any, seed: int, step: float = 1e-4) -> Parameters:
+    """The parameters, those that are 0 moved by a tenth of what -ELBO's curvature there allows in a nat.
+
+    A guide whose factors start at 0, as a low rank's do, starts at a saddle that a noiseless optimiser would not leave.
+    """
+    flat, rng = given["flat"], np.random.default_rng([seed, 6])
+    zeros = np.flatnonzero(flat == 0)[:MOST_MOVED]
+    draws, moved = matched(rng, n_rows(objective.dimension), objective.dimension), flat.copy()
+    for place in zeros:
+        ends = [{"flat": flat + side * step * (np.arange(flat.size) == place)} for side in (1, -1)]
+        ahead, behind = (objective.evaluate(end, draws, data).total["flat"][place] for end in ends)
+        curvature = abs(ahead - behind) / (2 * step)
+        if np.isfinite(curvature) and curvature > 0:
+            moved[place] = 0.1 * rng.standard_normal() / np.sqrt(curvature)
+    return {"flat": moved}
+
+
+def judge_given(objective: Any, given: Parameters, data: Any, options: Options, seed: int) -> Outcome:
+    """How far the given params are from the best member: a copy goes on to it, and the ELBOs are compared on common
+    draws, since a local estimate holds only near an optimum."""
+    if objective.is_fed:
+        best = optimise(objective, data, Family(), options, seed)
+    else:
+        best = fit_by_library(objective, data, options, seed)
+    gap = gap_between(objective, data, given, best, seed)
+    if not np.isfinite(gap.value):
+        raise ValueError("params: the ELBO is not finite there; the guide draws where the model has no density")
+    converged = gap.upper <= options.tolerance and best.converged
+    reason = f"the given params are {shortfall(gap, options)}: the guide's own optimum is better, train it longer"
+    if not best.converged:
+        reason = f"the given params are at least {shortfall(gap, options)}, as far as a copy got ({best.reason})"
+    return Outcome(given, gap, converged, None if converged else reason, best.gradients, best.history)
+
+
+def fit_by_library(objective: Any, data: Any, options: Options, seed: int) -> Outcome:
+    """The library's SVI with Adam at a falling rate, until a round gains less than the tolerance.
+
+    The optimisation gap is not known: what a further round gains is no bound for it.
+    """
+    deadline, rng = time.perf_counter() + options.budget, np.random.default_rng([seed, 4])
+    rows, before = n_rows(objective.dimension), objective.start(seed, data)
+    history, gain, has_stopped = [(0, before)], Gap(np.inf, np.inf), False
+    rounds = objective.rounds(seed, data, STEPS, FIRST_RATE * options.learning_rate)
+    for number, parameters in zip(range(1, ROUNDS + 1), rounds, strict=False):
+        if not all(np.isfinite(value).all() for value in parameters.values()):
+            raise FloatingPointError("the library's SVI diverged: a param of the guide is not finite")
+        batches = [fresh(rng, rows, objective.dimension) for _ in range(BATCHES)]
+        difference = elbos(objective, parameters, batches, data) - elbos(objective, before, batches, data)
+        gain = Gap(float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(BATCHES)))
+        history.append((number * STEPS, parameters))
+        before = parameters
+        has_stopped = number >= LEAST_ROUNDS and abs(gain.value) + 2 * gain.mcse <= options.tolerance
+        if has_stopped or time.perf_counter() > deadline:
+            break
+    steps = number * STEPS
+    reason = f"{steps:,} steps of the library's Adam ended while the last {STEPS:,} still changed the ELBO by "
+    reason += f"{gain.value:.2g} ± {gain.mcse:.1g} nats (tolerance {options.tolerance:g}); give it a larger --budget"
+    return Outcome(parameters, UNKNOWN, has_stopped, None if has_stopped else reason, steps, history)
+
+
+def refuse_points(guide: guides.UserGuide, objective: Any, data: Any, job: Job) -> None:
+    """Raise ValueError for a guide with a latent that does not vary: it has no density, and its ELBO is no bound."""
+    shape = n_rows(objective.dimension), objective.dimension
+    draws = np.random.default_rng(job.fit_seed).standard_normal(shape)
+    latents = objective.evaluate(objective.start(job.fit_seed, data), draws, data).latents
+    for site, index in job.layout.reported:
+        if site in job.layout.latents and np.ptp(latents[site][(slice(None), *index)]) == 0:
+            raise guides.no_density(guide.name, f"site {site!r}")

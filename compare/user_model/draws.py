@@ -1,0 +1,156 @@
+"""Draws of the posterior that a user brings: arrays, a library's MCMC object, an ArviZ tree, or a file of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from compare.comparison import Layout
+from compare.user_model.guides import listed
+from compare.user_model.sites import underscored
+
+__all__ = ["UserDraws", "add", "find"]
+
+STATS = ("diverging", "energy")
+"""What of a sampler's statistics is looked at."""
+
+N_CHAINS = 4
+"""Pieces of a chain that is alone: R-hat compares chains."""
+
+FEWEST = 16
+"""Draws of a chain below which nothing can be said of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class UserDraws:
+    """Draws by site, each of shape (n_chains, n_draws, *site), and the sampler's statistics, (n_chains, n_draws)."""
+
+    sites: Mapping[str, np.ndarray]
+    stats: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of chains and of draws in each."""
+        n_chains, n_draws = next(iter(self.sites.values())).shape[:2]
+        return n_chains, n_draws
+
+
+_known: dict[str, UserDraws] = {}
+
+
+def find(model: str) -> UserDraws:
+    """The draws that were brought for the model of this name.
+
+    Raises:
+        ValueError: there are none in this process.
+    """
+    if model not in _known:
+        raise ValueError("the draws are known only to the process that they were given to")
+    return _known[model]
+
+
+def add(model: str, given: Any, layout: Layout) -> UserDraws:
+    """Take draws for the model of this name; one chain is cut into four, which must agree with each other.
+
+    Raises:
+        ValueError: a site is missing, has another shape or a number that is not finite.
+    """
+    posterior, stats = arrays_of(given)
+    sites: dict[str, np.ndarray] = {}
+    for site, shape in layout.latents.items():
+        if site not in posterior:
+            raise ValueError(f"draws: there is no site {site!r}, a latent of the model; there is {listed(posterior)}")
+        value = np.asarray(posterior[site])
+        rank = len(shape)
+        if value.shape[value.ndim - rank :] != tuple(shape) or value.ndim - rank not in (1, 2):
+            form = ", ".join(map(str, ("chain", "draw", *shape)))
+            raise ValueError(
+                f"draws: site {site!r} has shape {value.shape}, in the model {tuple(shape)}: give ({form}), or no chain"
+            )
+        value = value if value.ndim - rank == 2 else value[None]
+        if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+            raise ValueError(f"draws: site {site!r} has values that are not finite (NaN or infinite); leave them out")
+        sites[site] = (cut(value[0]) if len(value) == 1 else value).astype(float)
+    shapes = {site: value.shape[:2] for site, value in sites.items()}
+    first = next(iter(shapes))
+    for site, shape in shapes.items():
+        if shape != shapes[first]:
+            raise ValueError(
+                f"draws: site {site!r} has {shape[0]} chains of {shape[1]}, {first!r} {shapes[first][0]} of "
+                f"{shapes[first][1]}: give every site the same"
+            )
+    if shapes[first][1] < FEWEST:
+        raise ValueError(f"draws: {shapes[first][1]} a chain are too few to judge; give at least {FEWEST}")
+    stats = {name: cut(value[0]) if len(value) == 1 else value for name, value in stats.items()}
+    stats = {name: value for name, value in stats.items() if np.shape(value) == shapes[first]}
+    _known[model] = UserDraws(sites, stats)
+    return _known[model]
+
+
+def cut(chain: np.ndarray) -> np.ndarray:
+    """One chain, shape (n_draws, ...), in four pieces, (4, n_draws / 4, ...), without the first few that are left."""
+    return chain[len(chain) % N_CHAINS :].reshape(N_CHAINS, -1, *chain.shape[1:])
+
+
+def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The posterior's arrays by site, chains and draws first, and the sampler's statistics."""
+    if isinstance(given, str | Path):
+        return arrays_in(Path(given))
+    if hasattr(given, "get_samples"):  # an MCMC object of either library
+        given = given.get_samples(group_by_chain=True)
+    if not isinstance(given, Mapping) or isinstance(given, xr.DataTree):
+        posterior = group_of(given, "posterior")
+        if posterior is None:
+            raise ValueError(
+                f"draws is a {type(given).__name__}: give a dict of arrays by site, an InferenceData or DataTree with "
+                "a posterior, or such a file"
+            )
+        stats = group_of(given, "sample_stats")
+        names = [name for name in STATS if stats is not None and name in stats]
+        return values_of(posterior), {name: values_of(stats)[name] for name in names}
+    return {underscored(str(name)): as_array(value) for name, value in given.items()}, {}
+
+
+def arrays_in(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same from a file: NetCDF (``.nc``), or arrays of NumPy's (``.npz``)."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {underscored(name): arrays[name] for name in arrays.files}, {}
+        with xr.open_datatree(path) as tree:
+            return arrays_of(tree.load())
+    except FileNotFoundError:
+        raise ValueError(f"draws {path}: there is no such file") from None
+    except OSError as error:
+        raise ValueError(f"draws {path} cannot be read: {error.strerror or 'it is no NetCDF file'}") from None
+    except ValueError as error:
+        if str(error).startswith("draws"):
+            raise
+        raise ValueError(f"draws {path} cannot be read: give ArviZ's NetCDF, or an .npz of arrays by site") from None
+
+
+def group_of(given: Any, name: str) -> Any:
+    """A group of an ArviZ tree, old or new, as a dataset; None where there is none."""
+    if isinstance(given, xr.DataTree):
+        return given[name].to_dataset() if name in given.children else None
+    if isinstance(given, xr.Dataset):
+        return given if name == "posterior" else None
+    return getattr(given, name, None)
+
+
+def values_of(dataset: Any) -> dict[str, Any]:
+    """A dataset's arrays, chains and draws first."""
+    return {
+        underscored(str(name)): value.transpose(*[d for d in ("chain", "draw") if d in value.dims], ...).values
+        for name, value in dataset.data_vars.items()
+    }
+
+
+def as_array(value: Any) -> np.ndarray:
+    """An array of NumPy, JAX or torch as one of NumPy."""
+    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

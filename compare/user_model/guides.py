@@ -1,0 +1,189 @@
+"""Users' own guides: what a caller brings, checked against the model, and known by a name like the zoo's families.
+
+A guide is a function of the model's arguments, an autoguide of the library, or an autoguide's class. With params it is
+a fit that the user made, which is judged as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import guides
+from compare.user_model.arguments import bound, call, signature_of, without_params
+
+__all__ = ["GuideSite", "UserGuide", "add", "caller", "find", "names_of", "refuse_mismatch", "refuse_params"]
+__all__ += ["listed", "no_density", "notes_on", "read_params"]
+
+SHOWN = 8
+"""Names that an error lists at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class UserGuide:
+    """A guide that its user wrote or chose.
+
+    Attributes:
+        name: What it is called in tables.
+        guide: A function, an autoguide, or an autoguide's class.
+        params: The params that its user found, by name and constrained; None where it is to be fitted.
+    """
+
+    name: str
+    guide: Any
+    params: Mapping[str, Any] | None = None
+
+
+class GuideSite(NamedTuple):
+    """A sample site of a guide or of a model: its shape, by what its density is scaled, and what kind it is."""
+
+    shape: tuple[int, ...]
+    scale: float = 1.0
+    is_discrete: bool = False
+    is_auxiliary: bool = False
+
+
+_known: dict[tuple[str, str], UserGuide] = {}
+
+
+def add(model: str, guide: Any, params: Mapping[str, Any] | None = None, among: Sequence[str] = ()) -> str:
+    """Know a guide for the model of this name; the guide's own name, with a number where ``among`` has that already.
+
+    Raises:
+        ValueError: it is no guide.
+    """
+    if not callable(guide):
+        raise ValueError(f"guide is {guide!r}: give a family's name, a function, an autoguide or an autoguide's class")
+    first = guide.__name__ if inspect.isclass(guide) or inspect.isroutine(guide) else type(guide).__name__
+    name, number = first, 1
+    while name in (*among, *guides.FAMILIES, "nuts"):
+        number += 1
+        name = f"{first}-{number}"
+    _known[model, name] = UserGuide(name, guide, params)
+    return name
+
+
+def names_of(model: str, chosen: Sequence[Any]) -> tuple[str, ...]:
+    """The names of families and of users' guides, which are then known, in the order given."""
+    names: list[str] = []
+    for guide in chosen:
+        names.append(guide if isinstance(guide, str) else add(model, guide, among=names))
+    return tuple(names)
+
+
+def find(model: str, name: str | None) -> UserGuide | None:
+    """A user's guide for a model; None where the name is that of a family."""
+    return _known.get((model, name or ""))
+
+
+def caller(function: Callable[..., Any], name: str, user: Any, values: Mapping[str, Any]) -> Callable[..., Any]:
+    """A guide as a function of the model's flat arguments. It takes them by name, or, where its own names differ, in
+    the model's order; an autoguide or a module takes what its model takes.
+
+    Raises:
+        ValueError: it takes other arguments.
+    """
+    signature = signature_of(function) if inspect.isroutine(function) else user.signature
+    given, _ = without_params(values)
+    try:
+        bound(signature, given)
+        return lambda **data: call(function, signature, without_params(data)[0])
+    except TypeError as error:
+        order = tuple(bound(user.signature, given).arguments)
+        try:
+            signature.bind(*order)
+        except TypeError:
+            names = ", ".join(order) or "none"
+            raise ValueError(f"guide {name!r} does not take the model's arguments ({names}): {error}") from None
+    return lambda **data: function(*map(without_params(data)[0].get, order))
+
+
+def refuse_mismatch(
+    name: str, sites: Mapping[str, GuideSite], latents: Mapping[str, tuple[int, ...]], model: Mapping[str, GuideSite]
+) -> None:
+    """Raise ValueError for a guide whose sites are not the model's latents, one by one and scaled alike."""
+    own = {site: known for site, known in sites.items() if not known.is_auxiliary}
+    for site, known in own.items():
+        if known.is_discrete:
+            raise ValueError(
+                f"guide {name!r}: site {site!r} is discrete; discrete latents are summed out here, leave it out"
+            )
+        if site not in latents:
+            raise ValueError(
+                f"guide {name!r} has a site {site!r} that is no latent of the model ({listed(latents)}); remove it, or "
+                "say infer={'is_auxiliary': True} where it only helps to make others"
+            )
+    for site, shape in latents.items():
+        if site not in own:
+            raise ValueError(
+                f"guide {name!r} has no site {site!r}, which is a latent of the model; it has {listed(own)}"
+            )
+        if tuple(own[site].shape) != tuple(shape):
+            raise ValueError(f"guide {name!r}: site {site!r} has shape {own[site].shape}, in the model {tuple(shape)}")
+        if not math.isclose(own[site].scale, model[site].scale):
+            raise ValueError(
+                f"guide {name!r}: the density of site {site!r} is scaled by {own[site].scale:g}, in the model by "
+                f"{model[site].scale:g}; put it into the same plates"
+            )
+
+
+def refuse_params(name: str, given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Raise ValueError for params that are not this guide's, of other shapes, or not finite.
+
+    Args:
+        name: The guide.
+        given: Arrays by name.
+        shapes: The shapes of the guide's own params.
+        source: Where they come from, for the error.
+    """
+    for param, shape in shapes.items():
+        if param not in given:
+            raise ValueError(
+                f"{source}: there is no {param!r}, a param of guide {name!r}; there is {listed(given)}: these are "
+                "another guide's, or it was not trained"
+            )
+        value = np.asarray(given[param])
+        if value.shape != tuple(shape):
+            raise ValueError(f"{source}: {param!r} has shape {value.shape}, in guide {name!r} {tuple(shape)}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{source}: {param!r} is not finite (NaN or infinite): the fit diverged; train it again")
+
+
+def no_density(name: str, where: str = "") -> ValueError:
+    """The error of a guide that is one point."""
+    return ValueError(
+        f"guide {name!r} gives {where or 'the latents'} one point: without a density its ELBO is no bound"
+    )
+
+
+def notes_on(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a reader should know of given params."""
+    if any(str(getattr(value, "dtype", "")).endswith("float32") for value in params.values()):
+        return ("the given params are float32; they, and a copy that goes on from them, are measured in float64",)
+    return ()
+
+
+def listed(names: Mapping[str, Any]) -> str:
+    shown = ", ".join(list(names)[:SHOWN]) or "none"
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+def read_params(path: Path | str) -> dict[str, Any]:
+    """The params in a file of NumPy's (``np.savez("fit.npz", **params)``).
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except OSError as error:
+        raise ValueError(f"params {path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, AttributeError):
+        raise ValueError(f"params {path} is no file of arrays; write it by np.savez({str(path)!r}, **params)") from None

@@ -1,0 +1,213 @@
+"""What users bring beside a model: guides of their own, params that they trained, draws from anywhere."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+
+import arviz_base
+import numpy as np
+import pytest
+from conftest import LIBRARIES
+
+from compare import check, compare
+from compare.cli.main import main
+
+X = np.random.default_rng(0).normal(size=(12, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
+DATA = {"x": X, "y": X @ [1.0, -0.5] + 0.5 * np.random.default_rng(1).normal(size=12)}
+COUNTS = {"y": np.array([3, 1, 4, 1, 5, 9, 2, 6])}
+
+PRECISION = np.eye(2) + X.T @ X / 0.25
+MEAN, COVARIANCE = np.linalg.solve(PRECISION, X.T @ DATA["y"] / 0.25), np.linalg.inv(PRECISION)
+MEAN_FIELD_GAP = 0.5 * (np.log(np.diag(PRECISION)).sum() - np.linalg.slogdet(PRECISION)[1])
+"""KL of the best independent Gaussians, whose precisions are the diagonal's, in nats."""
+
+
+def written(library: str):
+    """The models and guides in one library."""
+    return import_module(f"tests.user_models.guides_{library}")
+
+
+def short_of(loc: np.ndarray, scale: np.ndarray) -> float:
+    """ELBO(q*) - ELBO(q) in nats of independent Gaussians q for the line."""
+    best = 1 / np.sqrt(np.diag(PRECISION))
+    ratio = (scale / best) ** 2
+    return float(0.5 * (loc - MEAN) @ PRECISION @ (loc - MEAN) + 0.5 * np.sum(ratio - 1 - np.log(ratio)))
+
+
+def gap_of(fit: dict) -> tuple[float, float]:
+    """The estimated optimisation gap and its error, in nats."""
+    return fit["optimisation"]["gap"]["value"], fit["optimisation"]["gap"]["mcse"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_guides_of_every_form_reach_the_best_of_their_families(library):
+    """Functions, an autoguide and a class, mixed with a name, by the zoo's optimiser, to the gap in closed form."""
+    side = written(library)
+    names = ("renamed", "amortised", "AutoNormal", "AutoLowRankMultivariateNormal", "AutoDelta")
+    mixed = [side.renamed, side.amortised, side.AUTOGUIDE(side.line), side.LOW_RANK, side.POINT]
+    result = compare(side.line, DATA, guides=["mean_field", *mixed], nuts=False)
+    fits = result.summary["fits"]
+    assert list(fits) == ["exact", *(f"{library}-{name}" for name in ("mean_field", *names))]
+    for name, gap in {**dict.fromkeys(names[:3], MEAN_FIELD_GAP), names[3]: 0.0}.items():
+        fit = fits[f"{library}-{name}"]
+        assert fit["status"] == "done" and fit["optimisation"]["converged"], (name, fit["reason"], fit["optimisation"])
+        evidence_gap = fit["ledger"]["evidence_gap"]
+        assert abs(evidence_gap["value"] - gap) < 4 * evidence_gap["mcse"] + 0.01, (name, evidence_gap, gap)
+    assert result.verdict[f"{library}-{names[3]}"].word == "agrees"
+    assert "one point" in fits[f"{library}-AutoDelta"]["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_guide_that_fixed_draws_cannot_feed_is_fitted_by_the_library(library):
+    """A Gamma: Adam with a falling rate, which stops by itself, reaches the posterior; its own gap is not known."""
+    side = written(library)
+    result = compare(side.counts, COUNTS, guides=[side.gamma], nuts=False)
+    fit = result.summary["fits"][f"{library}-gamma"]
+    assert fit["optimisation"]["converged"] and fit["optimisation"]["gap"] is None
+    gap = fit["ledger"]["evidence_gap"]
+    assert abs(gap["value"]) < 4 * gap["mcse"] + 0.01
+    assert result.verdict[f"{library}-gamma"].word == "agrees"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_given_params_are_judged_as_they_are(library):
+    """The distance to q*, in closed form, at params that were stopped early, and at q* itself; float32 is named."""
+    side = written(library)
+    best = {"loc": MEAN, "scale": 1 / np.sqrt(np.diag(PRECISION))}
+    early = {"loc": (MEAN + 0.05).astype(np.float32), "scale": np.array([0.3, 0.2], np.float32)}
+    for params, word in ((early, "not converged"), (best, None)):
+        result = check(side.line, DATA, guide=side.by_hand, params=params)
+        fit = result.summary["fits"][f"{library}-by_hand"]
+        value, mcse = gap_of(fit)
+        assert abs(value - short_of(params["loc"], params["scale"])) < 4 * mcse + 1e-6
+        assert any("float32" in note for note in result.comparison.notes) == (params is early)
+        if word:
+            assert result.verdict[f"{library}-by_hand"].word == word
+            assert np.allclose(fit["variables"]["b[0]"]["sd"], 0.3, atol=4 * fit["variables"]["b[0]"]["mcse_sd"])
+        else:
+            assert fit["optimisation"]["converged"]
+
+
+def test_pyro_takes_the_params_of_its_store():
+    """An autoguide that its user trained, and a function whose params are in the store; both stay as they are."""
+    import pyro
+    import torch
+
+    side = written("pyro")
+    pyro.clear_param_store()
+    with pytest.raises(ValueError, match="param store is empty"):
+        check(side.line, DATA, guide=side.by_hand)
+    pyro.param("loc", torch.tensor([0.0, 0.0]))
+    pyro.param("scale", torch.tensor([0.5, 0.5]), constraint=pyro.distributions.constraints.positive)
+    guide = side.AUTOGUIDE(side.line, init_scale=0.5)
+    guide(**{name: torch.tensor(value, dtype=torch.get_default_dtype()) for name, value in DATA.items()})
+    own_model = guide.model
+    before = {name: value.detach().clone() for name, value in pyro.get_param_store().items()}
+    result = check(side.line, DATA, guide=side.by_hand)
+    value, mcse = gap_of(result.summary["fits"]["pyro-by_hand"])
+    assert abs(value - short_of(np.zeros(2), np.full(2, 0.5))) < 4 * mcse
+    value, mcse = gap_of(check(side.line, DATA, guide=guide).summary["fits"]["pyro-AutoNormal"])
+    loc = before["AutoNormal.locs.b"].numpy()
+    assert abs(value - short_of(loc, np.full(2, 0.5))) < 4 * mcse
+    after = dict(pyro.get_param_store().items())
+    assert guide.model is own_model and list(after) == list(before)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    pyro.clear_param_store()
+
+
+def posterior_draws(n_chains: int = 4, n_draws: int = 1000, scale: float = 1.0) -> np.ndarray:
+    """Independent draws from the line's posterior, their distances from its mean multiplied."""
+    noise = np.random.default_rng(2).normal(size=(n_chains, n_draws, 2))
+    return MEAN + scale * noise @ np.linalg.cholesky(COVARIANCE).T
+
+
+def test_draws_from_anywhere_are_judged(tmp_path):
+    """Right ones, too narrow ones, ones with a burn-in left in; arrays, one chain, a tree, and its file."""
+    side, good = written("numpyro"), posterior_draws()
+    burnt = good.copy()
+    burnt[0, :500] += np.linspace(8, 1, 500)[:, None]
+    for draws, word in ((good, "agrees"), (posterior_draws(scale=0.5), "narrow"), (burnt, "unreliable")):
+        assert check(side.line, DATA, draws={"b": draws, "other": 0.0}).verdict["draws"].word == word
+    result = check(side.line, DATA, draws={"b": good})
+    tree = arviz_base.from_dict({"posterior": {"b": good}, "sample_stats": {"diverging": np.zeros((4, 1000), bool)}})
+    tree.to_netcdf(tmp_path / "fit.nc")
+    for same in (tree, tmp_path / "fit.nc"):
+        again = check(side.line, DATA, draws=same).summary["fits"]["draws"]
+        assert again["variables"] == result.summary["fits"]["draws"]["variables"]
+        assert again["diagnostics"]["divergences"] == 0
+    flat = check(side.line, DATA, draws={"b": good.reshape(-1, 2)})
+    assert flat.tree["draws/posterior"]["b"].shape == (4, 1000, 2) and flat.verdict["draws"].word == "agrees"
+
+
+BAD_GUIDES = {
+    "missing": "has no site 'b'",
+    "too_many": "has a site 'c' that is no latent",
+    "of_other_shape": "shape (3,), in the model (2,)",
+    "discrete": "site 'k' is discrete",
+    "scaled": "is scaled by 10, in the model by 1",
+    "of_other_data": "does not take the model's arguments (x, y)",
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("name", BAD_GUIDES)
+def test_a_guide_for_something_else_is_refused_in_one_line(library, name):
+    side = written(library)
+    with pytest.raises(ValueError) as refusal:
+        compare(side.line, DATA, guides=[getattr(side, name)], nuts=False)
+    assert BAD_GUIDES[name] in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "nothing to check"),
+        ({"guide": "by_hand"}, "params=svi_result.params"),
+        ({"guide": "by_hand", "params": {"loc": np.zeros(2)}}, "there is no 'scale'"),
+        ({"guide": "by_hand", "params": {"loc": np.zeros(3), "scale": np.ones(2)}}, "'loc' has shape (3,)"),
+        ({"guide": "by_hand", "params": {"loc": np.array([0, np.nan]), "scale": np.ones(2)}}, "'loc' is not finite"),
+        ({"guide": "by_hand", "params": [1.0]}, "params is a list"),
+        ({"guide": 3, "params": {}}, "guide is 3"),
+        ({"draws": {"a": np.zeros((4, 100))}}, "no site 'b'"),
+        ({"draws": {"b": np.zeros((4, 100, 3))}}, "shape (4, 100, 3), in the model (2,)"),
+        ({"draws": {"b": np.full((4, 100, 2), np.nan)}}, "not finite"),
+        ({"draws": {"b": np.zeros((4, 3, 2))}}, "too few"),
+        ({"draws": 7}, "draws is a int"),
+        ({"draws": "no_such_file.nc"}, "no such file"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_one_line(given, words):
+    side = written("numpyro")
+    given = {name: getattr(side, value) if value == "by_hand" else value for name, value in given.items()}
+    with pytest.raises(ValueError) as refusal:
+        check(side.line, DATA, **given)
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+FILE = """
+import numpy as np
+from tests.test_user_guides import DATA as data, posterior_draws
+from tests.user_models.guides_numpyro import line as model, by_hand as guide
+draws = {"b": posterior_draws()}
+"""
+
+
+def test_a_file_brings_its_guide_its_params_and_its_draws(tmp_path, capsys):
+    """They are found beside the model; the command line names other files of params and draws."""
+    (tmp_path / "mine.py").write_text(FILE)
+    np.savez(tmp_path / "fit.npz", loc=np.zeros(2), scale=np.full(2, 0.5))
+    np.savez(tmp_path / "narrow.npz", b=posterior_draws(scale=0.5))
+    options = ["--guides", "by_hand", "--no-nuts", "--format", "json", "--out", str(tmp_path / "out")]
+    assert main([str(tmp_path / "mine.py"), *options]) == 0
+    fits = json.loads(capsys.readouterr().out)["fits"]
+    assert fits["draws"]["verdict"]["word"] == "agrees" and fits["numpyro-by_hand"]["optimisation"]["converged"]
+    files = ["--params", str(tmp_path / "fit.npz"), "--draws", str(tmp_path / "narrow.npz")]
+    assert main([str(tmp_path / "mine.py"), *options, *files]) == 0
+    fits = json.loads(capsys.readouterr().out)["fits"]
+    assert fits["draws"]["verdict"]["word"] == "narrow"
+    value, mcse = gap_of(fits["numpyro-by_hand"])
+    assert abs(value - short_of(np.zeros(2), np.full(2, 0.5))) < 4 * mcse
+    assert main([str(tmp_path / "mine.py"), *options, "--params", str(tmp_path / "narrow.npz")]) == 2
+    assert "another guide's" in capsys.readouterr().err

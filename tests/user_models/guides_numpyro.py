@@ -1,0 +1,75 @@
+"""Guides as users of NumPyro write them, right and wrong, for two models whose posteriors are known."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from numpyro.infer import autoguide
+
+AUTOGUIDE, LOW_RANK, POINT = autoguide.AutoNormal, autoguide.AutoLowRankMultivariateNormal, autoguide.AutoDelta
+
+
+def line(x, y):
+    """A line with a known noise: the posterior of its two coefficients is Gaussian."""
+    b = numpyro.sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    numpyro.sample("y", dist.Normal(x @ b, 0.5), obs=y)
+
+
+def counts(y):
+    """Counts at one rate: its posterior is a Gamma."""
+    rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0))
+    numpyro.sample("y", dist.Poisson(rate).expand([y.shape[0]]).to_event(1), obs=y)
+
+
+def positive(name, value):
+    return numpyro.param(name, value, constraint=constraints.positive)
+
+
+def by_hand(x, y):
+    loc, scale = numpyro.param("loc", jnp.zeros(2)), positive("scale", jnp.full(2, 0.5))
+    numpyro.sample("b", dist.Normal(loc, scale).to_event(1))
+
+
+def renamed(features, target):
+    """Its arguments have other names than the model's."""
+    by_hand(features, target)
+
+
+def amortised(x, y):
+    """Its means are a small network's, which sees the data."""
+    weights = numpyro.param("net", {"w": 0.01 * jnp.ones((2, y.shape[0])), "b": jnp.zeros(2)})
+    numpyro.sample("b", dist.Normal(weights["w"] @ y + weights["b"], positive("scale", jnp.full(2, 0.5))).to_event(1))
+
+
+def gamma(y):
+    """The posterior's own family, which no standard normals make."""
+    numpyro.sample("rate", dist.Gamma(positive("shape", 5.0), positive("speed", 2.0)))
+
+
+def missing(x, y):
+    numpyro.param("loc", 0.0)
+
+
+def too_many(x, y):
+    by_hand(x, y)
+    numpyro.sample("c", dist.Normal(0.0, 1.0))
+
+
+def of_other_shape(x, y):
+    numpyro.sample("b", dist.Normal(numpyro.param("loc", jnp.zeros(3)), 1.0).to_event(1))
+
+
+def discrete(x, y):
+    by_hand(x, y)
+    numpyro.sample("k", dist.Bernoulli(0.5))
+
+
+def scaled(x, y):
+    with numpyro.handlers.scale(scale=10.0):
+        by_hand(x, y)
+
+
+def of_other_data(x):
+    numpyro.sample("b", dist.Normal(jnp.zeros(2), 1.0).to_event(1))

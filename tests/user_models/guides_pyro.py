@@ -1,0 +1,78 @@
+"""Guides as users of Pyro write them, right and wrong, for two models whose posteriors are known."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.distributions import constraints
+from pyro.infer import autoguide
+
+AUTOGUIDE, LOW_RANK, POINT = autoguide.AutoNormal, autoguide.AutoLowRankMultivariateNormal, autoguide.AutoDelta
+
+NET = torch.nn.Linear(12, 2)
+
+
+def line(x, y):
+    """A line with a known noise: the posterior of its two coefficients is Gaussian."""
+    b = pyro.sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    pyro.sample("y", dist.Normal(x @ b, 0.5).to_event(1), obs=y)
+
+
+def counts(y):
+    """Counts at one rate: its posterior is a Gamma."""
+    rate = pyro.sample("rate", dist.Gamma(2.0, 1.0))
+    pyro.sample("y", dist.Poisson(rate).expand([y.shape[0]]).to_event(1), obs=y)
+
+
+def positive(name, value):
+    return pyro.param(name, value, constraint=constraints.positive)
+
+
+def by_hand(x, y):
+    loc, scale = pyro.param("loc", torch.zeros(2)), positive("scale", torch.full((2,), 0.5))
+    pyro.sample("b", dist.Normal(loc, scale).to_event(1))
+
+
+def renamed(features, target):
+    """Its arguments have other names than the model's."""
+    by_hand(features, target)
+
+
+def amortised(x, y):
+    """Its means are a small network's, which sees the data."""
+    pyro.module("net", NET)
+    pyro.sample("b", dist.Normal(NET(y), positive("scale", torch.full((2,), 0.5))).to_event(1))
+
+
+def gamma(y):
+    """The posterior's own family, which no standard normals make."""
+    pyro.sample("rate", dist.Gamma(positive("shape", torch.tensor(5.0)), positive("speed", torch.tensor(2.0))))
+
+
+def missing(x, y):
+    pyro.param("loc", torch.tensor(0.0))
+
+
+def too_many(x, y):
+    by_hand(x, y)
+    pyro.sample("c", dist.Normal(0.0, 1.0))
+
+
+def of_other_shape(x, y):
+    pyro.sample("b", dist.Normal(pyro.param("loc", torch.zeros(3)), 1.0).to_event(1))
+
+
+def discrete(x, y):
+    by_hand(x, y)
+    pyro.sample("k", dist.Bernoulli(0.5))
+
+
+def scaled(x, y):
+    with poutine.scale(scale=10.0):
+        by_hand(x, y)
+
+
+def of_other_data(x):
+    pyro.sample("b", dist.Normal(torch.zeros(2), 1.0).to_event(1))
