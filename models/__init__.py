@@ -16,6 +16,7 @@ CATALOGUE: dict[str, str] = {
     "vae": "a variational autoencoder: how far is the encoder from the posterior?",
     "bnn": "a Bayesian neural network: does it know what it does not know?",
     "linear": "linear regression: what mean field costs is the variance inflation factor",
+    "logistic": "logistic regression: the mode is not the mean, and a bound is not the evidence",
 }
 
 

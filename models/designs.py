@@ -22,12 +22,16 @@ class Design:
         inputs: Shape (rows, columns).
         targets: Shape (rows,).
         columns: The names of the inputs.
+        centre: What was taken from each input, shape (columns,).
+        spread: What each was then divided by, shape (columns,).
         about: Where the rows come from and how they were scaled, in JSON's types.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     columns: tuple[str, ...]
+    centre: np.ndarray
+    spread: np.ndarray
     about: dict[str, Any]
 
     @property
@@ -69,11 +73,12 @@ def load(
     if not varies.any():
         raise ValueError(f"no input of {table.name} varies; give one that does")
     inputs, targets, scaled = table.inputs[:, varies], table.targets, "no"
+    centre, spread = np.zeros(varies.sum()), np.ones(varies.sum())
     about: dict[str, Any] = {"name": table.target}
     if table.labels:
         about |= {"class 0": table.labels[0], "class 1": table.labels[1]}
     if name not in unscaled:
-        inputs = standardised(inputs, rows, f"an input of {table.name}")[0]
+        inputs, centre, spread = standardised(inputs, rows, f"an input of {table.name}")
         scaled = "inputs to mean 0 and sd 1"
         if not table.labels:
             targets, mean, sd = standardised(targets, rows, f"the target of {table.name}")
@@ -85,6 +90,8 @@ def load(
         inputs,
         targets,
         tuple(columns[varies]),
+        centre,
+        spread,
         {
             **table.source,
             "rows": len(rows),

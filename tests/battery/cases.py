@@ -38,6 +38,7 @@ from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
 from models.linear import LinearData
+from models.logistic import LogisticData
 
 __all__ = ["CHECKS"]
 
@@ -103,6 +104,14 @@ TINY = {
             "mean_field": {"word": "narrow", "gap": 1.069208584093646},
             "full_rank": {"ratios": 1.0, "gap": 0.0},
             "nuts": {"ratios": 1.0},
+        },
+    ),
+    "logistic": Tiny(
+        [LogisticData(), LogisticData(prior_sd=0.5)],
+        known={
+            "coordinate_ascent": {"word": None, "gap": 0.15190182041430766},
+            "mean_field": {"word": None, "gap": 0.06326090257805994},
+            "full_rank": {"word": None, "gap": 0.034856376361132035},
         },
     ),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),

@@ -1,0 +1,124 @@
+"""The regression's own picture: three Gaussians on the posterior's plane, and the risk that each foretells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from models.contract import Picture
+from models.logistic.data import LogisticData
+from models.logistic.exact import QuadraturePosterior
+from models.logistic.gaussians import NODES, WEIGHTS, Updates, best_gaussian
+from models.plotting import EXACT, FAMILY_COLORS, GREY, PALE, Fits, new_figure, save
+
+__all__ = ["PICTURES", "gaussians", "risk", "risks"]
+
+RADII = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
+"""Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
+
+CHALLENGER = 31.0  # degrees Fahrenheit on the morning of the launch
+
+Gaussian = tuple[np.ndarray, np.ndarray]
+
+
+def gaussians(exact: QuadraturePosterior) -> dict[str, tuple[Gaussian, str]]:
+    """Mean, covariance and colour of each Gaussian."""
+    target, state = exact.log_joint, Updates(exact.data).settled()
+    return {
+        "Laplace": ((target.mode, target.covariance), FAMILY_COLORS["markov"]),
+        "Jaakkola and Jordan": ((state["mean"], state["covariance"]), FAMILY_COLORS["coordinate_ascent"]),
+        "best Gaussian": (best_gaussian(target, False), FAMILY_COLORS["full_rank"]),
+    }
+
+
+def risk(gaussian: Gaussian, features: np.ndarray) -> np.ndarray:
+    """P(class 1) at rows of features, shape (n, d), under a Gaussian: (n,)."""
+    mean, covariance = gaussian
+    sds = np.sqrt(np.einsum("ij,jk,ik->i", features, covariance, features))
+    return special.expit((features @ mean)[:, None] + sds[:, None] * NODES) @ WEIGHTS
+
+
+def exact_risk(exact: QuadraturePosterior, features: np.ndarray) -> np.ndarray:
+    """The same under the posterior, by the lattices' points."""
+    shares = special.softmax(np.concatenate([values for _, values in exact.rule.grown]))
+    return shares @ special.expit(exact.rule.points() @ features.T)
+
+
+def features_at(data: LogisticData, x: np.ndarray) -> np.ndarray:
+    scaled = (x - data.design.centre[0]) / data.design.spread[0]
+    return np.column_stack([np.ones(len(x)), scaled])
+
+
+def far(data: LogisticData) -> float:
+    """Where the risk is foretold: the Challenger's temperature, or as far below other data."""
+    x = data.design.centre[0] + data.design.spread[0] * data.design.inputs[:, 0]
+    return CHALLENGER if data.data == "orings" else float(x.min() - 0.8 * np.ptp(x))
+
+
+def risks(exact: QuadraturePosterior) -> dict[str, float]:
+    """The risk there by each, the posterior's first."""
+    features = features_at(exact.data, np.array([far(exact.data)]))
+    mode = special.expit(features @ exact.log_joint.mode)
+    by = {"exact": exact_risk(exact, features), "mode alone": mode}
+    by |= {name: risk(gaussian, features) for name, (gaussian, _) in gaussians(exact).items()}
+    return {name: float(values[0]) for name, values in by.items()}
+
+
+def plane(fits: Fits, data: LogisticData, exact: QuadraturePosterior, path: Path) -> None:
+    """Draw the posterior's contours under each Gaussian's ellipses, and the risk by each."""
+    figure = new_figure(11.0, 4.8)
+    left, right = figure.subplots(1, 2)
+    sds = np.sqrt(np.diagonal(exact.covariance))
+    axes = [exact.location[j] + sds[j] * np.linspace(-4, 4, 161) for j in (0, 1)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    density = np.exp(exact.log_joint(grid.reshape(-1, 2)) - exact.log_evidence).reshape(161, 161)
+    heights = np.sort(density.ravel())[::-1]
+    mass = np.cumsum(heights) / heights.sum()
+    levels = [float(heights[np.searchsorted(mass, share)]) for share in (0.95, 0.5)]
+    left.contourf(*axes, density.T, levels=[levels[0], levels[1], density.max()], colors=["#e2e2e2", "#c4c4c4"])
+    left.contour(*axes, density.T, levels=levels, colors=EXACT, linewidths=1.4)
+    left.plot([], [], color=EXACT, lw=1.4, label="exact, 50% and 95%")
+    left.plot(*exact.location, marker="*", color=EXACT, ls="", ms=11, label="exact mean")
+    left.plot(*exact.log_joint.mode, marker="+", color=EXACT, ls="", ms=10, mew=2, label="mode")
+    angle = np.linspace(0, 2 * np.pi, 181)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    x = np.linspace(far(data) - 2, (data.design.centre + data.design.spread * data.design.inputs[:, 0]).max() + 2, 300)
+    features, found_at = features_at(data, x), risks(exact)
+    right.plot(x, exact_risk(exact, features), color=EXACT, lw=2.2, label=f"exact: {found_at['exact']:.4f}")
+    for name, ((mean, covariance), color) in gaussians(exact).items():
+        root = np.linalg.cholesky(covariance)
+        for level, radius in RADII.items():
+            label = name if level == "95%" else None
+            left.plot(*(mean[:, None] + radius * root @ circle), color=color, lw=1.8, ls="--", label=label)
+        line: dict[str, Any] = {"color": color, "lw": 1.6, "ls": "--"}
+        right.plot(x, risk((mean, covariance), features), **line, label=f"{name}: {found_at[name]:.4f}")
+    mode = special.expit(features @ exact.log_joint.mode)
+    right.plot(x, mode, color=GREY, lw=1.2, ls=":", label=f"mode alone: {found_at['mode alone']:.4f}")
+    seen = data.design.centre[0] + data.design.spread[0] * data.design.inputs[:, 0]
+    right.plot(seen, data.design.targets, "o", color=GREY, ms=5, alpha=0.5)
+    right.axvline(far(data), color=PALE, lw=1.2, zorder=0)
+    left.set(xlabel="intercept", ylabel=f"weight of {data.design.columns[0]}, standardised")
+    left.set_title("the posterior leans away from its mode")
+    left.legend(loc="upper left", fontsize=8)
+    right.set(xlabel=data.design.columns[0], ylabel=f"probability of {data.describe()['target']['class 1']}")
+    right.set_title(f"risk; in the legend at {far(data):g}")
+    right.legend(loc="center right" if data.data != "orings" else "lower left", fontsize=8)
+    save(figure, path)
+
+
+def has_one_input(data: LogisticData) -> bool:
+    return len(data.design.columns) == 1
+
+
+PICTURES = (
+    Picture(
+        "plane",
+        "Left, the exact posterior and three Gaussians: Laplace's stands at the mode, Jaakkola and Jordan's is too "
+        "small, the best one has mean and width but no skew. Right, the probability that each foretells.",
+        plane,
+        has_one_input,
+    ),
+)
