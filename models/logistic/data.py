@@ -107,8 +107,8 @@ def separation(design: Design) -> str | None:
     rows, columns = features.shape
     within = sparse.hstack([sparse.eye_array(rows), -features])  # the distance counts up to 1
     bounds = [(0, 1)] * rows + [(None, None)] * columns
-    found = optimize.linprog(
+    solution = optimize.linprog(
         np.append(-np.ones(rows), np.zeros(columns)), A_ub=within, b_ub=np.zeros(rows), bounds=bounds
     )
-    away = -found.fun
+    away = -solution.fun
     return None if away < 0.5 else "complete" if away > rows - 0.5 else "quasi-complete"
