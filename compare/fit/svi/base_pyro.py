@@ -101,7 +101,7 @@ class BetaFromBase(torch.autograd.Function):
 
     @staticmethod
     def forward(a: torch.Tensor, b: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(map(torch.from_numpy, beta_quantile(a.numpy(), b.numpy(), eps.numpy())))
+        return tuple(map(torch.as_tensor, beta_quantile(a.numpy(), b.numpy(), eps.numpy())))
 
     @staticmethod
     def setup_context(context: Any, inputs: Any, output: Any) -> None:
