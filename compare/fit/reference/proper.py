@@ -14,16 +14,29 @@ import numpy as np
 from compare.fit.reference.optimise import ascend, hessians
 from compare.fit.reference.target import Target, evaluate_gradient
 
-__all__ = ["flat_direction"]
+__all__ = ["NoMaximum", "flat_direction"]
 
-DISTANCES = np.array([10.0, 20.0])
+DISTANCES = np.array([10.0, 20.0, 40.0])
 """Sds from the mode at which a marginal is compared with itself."""
 
-FARTHEST_SD = 1e6
-"""The sd that is assumed of a coordinate whose log density is flat."""
+SLOWEST = 1.02
+"""A marginal that falls no faster than 1 / distance to this power has no finite mass."""
+
+FARTHEST_SD, PLATEAU = 1e6, 1e5
+"""The sd that is assumed of a coordinate whose log density is flat, and that from which steps of one are tried, too."""
+
+DEEPEST = 100.0
+"""Nats below the mode beyond which a log density is no longer followed: libraries clip probabilities near 0."""
+
+LEAST_EIGENVALUE = 1e-9
+"""The eigenvalue of a scaled precision below which it is rounding."""
 
 N_STARTS, N_RESTARTS = 64, 8
 """Starts of the climb to the mode, and of each climb with one coordinate held."""
+
+
+class NoMaximum(RuntimeError):
+    """The log density has no highest point from which its marginals could be followed."""
 
 
 def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Generator) -> np.ndarray | None:
@@ -36,38 +49,68 @@ def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Ge
 
     Raises:
         OutOfTime: After the target's deadline.
+        NoMaximum: The density has no bound, as that of a centred hierarchy at a scale of 0.
     """
-    d = target.dimension
-    starts = rng.uniform(-2, 2, (N_STARTS, d))
-    points, heights = ascend(target, starts)
-    heights = np.where(np.abs(points).max(1) < FARTHEST_SD, heights, -np.inf)
-    if not np.isfinite(heights).any():
-        return None
-    mode = points[np.argmax(heights)]
-    sds = _sds(target, mode)
+    points, heights = ascend(target, rng.uniform(-2, 2, (N_STARTS, target.dimension)))
+    near = np.isfinite(heights) & (np.abs(points).max(1) < FARTHEST_SD)
+    if not near.any():
+        raise NoMaximum
+    mode, covariance = _mode(target, points[near], heights[near])
     for coordinate in coordinates:
-        steps = sds[coordinate] * np.concatenate([DISTANCES, -DISTANCES])
-        masses, tops = _marginal(target, mode, sds, coordinate, steps, rng)
-        for near, far in ((0, 1), (2, 3)):
-            known = np.isfinite(masses[[near, far]]).all()
-            if known and masses[near] - masses[far] < np.log(DISTANCES[1] / DISTANCES[0]):
-                direction = tops[far] - tops[near]
+        sd = min(np.sqrt(covariance[coordinate, coordinate]), FARTHEST_SD)
+        for sign in (1.0, -1.0):
+            for scale in (sd, 1.0) if sd > PLATEAU else (sd,):  # farther out a model may end at no number
+                masses, tops = _marginal(target, mode, covariance, coordinate, sign * scale * DISTANCES, rng)
+                if np.isfinite(masses).all():
+                    break
+            else:
+                continue
+            if masses[-2] - masses[-1] < SLOWEST * np.log(DISTANCES[-1] / DISTANCES[-2]):
+                direction = tops[-1] - tops[-2]
                 return direction / np.linalg.norm(direction)
     return None
+
+
+def _mode(target: Target, points: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The maximum with the largest mass by Laplace's method, and the covariance there.
+
+    Raises:
+        NoMaximum: There is none.
+    """
+    best, largest = None, -np.inf
+    for place in np.argsort(-heights)[:N_STARTS:4]:
+        precision = hessians(target, points[place][None], _widest(points[place]))[0]
+        scale, values, vectors = _scaled(precision)
+        inverse = (vectors / values) @ vectors.T / np.outer(scale, scale)
+        slope = evaluate_gradient(target, points[place][None])[1][0]
+        is_flat = np.abs(slope).max() < 1e-6
+        is_maximum = is_flat or (np.all(np.diag(precision) > 0) and slope @ inverse @ slope < 0.1)
+        mass = heights[place] - np.log(values).sum() / 2 - np.log(scale).sum()
+        if is_maximum and mass > largest:
+            best, largest = (points[place], inverse), mass
+    if best is None:
+        raise NoMaximum
+    return best
 
 
 def _widest(point: np.ndarray) -> np.ndarray:
     return 10 * np.maximum(1.0, np.abs(point))
 
 
-def _sds(target: Target, mode: np.ndarray) -> np.ndarray:
-    """The sds by Laplace's method, shape (d,), at most `FARTHEST_SD`."""
-    values, vectors = np.linalg.eigh(hessians(target, mode[None], _widest(mode))[0])
-    return np.sqrt((vectors**2) @ (1 / np.maximum(values, FARTHEST_SD**-2)))
+def _scaled(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A precision as scale, shape (d,), and the eigenvalues and eigenvectors of what it is in units of that."""
+    scale = np.sqrt(np.maximum(np.diag(precision), FARTHEST_SD**-2))
+    values, vectors = np.linalg.eigh(precision / np.outer(scale, scale))
+    return scale, np.maximum(values, LEAST_EIGENVALUE), vectors
 
 
 def _marginal(
-    target: Target, mode: np.ndarray, sds: np.ndarray, coordinate: int, steps: np.ndarray, rng: np.random.Generator
+    target: Target,
+    mode: np.ndarray,
+    covariance: np.ndarray,
+    coordinate: int,
+    steps: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The log marginal of a coordinate so many steps from the mode, shape (n,), and the highest points there (n, d)."""
     others = np.arange(target.dimension) != coordinate
@@ -76,17 +119,23 @@ def _marginal(
         values, gradients = target.value_and_gradient(points)
         return values, np.where(others, gradients, 0.0)
 
-    jitter = rng.standard_normal((len(steps), N_RESTARTS, target.dimension)) * np.minimum(sds, _widest(mode))
+    along = steps[:, None] * covariance[coordinate] / covariance[coordinate, coordinate]
+    spread = np.minimum(np.sqrt(np.diag(covariance)), _widest(mode))
+    jitter = rng.standard_normal((len(steps), N_RESTARTS, target.dimension)) * np.where(others, spread, 0.0)
     jitter[:, 0] = 0.0
     starts = mode + np.where(others, jitter, steps[:, None, None])
+    starts[:, :2] = mode + along[:, None] + jitter[:, :2]  # where the others would be if all were Gaussian
     held = replace(target, value_and_gradient=slope)
     points, heights = ascend(held, starts.reshape(-1, target.dimension))
     best = np.argmax(heights.reshape(len(steps), -1), axis=1)
     tops = points.reshape(len(steps), N_RESTARTS, -1)[np.arange(len(steps)), best]
     masses = evaluate_gradient(held, tops)[0]
-    for place, (top, step) in enumerate(zip(tops, steps, strict=True)):
+    astray = np.abs(tops - mode) > 10 * DISTANCES[:, None] * np.sqrt(np.diag(covariance))
+    sunk = masses < evaluate_gradient(target, mode[None])[0] - DEEPEST
+    masses[(astray & others).any(1) | sunk] = np.nan  # a density that the library clips would be taken for a flat one
+    for place, top in enumerate(tops):
         if others.any() and np.isfinite(masses[place]):
             precision = hessians(target, top[None], _widest(top))[0][np.ix_(others, others)]
-            values = np.maximum(np.linalg.eigvalsh(precision), step**-2)
-            masses[place] -= np.log(values).sum() / 2
+            scale, values, _ = _scaled(precision)
+            masses[place] -= np.log(values).sum() / 2 + np.log(scale).sum()
     return masses, tops

@@ -14,7 +14,7 @@ from compare.comparison import Layout, Request
 from compare.fit import one_thread
 from compare.fit.reference.cells import ORDERS
 from compare.fit.reference.modes import PROBES, ModeSearch, find_modes
-from compare.fit.reference.proper import flat_direction
+from compare.fit.reference.proper import NoMaximum, flat_direction
 from compare.fit.reference.quadrature import EDGE, Quadrature, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
 from compare.user_model.posterior import Tabulated
@@ -103,8 +103,9 @@ def checked(request: Request, data: user_model.UserData) -> user_model.UserData:
             target = target_of(space, data.layout, time.perf_counter() + request.options.reference_budget / SHARE)
             flat = [place for place, (site, _) in enumerate(names) if site in data.layout.improper][:MOST_CHECKED]
             direction = flat_direction(target, flat, np.random.default_rng(seed))
-    except OutOfTime:
-        unchecked = "whether the posterior is proper was not found out in time"
+    except (OutOfTime, NoMaximum) as error:
+        why = "there was no time" if isinstance(error, OutOfTime) else "its density has no highest point"
+        unchecked = f"whether the posterior is proper was not found out: {why}; do not trust the fits without a proof"
         return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, unchecked)))
     if direction is None:
         return data
