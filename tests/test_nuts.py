@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from conftest import LIBRARIES
 
 import models
 from compare.comparison import Job
-from compare.fit import run
+from compare.fit import draw_many, run
 from compare.fit.mcmc import nuts
 from compare.measure.measures import measure
 from compare.options import Options
@@ -92,3 +93,28 @@ def test_a_budget_that_ends_in_the_warm_up_fails(library):
     made = run(job)
     assert made.status == "failed"
     assert "warming up" in made.reason
+
+
+def test_many_data_sets_can_follow_one():
+    """In one process: what the library kept of the first run must not be taken for that of many."""
+    jobs = [
+        Job(
+            "numpyro-nuts",
+            "coin",
+            replace(models.load("coin").data(), heads=heads),
+            "nuts",
+            "numpyro",
+            None,
+            0,
+            Options(),
+        )
+        for heads in (6, 2, 8)
+    ]
+    assert run(jobs[0]).status == "done"
+    low, high = draw_many(jobs[1:], 200)
+    for drawn, mean, sd in (
+        (low, 4 / 14, math.sqrt(4 * 10 / 14**2 / 15)),
+        (high, 10 / 14, math.sqrt(4 * 10 / 14**2 / 15)),
+    ):
+        theta = drawn.latents["theta"]
+        assert abs(theta.mean() - mean) < 4 * sd / math.sqrt(len(theta) / 2), "draws that far apart lose little"

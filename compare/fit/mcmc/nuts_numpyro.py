@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -37,19 +38,27 @@ class Sampler:
     """Compiled chains of one program of a model's twin; data sets of the same shape share them."""
 
     def __init__(self, model: str, program: str, acceptance: float, static: Static) -> None:
-        twin = bind(registry.twin(model, "numpyro"), static)
-        self.kernel = NUTS(getattr(twin, program), target_accept_prob=acceptance)
-        self.initialise = jax.jit(self._initialise, compiler_options=ONCE, static_argnums=1)
-        self.advance = compiled(self._advance)
-        self.initialise_many = jax.jit(jax.vmap(self._initialise, (0, None, 0)), static_argnums=1)
-        self.advance_many = jax.jit(jax.vmap(self._advance, (0, None, 0)))
+        run = getattr(bind(registry.twin(model, "numpyro"), static), program)
+        # A kernel keeps what its first start saw of the data, which is another thing under vmap: so there are two.
+        one, many = (Kernel(NUTS(run, target_accept_prob=acceptance)) for _ in range(2))
+        self.initialise = jax.jit(one.initialise, compiler_options=ONCE, static_argnums=1)
+        self.advance = compiled(one.advance)
+        self.initialise_many = jax.jit(jax.vmap(many.initialise, (0, None, 0)), static_argnums=1)
+        self.advance_many = jax.jit(jax.vmap(many.advance, (0, None, 0)))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What the library's kernel does to four chains at once."""
+
+    kernel: NUTS
 
     @unvalidated
-    def _initialise(self, key: jax.Array, warmup: int, data: Data) -> HMCState:
+    def initialise(self, key: jax.Array, warmup: int, data: Data) -> HMCState:
         return self.kernel.init(jax.random.split(key, N_CHAINS), warmup, None, (), data)
 
     @unvalidated
-    def _advance(self, state: HMCState, count: int, data: Data) -> tuple[HMCState, Any]:
+    def advance(self, state: HMCState, count: int, data: Data) -> tuple[HMCState, Any]:
         """``count`` transitions, at most STRIDE: the state, and what each recorded, shape (STRIDE, chain, ...)."""
         constrain = jax.vmap(self.kernel.postprocess_fn((), data))
 
