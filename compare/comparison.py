@@ -21,13 +21,27 @@ from models.contract import Best, Claim, Model, Published, element
 if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
 
-__all__ = ["MCMC_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request", "Truth"]
+__all__ = [
+    "MCMC_METHODS",
+    "TRUTH_METHODS",
+    "Comparison",
+    "Drawn",
+    "Element",
+    "Fit",
+    "Job",
+    "Layout",
+    "Request",
+    "Truth",
+]
 
 Element = tuple[str, tuple[int, ...]]
 """One element of a site: the site's name, and the index in it."""
 
 MCMC_METHODS = ("nuts", "reference")
 """The methods whose draws are those of Markov chains."""
+
+TRUTH_METHODS = ("exact", "importance")
+"""The methods whose draws come from the truth, and whose numbers are the truth's own."""
 
 SCHEMA = 1
 """The version of ``summary.json``."""
@@ -105,7 +119,8 @@ class Job:
         name: The fit's name, such as ``numpyro-mean_field``.
         model: The model's name.
         data: The model's data.
-        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``.
+        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``importance``, ``reference`` (a long run of
+            NUTS) or ``coordinate_ascent``.
         library: The library that fits; None where the method has none.
         guide: The family of guides; None where the method has none.
         seed: The comparison's seed.
@@ -141,6 +156,11 @@ class Job:
     def is_mcmc(self) -> bool:
         """Whether its draws are those of Markov chains."""
         return self.method in MCMC_METHODS
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether its numbers are those of the truth, exact or estimated."""
+        return self.method in TRUTH_METHODS
 
     @property
     def fit_seed(self) -> int:

@@ -142,6 +142,8 @@ class Reference:
             where nothing was integrated out.
         library: The library that samples.
         acceptance: The rate that NUTS adapts its step sizes to: higher than usual, so that few transitions diverge.
+        starts: Unconstrained points that the chains start at, by site, shapes (chains, *site); the library's own where
+            None is given.
     """
 
     method: str
@@ -149,6 +151,7 @@ class Reference:
     complete: Callable[[Any, Latents, np.random.Generator], dict[str, np.ndarray]] | None = None
     library: str = "numpyro"
     acceptance: float = 0.9
+    starts: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

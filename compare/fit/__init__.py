@@ -28,6 +28,7 @@ WAYS = {
     "amortised": ("amortized.amortised", "amortized.amortised"),
     "training": ("amortized.amortised", "amortized.amortised"),
     "exact": ("exact", None),
+    "importance": ("exact", None),
     "coordinate_ascent": ("coordinate_ascent", None),
 }
 """Each method's module, and how the names of the files begin that do for it what only a library can do."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from compare.comparison import Fit, Truth
 from compare.measure.moments import digits, standard_error
+from compare.measure.truth import evidence_error
 from compare.summary import Estimate, Ledger
 from models.contract import Best
 
@@ -14,7 +15,7 @@ __all__ = ["ledger"]
 
 def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
     """The ledger. Both its equations hold to rounding: complexity and optimisation gap close them."""
-    if fit.job.is_mcmc:
+    if fit.job.is_mcmc or fit.job.method == "importance":
         return Ledger()
     stats = fit.tree["sample_stats"].dataset
     log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
@@ -32,24 +33,31 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
         complexity = estimate(data_fit.value - elbo.value, np.hypot(data_fit.mcse, elbo.mcse))
     if log_evidence is None:
         return Ledger(elbo, data_fit, complexity)
-    evidence_gap = estimate(log_evidence - elbo.value, elbo.mcse)
-    return Ledger(elbo, data_fit, complexity, evidence_gap, *gaps(fit, elbo, log_evidence, best))
+    known = estimate(log_evidence, evidence_error(truth))
+    return Ledger(elbo, data_fit, complexity, difference(known, elbo), *gaps(fit, elbo, known, best))
 
 
 def gaps(
-    fit: Fit, elbo: Estimate, log_evidence: float, best: Best | None
+    fit: Fit, elbo: Estimate, log_evidence: Estimate, best: Best | None
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
     """Family, amortisation and optimisation gap; None each where it does not apply or is not known."""
     if fit.job.method == "exact":
         return Estimate(0.0), None, Estimate(0.0)
     end = fit.tree["optimisation"].attrs
     if "best_elbo" in end:  # without the encoder
-        highest, error = float(end["best_elbo"]), float(end["best_elbo_mcse"])
-        amortisation = estimate(highest - elbo.value, np.hypot(error, elbo.mcse))
-        return estimate(log_evidence - highest, error), amortisation, None
-    if best is None:
+        highest = Estimate(float(end["best_elbo"]), float(end["best_elbo_mcse"]))
+        return difference(log_evidence, highest), difference(highest, elbo), None
+    if best is not None:
+        return difference(log_evidence, Estimate(best.elbo)), None, difference(Estimate(best.elbo), elbo)
+    left = estimate(float(end["gap"]), float(end["gap_mcse"]))  # by the optimiser's own account
+    if not end["converged"] or not np.isfinite(left.value):
         return None, None, None
-    return estimate(log_evidence - best.elbo), None, estimate(best.elbo - elbo.value, elbo.mcse)
+    return difference(difference(log_evidence, elbo), left), None, left
+
+
+def difference(minuend: Estimate, subtrahend: Estimate) -> Estimate:
+    """The difference of two independent estimates."""
+    return estimate(minuend.value - subtrahend.value, np.hypot(minuend.mcse, subtrahend.mcse))
 
 
 def estimate(value: float, mcse: float = 0.0) -> Estimate:

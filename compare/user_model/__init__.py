@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -20,11 +20,23 @@ from compare import registry
 from compare.comparison import Layout
 from compare.user_model import tracing
 from compare.user_model.arguments import arguments
-from compare.user_model.posterior import Tabulated, TabulatedExact
+from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate
 from models.contract import Exact, Model, Reference
 
-__all__ = ["GUIDES", "UserData", "UserModel", "data_of", "find", "knows", "read", "references", "register", "trace"]
+__all__ = [
+    "GUIDES",
+    "Estimated",
+    "UserData",
+    "UserModel",
+    "data_of",
+    "find",
+    "knows",
+    "read",
+    "references",
+    "register",
+    "trace",
+]
 
 GUIDES = ("mean_field", "full_rank")
 """The families that are tried unless the user names others."""
@@ -60,13 +72,15 @@ class UserData:
         values: The model's arguments.
         layout: What tracing it on them tells.
         truth: The exact posterior as the user gave it, if known.
-        posterior: The posterior by quadrature, if that was done.
+        posterior: The posterior by quadrature or importance sampling, if either was accepted.
+        starts: Unconstrained points that the reference's chains start at, (chains, *site), where modes are apart.
     """
 
     values: dict[str, Any]
     layout: Layout
     truth: Any = None
     posterior: Tabulated | None = None
+    starts: dict[str, np.ndarray] | None = None
 
     def arguments(self) -> dict[str, Any]:
         return self.values
@@ -143,9 +157,9 @@ def register(
         if data.truth is not None:
             return UserExact(data.truth)
         if data.posterior is None:
-            return way
-        shapes = data.layout.latents | data.layout.derived
-        return TabulatedExact(data.posterior, shapes, name, library, data.values)
+            return replace(way, starts=data.starts)
+        shapes, known = data.layout.latents | data.layout.derived, data.posterior
+        return (TabulatedExact if known.is_exact else Estimated)(known, shapes, name, library, data.values)
 
     model = Model(
         name=name,

@@ -82,12 +82,15 @@ class Unconstrained:
         pieces = list(self._in_pieces(self.functions.constrain, points, self.n_values))
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in self.shapes}
 
-    def _in_pieces(self, function: Callable[[Arrays, int], Any], points: np.ndarray, size: int) -> Iterator[Any]:
+    def by_site(self, points: np.ndarray) -> Arrays:
+        """Unconstrained points by site, shapes (count, *unconstrained site)."""
         ends = np.cumsum([math.prod(shape) for shape in self.shapes.values()])
+        shaped = zip(self.shapes.items(), np.split(points, ends[:-1], axis=1), strict=True)
+        return {name: column.reshape(-1, *shape) for (name, shape), column in shaped}
+
+    def _in_pieces(self, function: Callable[[Arrays, int], Any], points: np.ndarray, size: int) -> Iterator[Any]:
         for begin in range(0, len(points), size):
-            columns = np.split(points[begin : begin + size], ends[:-1], axis=1)
-            shaped = zip(self.shapes.items(), columns, strict=True)
-            yield function({name: column.reshape(-1, *shape) for (name, shape), column in shaped}, size)
+            yield function(self.by_site(points[begin : begin + size]), size)
 
     def _packed(self, sites: Arrays) -> np.ndarray:
         return np.concatenate([sites[name].reshape(len(sites[name]), -1) for name in self.shapes], axis=1)

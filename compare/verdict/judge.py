@@ -10,6 +10,11 @@ from compare.verdict.thresholds import E_BFMI, ERRORS, KHAT, REFERENCE_ESS, TINY
 
 __all__ = ["complaints", "judge", "sentence"]
 
+IMPORTANCE = (
+    "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
+    "second proposal confirms; every other fit is compared with it within its error."
+)
+
 
 def judge(
     summary: FitSummary,
@@ -30,6 +35,8 @@ def judge(
         return Verdict(summary.status, f"{beginning}: {summary.reason}.")
     if summary.method == "exact":
         return Verdict("exact", "The posterior itself; every other fit is measured against it.")
+    if summary.method == "importance":
+        return Verdict("agrees", IMPORTANCE)
     if summary.method == "reference":
         return judge_reference(summary, options)
     lost = unusable(reference, options) if reference is not None else None
@@ -49,6 +56,8 @@ def sentence(text: str) -> str:
 
 def unusable(reference: FitSummary, options: Options) -> str | None:
     """Why nothing can be compared with the reference; None if it can."""
+    if reference.method == "importance":
+        return None
     if reference.status != "done":
         return f"There is nothing to compare it with: the reference {reference.reason}."
     missed = complaints(reference, options, REFERENCE_ESS)
@@ -126,7 +135,7 @@ def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str,
                 "they are wrong.",
             )
         return Verdict("not converged", sentence(arrival))
-    gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"
+    gaps = f"family gap {printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
     why = f"{blame(ledger)} ({gaps}). {advice(summary, family_gaps)}"
@@ -142,7 +151,7 @@ def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str,
                 f"The sd of {name} is {distances[name].sd_ratio.value:.3f} of the truth while the means are right "
                 f"(worst {shift:+.2f} sd); {arrival}, so {why}",
             )
-    holds = "the family holds the posterior" if ledger.family_gap and ledger.family_gap.value < TINY else gaps
+    holds = "the family holds the posterior" if ledger.family_gap and upper(ledger.family_gap) < TINY else gaps
     ratios = [apart.sd_ratio.value for apart in distances.values()]
     spread = f"{ratios[0]:.3f}" if len(ratios) == 1 else f"{min(ratios):.3f} to {max(ratios):.3f}"
     khat = summary.diagnostics.khat
@@ -151,6 +160,16 @@ def judge_guide(summary: FitSummary, options: Options, family_gaps: Mapping[str,
         "agrees",
         f"{sentence(arrival)}; {holds}; mean off by {shift:+.3f} sd at worst, sd {spread} of the truth.{tails}",
     )
+
+
+def printed(gap: Estimate) -> str:
+    """A gap with its error, where it has one."""
+    return f"{gap.value:.2g}" + (f" ± {gap.mcse:.1g}" if gap.mcse else "")
+
+
+def upper(gap: Estimate) -> float:
+    """What a gap may be at most, as far as its error tells."""
+    return gap.value + ERRORS * gap.mcse
 
 
 def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:

@@ -2,9 +2,10 @@
 
 What only a library can do is to run the chains. Its file has, beside `split_arguments` and `density`:
 
-    chains(job, program, acceptance, data, static, deadline)
+    chains(job, program, acceptance, data, static, deadline, starts)
         A context with chains of a program of the job's twin after their warm-up: each call of what it gives returns
-        their next `Block`. TimeoutError where the warm-up does not end before the deadline.
+        their next `Block`. They start at ``starts``, as `models.contract.Reference` has them. TimeoutError where the
+        warm-up does not end before the deadline.
     chains_of_many(jobs, data, static, check)
         Yields for each job its latents and which of its draws diverged; ``data`` have the jobs first. ``check`` is
         called now and then, and raises where there is no time left.
@@ -59,22 +60,28 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
         options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
     )
     completed = (lambda latents: complete(job.data, latents, rng)) if complete else dict
-    return sample(library, replace(job, options=patient), way.program, completed, way.acceptance)
+    return sample(library, replace(job, options=patient), way.program, completed, way.acceptance, way.starts)
 
 
 def sample(
-    library: ModuleType, job: Job, program: str, complete: Callable[[Latents], Latents], acceptance: float
+    library: ModuleType,
+    job: Job,
+    program: str,
+    complete: Callable[[Latents], Latents],
+    acceptance: float,
+    starts: Latents | None = None,
 ) -> tuple[xr.DataTree, int]:
     """Sample a program of the job's twin: the tree, and the number of leapfrog steps.
 
     Args:
         complete: Adds, to latents of shape (count, ...), those that the program has integrated out.
         acceptance: The rate that the step sizes are adapted to.
+        starts: Unconstrained points that the chains start at, shapes (chains, *site).
     """
     data, static = library.split_arguments(job.data.arguments())
     deadline = time.perf_counter() + job.options.budget
     sites = job.layout.latents
-    with library.chains(job, program, acceptance, data, static, deadline) as next_block:
+    with library.chains(job, program, acceptance, data, static, deadline, starts) as next_block:
 
         def block() -> Block:
             sampled, stats = next_block()

@@ -45,8 +45,8 @@ class Sampler:
         self.advance_many = jax.jit(jax.vmap(self._advance, (0, None, 0)))
 
     @unvalidated
-    def _initialise(self, key: jax.Array, warmup: int, data: Data) -> HMCState:
-        return self.kernel.init(jax.random.split(key, N_CHAINS), warmup, None, (), data)
+    def _initialise(self, key: jax.Array, warmup: int, data: Data, starts: Data | None = None) -> HMCState:
+        return self.kernel.init(jax.random.split(key, N_CHAINS), warmup, starts, (), data)
 
     @unvalidated
     def _advance(self, state: HMCState, count: int, data: Data) -> tuple[HMCState, Any]:
@@ -84,7 +84,13 @@ def warmed_up(
 
 @contextmanager
 def chains(
-    job: Job, program: str, acceptance: float, data: Data, static: Static, deadline: float
+    job: Job,
+    program: str,
+    acceptance: float,
+    data: Data,
+    static: Static,
+    deadline: float,
+    starts: Data | None = None,
 ) -> Iterator[Callable[[], Block]]:
     options, run = job.options, sampler(job.model, program, acceptance, static)
     advance = run.advance[is_quick(job.layout.dimension, dict(data))]
@@ -93,7 +99,7 @@ def chains(
         if time.perf_counter() > deadline:
             raise out_of_budget(options.budget)
 
-    state = run.initialise(jax.random.key(job.fit_seed), options.warmup, data)
+    state = run.initialise(jax.random.key(job.fit_seed), options.warmup, data, starts)
     state = warmed_up(state, advance, options.warmup, data, check)
 
     def block() -> Block:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,7 +27,7 @@ from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
 from compare.fit.svi.objective_pyro import LogJoint
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
-from compare.user_model.density_pyro import density, split_arguments, tensors
+from compare.user_model.density_pyro import Tensors, density, split_arguments, tensors
 
 __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 
@@ -52,9 +52,12 @@ class RecordingNUTS(NUTS):
         return value
 
 
-def compiled(model: Callable[..., Any], data: Any, warmup: int, acceptance: float) -> RecordingNUTS:
+def compiled(
+    model: Callable[..., Any], data: Any, warmup: int, acceptance: float, start: Tensors | None
+) -> RecordingNUTS:
     """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
     kernel = RecordingNUTS(model, target_accept_prob=acceptance, jit_compile=True, ignore_jit_warnings=True)
+    kernel.initial_params = start
     with warnings.catch_warnings():  # how the library compiles is not the user's to change
         warnings.simplefilter("ignore", DeprecationWarning)
         kernel.setup(warmup, **data)
@@ -63,13 +66,21 @@ def compiled(model: Callable[..., Any], data: Any, warmup: int, acceptance: floa
         point = {name: value + scale for name, value in kernel.initial_params.items()}
         if not torch.allclose(potential(point), kernel.potential_fn(point), rtol=1e-9, equal_nan=True):
             kernel = RecordingNUTS(model, target_accept_prob=acceptance)
+            kernel.initial_params = start
             kernel.setup(warmup, **data)
             break
     return kernel
 
 
 def chain(
-    model: Callable[..., Any], data: Any, seed: int, acceptance: float, warmup: int, deadline: float, budget: float
+    model: Callable[..., Any],
+    data: Any,
+    seed: int,
+    acceptance: float,
+    start: Tensors | None,
+    warmup: int,
+    deadline: float,
+    budget: float,
 ) -> Iterator[Block]:
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
@@ -80,7 +91,7 @@ def chain(
     torch.set_num_threads(1)
     pyro.set_rng_seed(seed)
     with pyro.validation_enabled(False):
-        kernel = compiled(model, data, warmup, acceptance)
+        kernel = compiled(model, data, warmup, acceptance, start)
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
@@ -180,12 +191,22 @@ class Chains:
 
 @contextmanager
 def chains(
-    job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
+    job: Job,
+    program: str,
+    acceptance: float,
+    data: Any,
+    static: Static,
+    deadline: float,
+    starts: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Callable[[], Block]]:
     model = getattr(bind(registry.twin(job.model, "pyro"), static), program)
     options, seed = job.options, job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
-    with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
+    own = [
+        tensors({name: value[number] for name, value in (starts or {}).items()}) or None for number in range(N_CHAINS)
+    ]
+    each = [(model, data, seed + number, acceptance, start, *limits) for number, start in enumerate(own)]
+    with Chains(each) as running:
         yield running.block
 
 

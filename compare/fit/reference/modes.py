@@ -17,6 +17,12 @@ __all__ = ["Mode", "ModeSearch", "find_modes"]
 PROBES = {1: 2**12, 2: 2**15, 3: 2**19}
 """Points evaluated before any is optimised, by dimension: enough to meet a mode of a hundredth of the prior's width."""
 
+MANY_PROBES = 2**13
+"""The same in more dimensions, where no number of points meets all modes."""
+
+MOST_ITERATIONS, FEW_ITERATIONS = 150, 60
+"""Iterations of the optimiser in the first round of starts, and in those that look for what that missed."""
+
 BARRIER = 0.5
 """A dip of the log density between two maxima, in nats, up to which they belong to one mode."""
 
@@ -88,13 +94,14 @@ def find_modes(
     Args:
         target: The posterior.
         rng: Source of all randomness.
-        n_probes: Points at which the log joint is evaluated before any is optimised; those of `PROBES` by default.
+        n_probes: Points at which the log joint is evaluated before any is optimised; `PROBES` or `MANY_PROBES` by
+            default.
         n_starts: Starts in the first round; up to three rounds of an eighth follow, from probes that no mode explains.
 
     Returns:
         The modes and what the search cost. Without a finite log joint anywhere there are none, and ``trouble`` says so.
     """
-    n_probes = n_probes or PROBES[target.dimension]
+    n_probes = n_probes or PROBES.get(target.dimension, MANY_PROBES)
     center, scale = _extent(target)
     probes = _probes(target, rng, center, scale, n_probes)
     values = evaluate(target, probes)
@@ -107,7 +114,7 @@ def find_modes(
     maxima, heights = np.empty((0, target.dimension)), np.empty(0)
     n_optimised = 0
     for round_ in range(4):
-        ends, tops = ascend(target, probes[chosen])
+        ends, tops = ascend(target, probes[chosen], FEW_ITERATIONS if round_ else MOST_ITERATIONS)
         n_optimised += len(chosen)
         maxima, heights = np.concatenate([maxima, ends]), np.concatenate([heights, tops])
         near_by = np.abs((maxima - center) / scale).max(1) < FARTHEST
@@ -198,7 +205,7 @@ def _distinct(
     chosen: list[int] = []
     precisions: list[np.ndarray] = []
     while len(left) and len(chosen) < MAX_MAXIMA:
-        block = left[:16]
+        block = left[:16] if chosen else left[:1]  # where there is one mode, it explains all others
         slopes = evaluate_gradient(target, points[block])[1]
         for best, precision, slope in zip(block, _precisions(target, points[block], scale), slopes, strict=True):
             if best not in left:  # it lies near a higher maximum of this block

@@ -9,7 +9,7 @@ from compare.fit.reference.target import Target, evaluate_gradient
 __all__ = ["ascend", "hessians"]
 
 
-def ascend(target: Target, starts: np.ndarray, max_iterations: int = 150) -> tuple[np.ndarray, np.ndarray]:
+def ascend(target: Target, starts: np.ndarray, max_iterations: int) -> tuple[np.ndarray, np.ndarray]:
     """The points that BFGS reaches from each start, and their log joints.
 
     All starts take their steps together, each with its own inverse Hessian and step length; those that have converged
@@ -66,9 +66,10 @@ def _update(inverse: np.ndarray, fresh: np.ndarray, rows: np.ndarray, moves: np.
     first = fresh[rows]
     inverse[rows[first]] = (curvature / size)[first, None, None] * eye
     fresh[rows] = False
-    left = eye - np.einsum("ni,nj->nij", moves, changes) / curvature[:, None, None]
-    inverse[rows] = left @ inverse[rows] @ left.transpose(0, 2, 1)
-    inverse[rows] += np.einsum("ni,nj->nij", moves, moves) / curvature[:, None, None]
+    scaled = np.einsum("nij,nj->ni", inverse[rows], changes)
+    factor = (1 + np.einsum("ni,ni->n", changes, scaled) / curvature)[:, None] * moves / 2 - scaled
+    cross = np.einsum("ni,nj->nij", moves, factor) / curvature[:, None, None]
+    inverse[rows] += cross + cross.transpose(0, 2, 1)
 
 
 def hessians(target: Target, points: np.ndarray, widest: np.ndarray) -> np.ndarray:

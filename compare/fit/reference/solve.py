@@ -1,4 +1,4 @@
-"""Quadrature of a user's posterior, where that is small enough, in place of a long run."""
+"""A user's posterior by quadrature or importance sampling, where either can be trusted, in place of a long run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from compare import user_model
-from compare.comparison import Layout, Request
+from compare.comparison import Element, Layout, Request
 from compare.fit import one_thread
 from compare.fit.reference.cells import ORDERS
-from compare.fit.reference.modes import PROBES, ModeSearch, find_modes
+from compare.fit.reference.importance import sample_by_importance
+from compare.fit.reference.modes import MANY_PROBES, PROBES, ModeSearch, find_modes
 from compare.fit.reference.quadrature import Quadrature, integrate
-from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
+from compare.fit.reference.target import OutOfTime, Refused, Target, UnboundedDensity
+from compare.fit.tree import N_CHAINS
 from compare.user_model.posterior import Tabulated
 from compare.user_model.sites import one_line
 from compare.user_model.unconstrained import Unconstrained
@@ -23,19 +25,22 @@ from compare.user_model.unconstrained import Unconstrained
 __all__ = ["with_posterior"]
 
 SHARE = 8
-"""Quadrature may take one part in so many of the reference's budget."""
+"""The search for modes and what follows may take one part in so many of the reference's budget."""
 
-LARGEST = 9
-"""Elements of all latents beyond which nothing is tried: a Cholesky factor of 3 x 3 has three free ones."""
+LARGEST = 100
+"""Elements of all latents beyond which nothing is tried: a Cholesky factor of 10 x 10 has 45 free ones."""
 
-N_DRAWS = 256
-"""Draws from the prior that the search for modes begins with."""
+MOST_DIMENSIONS = 50
+"""Unconstrained dimensions beyond which importance sampling is not tried."""
 
-N_POINTS = 2**15
-"""Weighted points that stand for the posterior."""
+N_DRAWS, MANY_DRAWS = 256, 512
+"""Draws from the prior that the search for modes begins with, and in more than three dimensions."""
+
+N_POINTS, N_RESAMPLED = 2**15, 2**14
+"""Weighted points of quadrature that stand for the posterior, and resampled ones of importance sampling."""
 
 PRECISE = 0.02
-"""Largest error of a mean or an sd, in sds."""
+"""Largest error of a mean or an sd, in sds, and of the log evidence by importance sampling, in nats."""
 
 N_STARTS, LEAST_STARTS = 1024, 64
 """Starts of the optimiser, and the fewest, where an evaluation takes long."""
@@ -47,51 +52,58 @@ VISIBLE = 0.001
 """Least share of the mass of a mode that is mentioned."""
 
 
-class Refused(ValueError):
-    """Quadrature is not to be trusted here; the message says why."""
+class Unsolved(ValueError):
+    """Neither quadrature nor importance sampling is to be trusted here; the message says why.
+
+    Attributes:
+        starts: Unconstrained points for chains to start at, where modes are apart.
+    """
+
+    def __init__(self, reason: str, starts: dict[str, np.ndarray] | None = None) -> None:
+        super().__init__(reason)
+        self.starts = starts
 
 
 def with_posterior(request: Request) -> Any:
-    """The request's data; a user's with the posterior by quadrature, or with a note why there is none.
+    """The request's data; a user's with the posterior by quadrature or importance sampling, or a note why by neither.
 
-    Only models of users in up to three unconstrained dimensions whose exact posterior is not given are tried.
+    Only models of users whose exact posterior is not given are tried.
     """
     data = request.data
     if not isinstance(data, user_model.UserData) or data.truth is not None or data.layout.dimension > LARGEST:
         return data
-    seconds = request.options.reference_budget / SHARE
     try:
         with one_thread():
-            posterior = solve(request, data, time.perf_counter() + seconds)
-    except OutOfTime:
-        reason = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
-    except (Refused, UnboundedDensity) as error:
-        reason = str(error)
+            posterior = solve(request, data)
+    except Unsolved as error:
+        return replace(data, layout=with_note(data.layout, str(error)), starts=error.starts)
     except Exception as error:
         if "KeyboardInterrupt" in str(error):  # it came while a library was calling back into Python
             raise KeyboardInterrupt from error
-        reason = one_line(error)
-    else:
-        return data if posterior is None else replace(data, posterior=posterior)
-    note = f"the posterior is not known by quadrature: {reason}. A long run of NUTS is the reference"
-    return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, note)))
+        return replace(data, layout=with_note(data.layout, f"the posterior is not known: {one_line(error)}"))
+    return data if posterior is None else replace(data, posterior=posterior)
 
 
-def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabulated | None:
-    """The posterior by quadrature; None in more than three dimensions.
+def with_note(layout: Layout, reason: str) -> Layout:
+    return replace(layout, notes=(*layout.notes, f"{reason}. A long run of NUTS is the reference"))
+
+
+def solve(request: Request, data: user_model.UserData) -> Tabulated | None:
+    """The posterior by quadrature, in more than three dimensions by importance sampling; None in very many.
 
     Raises:
-        Refused: the tolerance was not met, or moments do not exist.
-        UnboundedDensity: the log joint is +inf somewhere.
-        OutOfTime: the deadline has passed, or would before modes have been looked for.
+        Unsolved: the method's own checks do not hold, its share of the time is over, or the density is unbounded.
     """
+    seconds = request.options.reference_budget / SHARE
+    deadline = time.perf_counter() + seconds
     seed = zlib.crc32(f"{request.seed} quadrature".encode())
-    user = user_model.find(request.model.name)
-    space = Unconstrained(user, data.values, data.layout, N_DRAWS, seed)
+    n_draws = N_DRAWS if data.layout.dimension in ORDERS else MANY_DRAWS
+    space = Unconstrained(user_model.find(request.model.name), data.values, data.layout, n_draws, seed)
     dimension = space.prior_draws.shape[1]
-    if dimension not in ORDERS:
+    if dimension > MOST_DIMENSIONS:
         return None
-    elements = data.layout.reported
+    small = dimension in ORDERS
+    elements = data.layout.reported if small else judged_elements(data.layout, space)
     target = Target(
         dimension,
         space.log_joint,
@@ -100,28 +112,113 @@ def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabul
         lambda points: space.elements(points, elements),
         deadline,
     )
-    rng = np.random.default_rng(seed)
-    search = find_modes(target, rng, n_starts=starts_in_time(space, dimension, deadline))
-    if search.trouble:
-        raise Refused(search.trouble)
+    rng, search = np.random.default_rng(seed), None
+    method = "quadrature" if small else "importance sampling"
+    try:
+        search = find_modes(target, rng, n_starts=starts_in_time(space, dimension, deadline))
+        if search.trouble:
+            raise Refused(search.trouble)
+        return (by_quadrature if small else by_importance)(target, search, rng, space, data.layout, elements)
+    except OutOfTime:
+        reason = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
+    except (Refused, UnboundedDensity) as error:
+        reason = str(error)
+    raise Unsolved(f"the posterior is not known by {method}: {reason}", chain_starts(search, space))
+
+
+def judged_elements(layout: Layout, space: Unconstrained) -> tuple[Element, ...]:
+    """The reported elements, and all others of latents that vary."""
+    others = [
+        (site, index)
+        for site, shape in layout.latents.items()
+        for index in np.ndindex(shape)
+        if (site, index) not in layout.reported
+    ]
+    vary = np.ptp(space.elements(space.prior_draws[:16], tuple(others)), axis=0) > 0 if others else []
+    return (*layout.reported, *(element for element, varies in zip(others, vary, strict=True) if varies))
+
+
+def by_quadrature(
+    target: Target,
+    search: ModeSearch,
+    rng: np.random.Generator,
+    space: Unconstrained,
+    layout: Layout,
+    elements: tuple[Element, ...],
+) -> Tabulated:
+    """The posterior by adaptive quadrature.
+
+    Raises:
+        Refused: the tolerance was not met, or moments do not exist.
+        UnboundedDensity: the log joint is +inf somewhere.
+        OutOfTime: the deadline has passed.
+    """
     quadrature = integrate(target, search)
-    refuse(quadrature)
+    check_precision(quadrature)
     points, weights = quadrature.sample(N_POINTS, rng)
-    shares = mode_shares(search, points, weights)
-    n_modes = int(np.sum(shares > VISIBLE))
-    n_evaluations = search.n_probes + quadrature.n_evaluations
+    modes, n_modes = describe(search, points, weights, space, layout)
     return Tabulated(
-        f"adaptive quadrature, {n_modes} {'mode' if n_modes == 1 else 'modes'}, {n_evaluations:,} evaluations",
+        f"adaptive quadrature, {n_modes}, {search.n_probes + quadrature.n_evaluations:,} evaluations",
+        True,
         quadrature.log_evidence,
         quadrature.error,
         elements,
         quadrature.mean,
         quadrature.sd,
+        quadrature.mean_error,
+        quadrature.sd_error,
         space.elements(points, elements),
         space.latents(points),
         weights,
-        describe(search, shares, space, data.layout) if n_modes > 1 else "",
+        modes,
     )
+
+
+def by_importance(
+    target: Target,
+    search: ModeSearch,
+    rng: np.random.Generator,
+    space: Unconstrained,
+    layout: Layout,
+    elements: tuple[Element, ...],
+) -> Tabulated:
+    """The posterior by importance sampling.
+
+    Raises:
+        Refused: weights, errors or a second proposal speak against it.
+        UnboundedDensity: the log joint is +inf somewhere.
+        OutOfTime: the deadline has passed.
+    """
+    weighting = sample_by_importance(target, search, rng, PRECISE)
+    points, weights = weighting.draw(N_RESAMPLED, rng), np.full(N_RESAMPLED, 1 / N_RESAMPLED)
+    modes, n_modes = describe(search, points, weights, space, layout)
+    return Tabulated(
+        f"importance sampling, {n_modes}, {len(weighting.points):,} draws with relative ESS "
+        f"{weighting.relative_ess:.2f} and k-hat {weighting.khat:.2f}; a second proposal agrees",
+        False,
+        weighting.log_evidence,
+        weighting.error,
+        elements,
+        weighting.mean,
+        weighting.sd,
+        weighting.mean_error,
+        weighting.sd_error,
+        space.elements(points, elements),
+        space.latents(points),
+        weights,
+        modes,
+    )
+
+
+def chain_starts(search: ModeSearch | None, space: Unconstrained) -> dict[str, np.ndarray] | None:
+    """A point for each chain, in the heaviest modes in turn; None where there is only one mode."""
+    if search is None or len(search.modes) < 2:
+        return None
+    masses = np.array([mode.log_mass for mode in search.modes])
+    heavy = [mode for mode, mass in zip(search.modes, masses, strict=True) if mass > masses.max() + np.log(VISIBLE)]
+    if len(heavy) < 2:
+        return None
+    return space.by_site(np.array([heavy[chain % len(heavy)].location for chain in range(N_CHAINS)]))
 
 
 def starts_in_time(space: Unconstrained, dimension: int, deadline: float) -> int:
@@ -135,13 +232,13 @@ def starts_in_time(space: Unconstrained, dimension: int, deadline: float) -> int
     start = time.perf_counter()
     space.log_joint(points)
     one_point, left = (time.perf_counter() - start) / len(points), deadline - time.perf_counter()
-    if PROBES[dimension] * one_point > left:
+    if PROBES.get(dimension, MANY_PROBES) * one_point > left:
         raise OutOfTime
     affordable = int(left / (EVALUATIONS * one_point))
     return min(N_STARTS, max(LEAST_STARTS, 1 << affordable.bit_length() - 1 if affordable else 0))
 
 
-def refuse(quadrature: Quadrature) -> None:
+def check_precision(quadrature: Quadrature) -> None:
     """Raise `Refused` for a quadrature that does not decide verdicts."""
     if not quadrature.is_accepted:
         raise Refused(quadrature.reason)
@@ -156,18 +253,23 @@ def mode_shares(search: ModeSearch, points: np.ndarray, weights: np.ndarray) -> 
     """The share of the mass that is nearest to each mode, by the Gaussian approximations at its members."""
     heights = []
     for mode in search.modes:
-        gaps = np.einsum("mij,nmj->nmi", mode.member_factors, points[:, None] - mode.members)
+        gaps = np.stack([(points - z) @ r.T for z, r in zip(mode.members, mode.member_factors, strict=True)], axis=1)
         heights.append(np.max(mode.member_log_mass - np.einsum("nmi,nmi->nm", gaps, gaps) / 2, axis=1))
     return np.bincount(np.argmax(heights, axis=0), weights, len(search.modes))
 
 
-def describe(search: ModeSearch, shares: np.ndarray, space: Unconstrained, layout: Layout) -> str:
-    """Where the modes are and how much of the mass each has, the heaviest first."""
+def describe(
+    search: ModeSearch, points: np.ndarray, weights: np.ndarray, space: Unconstrained, layout: Layout
+) -> tuple[str, str]:
+    """Where the modes are and how much of the mass each has, the heaviest first, if there are several; their number."""
+    shares = mode_shares(search, points, weights)
+    n_modes = int(np.sum(shares > VISIBLE))
+    if n_modes == 1:
+        return "", "1 mode"
     elements = layout.reported[:4]
     values = space.elements(np.array([mode.location for mode in search.modes]), elements)
-    shown = [place for place in np.argsort(-shares) if shares[place] > VISIBLE][:5]
     texts = []
-    for place in shown:
+    for place in np.argsort(-shares)[: min(n_modes, 5)]:
         where = ", ".join(f"{layout.label(*e)} {v:.3g}" for e, v in zip(elements, values[place], strict=True))
         texts.append(f"{100 * shares[place]:.3g}% at {where}")
-    return "; ".join(texts)
+    return "; ".join(texts), f"{n_modes} modes"
