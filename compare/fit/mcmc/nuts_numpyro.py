@@ -40,9 +40,9 @@ class Sampler:
     def __init__(self, model: str, program: str, acceptance: float, static: Static) -> None:
         run = getattr(bind(registry.twin(model, "numpyro"), static), program)
         # A kernel keeps what its first start saw of the data, which is another thing under vmap: so there are two.
-        one, many = (Kernel(NUTS(run, target_accept_prob=acceptance)) for _ in range(2))
-        self.initialise = jax.jit(one.initialise, compiler_options=ONCE, static_argnums=1)
-        self.advance = compiled(one.advance)
+        single, many = (Kernel(NUTS(run, target_accept_prob=acceptance)) for _ in range(2))
+        self.initialise = jax.jit(single.initialise, compiler_options=ONCE, static_argnums=1)
+        self.advance = compiled(single.advance)
         self.initialise_many = jax.jit(jax.vmap(many.initialise, (0, None, 0)), static_argnums=1)
         self.advance_many = jax.jit(jax.vmap(many.advance, (0, None, 0)))
 
