@@ -53,8 +53,8 @@ def plan(request: Request) -> list[Job]:
 
 
 def trace_or_exact(model: Model, data: Any, twin: str, truth: Exact | Reference) -> Layout:
-    """What tracing the twin tells. Of a twin that cannot be traced the exact posterior knows the latents: then the fits
-    of that twin fail, and the others go on."""
+    """What tracing the twin tells. Where it cannot be traced, the exact posterior gives the latents: the fits of that
+    twin then fail, and the others go on."""
     try:
         return trace(model.name, data, twin)
     except Exception as error:

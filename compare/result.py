@@ -135,8 +135,7 @@ def compare(
     own = user_model.register(model, library, exact)
     names = user_guides.names_of(own.name, guides)
     with undisturbed(own.library):
-        given = user_model.data_of(own, data)
-        user_model.check_guides(own, given, names)
+        given = user_model.check_guides(own, user_model.data_of(own, data), names)
         request = Request(own.model, given, (own.library,), names, nuts, settings, seed, f"compare({own.name}, data)")
         return Result(pipeline.compare(request))
 
@@ -164,9 +163,8 @@ def check(
         model: A NumPyro or Pyro model.
         data: As for `compare`.
         draws: A dict of arrays by site, each of shape (n_chains, n_draws, *site), or (n_draws, *site) for one chain,
-            which is then cut into four;
-            an MCMC object of either library; an InferenceData or DataTree; or a file of one (NetCDF), or of arrays
-            (``.npz``). Sites that the model derives from its latents need not be there.
+            which is then cut into four; an MCMC object of either library; an InferenceData or DataTree; or a file of
+            one (NetCDF), or of arrays (``.npz``). Sites that the model derives need not be there.
         guide: A function or an autoguide.
         params: Its params by name, constrained, as in ``svi_result.params``, or an ``.npz`` of them. In Pyro those in
             the param store by default.
@@ -195,23 +193,13 @@ def check(
     if draws is None and guide is None:
         raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
     own = user_model.register(model, library, exact)
-    names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    if guide is not None:
-        known = params_of(params, own.library)
-        names = (user_guides.add(own.name, guide, known),)
-        notes = user_guides.notes_on(known)
+    names = () if guide is None else (user_guides.add(own.name, guide, params_of(params, own.library)),)
     with undisturbed(own.library):
-        given = user_model.data_of(own, data)
-        given = dataclasses.replace(
-            given, layout=dataclasses.replace(given.layout, notes=(*given.layout.notes, *notes))
-        )
-        user_model.check_guides(own, given, names)
+        given = user_model.check_guides(own, user_model.data_of(own, data), names)
         if draws is not None:
             user_draws.add(own.name, draws, given.layout)
         command = f"check({own.name}, data)"
-        has_draws = draws is not None
-        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, has_draws)
+        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, draws is not None)
         return Result(pipeline.compare(request))
 
 
@@ -234,16 +222,9 @@ def params_of(given: Any, library: str) -> Mapping[str, Any]:
     Raises:
         ValueError: there are none.
     """
-    if isinstance(given, str | Path):
-        return user_guides.read_params(given)
     if given is None:
         given = import_module(f"compare.user_model.process_{library}").stored_params()
         if not given:
             where = "the param store is empty: train the guide first, or give params=" if library == "pyro" else ""
             raise ValueError(f"params: {where or 'give those that the guide was trained to, params=svi_result.params'}")
-    given = getattr(given, "params", given)  # the result of a run
-    if not isinstance(given, Mapping):
-        raise ValueError(
-            f"params is a {type(given).__name__}: give a dict of arrays by the names of the guide's params"
-        )
-    return given
+    return user_guides.params_in(given)

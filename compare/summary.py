@@ -209,12 +209,18 @@ LEDGER_TERMS = tuple(term.name for term in fields(Ledger))
 
 
 @dataclass(frozen=True)
-class WithoutTruth:
+class Verdict:
+    """One of the verdicts' words, and the sentence that says why."""
+
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class WithoutTruth(Verdict):
     """A verdict on a guide that rests on nothing exact.
 
     Attributes:
-        word: One of the verdicts' words.
-        sentence: Why.
         by: What it rests on; None where nothing could be said.
         mean_error: The mean error, in sd, of the element that is furthest off.
         sd_ratio: The sd ratio of the element that is furthest off.
@@ -222,21 +228,11 @@ class WithoutTruth:
         khat: Pareto k-hat of the weights.
     """
 
-    word: str
-    sentence: str
     by: str | None = None
     mean_error: Estimate | None = None
     sd_ratio: Estimate | None = None
     evidence: Estimate | None = None
     khat: float | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One of the verdicts' words, and the sentence that says why."""
-
-    word: str
-    sentence: str
 
 
 @dataclass(frozen=True)

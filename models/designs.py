@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from models.contract import UnknownName, nearest
+from models.contract import Latents, UnknownName, nearest
 from models.tables import Table, read_csv, standardised
 
-__all__ = ["Design", "load"]
+__all__ = ["Design", "coefficients", "column_of", "load", "sites"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,21 @@ class Design:
     def with_ones(self) -> np.ndarray:
         """The inputs after a column of ones, for the intercept: shape (rows, 1 + columns)."""
         return np.column_stack([np.ones(len(self.inputs)), self.inputs])
+
+
+def coefficients(latents: Latents) -> np.ndarray:
+    """Intercept and weights as one array, shape (n_draws, 1 + columns)."""
+    return np.concatenate([np.asarray(latents["intercept"])[..., None], latents["weights"]], axis=-1)
+
+
+def sites(values: np.ndarray) -> dict[str, np.ndarray]:
+    """The inverse of `coefficients`."""
+    return {"intercept": values[..., 0], "weights": values[..., 1:]}
+
+
+def column_of(index: tuple[int, ...]) -> int:
+    """The place among `coefficients` of the intercept, whose index is empty, or of a weight."""
+    return index[0] + 1 if index else 0
 
 
 def load(

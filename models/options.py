@@ -1,9 +1,10 @@
 """The data of a model: a dataclass whose fields are options of the command line, and how their text is read."""
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,6 +38,16 @@ class Data:
     def describe(self) -> dict[str, Any]:
         """The data in JSON's types, for the summary: here every field."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._fields()}
+
+    def with_derived(self, **derived: Any) -> Self:
+        """A copy in which attributes that are no fields have these values; nothing is checked anew.
+
+        It compares equal to the original, since the fields are the same.
+        """
+        other = copy.copy(self)
+        for name, value in derived.items():
+            object.__setattr__(other, name, value)
+        return other
 
     def _fields(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 from models.linear import MODEL, LinearData
 from models.linear.coordinate_ascent import rate
 from models.linear.noise import best_member
-from models.linear.pictures import inflation
+from models.linear.pictures import inflation, shrinkage
 
 TINY = {"shape": 1.5, "rate": 0.7, "noise": 0.4, "prior_sd": 0.8, "intercept_sd": 1.3, "scale": 2.0}
 
@@ -66,8 +66,8 @@ def test_the_tutorials_posterior_has_the_known_moments() -> None:
     assert exact.log_evidence == pytest.approx(math.log(total) + height, abs=1e-8)
     assert exact.log_evidence == pytest.approx(-247.634441, abs=1e-6)
     assert float(exact.mean()["sigma"]) == pytest.approx(first / total, abs=1e-8)
-    found = [exact.mean()["intercept"], *exact.mean()["weights"], exact.mean()["sigma"]]
-    assert found == pytest.approx([9.18025, -1.84038, -0.18285, 0.34581, 0.95147], abs=1e-5)
+    means = [exact.mean()["intercept"], *exact.mean()["weights"], exact.mean()["sigma"]]
+    assert means == pytest.approx([9.18025, -1.84038, -0.18285, 0.34581, 0.95147], abs=1e-5)
 
 
 @pytest.mark.parametrize("prior", ["conjugate", "uniform", "half_normal"])
@@ -147,7 +147,7 @@ def test_the_rate_of_coordinate_ascent_is_that_of_its_errors() -> None:
 
 
 def test_the_best_gaussian_under_the_conjugate_prior_cannot_be_bettered() -> None:
-    """Its ELBO by a million base draws, and at parameters beside it."""
+    """Its ELBO by 200,000 base draws, and at parameters beside it."""
     data = LinearData(prior="conjugate", **TINY)
     exact, rng = MODEL.exact(data), np.random.default_rng(0)
     eps = rng.standard_normal((200_000, 8))
@@ -202,6 +202,8 @@ def test_collinear_constant_and_wide_tables_are_right(tmp_path) -> None:
             covariance = features @ features.T + 0.01 * np.eye(4)
             truth = stats.multivariate_normal(np.zeros(4), covariance).logpdf(many.design.targets)
             assert exact.log_evidence == pytest.approx(truth, abs=1e-8)
+        shrinkage({}, many, MODEL.exact(many), tmp_path / "shrinkage.png")
+        assert (tmp_path / "shrinkage.png").stat().st_size, "drawn, though least squares leave no residual"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_importance_sampling_agrees_with_quadrature() -> None:
     assert sampled.log_evidence == pytest.approx(exact.log_evidence, abs=max(sampled.tolerance, 1e-4))
     assert sampled.location == pytest.approx(exact.location, abs=5e-3)
     for q in (0.025, 0.5, 0.975):
-        ours, theirs = (one.quantile(q)["weights"][0] for one in (sampled, exact))
+        ours, theirs = (posterior.quantile(q)["weights"][0] for posterior in (sampled, exact))
         assert ours == pytest.approx(theirs, abs=0.03)
 
 
@@ -136,6 +136,16 @@ def write(tmp_path, rows: str) -> str:
     path = tmp_path / "table.csv"
     path.write_text("x,y\n" + rows)
     return str(path)
+
+
+def test_a_posterior_without_a_lattice_has_no_plane(tmp_path) -> None:
+    """Separable classes under a prior so wide that importance sampling has to do."""
+    path = tmp_path / "apart.csv"
+    path.write_text("x,y\n1,0\n2,0\n3,1\n4,1\n")
+    apart = LogisticData(str(path), target="y", prior_sd=1000)
+    (plane,) = MODEL.pictures
+    assert isinstance(MODEL.truth(apart), ImportancePosterior)
+    assert plane.applies(LogisticData()) and not plane.applies(apart)
 
 
 @pytest.mark.parametrize(

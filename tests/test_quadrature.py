@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from compare.fit.reference import quadrature
 from compare.fit.reference.modes import find_modes
-from compare.fit.reference.quadrature import integrate
+from compare.fit.reference.quadrature import UNSEEN, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
 
 
@@ -184,3 +185,13 @@ def test_refusals_say_why():
         find_modes(late, np.random.default_rng(0))
     with pytest.raises(ValueError, match="three dimensions"):
         integrate(target(4, lambda z: -(z**2).sum(1)), None)
+
+
+def test_a_mode_that_was_missed_undoes_an_earlier_stage(monkeypatch):
+    """The first stage is accepted; in the second a density shows that no mode explains."""
+    smooth = target(1, mixture([[0.0]], [1.0], [1.0]))
+    search = find_modes(smooth, np.random.default_rng(0))
+    stages = iter([("", True), (UNSEEN, True)])
+    monkeypatch.setattr(quadrature, "_refine", lambda *_: next(stages))
+    result = integrate(smooth, search)
+    assert not result.is_accepted and result.reason == UNSEEN

@@ -13,6 +13,7 @@ from conftest import LIBRARIES
 from scipy import integrate, special, stats
 
 from compare import compare, user_model
+from compare.cache.keys import canonical
 from compare.cli.main import main
 from compare.comparison import Request
 from compare.fit.reference.solve import with_posterior
@@ -69,6 +70,8 @@ def test_every_form_of_the_data_gives_the_same_model(library):
     ):
         assert layout_of(library, "normal", data).log_joints == pytest.approx(expected, rel=1e-12)
     assert layout_of(library, module.closure(VALUES), {}).log_joints == pytest.approx(expected, rel=1e-12)
+    given = user_model.data_of(user_model.register(module.options, library), forms["options"]).arguments()
+    assert canonical(given) == canonical(dict(given)), "data in a dict can be hashed for the cache"
     if library == "pyro":
         assert layout_of(library, "module", (VALUES,)).log_joints == pytest.approx(expected, rel=1e-12)
 

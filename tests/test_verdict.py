@@ -245,10 +245,17 @@ def test_sds_of_chains_are_judged_as_a_guide_s(sign, wrong):
 def test_short_chains_are_what_the_evidence_says(d, e, word):
     """An ESS of 300 is below the target of 400: they agree where d + 4 e is below 0.2 sd, as a guide does."""
     short = chains(ess=(300.0, 350.0), theta=an_element(d, mcse_mean=e * TRUE_SD))
-    found, sentence = verdict(short)
-    assert found == word
+    verdict_word, sentence = verdict(short)
+    assert verdict_word == word
     if word == "undecided":  # (0.046 / 0.045)^2 of the draws would do; what is asked for is a tenth more at least
         assert "an ESS of 330 instead of 300 (about 1.1 s, --budget) would decide it" in sentence
+
+
+def test_draws_that_were_brought_are_not_told_of_a_budget():
+    brought = replace(chains(ess=(300.0, 350.0), theta=an_element(0.02, mcse_mean=0.046 * TRUE_SD)), method="draws")
+    word, sentence = verdict(brought)
+    assert word == "undecided"
+    assert "draws with an ESS of 330 instead of 300 would decide it" in sentence and "budget" not in sentence
 
 
 def test_chains_that_agree_say_how_closely():

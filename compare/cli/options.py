@@ -235,6 +235,6 @@ def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
     user, beside = user_model.read(spec, given.get("library"))
     data = user_model.data_of(user, beside if stored is None else stored)
     command = shlex.join(["python", "-m", "compare", spec, *arguments])
-    has_draws = user_model.bring(user, data, given.get("draws"), given.get("params"))
+    data, has_draws = user_model.bring(user, data, given.get("draws"), given.get("params"))
     invocation = invoke(user.model, data, given | {"libraries": (user.library,)}, command)
     return dataclasses.replace(invocation, request=dataclasses.replace(invocation.request, draws=has_draws))

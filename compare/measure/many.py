@@ -51,10 +51,10 @@ def at(draws: np.ndarray, places: Sequence[Any]) -> np.ndarray:
 def true_columns(truth: Truth, site: str, indices: Indices) -> Moments[np.ndarray]:
     """The truth's moments of elements of a site, each of shape (len(indices),), with its own errors."""
     places = tuple(np.array(axis) for axis in zip(*indices, strict=True))
+    if isinstance(truth, Sampled):
+        return moments(at(truth.posterior[site], places), independent=False)
     mean, sd = (np.atleast_1d(known[site][places]) for known in (truth.mean(), truth.sd()))
-    if not isinstance(truth, Sampled):
-        return Moments(mean, sd, np.zeros(len(mean)), np.zeros(len(mean)))
-    return moments(at(truth.posterior[site], places), independent=False)
+    return Moments(mean, sd, np.zeros(len(mean)), np.zeros(len(mean)))
 
 
 def moments(draws: np.ndarray, independent: bool) -> Moments[np.ndarray]:

@@ -19,7 +19,7 @@ AXES = {"chain_axis": 0, "draw_axis": 1}
 
 
 class Sampled:
-    """A posterior known by the draws of a long run. The evidence is not known.
+    """A posterior known by the draws of a long run, which give no evidence.
 
     Attributes:
         method: How the draws were made.

@@ -20,7 +20,7 @@ import numpy as np
 
 from compare import registry
 from compare.comparison import Layout
-from compare.user_model import draws, guides, tracing
+from compare.user_model import guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Tabulated, TabulatedExact
@@ -265,19 +265,25 @@ def missing_data(user: UserModel) -> str:
     return f"{name} has no data: define data, a dict of the model's arguments, or give --data"
 
 
-def check_guides(user: UserModel, data: UserData, names: Sequence[str]) -> None:
+def check_guides(user: UserModel, data: UserData, names: Sequence[str]) -> UserData:
     """Run each of these guides that is a user's once, and compare its sites with the model's.
+
+    Returns:
+        The data, with notes on the guides' params.
 
     Raises:
         ValueError: it cannot be run, has other sites than the model, or params that are not its own.
     """
+    notes: list[str] = []
     for name in names:
         guide = guides.find(user.name, name)
         if guide is not None:
             import_module(f"compare.user_model.guide_{user.library}").check(user, guide, data.values, data.layout)
+            notes += guides.notes_on(guide.params or {})
+    return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, *notes)))
 
 
-def bring(user: UserModel, data: UserData, given: Any = None, params: str | None = None) -> bool:
+def bring(user: UserModel, data: UserData, given: Any = None, params: str | None = None) -> tuple[UserData, bool]:
     """Take the draws and the params of a guide that are given, else those that stand beside the model.
 
     Args:
@@ -287,22 +293,24 @@ def bring(user: UserModel, data: UserData, given: Any = None, params: str | None
         params: A file with the params of the guide that stands beside the model.
 
     Returns:
-        Whether there are draws.
+        The data, with notes on the params, and whether there are draws.
 
     Raises:
         ValueError: draws or params that are not this model's, or this guide's; a guide with other sites.
     """
     if params is not None and "guide" not in user.beside:
         raise ValueError(f"params {params}: there is no guide beside the model that they could be of; define guide")
-    known = guides.read_params(params) if params is not None else user.beside.get("params")
+    known = params if params is not None else user.beside.get("params")
     if "guide" in user.beside and known is not None:
-        guides.add(user.name, user.beside["guide"], known)
-    check_guides(user, data, user.model.guides)
+        guides.add(user.name, user.beside["guide"], guides.params_in(known))
+    data = check_guides(user, data, user.model.guides)
     given = user.beside.get("draws") if given is None else given
     if given is None or isinstance(given, int | float):  # how many draws to make is another matter
-        return False
+        return data, False
+    from compare.user_model import draws  # with xarray, which is slow to import
+
     draws.add(user.name, given, data.layout)
-    return True
+    return data, True
 
 
 def check_exact(user: UserModel, values: Mapping[str, Any], layout: Layout, exact: Any) -> None:

@@ -49,11 +49,17 @@ class Leaf:
     name: str
 
 
+KINDS: dict[str, type] = {"list": list, "tuple": tuple}
+
+
 @dataclass(frozen=True)
 class Container:
-    """A dict, list or tuple that is one argument: its items by key, and a `Leaf` for each array."""
+    """A dict, list or tuple that is one argument: its items by key, and a `Leaf` for each array.
 
-    kind: type
+    Its kind is a word, since types cannot be hashed for the cache.
+    """
+
+    kind: str
     items: tuple[tuple[Any, Any], ...]
 
     def leaves(self) -> set[str]:
@@ -65,7 +71,7 @@ class Container:
     def build(self, values: Mapping[str, Any]) -> Any:
         """The argument as its user gave it, with these arrays."""
         items = {key: built(item, values) for key, item in self.items}
-        return items if self.kind is dict else self.kind(items.values())
+        return items if self.kind == "dict" else KINDS[self.kind](items.values())
 
 
 def built(item: Any, values: Mapping[str, Any]) -> Any:
@@ -180,7 +186,7 @@ def by_name(signature: inspect.Signature, data: Any) -> dict[str, Any]:
     return {str(name): data[name] for name in (*names, *coordinates)}
 
 
-def value_of(name: str, value: Any, arrays: dict[str, np.ndarray] | None = None, inside: bool = False) -> Any:
+def value_of(name: str, value: Any, arrays: dict[str, np.ndarray], inside: bool = False) -> Any:
     """One argument: arrays, columns, lists of numbers and floats become arrays; flags, counts and words stay.
 
     Args:
@@ -192,16 +198,15 @@ def value_of(name: str, value: Any, arrays: dict[str, np.ndarray] | None = None,
     Raises:
         ValueError: it is or holds what is neither numbers nor words.
     """
-    arrays = {} if arrays is None else arrays
     if value is None or isinstance(value, bool | int | str) or (inside and isinstance(value, float)):
         return value
     if isinstance(value, Mapping):
         items = ((key, value_of(f"{name}.{key}", item, arrays, True)) for key, item in value.items())
-        return Container(dict, tuple(items))
+        return Container("dict", tuple(items))
     array = as_array(name, value)
     if array is None:
         items = ((place, value_of(f"{name}.{place}", item, arrays, True)) for place, item in enumerate(value))
-        return Container(list if isinstance(value, list) else tuple, tuple(items))
+        return Container("list" if isinstance(value, list) else "tuple", tuple(items))
     if not inside or isinstance(array, Words):
         return array
     arrays[name] = array

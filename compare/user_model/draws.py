@@ -101,7 +101,9 @@ def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The posterior's arrays by site, chains and draws first, and the sampler's statistics."""
     if isinstance(given, str | Path):
         return arrays_in(Path(given))
+    stats: dict[str, np.ndarray] = {}
     if hasattr(given, "get_samples"):  # an MCMC object of either library
+        stats = stats_of(given)
         given = given.get_samples(group_by_chain=True)
     if not isinstance(given, Mapping) or isinstance(given, xr.DataTree):
         posterior = group_of(given, "posterior")
@@ -110,10 +112,21 @@ def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 f"draws is a {type(given).__name__}: give a dict of arrays by site, an InferenceData or DataTree with "
                 "a posterior, or such a file"
             )
-        stats = group_of(given, "sample_stats")
-        names = [name for name in STATS if stats is not None and name in stats]
-        return values_of(posterior), {name: values_of(stats)[name] for name in names}
-    return {underscored(str(name)): as_array(value) for name, value in given.items()}, {}
+        group = group_of(given, "sample_stats")
+        names = [name for name in STATS if group is not None and name in group]
+        return values_of(posterior), {name: values_of(group)[name] for name in names}
+    return {underscored(str(name)): as_array(value) for name, value in given.items()}, stats
+
+
+def stats_of(mcmc: Any) -> dict[str, np.ndarray]:
+    """An MCMC object's statistics, shape (n_chains, n_draws); of Pyro's, which lists the places, its divergences."""
+    if hasattr(mcmc, "get_extra_fields"):
+        fields = mcmc.get_extra_fields(group_by_chain=True)
+        return {name: np.asarray(fields[name]) for name in STATS if name in fields}
+    flags = np.zeros((mcmc.num_chains, mcmc.num_samples), bool)
+    for chain, places in enumerate(mcmc.diagnostics().get("divergences", {}).values()):
+        flags[chain, places] = True
+    return {"diverging": flags}
 
 
 def arrays_in(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

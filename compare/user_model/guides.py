@@ -174,6 +174,22 @@ def listed(names: Mapping[str, Any]) -> str:
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
+def params_in(given: Any) -> Mapping[str, Any]:
+    """A guide's params as its user gave them: a dict, the result of a run, or a file.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if isinstance(given, str | Path):
+        return read_params(given)
+    params = getattr(given, "params", given)  # the result of a run
+    if not isinstance(params, Mapping):
+        raise ValueError(
+            f"params is a {type(params).__name__}: give a dict of arrays by the names of the guide's params"
+        )
+    return params
+
+
 def read_params(path: Path | str) -> dict[str, Any]:
     """The params in a file of NumPy's (``np.savez("fit.npz", **params)``).
 

@@ -50,10 +50,13 @@ def learn(user: Any, values: Mapping[str, Any], names: Sequence[str], seed: int 
             value = elbo.differentiable_loss(model, guide, **data)
         return value, {name: site["value"] for name, site in capture.trace.nodes.items()}
 
-    def slope(x: np.ndarray) -> tuple[float, np.ndarray]:
+    def put(x: np.ndarray) -> None:
         with torch.no_grad():
             for leaf, part in zip(leaves, torch.as_tensor(x).split(sizes), strict=True):
                 leaf.copy_(part.reshape(leaf.shape))
+
+    def slope(x: np.ndarray) -> tuple[float, np.ndarray]:
+        put(x)
         value = loss()[0]
         slopes = torch.autograd.grad(value, leaves, allow_unused=True)
         parts = [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, slopes, strict=True)]
@@ -64,7 +67,8 @@ def learn(user: Any, values: Mapping[str, Any], names: Sequence[str], seed: int 
         leaves = [value.unconstrained() for value in loss()[1].values()]
         sizes = [leaf.numel() for leaf in leaves]
         start = torch.cat([leaf.detach().reshape(-1) for leaf in leaves]).numpy()
-        slope(minimise(slope, start))
-        best = {name: value.detach().numpy().copy() for name, value in loss()[1].items() if name in names}
-        slope(start)  # those of a module are the user's
-    return best
+        try:
+            put(minimise(slope, start))
+            return {name: value.detach().numpy().copy() for name, value in loss()[1].items() if name in names}
+        finally:
+            put(start)  # those of a module are the user's

@@ -84,7 +84,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
     if not discrete:
         refuse_own_draws(user, *log_joints[:1], *side.log_joints(user, values, points[:1], jit=False, seed=1)[0])
     for name, there in inspection.masked.items():
-        other = points[1][name] if len(points) > 1 else points[0][name]
+        other = points[1][name]
         moved = points[0] | {name: side.merge(there, points[0][name], other)}
         refuse_used(name, *side.log_joints(user, values, [points[0], moved], jit=False, unmask=False)[0])
     if discrete and not latents:

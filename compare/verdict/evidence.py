@@ -87,13 +87,13 @@ def longer(summary: FitSummary | None, times: float) -> str:
     assert summary is not None
     times = max(times, 1.1)
     seconds = f"about {about(times * summary.seconds)} s" if summary.seconds else "as many times as long"
-    stands_in = summary.method == "reference"
     if summary.diagnostics.ess_bulk is not None:
+        ess = f"an ESS of {about(times * summary.diagnostics.ess)} instead of {summary.diagnostics.ess:.0f}"
+        if summary.method == "draws":  # their seconds are those of reading them
+            return f"draws with {ess}"
+        stands_in = summary.method == "reference"
         who, option = ("a reference", "--reference-budget") if stands_in else ("chains", "--budget")
-        ess = summary.diagnostics.ess
-        return f"{who} with an ESS of {about(times * ess)} instead of {ess:.0f} ({seconds}, {option})"
-    if stands_in:
-        return f"a reference of {about(times)} times the draws ({seconds}, --reference-budget)"
+        return f"{who} with {ess} ({seconds}, {option})"
     variable = next(iter(summary.variables.values()))
     count = (variable.sd / variable.mcse_mean) ** 2 if variable.mcse_mean else math.nan
     return f"{about(times * count)} draws of the guide instead of {count:.0f} ({seconds} at most, draws=... in Python)"

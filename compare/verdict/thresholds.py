@@ -177,7 +177,7 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
             f"guides in two modes with ELBOs within {NEAR:g} nats, of which the reference holds one at most; NUTS with "
             f"a mean that is more than {MEAN} sd and {ERRORS} standard errors from the reference's; an ELBO or an "
             f"importance estimate that is more than {MISSED} nats and {ERRORS} standard errors above the reference's "
-            "log evidence",
+            "log evidence, where that is known",
         ),
         (
             "not converged",

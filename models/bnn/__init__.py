@@ -7,7 +7,6 @@ One hidden layer with random weights and biases,
 and targets ~ N(f(x), noise^2), or, for two classes, targets ~ Bernoulli(logistic(f(x))).
 """
 
-import copy
 from dataclasses import replace
 
 import numpy as np
@@ -38,14 +37,9 @@ def simulate(data: BnnData, rng: np.random.Generator, count: int) -> Simulated:
     """Networks from the prior, and targets of each at the same inputs."""
     latents = network.prior(data, rng, count)
     targets = network.observe(data, latents, rng)
-    return Simulated(latents, tuple(with_targets(data, values) for values in targets))
-
-
-def with_targets(data: BnnData, targets: np.ndarray) -> BnnData:
-    """The same with other targets, shape (rows,)."""
-    other = copy.copy(data)
-    object.__setattr__(other, "dataset", replace(data.dataset, targets=targets))
-    return other
+    return Simulated(
+        latents, tuple(data.with_derived(dataset=replace(data.dataset, targets=values)) for values in targets)
+    )
 
 
 MODEL = Model(

@@ -9,16 +9,16 @@ the root of the variance inflation factor, which says how collinear a column is 
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
 from models.contract import Exact, Literature, Model, Simulated
+from models.designs import coefficients, sites
 from models.linear.coordinate_ascent import coordinate_ascent
 from models.linear.data import LinearData
-from models.linear.exact import GaussianRegression, coefficients, sites
+from models.linear.exact import GaussianRegression
 from models.linear.literature import published
 from models.linear.noise import best_member, prior_of_sigma, unknown_noise
 from models.linear.pictures import PICTURES
@@ -44,14 +44,7 @@ def simulate(data: LinearData, rng: np.random.Generator, count: int) -> Simulate
     latents |= sites(values)
     noise = sigma[:, None] * rng.standard_normal((count, len(data.design.targets)))
     targets = coefficients(latents) @ data.design.with_ones.T + noise
-    return Simulated(latents, tuple(with_targets(data, row) for row in targets))
-
-
-def with_targets(data: LinearData, targets: np.ndarray) -> LinearData:
-    """The same with other targets, shape (rows,)."""
-    other = copy.copy(data)
-    object.__setattr__(other, "design", replace(data.design, targets=targets))
-    return other
+    return Simulated(latents, tuple(data.with_derived(design=replace(data.design, targets=row)) for row in targets))
 
 
 MODEL = Model(

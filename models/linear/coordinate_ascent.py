@@ -15,8 +15,9 @@ import numpy as np
 from scipy import special, stats
 
 from models.contract import CoordinateAscent, Latents
+from models.designs import coefficients, sites
 from models.linear.data import LinearData
-from models.linear.exact import LOG_2PI, coefficients, sites
+from models.linear.exact import LOG_2PI
 
 __all__ = ["coordinate_ascent", "rate"]
 

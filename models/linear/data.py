@@ -64,6 +64,8 @@ DATASETS = {"longley": longley, "diabetes": diabetes, "rugged": rugged}
 class LinearData(Data):
     """The regression's table, its prior and its noise. ``prior`` and ``intercept_sd`` become what auto means.
 
+    Make a new one rather than use `dataclasses.replace`, which keeps what auto became.
+
     Attributes:
         design: The `Design` that ``data`` and ``target`` name.
 

@@ -15,21 +15,12 @@ import numpy as np
 from scipy import stats
 
 from models.contract import Best, Exact, Latents, Marginal
+from models.designs import coefficients, sites
 from models.linear.data import LinearData
 
-__all__ = ["GaussianRegression", "Rotated", "coefficients", "gaussian_best", "sites"]
+__all__ = ["GaussianRegression", "Rotated", "gaussian_best"]
 
 LOG_2PI = math.log(2 * math.pi)
-
-
-def coefficients(latents: Latents) -> np.ndarray:
-    """Intercept and weights as one array, shape (n_draws, 1 + columns)."""
-    return np.concatenate([np.asarray(latents["intercept"])[..., None], latents["weights"]], axis=-1)
-
-
-def sites(values: np.ndarray) -> dict[str, np.ndarray]:
-    """The inverse of `coefficients`."""
-    return {"intercept": values[..., 0], "weights": values[..., 1:]}
 
 
 class Rotated:
@@ -72,14 +63,12 @@ class Rotated:
         log_det = (self.n_rows - len(self.sds)) * np.log(v) + np.log(spread).sum(-1)
         return -0.5 * (self.n_rows * LOG_2PI + log_det + self.residual / v + (self.projected**2 / spread).sum(-1))
 
-    def noises(self, values: np.ndarray, variance: Any) -> np.ndarray:
-        """Standard normals that give these coefficients, both of shape (n_draws, d): the inverse of drawing."""
-        return ((values - self.location(variance)) / self.sds) @ self.basis / self.widths(variance)
-
     def log_density(self, values: np.ndarray, variance: Any) -> np.ndarray:
         """log p(coefficients | targets, variance), shape (n_draws,)."""
-        log_det = np.log(self.widths(variance)).sum(-1) + np.log(self.sds).sum()
-        return -0.5 * (self.noises(values, variance) ** 2).sum(-1) - log_det - 0.5 * len(self.sds) * LOG_2PI
+        widths = self.widths(variance)
+        eps = ((values - self.location(variance)) / self.sds) @ self.basis / widths
+        log_det = np.log(widths).sum(-1) + np.log(self.sds).sum()
+        return -0.5 * (eps**2).sum(-1) - log_det - 0.5 * len(self.sds) * LOG_2PI
 
     def coloured(self, eps: np.ndarray, variance: Any) -> np.ndarray:
         """Coefficients from standard normals, both of shape (n_draws, d)."""

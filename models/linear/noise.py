@@ -16,8 +16,9 @@ import numpy as np
 from scipy import special, stats
 
 from models.contract import Best, Exact, Latents, Marginal
+from models.designs import coefficients, column_of, sites
 from models.linear.data import LinearData
-from models.linear.exact import LOG_2PI, Rotated, coefficients, gaussian_best, sites
+from models.linear.exact import LOG_2PI, Rotated, gaussian_best
 from models.marginals import NormalScores, TabulatedMixture
 from models.shared_lattice import integrate
 
@@ -74,8 +75,8 @@ class ConjugateRegression(Exact):
 
 
 def prior_of_sigma(data: LinearData) -> Any:
-    """The prior of sigma, frozen."""
-    return stats.uniform(0, data.scale) if data.prior == "uniform" else stats.halfnorm(scale=data.scale)
+    """The prior of sigma, frozen. A half-normal is SciPy's chi(1): its halfnorm loses quantiles' digits near 0."""
+    return stats.uniform(0, data.scale) if data.prior == "uniform" else stats.chi(1, scale=data.scale)
 
 
 class MixedRegression(Exact):
@@ -113,7 +114,7 @@ class MixedRegression(Exact):
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
         if site == "sigma":
             return self.scores
-        place = index[0] + 1 if index else 0
+        place = column_of(index)
         return TabulatedMixture(self.means[:, place], self.spreads[:, place], self.shares)
 
 

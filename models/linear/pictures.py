@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from models.contract import Exact, Picture
+from models.designs import coefficients
 from models.linear.data import DATASETS, LinearData
-from models.linear.exact import Rotated, coefficients
+from models.linear.exact import Rotated
 from models.plotting import EXACT, GREY, Fits, flat_draws, list_fits, new_figure, save
 
-__all__ = ["PICTURES", "inflation"]
+__all__ = ["PICTURES", "inflation", "shrinkage"]
 
 MARKERS = {"longley": "s", "diabetes": "^", "rugged": "D"}
 
@@ -29,18 +30,17 @@ def inflation(data: LinearData) -> np.ndarray:
     return np.where(far, np.inf, shares[~flat].T @ values[~flat] ** -2.0)[1:]
 
 
-def known(data: LinearData) -> tuple[np.ndarray, np.ndarray]:
-    """Of each weight Lambda_jj Sigma_jj of a noise of the posterior's size, and the factorised sd over the true one."""
+def known(data: LinearData, variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lambda_jj Sigma_jj of each weight under noise of this variance, and the factorised sd over the true one."""
     rotated = Rotated(data)
-    sigma = {"known": data.noise**2, "conjugate": 1.0}.get(data.prior, 0.0)
-    variance = sigma or rotated.residual / max(1, rotated.n_rows - len(rotated.sds))
     inflated = (rotated.precisions(variance) * rotated.variances(variance))[1:]
     return inflated, inflated**-0.5
 
 
 def shrinkage(fits: Fits, data: LinearData, exact: Exact, path: Path) -> None:
     """Draw sd ratios of all fits against the inflation of the posterior's variances, and the curve 1 / sqrt."""
-    inflated, ratios = known(data)
+    variance = {"known": data.noise**2, "conjugate": 1.0}.get(data.prior) or float(exact.mean()["sigma"]) ** 2
+    inflated, ratios = known(data, variance)
     figure = new_figure(8.6, 5.4)
     axes = figure.subplots()
     widest = max(2e4, 2 * inflated.max())
@@ -48,7 +48,7 @@ def shrinkage(fits: Fits, data: LinearData, exact: Exact, path: Path) -> None:
     axes.plot(grid, grid**-0.5, color=EXACT, lw=1.4, label="1 / sqrt(inflation)")
     for name in DATASETS:
         other = LinearData(name, prior_sd=1e3, intercept_sd=1e3, prior="known", noise=0.1)
-        vif, flat = inflation(other), known(other)[1]
+        vif, flat = inflation(other), known(other, other.noise**2)[1]
         look: dict[str, Any] = {
             "marker": MARKERS[name],
             "s": 46,

@@ -9,15 +9,15 @@ answers.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import numpy as np
 from scipy import special
 
 from models.contract import Literature, Model, Simulated
+from models.designs import coefficients, sites
 from models.logistic.data import LogisticData
-from models.logistic.exact import coefficients, sites, truth
+from models.logistic.exact import truth
 from models.logistic.gaussians import best_member, coordinate_ascent
 from models.logistic.literature import published
 from models.logistic.pictures import PICTURES
@@ -30,14 +30,7 @@ def simulate(data: LogisticData, rng: np.random.Generator, count: int) -> Simula
     latents = sites(data.prior_sd * rng.standard_normal((count, 1 + len(data.design.columns))))
     risks = special.expit(coefficients(latents) @ data.design.with_ones.T)
     targets = (rng.random(risks.shape) < risks).astype(float)
-    return Simulated(latents, tuple(with_targets(data, row) for row in targets))
-
-
-def with_targets(data: LogisticData, targets: np.ndarray) -> LogisticData:
-    """The same with other targets, shape (rows,)."""
-    other = copy.copy(data)
-    object.__setattr__(other, "design", replace(data.design, targets=targets))
-    return other
+    return Simulated(latents, tuple(data.with_derived(design=replace(data.design, targets=row)) for row in targets))
 
 
 MODEL = Model(

@@ -15,11 +15,12 @@ import numpy as np
 from scipy import special, stats
 
 from models.contract import Exact, Latents, Marginal, Reference
+from models.designs import coefficients, column_of, sites
 from models.logistic.data import LogisticData, separation
 from models.marginals import BandLimited, TabulatedMixture
 from models.quadrature import Lattice, TooManyPoints, Trapezoid, grow, sample_by_rejection
 
-__all__ = ["ImportancePosterior", "LogJoint", "QuadraturePosterior", "coefficients", "sites", "truth"]
+__all__ = ["ImportancePosterior", "LogJoint", "QuadraturePosterior", "truth"]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -32,16 +33,6 @@ FREEDOM = 12  # degrees of freedom of the proposal
 ROUNDS, DRAWS = 8, 4096  # proposed points: a scrambled Sobol sequence a round
 EQUAL = 0.1  # least effective share of the proposed draws
 SMOOTH = 0.05  # sds by which the draws' marginals are smoothed
-
-
-def coefficients(latents: Latents) -> np.ndarray:
-    """Intercept and weights as one array, shape (n_draws, 1 + columns)."""
-    return np.concatenate([np.asarray(latents["intercept"])[..., None], latents["weights"]], axis=-1)
-
-
-def sites(values: np.ndarray) -> dict[str, np.ndarray]:
-    """The inverse of `coefficients`."""
-    return {"intercept": values[..., 0], "weights": values[..., 1:]}
 
 
 class LogJoint:
@@ -150,7 +141,7 @@ class QuadraturePosterior(LogisticPosterior):
 
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
         """On a lattice of which one axis alone moves the element, and all others lie across it."""
-        place = index[0] + 1 if index else 0
+        place = column_of(index)
         if place not in self.marginals:
             order = [place, *(j for j in range(len(self.location)) if j != place)]
             axes = np.zeros_like(self.covariance)
@@ -226,7 +217,7 @@ class ImportancePosterior(LogisticPosterior):
 
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
         """Of the weighted draws, smoothed a little, and drawn together as much."""
-        place = index[0] + 1 if index else 0
+        place = column_of(index)
         if place not in self.marginals:
             mean, sd = self.location[place], math.sqrt(self.covariance[place, place])
             shrunk = mean + math.sqrt(1 - SMOOTH**2) * (self.drawn[:, place] - mean)

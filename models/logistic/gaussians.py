@@ -19,8 +19,9 @@ import numpy as np
 from scipy import special
 
 from models.contract import Best, CoordinateAscent, Latents
+from models.designs import coefficients, sites
 from models.logistic.data import LogisticData
-from models.logistic.exact import LOG_2PI, LogJoint, coefficients, sites
+from models.logistic.exact import LOG_2PI, LogJoint
 
 __all__ = ["best_member", "bound", "coordinate_ascent", "elbo"]
 

@@ -10,11 +10,11 @@ from scipy import special
 
 from models.contract import Picture
 from models.logistic.data import LogisticData
-from models.logistic.exact import QuadraturePosterior
+from models.logistic.exact import QuadraturePosterior, truth
 from models.logistic.gaussians import NODES, WEIGHTS, Updates, best_gaussian
 from models.plotting import EXACT, FAMILY_COLORS, GREY, PALE, Fits, new_figure, save
 
-__all__ = ["PICTURES", "gaussians", "risk", "risks"]
+__all__ = ["PICTURES", "risks"]
 
 RADII = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
 """Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
@@ -52,9 +52,14 @@ def features_at(data: LogisticData, x: np.ndarray) -> np.ndarray:
     return np.column_stack([np.ones(len(x)), scaled])
 
 
+def original(data: LogisticData) -> np.ndarray:
+    """The input in its own units, shape (rows,)."""
+    return data.design.centre[0] + data.design.spread[0] * data.design.inputs[:, 0]
+
+
 def far(data: LogisticData) -> float:
     """Where the risk is foretold: the Challenger's temperature, or as far below other data."""
-    x = data.design.centre[0] + data.design.spread[0] * data.design.inputs[:, 0]
+    x = original(data)
     return CHALLENGER if data.data == "orings" else float(x.min() - 0.8 * np.ptp(x))
 
 
@@ -85,20 +90,19 @@ def plane(fits: Fits, data: LogisticData, exact: QuadraturePosterior, path: Path
     left.plot(*exact.log_joint.mode, marker="+", color=EXACT, ls="", ms=10, mew=2, label="mode")
     angle = np.linspace(0, 2 * np.pi, 181)
     circle = np.stack([np.cos(angle), np.sin(angle)])
-    x = np.linspace(far(data) - 2, (data.design.centre + data.design.spread * data.design.inputs[:, 0]).max() + 2, 300)
-    features, found_at = features_at(data, x), risks(exact)
-    right.plot(x, exact_risk(exact, features), color=EXACT, lw=2.2, label=f"exact: {found_at['exact']:.4f}")
+    x = np.linspace(far(data) - 2, original(data).max() + 2, 300)
+    features, risk_at = features_at(data, x), risks(exact)
+    right.plot(x, exact_risk(exact, features), color=EXACT, lw=2.2, label=f"exact: {risk_at['exact']:.4f}")
     for name, ((mean, covariance), color) in gaussians(exact).items():
         root = np.linalg.cholesky(covariance)
         for level, radius in RADII.items():
             label = name if level == "95%" else None
             left.plot(*(mean[:, None] + radius * root @ circle), color=color, lw=1.8, ls="--", label=label)
         line: dict[str, Any] = {"color": color, "lw": 1.6, "ls": "--"}
-        right.plot(x, risk((mean, covariance), features), **line, label=f"{name}: {found_at[name]:.4f}")
+        right.plot(x, risk((mean, covariance), features), **line, label=f"{name}: {risk_at[name]:.4f}")
     mode = special.expit(features @ exact.log_joint.mode)
-    right.plot(x, mode, color=GREY, lw=1.2, ls=":", label=f"mode alone: {found_at['mode alone']:.4f}")
-    seen = data.design.centre[0] + data.design.spread[0] * data.design.inputs[:, 0]
-    right.plot(seen, data.design.targets, "o", color=GREY, ms=5, alpha=0.5)
+    right.plot(x, mode, color=GREY, lw=1.2, ls=":", label=f"mode alone: {risk_at['mode alone']:.4f}")
+    right.plot(original(data), data.design.targets, "o", color=GREY, ms=5, alpha=0.5)
     right.axvline(far(data), color=PALE, lw=1.2, zorder=0)
     left.set(xlabel="intercept", ylabel=f"weight of {data.design.columns[0]}, standardised")
     left.set_title("the posterior leans away from its mode")
@@ -109,8 +113,9 @@ def plane(fits: Fits, data: LogisticData, exact: QuadraturePosterior, path: Path
     save(figure, path)
 
 
-def has_one_input(data: LogisticData) -> bool:
-    return len(data.design.columns) == 1
+def has_plane(data: LogisticData) -> bool:
+    """Whether there are two coefficients, and a lattice to read their posterior from."""
+    return len(data.design.columns) == 1 and isinstance(truth(data), QuadraturePosterior)
 
 
 PICTURES = (
@@ -119,6 +124,6 @@ PICTURES = (
         "Left, the exact posterior and three Gaussians: Laplace's stands at the mode, Jaakkola and Jordan's is too "
         "small, the best one has mean and width but no skew. Right, the probability that each foretells.",
         plane,
-        has_one_input,
+        has_plane,
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from compare.fit.reference.target import Target, evaluate, quantities_of
 
-__all__ = ["Cells", "SinhMap", "rule"]
+__all__ = ["ORDERS", "Cells", "SinhMap", "rule"]
 
 ORDERS = {1: 16, 2: 10, 3: 6}
 """Nodes an axis by dimension."""
@@ -145,9 +145,9 @@ class Cells:
         peaks = self.log_with_moment(log_density, scaled).reshape(n, -1, 2).max(1)
         self.peaks = np.concatenate([self.peaks, peaks])
         self.log_density = np.concatenate([self.log_density, log_density.reshape(n, -1)])
-        self.integrals = np.concatenate([self.integrals, weighted.sum(1)])
-        coarse = np.einsum("nmk,md->ndk", integrands.reshape(n, len(self.nodes), -1), embedded(self.lower.shape[1]))
         totals = weighted.sum(1)
+        self.integrals = np.concatenate([self.integrals, totals])
+        coarse = np.einsum("nmk,md->ndk", integrands.reshape(n, len(self.nodes), -1), embedded(self.lower.shape[1]))
         with np.errstate(all="ignore"):
             differences = np.abs(coarse * volumes[:, None, None] - totals[:, None]) / np.abs(totals)[:, None]
         even = [0, *range(1 + len(self.shift), totals.shape[1])]

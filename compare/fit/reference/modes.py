@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import linalg, special
+from scipy import special
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from scipy.stats import qmc
 
@@ -62,53 +64,40 @@ class ModeSearch:
         modes: The modes, the largest Laplace mass first.
         probes: Points with the highest log joints among all evaluated, shape (p, d).
         probe_log_joint: Their log joints, shape (p,), in nats.
-        scale: The typical size of each coordinate (sds of the prior draws, else 1), shape (d,).
         n_probes: Points evaluated.
-        n_starts: Starts optimised.
         trouble: What was wrong in one sentence; empty where nothing was.
     """
 
     modes: tuple[Mode, ...]
     probes: np.ndarray = field(repr=False)
     probe_log_joint: np.ndarray = field(repr=False)
-    scale: np.ndarray = field(repr=False)
     n_probes: int
-    n_starts: int
     trouble: str = ""
 
 
-def find_modes(
-    target: Target,
-    rng: np.random.Generator,
-    n_probes: int | None = None,
-    n_starts: int = 1024,
-) -> ModeSearch:
+def find_modes(target: Target, rng: np.random.Generator, n_starts: int = 1024) -> ModeSearch:
     """Find all modes by optimisation from prior draws, wide draws and the best of many probes.
 
     Args:
         target: The posterior.
         rng: Source of all randomness.
-        n_probes: Points at which the log joint is evaluated before any is optimised; those of `PROBES` by default.
         n_starts: Starts in the first round; up to three rounds of an eighth follow, from probes that no mode explains.
 
     Returns:
         The modes and what the search cost. Without a finite log joint anywhere there are none, and ``trouble`` says so.
     """
-    n_probes = n_probes or PROBES[target.dimension]
     center, scale = _extent(target)
-    probes = _probes(target, rng, center, scale, n_probes)
+    probes = _probes(target, rng, center, scale, PROBES[target.dimension])
     values = evaluate(target, probes)
     n_evaluated = len(probes)
     finite = np.isfinite(values)
     probes, values = probes[finite], values[finite]
     if not len(probes):
-        return ModeSearch((), probes, values, scale, n_evaluated, 0, "the log joint is finite at none of the starts")
+        return ModeSearch((), probes, values, n_evaluated, "the log joint is finite at none of the starts")
     chosen = _first_starts(target, values, rng, n_starts)
     maxima, heights = np.empty((0, target.dimension)), np.empty(0)
-    n_optimised = 0
     for round_ in range(4):
         ends, tops = ascend(target, probes[chosen])
-        n_optimised += len(chosen)
         maxima, heights = np.concatenate([maxima, ends]), np.concatenate([heights, tops])
         near_by = np.abs((maxima - center) / scale).max(1) < FARTHEST
         maxima, heights, precisions = _distinct(target, maxima[near_by], heights[near_by], scale)
@@ -123,7 +112,7 @@ def find_modes(
     modes = _join(target, maxima, heights, precisions)
     top = np.argsort(-values)[:2000]
     trouble = "" if modes else "the optimiser found no maximum"
-    return ModeSearch(tuple(modes), probes[top], values[top], scale, n_evaluated, n_optimised, trouble)
+    return ModeSearch(tuple(modes), probes[top], values[top], n_evaluated, trouble)
 
 
 def _extent(target: Target) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +143,8 @@ def _probes(target: Target, rng: np.random.Generator, center: np.ndarray, scale:
 
 
 def _first_starts(target: Target, values: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Indices of probes: many at random (the prior's draws first), the highest, and the best of eight."""
+    """Indices of probes: many at random (half from the prior's draws, where all are finite), the highest, the best of
+    eight."""
     n_prior = min(0 if target.prior_draws is None else len(target.prior_draws), len(values))
     some = rng.permutation(n_prior)[: n // 2]
     top = np.argsort(-values)[: n // 8]
@@ -255,13 +245,7 @@ def _join(target: Target, maxima: np.ndarray, heights: np.ndarray, precisions: n
     n = len(maxima)
     if n == 0:
         return []
-    roots = np.arange(n)
-
-    def root(i: int) -> int:
-        while roots[i] != i:
-            i = roots[i]
-        return i
-
+    labels = np.zeros(n, int)
     if n > 1:
         spread = np.sqrt(np.mean(np.linalg.inv(precisions)[:, range(target.dimension), range(target.dimension)], 0))
         _, neighbours = cKDTree(maxima / spread).query(maxima / spread, k=min(n, 9))
@@ -270,9 +254,9 @@ def _join(target: Target, maxima: np.ndarray, heights: np.ndarray, precisions: n
         first, second = maxima[pairs[:, 0]], maxima[pairs[:, 1]]
         between = first[:, None] + fractions[:, None] * (second - first)[:, None]
         lowest = evaluate(target, between.reshape(-1, target.dimension)).reshape(len(pairs), -1).min(1)
-        for i, j in pairs[lowest > np.minimum(heights[pairs[:, 0]], heights[pairs[:, 1]]) - BARRIER]:
-            roots[root(i)] = root(j)
-    labels = np.array([root(i) for i in range(n)])
+        linked = pairs[lowest > np.minimum(heights[pairs[:, 0]], heights[pairs[:, 1]]) - BARRIER]
+        graph = coo_array((np.ones(len(linked)), tuple(linked.T)), shape=(n, n))
+        labels = connected_components(graph, directed=False)[1]
     modes = [_mode(maxima[labels == k], heights[labels == k], precisions[labels == k]) for k in np.unique(labels)]
     return sorted(modes, key=lambda mode: -mode.log_mass)
 
@@ -284,5 +268,5 @@ def _mode(points: np.ndarray, heights: np.ndarray, precisions: np.ndarray) -> Mo
         keep = np.unique(np.linspace(0, len(points) - 1, MAX_MEMBERS).astype(int))
     points, heights, precisions = points[keep], heights[keep], precisions[keep]
     masses = _log_mass(heights, precisions)
-    factors = np.array([linalg.cholesky(precision) for precision in precisions])
+    factors = np.linalg.cholesky(precisions).transpose(0, 2, 1)
     return Mode(points[0], float(heights[0]), float(masses.max()), points, masses, factors)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import qmc
 
-from compare.fit.reference.cells import ORDERS, Cells, SinhMap
+from compare.fit.reference.cells import ORDERS, Cells, SinhMap, rule
 from compare.fit.reference.modes import ModeSearch
 from compare.fit.reference.target import Target, quantities_of
 
@@ -27,6 +27,9 @@ FARTHEST, FARTHEST_MOMENTS = 40.0, 20.0
 
 EDGE = "mass remains at the edge of the widest window: the posterior may be improper"
 """The reason for giving up where the mass does not end."""
+
+UNSEEN = "a density was met that no mode explains"
+"""The reason for giving up where the search missed a mode: no earlier stage is to be believed, either."""
 
 MOMENT_FACTOR = 100.0
 """Moments are computed to this multiple of the evidence's tolerance, in sds and squared sds."""
@@ -66,9 +69,8 @@ class Quadrature:
         the weights make up for what the density does within a box.
         """
         cells, d = self.cells, self.cells.lower.shape[1]
-        order = ORDERS[d]
-        edges = np.concatenate([[0], np.cumsum(np.polynomial.legendre.leggauss(order)[1] / 2)])
-        index = np.stack(np.meshgrid(*[np.arange(order)] * d, indexing="ij"), -1).reshape(-1, d)
+        edges = np.concatenate([[0], np.cumsum(np.polynomial.legendre.leggauss(ORDERS[d])[1] / 2)])
+        index = rule(d)[2]
         lengths = cells.upper - cells.lower
         mass = np.exp(cells.log_density) * cells.weights * np.prod(lengths, 1)[:, None]
         below = np.cumsum(mass.ravel())
@@ -81,9 +83,7 @@ class Quadrature:
         return cells.mapping.points(t), weights / weights.sum()
 
 
-def integrate(
-    target: Target, search: ModeSearch, tolerance: float | None = None, max_evaluations: int | None = None
-) -> Quadrature:
+def integrate(target: Target, search: ModeSearch, max_evaluations: int | None = None) -> Quadrature:
     """The evidence and moments of a posterior in up to three dimensions.
 
     A window around all modes is cut into boxes, those near a mode into boxes of a few of its sds; boxes whose integrals
@@ -94,18 +94,17 @@ def integrate(
     Args:
         target: The posterior, ``dimension`` at most 3.
         search: All modes, and the witnesses.
-        tolerance: Relative error of the evidence (absolute, in nats, of its logarithm).
         max_evaluations: Evaluations at most.
 
     Returns:
         The posterior; where the tolerance was not reached, ``is_accepted`` is False and ``reason`` says why.
 
     Raises:
-        ValueError: In more than three dimensions; use importance sampling or chains there.
+        ValueError: In more than three dimensions; use chains there.
     """
     if target.dimension not in ORDERS:
         raise ValueError(f"quadrature is for up to three dimensions, not {target.dimension}")
-    tolerance = tolerance or TOLERANCES[target.dimension]
+    tolerance = TOLERANCES[target.dimension]
     max_evaluations = max_evaluations or BUDGETS[target.dimension]
     mapping = _mapping(search)
     cells = _first_cells(target, search, mapping)
@@ -115,7 +114,9 @@ def integrate(
         if trouble:
             break
         accepted = _result(cells, "", moments_known, stage)
-    return accepted or _result(cells, trouble, moments_known, tolerance)
+    if accepted and trouble != UNSEEN:
+        return accepted
+    return _result(cells, trouble, moments_known, tolerance)
 
 
 def _mapping(search: ModeSearch) -> SinhMap:
@@ -209,7 +210,7 @@ def _refine(
     limits = np.array([tolerance] + [MOMENT_FACTOR * tolerance] * (size - 1))
     while True:
         if cells.log_density.max() > 300:
-            return "a density was met that no mode explains", moments_known
+            return UNSEEN, moments_known
         if cells.n_evaluations > max_evaluations:
             return f"the tolerance was not met within {max_evaluations:,} evaluations", moments_known
         relative = (_errors(cells) / limits)[:, : size if moments_known else 1].max(1)

@@ -36,7 +36,7 @@ N_POINTS = 2**15
 """Weighted points that stand for the posterior."""
 
 PRECISE = 0.02
-"""Largest error of a mean or an sd, in sds."""
+"""Largest error of a mean or an sd, in sds: a fifth of what verdicts tolerate, which take the truth as exact."""
 
 N_STARTS, LEAST_STARTS = 1024, 64
 """Starts of the optimiser, and the fewest, where an evaluation takes long."""
@@ -178,7 +178,7 @@ def target_of(space: Unconstrained, layout: Layout, deadline: float) -> Target:
 
 
 def starts_in_time(space: Unconstrained, dimension: int, deadline: float) -> int:
-    """How many starts can be optimised before the deadline, as the time tells that some log joints take.
+    """How many starts can be optimised before the deadline, judged by the time that some evaluations take.
 
     Raises:
         OutOfTime: not even the probes could be evaluated.

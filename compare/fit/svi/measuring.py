@@ -63,20 +63,20 @@ def set_gap(state: State) -> None:
 def measure_gaps(fits: Ensemble, states: Sequence[State], enough: float) -> None:
     """The optimisation gap of each, from as many batches as it takes to know what to do next."""
     add_gradients(fits, states, FEW // 2)
-    open_ones = [state for state in states if not state.is_beyond(enough)]
-    add_gradients(fits, open_ones, FEW // 2)
-    while open_ones:
-        measure_metrics(fits, open_ones)
-        for state in open_ones:
+    undecided = [state for state in states if not state.is_beyond(enough)]
+    add_gradients(fits, undecided, FEW // 2)
+    while undecided:
+        measure_metrics(fits, undecided)
+        for state in undecided:
             set_gap(state)
         # Where the gap drowns in its error, moving on would not help: more draws do.
-        open_ones = [
+        undecided = [
             state
-            for state in open_ones
+            for state in undecided
             if state.gap.upper > enough and state.is_near_optimum
             and state.may_double and state.gap.value < state.gap_after_step and not fits.is_late()
         ]  # fmt: skip
-        double_gradients(fits, open_ones)
+        double_gradients(fits, undecided)
 
 
 def near_the_optimum(fits: Ensemble, states: Sequence[State]) -> list[State]:

@@ -2,7 +2,7 @@
 
 What only a library can do stands in its file, such as `compare.fit.svi.objective_numpyro`: `split_arguments` makes of a
 twin's arguments the arrays in the library's own form and the static ones, `prepare` the `Objective` of a family's guide
-for a model, made whole by data of the shapes that it will meet, and `density` the model's `Density`.
+for a model, built on data of the shapes that it is used with, and `density` the model's `Density`.
 """
 
 from __future__ import annotations

@@ -70,6 +70,8 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
 def outcome_of(guide: guides.UserGuide, objective: Any, data: Any, options: Options, seed: int) -> Outcome:
     """Where the guide ends, or where its user's params are."""
     given = objective.start(seed, data)
+    if not given["flat"].size:  # without params it is its family's only member
+        return Outcome(given, Gap(0.0, 0.0), True, None, 0, [(0, given)])
     if objective.is_fed:
         objective.first = beside_zeros(objective, given, data, seed)
     if guide.params is not None:
@@ -110,8 +112,9 @@ def judge_given(objective: Any, given: Parameters, data: Any, options: Options, 
         raise ValueError("params: the ELBO is not finite there; the guide draws where the model has no density")
     converged = gap.upper <= options.tolerance and best.converged
     reason = f"the given params are {shortfall(gap, options)}: the guide's own optimum is better, train it longer"
-    if not best.converged:
-        reason = f"the given params are at least {shortfall(gap, options)}, as far as a copy got ({best.reason})"
+    if not (best.converged and np.isfinite(best.gap.value)):
+        stop = best.reason or "its own gap is not known"
+        reason = f"the given params are at least {shortfall(gap, options)}, as far as a copy got ({stop})"
     return Outcome(given, gap, converged, None if converged else reason, best.gradients, best.history)
 
 

@@ -19,6 +19,7 @@ from numpyro.primitives import Messenger
 
 from compare.fit.svi.base_numpyro import columns
 from compare.fit.svi.objective_numpyro import BY_SITE, Objective, density, split_arguments
+from compare.fit.svi.protocol import Evaluation
 from compare.user_model.guide_numpyro import begin
 from compare.user_model.guides import UserGuide, no_density
 from compare.user_model.in_numpyro import twin
@@ -92,8 +93,6 @@ class UserObjective(Objective):
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Any) -> Any:
         if self.is_fed:
             return super().evaluate(parameters, draws, data)
-        from compare.fit.svi.protocol import Evaluation
-
         _, (losses, latents) = jax.tree.map(np.asarray, self.valued(parameters, parameters, draws, data))
         nothing = {"flat": np.full_like(parameters["flat"], np.nan)}
         return Evaluation(-losses, latents, nothing, nothing)

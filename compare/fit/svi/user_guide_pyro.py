@@ -33,7 +33,7 @@ __all__ = ["UserObjective", "density", "prepare", "split_arguments"]
 Tensors = dict[str, torch.Tensor]
 
 SEEDS = 2**63 - 1
-"""A prime's neighbour: a number and its negative give different seeds."""
+"""Modulus of the seeds: the bits of a number and of its negative differ by 2**63, and so give different ones."""
 
 
 class SeedDraws(Messenger):
@@ -164,9 +164,10 @@ class UserObjective:
                 (value, slope) for value, slope in zip(values.values(), slopes, strict=False) if value.requires_grad
             ]
             moved = [(value, torch.zeros_like(value) if slope is None else slope) for value, slope in moved]
-            along = torch.autograd.grad(
-                [value for value, _ in moved], leaves, [slope for _, slope in moved], allow_unused=True
-            )
+            along: Any = [None] * len(leaves)
+            if moved and leaves:
+                ends, directions = zip(*moved, strict=True)
+                along = torch.autograd.grad(ends, leaves, directions, allow_unused=True)
         path, score = flattened(along, leaves), flattened(slopes[len(points) :], leaves)
         shaped = held(latents, values, self.form, self.nesting)
         return Evaluation(log_ratio.detach().numpy(), shaped, {"flat": path + score}, {"flat": path})
