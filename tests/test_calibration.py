@@ -17,7 +17,10 @@ from compare.calibration.judge import band, outside, probability
 from compare.calibration.ranks import LEVELS, pits
 from compare.cli.main import main
 from compare.comparison import Request
+from compare.fit import draw_many
+from compare.fit.svi import svi
 from compare.options import Options
+from compare.plan import plan
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
@@ -205,6 +208,30 @@ def test_a_fit_that_fails_is_reported_and_the_others_go_on(monkeypatch):
     assert fits["coordinate_ascent"]["verdict"]["word"] == "failed"
     assert "not finite" in fits["coordinate_ascent"]["reason"]
     assert fits["numpyro-markov"]["status"] == "done"
+
+
+def test_optimisers_that_did_not_arrive_are_counted_in_the_verdict():
+    options = Options(sweeps=1)
+    request = Request(models.load("chain"), CHAIN, ("numpyro",), ("markov",), nuts=False, options=options)
+    fits = calibrate(request, 50).summary["fits"]
+    assert fits["coordinate_ascent"]["converged"] == 0
+    assert "arrived on 0 of 50 data sets only" in fits["coordinate_ascent"]["verdict"]["sentence"]
+    assert "arrived" not in fits["numpyro-markov"]["verdict"]["sentence"]
+
+
+def test_data_sets_fitted_together_have_time_for_all(monkeypatch):
+    budgets = []
+
+    def fit_guides(jobs, objective, data):
+        budgets.append(jobs[0].options.budget)
+        return [FloatingPointError("not made")] * len(jobs)
+
+    monkeypatch.setattr(svi, "fit_guides", fit_guides)
+    model = models.load("coin")
+    (job,) = plan(Request(model, model.data(), ("numpyro",), ("mean_field",), nuts=False))[-1:]
+    for count in (1, 5, 200):
+        draw_many([job] * count, 10)
+    assert budgets == [60.0, 60.0, 1200.0]
 
 
 def test_the_command_writes_its_files_and_prints_its_json(tmp_path, capsys):

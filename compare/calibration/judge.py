@@ -120,6 +120,8 @@ def judge(measured: Mapping[str, Mapping[str, Any]], ranked: Ranked) -> Verdict:
     """A word and a sentence on one fit."""
     count, failed, name = len(ranked.pit), len(ranked.failed), widest(measured)
     lost = f" {failed} of {failed + count} data sets failed and are left out." if failed else ""
+    if ranked.converged is not None and ranked.converged < count:
+        lost += f" The optimiser arrived on {ranked.converged} of {count} data sets only."
     word, text = word_and_reason(measured, name)
     return Verdict(word, f"{sentence(text)}.{lost}")
 

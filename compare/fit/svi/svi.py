@@ -8,6 +8,7 @@ for a model, built on data of the shapes that it is used with, and `density` the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,9 @@ __all__ = ["draw_many", "elbos", "finish", "fit", "fit_by_adam", "fit_many", "ga
 
 TOGETHER, ROWS = 256, 256
 """Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
+
+SHARE = 10
+"""Data sets fitted in one call to which one fit's budget must be enough."""
 
 
 def optimise(objective: Objective, data: Any, family: Family, options: Options, seed: int) -> Outcome:
@@ -94,8 +98,10 @@ def alike(library: ModuleType, jobs: Sequence[Job]) -> list[tuple[Static, dict[i
 def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """``count`` draws from the guide of each job, all jobs of one model and guide, in one vectorised call.
 
-    Data sets that coincide are fitted once; each has draws of its own.
+    Data sets that coincide are fitted once; each has draws of its own. Each `SHARE` of them have one fit's budget.
     """
+    options = replace(jobs[0].options, budget=jobs[0].options.budget * max(1.0, len(jobs) / SHARE))
+    jobs = [replace(job, options=options) for job in jobs]
     results: dict[int, Drawn | Exception] = {}
     for static, data in alike(library, jobs):
         contents = {n: tuple(np.asarray(value).tobytes() for value in values.values()) for n, values in data.items()}
