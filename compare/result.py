@@ -6,6 +6,7 @@ import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,12 @@ import pandas as pd
 import xarray as xr
 
 from compare import pipeline, report, user_model
+from compare.best import BestDraws, best_draws
 from compare.comparison import Comparison, Request
 from compare.options import Options
 from compare.report.tables.elements import finished
 from compare.report.tables.estimates import fits
+from compare.report.tables.tidy import tidy
 from compare.summary import Verdict
 from compare.user_model import draws as user_draws
 from compare.user_model import guides as user_guides
@@ -32,7 +35,7 @@ __all__ = ["Result", "check", "compare"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a comparison gives. It prints as the command does; in a notebook it shows its table."""
+    """What a comparison gives. It prints as the command does; in a notebook it shows the verdicts and the table."""
 
     comparison: Comparison
 
@@ -43,8 +46,13 @@ class Result:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The command's table, a row a fit: every number as it is printed, with its error."""
-        return fits(self.comparison).frame()
+        """Numbers, one row a fit and quantity, each error in a column of its own; see `compare.report.tables.tidy`."""
+        return tidy(self.comparison)
+
+    @property
+    def best(self) -> BestDraws:
+        """The draws to use, and why: exact, the reference's, or a guide's, reweighted where its weights allow that."""
+        return best_draws(self.comparison)
 
     @property
     def tree(self) -> xr.DataTree:
@@ -61,6 +69,16 @@ class Result:
         from compare.report.plots.posteriors import densities
 
         return self._drawn(densities)
+
+    def plot_ledger(self) -> Figure:
+        """What each guide's approximation costs in nats, by what is to blame.
+
+        Raises:
+            ValueError: no guide was fitted.
+        """
+        from compare.report.plots.ledger import costs
+
+        return self._drawn(costs)
 
     def write(self, folder: Path | str) -> list[Path]:
         """Write what the command writes: the summary, the draws, the plots and the page, last."""
@@ -84,7 +102,15 @@ class Result:
         return text.getvalue()
 
     def _repr_html_(self) -> str:
-        return self.table.to_html()
+        best, evidence = self.best, self.comparison.log_evidence
+        value = "" if evidence.value is None else f"{evidence.value:.6g} nats, "
+        draws = f"{best.fit}: {best.why}" if best.fit else best.why
+        lines = {"log evidence": f"{value}{evidence.method}", "draws to use": draws}
+        paragraphs = [f"<p><b>{name}</b>: {escape(line)}</p>" for name, line in lines.items()]
+        words = {name: {"verdict": verdict.word, "why": verdict.sentence} for name, verdict in self.verdict.items()}
+        with pd.option_context("display.max_colwidth", None):
+            tables = [pd.DataFrame(words).T.to_html(), fits(self.comparison).frame().to_html()]
+        return "\n".join([*paragraphs, *tables])
 
 
 def compare(

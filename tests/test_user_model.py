@@ -60,7 +60,11 @@ def test_the_result_of_a_call(schools, tmp_path):
     assert "the reference, not exact" in schools.verdict["reference"].sentence.lower()
     assert schools.summary["log_evidence"]["value"] is None
     assert {"mu", "tau", "eta[7]", "theta[0]"} <= set(schools.summary["fits"]["reference"]["variables"])
-    assert isinstance(schools.table, pd.DataFrame) and list(schools.table.index) == list(schools.verdict)
+    table = schools.table
+    assert isinstance(table, pd.DataFrame) and list(dict.fromkeys(table["fit"])) == list(schools.verdict)
+    assert not table.duplicated(["fit", "quantity"]).any() and table["mcse_mean"].dtype == float
+    assert schools.best.fit == "reference" and schools.best.posterior["theta"].dims[:2] == ("chain", "draw")
+    assert isinstance(schools.plot_ledger(), Figure)
     assert "Every fit against the reference" in str(schools) and "<table" in schools._repr_html_()
     posterior = schools.tree["numpyro-nuts/posterior"]
     assert posterior["theta"].dims[:2] == ("chain", "draw")

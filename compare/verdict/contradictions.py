@@ -11,7 +11,7 @@ from compare.summary import Estimate, Evidence, FitSummary, VariableSummary
 from compare.verdict.judge import complaints
 from compare.verdict.thresholds import APART, ERRORS, KHAT, MISSED, NEAR, mean_excess, widen, worst
 
-__all__ = ["find_contradictions"]
+__all__ = ["find_contradictions", "modes_apart"]
 
 
 def find_contradictions(summaries: Mapping[str, FitSummary], evidence: Evidence, options: Options) -> tuple[str, ...]:
@@ -44,25 +44,35 @@ def has_arrived(summary: FitSummary) -> bool:
 def two_modes(guides: Mapping[str, FitSummary], reference: FitSummary) -> list[str]:
     """Guides in two modes whose ELBOs are near; the first pair, as a sentence, unless the reference has both modes."""
     for (left_name, left), (right_name, right) in combinations(guides.items(), 2):
-        a, b = left.ledger.elbo, right.ledger.elbo
-        assert a is not None and b is not None
-        if abs(a.value - b.value) > NEAR + ERRORS * math.hypot(a.mcse, b.mcse):
-            continue
-        shared = left.judged.keys() & right.judged.keys() & reference.judged.keys()
-        gaps = {name: gap(left.judged[name], right.judged[name]) for name in sorted(shared)}
         missed = {
             name: apart
-            for name, apart in gaps.items()
-            if apart > APART and not all(holds(reference.judged[name], fit.judged[name]) for fit in (left, right))
+            for name, apart in modes_apart(left, right).items()
+            if name in reference.judged
+            and not all(holds(reference.judged[name], fit.judged[name]) for fit in (left, right))
         }
         if missed:
             name = max(missed, key=missed.__getitem__)
+            a, b = left.ledger.elbo, right.ledger.elbo
+            assert a is not None and b is not None
             where = f"{place(left.judged[name])} in {left_name} and {place(right.judged[name])} in {right_name}"
             return [
                 f"There are two modes, and the reference holds one at most: {name} is {where}, with ELBOs "
                 f"{abs(a.value - b.value):.2f} nats apart, and {place(reference.judged[name])} in the reference."
             ]
     return []
+
+
+def modes_apart(left: FitSummary, right: FitSummary) -> dict[str, float]:
+    """The elements whose means put two guides into two modes, by their distance in sums of the sds.
+
+    There are none of guides whose ELBOs are not near.
+    """
+    a, b = left.ledger.elbo, right.ledger.elbo
+    if a is None or b is None or not abs(a.value - b.value) <= NEAR + ERRORS * math.hypot(a.mcse, b.mcse):
+        return {}
+    shared = sorted(left.judged.keys() & right.judged.keys())
+    gaps = {name: gap(left.judged[name], right.judged[name]) for name in shared}
+    return {name: apart for name, apart in gaps.items() if apart > APART}
 
 
 def gap(left: VariableSummary, right: VariableSummary) -> float:

@@ -24,7 +24,7 @@ from compare.verdict.thresholds import (
     worst,
 )
 
-__all__ = ["complaints", "judge", "sentence"]
+__all__ = ["complaints", "convict", "judge", "sentence"]
 
 
 def judge(

@@ -1,0 +1,75 @@
+"""The ledger as a figure: what each guide's approximation costs, in nats, by what is to blame."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from compare.comparison import Comparison
+from compare.summary import FitSummary
+from models.plotting import GREY, PALE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["costs"]
+
+COLORS = {
+    "family gap": "#0072B2",
+    "amortisation gap": "#E69F00",
+    "optimisation gap": "#D55E00",
+    "optimisation gap, estimated": "#D55E00",
+    "family gap, the rest": "#0072B2",
+    "not split": PALE,
+}
+"""The colour of each part of a gap."""
+
+
+def costs(comparison: Comparison) -> Figure:
+    """A bar a guide: its evidence gap, split by what is to blame, with two Monte Carlo errors either side. Where the
+    evidence is not known, how far the ELBO is below the highest.
+
+    Raises:
+        ValueError: no guide was fitted.
+    """
+    summaries = {
+        name: summary
+        for name, summary in comparison.summaries.items()
+        if name != "exact" and summary.ledger.elbo and math.isfinite(summary.ledger.elbo.value)
+    }
+    if not summaries:
+        raise ValueError("there is no ledger to plot: no guide was fitted")
+    elbos = {name: summary.ledger.elbo for name, summary in summaries.items() if summary.ledger.elbo}
+    log_evidence = comparison.log_evidence.value
+    top = max(elbo.value for elbo in elbos.values()) if log_evidence is None else log_evidence
+    figure = new_figure(8.0, 1.2 + 0.4 * len(elbos))
+    axes = figure.add_subplot()
+    for place, (name, elbo) in enumerate(elbos.items()):
+        left = 0.0
+        for part, value in split(summaries[name], top - elbo.value, log_evidence is not None).items():
+            axes.barh(place, max(value, 0.0), left=left, color=COLORS[part], label=part)
+            left += max(value, 0.0)
+        axes.errorbar(top - elbo.value, place, xerr=2 * elbo.mcse, color=GREY, capsize=3)
+    axes.set_yticks(range(len(elbos)), list(elbos))
+    axes.invert_yaxis()
+    known = "evidence gap: log evidence - ELBO (nats)"
+    axes.set_xlabel(known if log_evidence is not None else "nats below the highest ELBO; the log evidence is not known")
+    handles, labels = axes.get_legend_handles_labels()
+    by_label = dict(zip(labels, handles, strict=True))
+    figure.legend(by_label.values(), by_label.keys(), loc="outside lower center", ncols=len(by_label))
+    return figure
+
+
+def split(summary: FitSummary, gap: float, is_evidence_known: bool) -> dict[str, float]:
+    """The parts of a gap in nats by name: those of the ledger, else the optimiser's own estimate and the rest."""
+    ledger = summary.ledger
+    terms = {"family gap": ledger.family_gap, "amortisation gap": ledger.amortisation_gap}
+    terms["optimisation gap"] = ledger.optimisation_gap
+    parts = {part: term.value for part, term in terms.items() if term}
+    if parts:
+        return parts
+    estimated = summary.optimisation.gap if summary.optimisation else None
+    if estimated is None or not is_evidence_known or not math.isfinite(estimated.value):
+        return {"not split": gap}
+    left = min(max(estimated.value, 0.0), max(gap, 0.0))
+    return {"family gap, the rest": gap - left, "optimisation gap, estimated": left}
