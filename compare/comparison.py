@@ -30,7 +30,7 @@ Element = tuple[str, tuple[int, ...]]
 MCMC_METHODS = ("nuts", "reference", "draws")
 """The methods whose draws are those of Markov chains."""
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of ``summary.json``."""
 
 MOST_JUDGED = 5000

@@ -130,9 +130,11 @@ def coordinate_ascents(model: Model, data: Any) -> dict[str, CoordinateAscent]:
 
 
 def family_of(model: Model, data: Any, job: Job) -> str | None:
-    """The family that a fit seeks the best member of."""
+    """The family whose best member a fit seeks, or is held against."""
     updates = coordinate_ascents(model, data)
-    return updates[job.name].family if job.name in updates else job.guide
+    if job.name in updates:
+        return updates[job.name].family
+    return (guides.load(job.guide).at_mode_of if job.guide in guides.FAMILIES else None) or job.guide
 
 
 def best_member(model: Model, data: Any, family: str) -> Best | None:

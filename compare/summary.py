@@ -180,6 +180,8 @@ class Optimisation:
         converged: Whether it arrived.
         steps: Steps, sweeps or epochs taken.
         reason: Why it did not arrive; None if it did.
+        log_evidence_at_mode: Laplace's formula for log p(x), in nats, of a fit that is held at the mode: the log joint
+            there times the volume under the Gaussian. It has no error that can be known from the mode alone.
     """
 
     gap: Estimate | None
@@ -187,6 +189,7 @@ class Optimisation:
     converged: bool
     steps: int
     reason: str | None
+    log_evidence_at_mode: float | None = None
 
 
 @dataclass(frozen=True)

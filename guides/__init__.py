@@ -12,6 +12,7 @@ __all__ = ["FAMILIES", "implementation", "load"]
 FAMILIES: dict[str, str] = {
     "mean_field": "independent Gaussians on the unconstrained latents",
     "full_rank": "one Gaussian with any covariance on the unconstrained latents",
+    "laplace": "the Gaussian at the mode, with the curvature there; nothing is optimised",
     "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",
     "hypernetwork": "independent Gaussians whose means and scales a small network produces",
     "markov": "a Gaussian whose precision couples neighbours only",

@@ -198,6 +198,7 @@ class Family:
         local_posterior: Its form for encoders.
         largest_dimension: The dimension beyond which it is not attempted.
         is_particular: Whether only the models that name it have it.
+        at_mode_of: The Gaussian family whose member at the mode it is: nothing is optimised.
     """
 
     coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
@@ -205,6 +206,7 @@ class Family:
     local_posterior: LocalPosterior | None = None
     largest_dimension: float = math.inf
     is_particular: bool = False
+    at_mode_of: str | None = None
 
 
 class Sites(NamedTuple):

@@ -91,7 +91,7 @@ def test_the_order_is_the_catalogues(out: Path) -> None:
 
 
 def test_a_summary_that_is_none_is_passed_over(tmp_path: Path) -> None:
-    for number, text in enumerate(("[]", '{"schema": 3, "fits": {}}', "{}")):
+    for number, text in enumerate(("[]", '{"schema": 99, "fits": {}}', "{}")):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "summary.json").write_text(text)
     assert index.read(tmp_path) == [] == index.read(tmp_path / "missing")

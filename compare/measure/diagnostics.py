@@ -48,4 +48,5 @@ def optimisation(fit: Fit) -> Optimisation:
         converged=bool(end["converged"]),
         steps=int(end.get("sweeps", end.get("epochs", group.sizes["step"] - 1))),
         reason=str(end["reason"]) or None,
+        log_evidence_at_mode=digits(end["log_evidence_at_mode"], 12) if "log_evidence_at_mode" in end else None,
     )

@@ -146,13 +146,16 @@ def library_of(function: Callable[..., Any], library: str | None = None) -> str:
 
 
 def libraries_used(function: Callable[..., Any]) -> set[str]:
-    """By the globals that the model's code names; where those show none, by all of its module's."""
+    """By what the model's code names or imports; where that shows none, by all of its module's globals."""
     inner = inspect.unwrap(getattr(function, "func", function))
     roots = {kind.__module__.split(".")[0] for kind in type(inner).__mro__}
     if not hasattr(inner, "__code__"):
         inner = getattr(type(inner), "forward", None) or type(inner).__call__
-    names = getattr(inner, "__globals__", {})
-    used = [names[name] for name in getattr(getattr(inner, "__code__", None), "co_names", ()) if name in names]
+    names, code = getattr(inner, "__globals__", {}), getattr(inner, "__code__", None)
+    used = [names[name] for name in getattr(code, "co_names", ()) if name in names]
+    if inspect.isfunction(inner) or inspect.ismethod(inner):
+        used += inspect.getclosurevars(inner).nonlocals.values()
+    roots |= {name.split(".")[0] for name in getattr(code, "co_names", ())} & ROOTS.keys()  # imported inside
     for values in (used, list(names.values())):
         modules = [v.__name__ if isinstance(v, ModuleType) else str(getattr(v, "__module__", "")) for v in values]
         libraries = {ROOTS[root] for root in roots | {name.split(".")[0] for name in modules} if root in ROOTS}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import guides
 from compare.options import Options
-from compare.summary import Distance, Estimate, FitSummary, Ledger, Verdict
+from compare.summary import Distance, Estimate, FitSummary, Verdict
 from compare.verdict.evidence import about, distances_of, of_how_many, what_decides
 from compare.verdict.thresholds import (
     DECISIVE_ESS,
@@ -189,7 +190,7 @@ def judge_guide(
     gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
-    why = f"{blame(ledger)} ({gaps}). {advice(summary, family_gaps)}"
+    why = f"{blame(summary)} ({gaps}). {advice(summary, family_gaps)}"
     if off:
         return Verdict("off", f"{sentence(off)}, though {arrival}: {why}")
     shift_at = max(distances, key=lambda name: abs(distances[name].mean_error.value))
@@ -235,6 +236,9 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         return True, f"the library's SVI has stopped gaining ({optimisation.steps} rounds); its gap is not known"
     if optimisation.gap is None:
         return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
+    if is_held_at_mode(summary):
+        gap, formula = optimisation.gap, f"log evidence by its formula {optimisation.log_evidence_at_mode:.4f}"
+        return True, f"the mode was found ({formula}), {gap.value:.2g} ± {gap.mcse:.1g} nats below its family's best"
     return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"
 
 
@@ -250,9 +254,16 @@ def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:
     return False, f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
 
 
-def blame(ledger: Ledger) -> str:
+def is_held_at_mode(summary: FitSummary) -> bool:
+    """Whether it is meant to stay at the mode, though the family may have better members."""
+    return summary.optimisation.log_evidence_at_mode is not None
+
+
+def blame(summary: FitSummary) -> str:
     """What is to blame for what an optimiser that arrived has left."""
-    encoder, family = ledger.amortisation_gap, ledger.family_gap
+    encoder, family, left = summary.ledger.amortisation_gap, summary.ledger.family_gap, summary.optimisation.gap
+    if is_held_at_mode(summary) and left and (family is None or left.value > family.value):
+        return "the mode is not where the family's best member lies"
     if encoder and family and encoder.value > family.value:
         return "most of it is the encoder's doing, the family holds better members"
     return "the family cannot hold this posterior"
@@ -262,6 +273,8 @@ def advice(summary: FitSummary, family_gaps: Mapping[str, float]) -> str:
     """Which families would come closer."""
     if summary.ledger.amortisation_gap:
         return "Fit each observation's q by itself from where the encoder puts it, or use NUTS."
+    if is_held_at_mode(summary):
+        return f"Use {guides.load(str(summary.guide)).at_mode_of}, which is fitted by its ELBO, or NUTS."
     measured = summary.ledger.family_gap
     own = family_gaps.get(summary.guide or "", measured.value if measured else None)
     closer = [name for name, gap in family_gaps.items() if own is not None and gap < own / 2 - 1e-9]

@@ -36,6 +36,7 @@ class Outcome:
         history: (gradient evaluations, parameters) on the way, the start first.
         reason: Why it is not converged, or could not even begin.
         failed: Whether it could not begin.
+        log_evidence_at_mode: Laplace's formula for log p(x) in nats, where the fit is held at the mode.
     """
 
     parameters: Parameters
@@ -45,6 +46,7 @@ class Outcome:
     gradients: int
     history: list[tuple[int, Parameters]] = field(default_factory=list)
     failed: bool = False
+    log_evidence_at_mode: float | None = None
 
 
 @dataclass(eq=False)

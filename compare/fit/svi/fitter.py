@@ -30,7 +30,7 @@ from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Curvature, Family, WhitenedCoordinates
 
-__all__ = ["fit_all", "shortfall"]
+__all__ = ["fit_all", "modes_of", "shortfall"]
 
 ROUNDS = 12
 """How often a fit may move before it is given up."""
@@ -77,10 +77,8 @@ def at_starts(fits: Ensemble, family: Family) -> list[State]:
     return states
 
 
-def around_modes(
-    fits: Ensemble, around: Callable[[Curvature], WhitenedCoordinates]
-) -> tuple[list[State], dict[int, Outcome]]:
-    """Every fit at its Laplace approximation, and the outcomes of those that could not begin, by number."""
+def modes_of(fits: Ensemble) -> tuple[list[Curvature | ArithmeticError], np.ndarray]:
+    """The mode of every fit's log joint or why there is none, and the gradients that it took, shape (fits,)."""
     spent = np.zeros(len(fits.starts), dtype=int)
 
     def log_joint(which: np.ndarray, locations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +90,14 @@ def around_modes(
         spent[which] += hessians.shape[1] if hessians.shape[1] == hessians.shape[2] else 3
         return hessians
 
-    modes = laplace(log_joint, precision, np.stack([start["location"] for start in fits.starts]))
+    return laplace(log_joint, precision, np.stack([start["location"] for start in fits.starts])), spent
+
+
+def around_modes(
+    fits: Ensemble, around: Callable[[Curvature], WhitenedCoordinates]
+) -> tuple[list[State], dict[int, Outcome]]:
+    """Every fit at its Laplace approximation, and the outcomes of those that could not begin, by number."""
+    modes, spent = modes_of(fits)
     states, failures = [], {}
     for number, (mode, start) in enumerate(zip(modes, fits.starts, strict=True)):
         gradients = int(spent[number])

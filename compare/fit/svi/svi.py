@@ -19,13 +19,13 @@ from threadpoolctl import threadpool_limits
 import guides
 from compare.comparison import Drawn, Job
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.ensemble import Batch, Outcome, n_rows
-from compare.fit.svi.fitter import fit_all, shortfall
+from compare.fit.svi.ensemble import Batch, Ensemble, Outcome, n_rows
+from compare.fit.svi.fitter import fit_all, modes_of, shortfall
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.protocol import Density, Objective, Static
 from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
-from guides.contract import Family, Parameters
+from guides.contract import Curvature, Family, Parameters
 
 __all__ = ["draw_many", "elbos", "finish", "fit", "fit_by_adam", "fit_many", "gap_between", "optimise", "optimise_many"]
 
@@ -56,7 +56,7 @@ def optimise_many(
     The budget is that of all together. A fit that cannot begin is in the list as failed.
     """
     with threadpool_limits(1, "blas"):
-        return fit_all(objective, data, family, options, seeds)
+        return fit_all(objective, data, family, options, seeds) if data else []
 
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
@@ -144,11 +144,35 @@ def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -
     """Where the fits of jobs with data of the same shapes end, or why they could not begin."""
     options, family = jobs[0].options, guides.load(jobs[0].family)
     seeds = [job.fit_seed for job in jobs]
+    if family.at_mode_of:
+        return at_modes(objective, data, family, options, seeds)
     if options.optimiser == "adam":
         pairs = zip(data, seeds, strict=True)
         return [attempt(fit_by_adam, objective, values, family, options, seed) for values, seed in pairs]
     outcomes = optimise_many(objective, data, family, options, seeds)
     return [FloatingPointError(outcome.reason) if outcome.failed else outcome for outcome in outcomes]
+
+
+def at_modes(
+    objective: Objective, data: Sequence[Any], family: Family, options: Options, seeds: Sequence[int]
+) -> list[Outcome | Exception]:
+    """The family's member at each mode, or why there is none. The gap is measured against the zoo's own fit."""
+    assert family.coordinates is not None  # it is Gaussian
+    fits = Ensemble(objective, data, options, seeds)
+    modes, spent = modes_of(fits)
+    outcomes: dict[int, Outcome | Exception] = {n: why for n, why in enumerate(modes) if isinstance(why, Exception)}
+    there = {number: mode for number, mode in enumerate(modes) if isinstance(mode, Curvature)}
+    best = optimise_many(objective, [data[n] for n in there], family, options, [seeds[n] for n in there])
+    for (number, mode), optimum in zip(there.items(), best, strict=True):
+        coordinates = family.coordinates(mode)
+        parameters = coordinates.parameters(np.zeros(coordinates.size))
+        gap = gap_between(objective, data[number], parameters, optimum, seeds[number])
+        at_mode = objective.evaluate(parameters, np.zeros((fits.rows, fits.dimension)), data[number])
+        formula = float(at_mode.log_ratio[0])  # log p(x, z) - log q(z) at the mode
+        history = [(0, fits.starts[number]), (int(spent[number]), parameters)]
+        gradients = int(spent[number])
+        outcomes[number] = Outcome(parameters, gap, True, None, gradients, history, log_evidence_at_mode=formula)
+    return [outcomes[number] for number in range(len(seeds))]
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -180,6 +204,8 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         "reason": outcome.reason or "",
         "optimiser": options.optimiser,
     }
+    if outcome.log_evidence_at_mode is not None:
+        ending["log_evidence_at_mode"] = outcome.log_evidence_at_mode
     return draws.tree(climb(objective, data, outcome, elbo, unseen), ending), outcome.gradients
 
 
