@@ -173,6 +173,8 @@ def check(
     draws: Any = None,
     guide: Any = None,
     params: Any = None,
+    svi: Any = None,
+    mcmc: Any = None,
     library: str | None = None,
     nuts: bool = False,
     seed: int = 0,
@@ -192,8 +194,11 @@ def check(
             which is then cut into four; an MCMC object of either library; an InferenceData or DataTree; or a file of
             one (NetCDF), or of arrays (``.npz``). Sites that the model derives need not be there.
         guide: A function or an autoguide.
-        params: Its params by name, constrained, as in ``svi_result.params``, or an ``.npz`` of them. In Pyro those in
-            the param store by default.
+        params: Its params by name, constrained, as in ``svi_result.params`` (nested ones as they are, or flat, their
+            names joined by dots); the result or, beside ``svi``, the state of a run; an ``.npz`` of arrays, or Pyro's
+            saved param store. In Pyro those in the param store by default.
+        svi: The library's SVI object in the guide's place.
+        mcmc: The library's MCMC object, as ``draws``.
         library: ``numpyro`` or ``pyro``; by default the one that the model uses.
         nuts: Whether to run NUTS beside it.
         seed: What everything random follows from.
@@ -216,12 +221,14 @@ def check(
         'narrow'
     """
     settings = options_of(options)
+    guide, draws = user_guides.guide_in(svi, guide), mcmc if draws is None else draws
     if draws is None and guide is None:
         raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
     own = user_model.register(model, library, exact)
-    names = () if guide is None else (user_guides.add(own.name, guide, params_of(params, own.library)),)
+    trained = None if guide is None else params_of(params, own.library, svi)
+    names = () if guide is None else (user_guides.add(own.name, guide, trained),)
     with undisturbed(own.library):
-        given = user_model.check_guides(own, user_model.data_of(own, data), names)
+        given = user_model.check_guides(own, user_model.data_of(own, data, trained), names)
         if draws is not None:
             user_draws.add(own.name, draws, given.layout)
         command = f"check({own.name}, data)"
@@ -242,7 +249,7 @@ def options_of(given: Mapping[str, Any]) -> Options:
     return Options(**given)
 
 
-def params_of(given: Any, library: str) -> Mapping[str, Any]:
+def params_of(given: Any, library: str, svi: Any = None) -> Mapping[str, Any]:
     """A guide's params as the user gave them, or those of the param store.
 
     Raises:
@@ -253,4 +260,4 @@ def params_of(given: Any, library: str) -> Mapping[str, Any]:
         if not given:
             where = "the param store is empty: train the guide first, or give params=" if library == "pyro" else ""
             raise ValueError(f"params: {where or 'give those that the guide was trained to, params=svi_result.params'}")
-    return user_guides.params_in(given)
+    return user_guides.params_in(given, library, svi)

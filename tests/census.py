@@ -1,7 +1,7 @@
 """A census of what a process keeps globally, in a process of its own: ``python -m tests.census numpyro``.
 
-It calls `compare.compare` three ways, the model ending well, in an error, and by Ctrl-C, and prints as JSON what
-differs afterwards, by the way that the call ended.
+It calls `compare.compare` and `compare.check` three ways each, the model ending well, in an error, and by Ctrl-C, and
+prints as JSON what differs afterwards, by the call and the way that it ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import matplotlib
 import numpy as np
 from matplotlib import pyplot
 
-from compare import compare
+from compare import check, compare
 
 ENDS = ("well", "in an error", "by Ctrl-C")
 
@@ -112,6 +112,21 @@ def model_of(library: str, end: str) -> Callable[..., Any]:
     return model
 
 
+def call_compare(library: str, model: Callable[..., Any]) -> None:
+    result = compare(model, {"y": 1.0}, library, guides=["mean_field"])
+    result.plot_posterior()
+    assert result.verdict[f"{library}-nuts"].word == "agrees", result.verdict
+
+
+def call_check(library: str, model: Callable[..., Any]) -> None:
+    """A fit of another scale than the posterior's sqrt(1/2), which is far from the best one."""
+    autoguide = import_module(f"{library}.infer.autoguide").AutoNormal(model)
+    names = {"numpyro": "mean_auto_{}", "pyro": "AutoNormal.{}s.mean"}[library]
+    params = {names.format("loc"): np.array(0.5), names.format("scale"): np.array(0.3)}
+    result = check(model, {"y": 1.0}, guide=autoguide, params=params, library=library)
+    assert result.verdict[f"{library}-AutoNormal"].word == "not converged", result.verdict
+
+
 def main(library: str) -> None:
     """Print what differs after each call."""
     np.random.seed(3)
@@ -122,20 +137,20 @@ def main(library: str) -> None:
     of_library = {"numpyro": of_numpyro, "pyro": of_pyro}[library]
     of_library()  # the library is imported, as by the module of a model
     changes = {}
-    for end in ENDS:
-        before = of_python() | of_library()
-        try:
-            result = compare(model_of(library, end), {"y": 1.0}, library, guides=["mean_field"])
-            result.plot_posterior()
-            assert result.verdict[f"{library}-nuts"].word == "agrees", result.verdict
-            outcome = "well"
-        except KeyboardInterrupt:
-            outcome = "by Ctrl-C"
-        except Exception:
-            outcome = "in an error"
-        after = of_python() | of_library()
-        changes[end] = [name for name in before if before[name] != after[name]]
-        changes[end] += [f"it ended {outcome}"] if outcome != end else []
+    for name, call in {"compare": call_compare, "check": call_check}.items():
+        for end in ENDS:
+            before = of_python() | of_library()
+            try:
+                call(library, model_of(library, end))
+                outcome = "well"
+            except KeyboardInterrupt:
+                outcome = "by Ctrl-C"
+            except Exception:
+                outcome = "in an error"
+            after = of_python() | of_library()
+            key = f"{name} {end}"
+            changes[key] = [part for part in before if before[part] != after[part]]
+            changes[key] += [f"it ended {outcome}"] if outcome != end else []
     print(json.dumps(changes))
 
 

@@ -14,6 +14,7 @@ from compare import check, compare
 from compare.cli.main import main
 from compare.options import Options
 from compare.user_model.draws import arrays_of
+from compare.user_model.guides import UserGuide, params_in
 
 X = np.random.default_rng(0).normal(size=(12, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
 DATA = {"x": X, "y": X @ [1.0, -0.5] + 0.5 * np.random.default_rng(1).normal(size=12)}
@@ -137,6 +138,108 @@ def test_pyro_takes_the_params_of_its_store():
     pyro.clear_param_store()
 
 
+def test_a_param_outside_its_constraint_is_refused_in_pyro_too():
+    side = written("pyro")
+    with pytest.raises(ValueError, match=r"'scale' lies outside its constraint \(positive\): -1$"):
+        check(side.line, DATA, guide=side.by_hand, params={"loc": np.zeros(2), "scale": np.array([1.0, -1.0])})
+    with pytest.raises(ValueError, match="'loc' is not finite"):
+        check(side.line, DATA, guide=side.by_hand, params={"loc": np.full(2, np.nan), "scale": np.ones(2)})
+    with pytest.raises(ValueError, match="another guide's"):
+        check(side.line, DATA, guide=side.by_hand, params={"loc": np.zeros(2)})
+
+
+def test_numpyros_svi_object_brings_its_guide():
+    """With the result of a run, and with its state; an autoguide's params in float32."""
+    import jax
+    import numpyro
+
+    side = written("numpyro")
+    svi = numpyro.infer.SVI(side.line, side.AUTOGUIDE(side.line), numpyro.optim.Adam(0.01), numpyro.infer.Trace_ELBO())
+    run = svi.run(jax.random.key(0), 100, progress_bar=False, **DATA)
+    loc, scale = (np.asarray(run.params[f"b_auto_{part}"]) for part in ("loc", "scale"))
+    for given in (run, run.params):
+        assert all(np.array_equal(params_in(given, "numpyro", svi)[name], run.params[name]) for name in run.params)
+    value, mcse = gap_of(check(side.line, DATA, svi=svi, params=run.state).summary["fits"]["numpyro-AutoNormal"])
+    assert abs(value - short_of(loc, scale)) < 4 * mcse + 1e-6 * value
+    with pytest.raises(ValueError, match="give svi= too"):
+        check(side.line, DATA, guide=svi.guide, params=run.state)
+
+
+def test_pyros_svi_object_and_its_saved_param_store(tmp_path):
+    """The store as it is, as an object, and as a file; of another guide, or no store at all: one line."""
+    import pyro
+    import torch
+
+    side = written("pyro")
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    svi = pyro.infer.SVI(side.line, side.by_hand, pyro.optim.Adam({"lr": 0.01}), pyro.infer.Trace_ELBO())
+    data = {name: torch.tensor(value, dtype=torch.get_default_dtype()) for name, value in DATA.items()}
+    for _ in range(100):
+        svi.step(**data)
+    store = pyro.get_param_store()
+    loc, scale = (store[name].detach().numpy() for name in ("loc", "scale"))
+    store.save(str(tmp_path / "store.pt"))
+    known = params_in(store, "pyro")
+    assert np.array_equal(known["scale"].detach().numpy(), scale) and known["scale"].min() < 0.5
+    pyro.clear_param_store()
+    value, mcse = gap_of(check(side.line, DATA, svi=svi, params=tmp_path / "store.pt").summary["fits"]["pyro-by_hand"])
+    assert abs(value - short_of(loc, scale)) < 4 * mcse + 1e-6 * value
+    pyro.clear_param_store()
+    (tmp_path / "text.pt").write_text("no store")
+    torch.save({"loc": torch.zeros(2)}, tmp_path / "dict.pt")
+    for name, words in (("text.pt", "no saved param store"), ("dict.pt", "no saved"), ("none.pt", "no such file")):
+        with pytest.raises(ValueError, match=words):
+            check(side.line, DATA, guide=side.by_hand, params=tmp_path / name)
+
+
+def test_nested_params_are_taken_as_they_are_or_flat():
+    """A small network's in NumPyro; where some are missing, one line."""
+    from compare.user_model import guide_numpyro
+
+    side, scale = written("numpyro"), np.full(2, 0.5)
+    net = {"w": np.full((2, 12), 0.01), "b": np.array([0.3, -0.2])}
+    flat = {"net.w": net["w"], "net.b": net["b"], "scale": scale}
+    nested = {"net": net, "scale": scale}
+    start = {"net": {"w": np.zeros((2, 12)), "b": np.zeros(2)}, "scale": np.ones(2)}
+    for given in (nested, flat):
+        own = guide_numpyro.own_params(UserGuide("amortised", side.amortised, given), start, {})
+        assert all(np.allclose(own["net"][part], net[part]) for part in net)
+    value, mcse = gap_of(check(side.line, DATA, guide=side.amortised, params=flat).summary["fits"]["numpyro-amortised"])
+    assert abs(value - short_of(net["w"] @ DATA["y"] + net["b"], scale)) < 4 * mcse + 1e-6 * value
+    with pytest.raises(ValueError, match=r"there is no 'net\.b'"):
+        check(side.line, DATA, guide=side.amortised, params={"net.w": net["w"], "scale": scale})
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_models_own_param_is_held_where_the_given_params_have_it(library):
+    """The fit was made beside it: the posterior is given that value, not the one that would be learnt."""
+    side = written(library)
+    result = check(side.with_param, DATA, guide=side.by_hand, params={"loc": MEAN, "scale": np.ones(2), "noise": 0.5})
+    assert any("'noise' is held where it is given at 0.5" in note for note in result.comparison.notes)
+    exact = result.summary["fits"]["exact"]["variables"]["b[0]"]
+    assert np.isclose(exact["mean"], MEAN[0], atol=1e-4) and np.isclose(exact["sd"], COVARIANCE[0, 0] ** 0.5, rtol=1e-4)
+
+
+def test_moving_parameters_away_from_0_is_counted():
+    """Two gradients a row of draws and a parameter."""
+    from types import SimpleNamespace
+
+    from compare.fit.svi.user_guide import beside_zeros
+
+    rows = []
+
+    class Bowl:
+        dimension = 2
+
+        def evaluate(self, parameters, draws, data):
+            rows.append(len(draws))
+            return SimpleNamespace(total={"flat": 4.0 * parameters["flat"]})
+
+    moved, spent = beside_zeros(Bowl(), {"flat": np.array([0.0, 1.0, 0.0])}, None, 0)
+    assert spent == sum(rows) > 0 and moved["flat"][1] == 1 and (np.abs(moved["flat"][[0, 2]]) > 0).all()
+
+
 def posterior_draws(n_chains: int = 4, n_draws: int = 1000, scale: float = 1.0) -> np.ndarray:
     """Independent draws from the line's posterior, their distances from its mean multiplied."""
     noise = np.random.default_rng(2).normal(size=(n_chains, n_draws, 2))
@@ -212,7 +315,12 @@ def test_a_guide_for_something_else_is_refused_in_one_line(library, name):
         ({"guide": "by_hand", "params": {"loc": np.zeros(2)}}, "there is no 'scale'"),
         ({"guide": "by_hand", "params": {"loc": np.zeros(3), "scale": np.ones(2)}}, "'loc' has shape (3,)"),
         ({"guide": "by_hand", "params": {"loc": np.array([0, np.nan]), "scale": np.ones(2)}}, "'loc' is not finite"),
+        ({"guide": "by_hand", "params": {"loc": np.zeros(2), "scale": np.array([1.0, -1.0])}}, "(positive): -1"),
+        ({"guide": "by_hand", "params": {"loc": np.zeros(2), "scale": np.array([1.0, 0.0])}}, "(positive): 0"),
         ({"guide": "by_hand", "params": [1.0]}, "params is a list"),
+        ({"guide": "by_hand", "params": "no_such_file.npz"}, "no_such_file.npz cannot be read"),
+        ({"svi": 3, "params": {}}, "svi is a int"),
+        ({"svi": 3, "guide": "by_hand"}, "not both"),
         ({"guide": 3, "params": {}}, "guide is 3"),
         ({"draws": {"a": np.zeros((4, 100))}}, "no site 'b'"),
         ({"draws": {"b": np.zeros((4, 100, 3))}}, "shape (4, 100, 3), in the model (2,)"),
@@ -255,3 +363,16 @@ def test_a_file_brings_its_guide_its_params_and_its_draws(tmp_path, capsys):
     assert abs(value - short_of(np.zeros(2), np.full(2, 0.5))) < 4 * mcse
     assert main([str(tmp_path / "mine.py"), *options, "--params", str(tmp_path / "narrow.npz")]) == 2
     assert "another guide's" in capsys.readouterr().err
+
+
+def test_only_the_guides_that_are_requested_are_checked(tmp_path, capsys):
+    """A guide beside the model that is wrong costs a comparison without it nothing; its params need it."""
+    (tmp_path / "wrong.py").write_text(FILE.replace("by_hand as guide", "too_many as guide"))
+    np.savez(tmp_path / "fit.npz", loc=np.zeros(2), scale=np.full(2, 0.5))
+    options = ["--no-nuts", "--format", "json", "--out", str(tmp_path / "out"), "--guides"]
+    assert main([str(tmp_path / "wrong.py"), *options, "mean_field"]) == 0
+    assert "numpyro-mean_field" in json.loads(capsys.readouterr().out)["fits"]
+    assert main([str(tmp_path / "wrong.py"), *options, "too_many"]) == 2
+    assert "that is no latent" in capsys.readouterr().err
+    assert main([str(tmp_path / "wrong.py"), *options, "mean_field", "--params", str(tmp_path / "fit.npz")]) == 2
+    assert "not among --guides" in capsys.readouterr().err

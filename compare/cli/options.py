@@ -73,7 +73,9 @@ class UserModel:
     data: str | None = option(None, "JSON file of its arguments (default: the data beside the model)", str)
     library: str | None = option(None, "numpyro or pyro (default: that which the model uses)", str)
     draws: str | None = option(None, "draws to judge, NetCDF or .npz (default: the draws beside the model)", str)
-    params: str | None = option(None, ".npz with params to judge, of the guide beside the model (default: params)", str)
+    params: str | None = option(
+        None, "params to judge, of the guide beside the model: .npz, or Pyro's saved store (default: params)", str
+    )
 
 
 class Parser(argparse.ArgumentParser):
@@ -233,8 +235,9 @@ def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
     given = {"out": folder} | parser.parse(arguments)
     stored = from_json(given["data"]) if "data" in given else None
     user, beside = user_model.read(spec, given.get("library"))
-    data = user_model.data_of(user, beside if stored is None else stored)
     command = shlex.join(["python", "-m", "compare", spec, *arguments])
-    data, has_draws = user_model.bring(user, data, given.get("draws"), given.get("params"))
+    data, has_draws = user_model.bring(
+        user, beside if stored is None else stored, given.get("guides"), given.get("draws"), given.get("params")
+    )
     invocation = invoke(user.model, data, given | {"libraries": (user.library,)}, command)
     return dataclasses.replace(invocation, request=dataclasses.replace(invocation.request, draws=has_draws))

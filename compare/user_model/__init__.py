@@ -220,9 +220,14 @@ def read(reference: str, library: str | None = None) -> tuple[UserModel, Mapping
     return register(function, library, beside.get("exact"), reference, beside), data
 
 
-def data_of(user: UserModel, data: Any) -> UserData:
+def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None) -> UserData:
     """The data of a user's model, from a dict of its arguments, a frame, a tuple of positional arguments, or a function
     that returns one; None for a model that holds its data itself.
+
+    Args:
+        user: The model.
+        data: Its data.
+        params: Params that a guide was trained to; the model's own among them are held there.
 
     Raises:
         ValueError: an argument that is missing, too many or of no use; a site that cannot be handled, with what to do;
@@ -232,7 +237,7 @@ def data_of(user: UserModel, data: Any) -> UserData:
         values = arguments(user.function, data)
     except ValueError as error:
         raise (ValueError(missing_data(user)) if data is None else error) from None
-    held, notes = learn_params(user, values)
+    held, notes = learn_params(user, values, params)
     values |= held
     layout = tracing.inspect_model(user, values, with_derived=user.exact is None)
     layout = replace(layout, notes=layout.notes + notes)
@@ -283,12 +288,15 @@ def check_guides(user: UserModel, data: UserData, names: Sequence[str]) -> UserD
     return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, *notes)))
 
 
-def bring(user: UserModel, data: UserData, given: Any = None, params: str | None = None) -> tuple[UserData, bool]:
-    """Take the draws and the params of a guide that are given, else those that stand beside the model.
+def bring(
+    user: UserModel, data: Any, chosen: Sequence[str] | None = None, given: Any = None, params: str | None = None
+) -> tuple[UserData, bool]:
+    """The data, with the draws and the params of a guide that are given, else those that stand beside the model.
 
     Args:
         user: The model.
-        data: Its data.
+        data: Its data, as for `data_of`.
+        chosen: The guides that are requested; by default all that the model has.
         given: Draws, or a file of them.
         params: A file with the params of the guide that stands beside the model.
 
@@ -301,16 +309,20 @@ def bring(user: UserModel, data: UserData, given: Any = None, params: str | None
     if params is not None and "guide" not in user.beside:
         raise ValueError(f"params {params}: there is no guide beside the model that they could be of; define guide")
     known = params if params is not None else user.beside.get("params")
+    trained = None
     if "guide" in user.beside and known is not None:
-        guides.add(user.name, user.beside["guide"], guides.params_in(known))
-    data = check_guides(user, data, user.model.guides)
+        trained = guides.params_in(known, user.library)
+        name = guides.add(user.name, user.beside["guide"], trained)
+        if params is not None and chosen is not None and name not in chosen:
+            raise ValueError(f"params {params}: they are of guide {name!r}, which is not among --guides; add it there")
+    brought = check_guides(user, data_of(user, data, trained), user.model.guides if chosen is None else chosen)
     given = user.beside.get("draws") if given is None else given
     if given is None or isinstance(given, int | float):  # how many draws to make is another matter
-        return data, False
+        return brought, False
     from compare.user_model import draws  # with xarray, which is slow to import
 
-    draws.add(user.name, given, data.layout)
-    return data, True
+    draws.add(user.name, given, brought.layout)
+    return brought, True
 
 
 def check_exact(user: UserModel, values: Mapping[str, Any], layout: Layout, exact: Any) -> None:

@@ -17,7 +17,15 @@ from numpyro.infer.autoguide import AutoGuide
 
 from compare.comparison import Layout
 from compare.user_model.density_numpyro import split_arguments
-from compare.user_model.guides import GuideSite, UserGuide, caller, refuse_mismatch, refuse_params
+from compare.user_model.guides import (
+    GuideSite,
+    UserGuide,
+    caller,
+    constraint_name,
+    refuse_mismatch,
+    refuse_outside,
+    refuse_params,
+)
 from compare.user_model.in_numpyro import Unsplit, twin
 from compare.user_model.sites import one_line
 
@@ -61,9 +69,10 @@ def begin(user: Any, guide: UserGuide, values: Mapping[str, Any], seed: int = 0)
         raise ValueError(f"guide {guide.name!r} cannot be run on the data: {one_line(error)}") from error
     sites = {name: site for name, site in trace.items() if site["type"] == "param"}
     params = {name: in_float64(site["value"]) for name, site in sites.items()}
+    within = {name: site["kwargs"].get("constraint", constraints.real) for name, site in sites.items()}
     if guide.params is not None:
-        params = own_params(guide, params)
-    transforms = {name: biject_to(site["kwargs"].get("constraint", constraints.real)) for name, site in sites.items()}
+        params = own_params(guide, params, within)
+    transforms = {name: biject_to(constraint) for name, constraint in within.items()}
     return Begun(program, trace, params, transforms)
 
 
@@ -84,11 +93,19 @@ def instantiate(guide: UserGuide, model: Callable[..., Any], own_model: Callable
     return function, False
 
 
-def own_params(guide: UserGuide, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The given params in the guide's own form; names of nested ones are joined by dots to compare them."""
+def own_params(guide: UserGuide, params: Mapping[str, Any], within: Mapping[str, Any]) -> dict[str, Any]:
+    """The given params in the guide's own form; nested ones may also be given flat, their names joined by dots."""
     given, own = flat(guide.params or {}), flat(params)
     refuse_params(guide.name, given, {name: np.shape(value) for name, value in own.items()}, "params")
-    return {name: in_float64((guide.params or {})[name]) for name in params}
+    leaves = [in_float64(given[name]) for name in own]
+    values: dict[str, Any] = jax.tree.unflatten(jax.tree.structure(dict(params)), leaves)
+    for name, constraint in within.items():
+        if name in own:  # a nested param has no constraint
+            transform = biject_to(constraint)
+            free = transform.inv(values[name])
+            known = constraint_name(constraint, vars(constraints))
+            refuse_outside("params", name, values[name], free, transform(free), known)
+    return values
 
 
 def flat(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,21 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import constraints
 from pyro.infer.autoguide import AutoGuide
 from pyro.poutine.util import site_is_subsample
 
 from compare.comparison import Layout
 from compare.user_model.density_pyro import split_arguments
-from compare.user_model.guides import GuideSite, UserGuide, caller, refuse_mismatch, refuse_params
+from compare.user_model.guides import (
+    GuideSite,
+    UserGuide,
+    caller,
+    constraint_name,
+    refuse_mismatch,
+    refuse_outside,
+    refuse_params,
+)
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
 from compare.user_model.sites import one_line
 
@@ -131,8 +140,11 @@ def put(guide: UserGuide, leaves: Mapping[str, torch.Tensor], store: Any) -> Non
     given = {name: np.asarray(torch.as_tensor(value).detach()) for name, value in (guide.params or {}).items()}
     refuse_params(guide.name, given, {name: tuple(store[name].shape) for name in leaves}, "params")
     for name, leaf in leaves.items():
-        transform = torch.distributions.transform_to(store._constraints[name])
-        leaf.data = transform.inv(torch.as_tensor(given[name], dtype=torch.float64)).clone()
+        constraint, value = store._constraints[name], torch.as_tensor(given[name], dtype=torch.float64)
+        transform = torch.distributions.transform_to(constraint)
+        free = transform.inv(value)
+        refuse_outside("params", name, value, free, transform(free), constraint_name(constraint, vars(constraints)))
+        leaf.data = free.clone()
 
 
 def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout) -> None:

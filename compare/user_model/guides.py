@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import guides
 from compare.user_model.arguments import bound, call, signature_of, without_params
 
 __all__ = ["GuideSite", "UserGuide", "add", "caller", "find", "names_of", "refuse_mismatch", "refuse_params"]
-__all__ += ["listed", "no_density", "notes_on", "read_params"]
+__all__ += ["constraint_name", "guide_in", "listed", "no_density", "notes_on", "params_in", "refuse_outside"]
 
 SHOWN = 8
 """Names that an error lists at most."""
@@ -155,6 +156,33 @@ def refuse_params(name: str, given: Mapping[str, Any], shapes: Mapping[str, tupl
             raise ValueError(f"{source}: {param!r} is not finite (NaN or infinite): the fit diverged; train it again")
 
 
+def refuse_outside(source: str, param: str, value: Any, free: Any, again: Any, constraint: str) -> None:
+    """Raise ValueError for a param that lies outside its constraint: unconstrained and back, it must come out the same.
+
+    Args:
+        source: Where it comes from, for the error.
+        param: Its name.
+        value: The param as it is given.
+        free: The same, unconstrained.
+        again: Of that, the constrained value.
+        constraint: The constraint's name.
+    """
+    value, free, again = (np.asarray(part, dtype=float) for part in (value, free, again))
+    is_right = np.isclose(again, value, rtol=1e-4, atol=1e-6)
+    if free.shape == value.shape:
+        is_right &= np.isfinite(free)
+    if not is_right.all() or not np.isfinite(free).all():
+        wrong = value[~is_right]
+        shown = f"{wrong[0]:.4g}" if wrong.size and free.shape == value.shape else np.array2string(value, precision=4)
+        raise ValueError(f"{source}: {param!r} lies outside its constraint ({constraint}): {' '.join(shown.split())}")
+
+
+def constraint_name(constraint: Any, known: Mapping[str, Any]) -> str:
+    """What a library calls a constraint; ``known`` are the names in its module of constraints."""
+    name = next((name for name, value in known.items() if value is constraint), None)
+    return name or type(constraint).__name__.strip("_")
+
+
 def no_density(name: str, where: str = "") -> ValueError:
     """The error of a guide that is one point."""
     return ValueError(
@@ -174,15 +202,44 @@ def listed(names: Mapping[str, Any]) -> str:
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
-def params_in(given: Any) -> Mapping[str, Any]:
-    """A guide's params as its user gave them: a dict, the result of a run, or a file.
+def guide_in(svi: Any, guide: Any) -> Any:
+    """The guide of a library's SVI object; the other guide where that is None.
+
+    Raises:
+        ValueError: it is no such object, or there are two guides.
+    """
+    if svi is None:
+        return guide
+    if guide is not None:
+        raise ValueError("svi= has a guide of its own: give it, or guide=, but not both")
+    if not callable(getattr(svi, "guide", None)):
+        raise ValueError(f"svi is a {type(svi).__name__}: give the library's SVI object, SVI(model, guide, ...)")
+    return svi.guide
+
+
+def params_in(given: Any, library: str, svi: Any = None) -> Mapping[str, Any]:
+    """A guide's params as its user gave them: a dict, the result or the state of a run, a param store, or a file.
+
+    Args:
+        given: The params.
+        library: The library of the guide.
+        svi: The library's SVI object, which knows the params in a state.
 
     Raises:
         ValueError: they are something else.
     """
     if isinstance(given, str | Path):
+        if library == "pyro" and Path(given).suffix != ".npz":
+            stored: Mapping[str, Any] = import_module(f"compare.user_model.store_{library}").read(given)
+            return stored
         return read_params(given)
+    if hasattr(given, "optim_state"):
+        if not hasattr(svi, "get_params"):
+            raise ValueError("params is the state of a run: give svi= too, or params=svi.get_params(state)")
+        given = svi.get_params(given)
     params = getattr(given, "params", given)  # the result of a run
+    if not isinstance(params, Mapping) and hasattr(params, "named_parameters") and hasattr(params, "items"):
+        params = dict(params.items())  # a param store
     if not isinstance(params, Mapping):
         raise ValueError(
             f"params is a {type(params).__name__}: give a dict of arrays by the names of the guide's params"
@@ -202,4 +259,6 @@ def read_params(path: Path | str) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"params {path} cannot be read: {error.strerror or error}") from None
     except (ValueError, AttributeError):
-        raise ValueError(f"params {path} is no file of arrays; write it by np.savez({str(path)!r}, **params)") from None
+        raise ValueError(
+            f"params {path} is no .npz file of arrays; write it by np.savez('fit.npz', **params)"
+        ) from None

@@ -15,11 +15,13 @@ from compare.user_model.tracing import draw
 __all__ = ["learn_params"]
 
 
-def learn_params(user: Any, values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def learn_params(
+    user: Any, values: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What holds the model's params, as further values, and what the reader should know of them; empty without any.
 
-    A param that the log joint depends on is set where the ELBO of a full-rank guide is highest (empirical Bayes); any
-    other stays where it starts.
+    A param that the log joint depends on is set where ``given`` has it, beside the params of a guide that was trained
+    with it, else where the ELBO of a full-rank guide is highest (empirical Bayes); any other stays where it starts.
 
     Raises:
         ValueError: they cannot be learnt; one line says what to do instead.
@@ -35,12 +37,28 @@ def learn_params(user: Any, values: Mapping[str, Any]) -> tuple[dict[str, Any], 
     library = import_module(f"compare.user_model.params_{user.library}")
     latents = {name: site.raw["value"] for name, site in sites.items() if site.kind == "latent"}
     names = library.used(user, values, inspection.params, latents)
-    best = library.learn(user, values, names) if names else {}
+    fixed = {name: plain_value(name, given[name], inspection.params[name]) for name in names if name in (given or {})}
+    unknown = [name for name in names if name not in fixed]
+    best = (library.learn(user, values, unknown) if unknown else {}) | fixed
     held = hold(inspection.params | best)
     for name, value in held.items():
         if isinstance(value, np.ndarray | np.generic) and not np.isfinite(value).all():
             raise ValueError(f"{name.replace(':', ' ')} ends at no number when it is learnt; pass its value as data")
-    return held, tuple(note(name, held[f"param:{name}"]) for name in names)
+    return held, tuple(note(name, held[f"param:{name}"], name in fixed) for name in names)
+
+
+def plain_value(name: str, value: Any, start: Any) -> Any:
+    """A given param as arrays of NumPy.
+
+    Raises:
+        ValueError: it has another shape than the model's.
+    """
+    if isinstance(value, Mapping):
+        return {key: plain_value(f"{name}.{key}", item, start.get(key)) for key, item in value.items()}
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if np.shape(start) != array.shape:
+        raise ValueError(f"params: {name!r} has shape {array.shape}, in the model {np.shape(start)}")
+    return array.astype(float)
 
 
 def refuse_unlearnable(inspection: Inspection, sites: Mapping[str, Site]) -> None:
@@ -58,9 +76,11 @@ def refuse_unlearnable(inspection: Inspection, sites: Mapping[str, Site]) -> Non
         )
 
 
-def note(name: str, value: Any) -> str:
-    """What the reader should know of a param that was learnt."""
+def note(name: str, value: Any, is_given: bool = False) -> str:
+    """What the reader should know of a param that is held."""
     at = "" if isinstance(value, Container) or np.size(value) > 3 else f" at {np.array2string(value, precision=4)}"
+    if is_given:
+        return f"param {name!r} is held where it is given{at}, for every fit: the posterior is given it"
     return (
         f"param {name!r} is learnt once, by maximising the ELBO of a full-rank guide, and held{at} for every fit: the "
         "posterior is given it"

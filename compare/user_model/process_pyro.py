@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
 
-__all__ = ["stored_params", "undisturbed"]
+__all__ = ["constrained", "stored_params", "undisturbed"]
 
 STORE = ("_params", "_param_to_name", "_constraints")
 """What a param store consists of. Its own `get_state` takes from the params their way back to unconstrained ones."""
@@ -18,9 +18,14 @@ STORE = ("_params", "_param_to_name", "_constraints")
 def stored_params() -> dict[str, Any]:
     """The params in the param store, constrained."""
     store: Any = pyro.get_param_store()
+    return constrained(store._params, store._constraints)
+
+
+def constrained(params: Mapping[str, Any], constraints: Mapping[str, Any]) -> dict[str, Any]:
+    """Params by name from the unconstrained tensors behind them."""
     with torch.no_grad():
-        transforms = {name: torch.distributions.transform_to(store._constraints[name]) for name in store._params}
-        return {name: transforms[name](value).detach().clone().numpy() for name, value in store._params.items()}
+        transforms = {name: torch.distributions.transform_to(constraints[name]) for name in params}
+        return {name: transforms[name](value).detach().clone().cpu().numpy() for name, value in params.items()}
 
 
 @contextmanager

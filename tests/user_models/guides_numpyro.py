@@ -17,6 +17,13 @@ def line(x, y):
     numpyro.sample("y", dist.Normal(x @ b, 0.5), obs=y)
 
 
+def with_param(x, y):
+    """The same line, whose noise is a param."""
+    b = numpyro.sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    noise = positive("noise", 0.3)
+    numpyro.sample("y", dist.Normal(x @ b, noise), obs=y)
+
+
 def counts(y):
     """Counts at one rate: its posterior is a Gamma."""
     rate = numpyro.sample("rate", dist.Gamma(2.0, 1.0))

@@ -20,6 +20,13 @@ def line(x, y):
     pyro.sample("y", dist.Normal(x @ b, 0.5).to_event(1), obs=y)
 
 
+def with_param(x, y):
+    """The same line, whose noise is a param."""
+    b = pyro.sample("b", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    noise = positive("noise", torch.tensor(0.3))
+    pyro.sample("y", dist.Normal(x @ b, noise).to_event(1), obs=y)
+
+
 def counts(y):
     """Counts at one rate: its posterior is a Gamma."""
     rate = pyro.sample("rate", dist.Gamma(2.0, 1.0))

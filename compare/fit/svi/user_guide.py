@@ -72,19 +72,24 @@ def outcome_of(guide: guides.UserGuide, objective: Any, data: Any, options: Opti
     given = objective.start(seed, data)
     if not given["flat"].size:  # without params it is its family's only member
         return Outcome(given, Gap(0.0, 0.0), True, None, 0, [(0, given)])
+    spent = 0
     if objective.is_fed:
-        objective.first = beside_zeros(objective, given, data, seed)
+        objective.first, spent = beside_zeros(objective, given, data, seed)
     if guide.params is not None:
-        return judge_given(objective, given, data, options, seed)
-    if not objective.is_fed:
-        return fit_by_library(objective, data, options, seed)
-    if options.optimiser == "adam":
-        return fit_by_adam(objective, data, Family(), options, seed)
-    return optimise(objective, data, Family(), options, seed)
+        outcome = judge_given(objective, given, data, options, seed)
+    elif not objective.is_fed:
+        outcome = fit_by_library(objective, data, options, seed)
+    else:
+        fit_guide = fit_by_adam if options.optimiser == "adam" else optimise
+        outcome = fit_guide(objective, data, Family(), options, seed)
+    outcome.gradients += spent
+    outcome.history = [(count + spent, parameters) for count, parameters in outcome.history]
+    return outcome
 
 
-def beside_zeros(objective: Any, given: Parameters, data: Any, seed: int, step: float = 1e-4) -> Parameters:
-    """The parameters, those that are 0 moved by a tenth of what -ELBO's curvature there allows in a nat.
+def beside_zeros(objective: Any, given: Parameters, data: Any, seed: int, step: float = 1e-4) -> tuple[Parameters, int]:
+    """The parameters, those that are 0 moved by a tenth of what -ELBO's curvature there allows in a nat; and the
+    gradient evaluations that this took.
 
     A guide whose factors start at 0, as a low rank's do, starts at a saddle that a noiseless optimiser would not leave.
     """
@@ -97,7 +102,7 @@ def beside_zeros(objective: Any, given: Parameters, data: Any, seed: int, step: 
         curvature = abs(ahead - behind) / (2 * step)
         if np.isfinite(curvature) and curvature > 0:
             moved[place] = 0.1 * rng.standard_normal() / np.sqrt(curvature)
-    return {"flat": moved}
+    return {"flat": moved}, 2 * len(zeros) * len(draws)
 
 
 def judge_given(objective: Any, given: Parameters, data: Any, options: Options, seed: int) -> Outcome:
