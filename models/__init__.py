@@ -17,6 +17,7 @@ CATALOGUE: dict[str, str] = {
     "bnn": "a Bayesian neural network: does it know what it does not know?",
     "linear": "linear regression: what mean field costs is the variance inflation factor",
     "logistic": "logistic regression: the mode is not the mean, and a bound is not the evidence",
+    "gp": "a Gaussian process: mean field is as good as its coordinates, and inducing points fall off a cliff",
 }
 
 

@@ -111,7 +111,9 @@ def test_data_travel_and_print(name, data):
         assert all(0 <= position < length for position, length in zip(index, shapes[site], strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in models.CATALOGUE if models.load(name).literature.claims])
+@pytest.mark.parametrize(
+    "name", [name for name in models.CATALOGUE if (part := models.load(name).literature) and part.claims]
+)
 def test_claims_are_judged(name):
     model = models.load(name)
     claims = model.literature.claims(model.data())

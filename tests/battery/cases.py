@@ -37,6 +37,7 @@ from compare.plan import best_member
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
+from models.gp import GpData
 from models.linear import LinearData
 from models.logistic import LogisticData
 
@@ -112,6 +113,18 @@ TINY = {
             "coordinate_ascent": {"word": None, "gap": 0.15190182041430766},
             "mean_field": {"word": None, "gap": 0.06326090257805994},
             "full_rank": {"word": None, "gap": 0.034856376361132035},
+        },
+    ),
+    "gp": Tiny(
+        [
+            GpData(points=4, length=1.0, noise=0.3, inducing=2),
+            GpData(points=3, length=2.0, noise=1.0, latents="values", kernel="matern52"),
+        ],
+        known={
+            "inducing": {"word": "wide", "gap": 2.169368189950247},
+            "mean_field": {"word": None, "gap": 0.5138010410933767},
+            "full_rank": {"ratios": 1.0, "gap": 0.0},
+            "nuts": {"ratios": 1.0},
         },
     ),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),

@@ -15,6 +15,8 @@ from numpyro import handlers
 
 import models
 from battery import Complaint, beyond, first
+from compare.comparison import Job
+from compare.fit.density import derive
 from compare.fit.svi.draws import fresh
 from models.contract import element
 
@@ -53,8 +55,7 @@ def scale(*terms: np.ndarray) -> np.ndarray:
 
 def derived(name: str, data: Any, latents: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The latents, and what the model derives from them."""
-    part = models.load(name).quantities
-    return {**latents, **(part.derive(data, latents) if part and part.derive else {})}
+    return {**latents, **derive(Job(name, name, data, "exact"), latents)}
 
 
 def densities(name: str, data: Any, library: str, latents: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,129 @@
+"""The inputs, the targets, the kernel, and what the latents are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models import designs
+from models.designs import Design
+from models.options import Data, option, parse_int, parse_number
+from models.tables import Table, read_csv
+
+__all__ = ["GpData"]
+
+KERNELS, LATENTS = ("rbf", "matern52"), ("whitened", "values")
+
+MOST_POINTS = 2000
+"""Beyond this many points a matrix of all pairs takes too long."""
+
+LIMITS = {
+    "length": (1e-3, 1e3, ""),
+    "variance": (1e-2, 1e2, ""),
+    "noise": (1e-2, 1e2, "; without noise equal inputs with different targets are impossible"),
+    "jitter": (1e-10, 1e-2, "; without jitter equal or close inputs make the kernel's matrix singular"),
+}
+"""Between these numbers float64 keeps the posterior's digits; and why 0 is refused."""
+
+
+def wave(points: int) -> Table:
+    """sin(4 x) at points drawn from [0, 3], seen through noise of sd 0.1; the same at every call."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 3, points)
+    y = np.sin(4 * x) + 0.1 * rng.standard_normal(points)
+    source = {"source": "sin(4 x) plus noise of sd 0.1, x in [0, 3]"}
+    return Table("wave", source, ("x",), x[:, None], "y", y, None, "point", np.arange(points))
+
+
+def mcycle() -> Table:
+    """Head acceleration in a simulated motorcycle accident, by milliseconds after impact (Silverman 1985)."""
+    table = read_csv(str(Path(__file__).with_name("mcycle.csv")), "accel", "regression")
+    return replace(table, name="mcycle", source={"source": "Silverman 1985; R package MASS"})
+
+
+@dataclass(frozen=True)
+class GpData(Data):
+    """The inputs, the targets, the kernel, and what the latents are.
+
+    Make a new one rather than use `dataclasses.replace` on ``data`` or ``target``.
+
+    Attributes:
+        design: The `Design` that ``data`` and ``target`` name.
+
+    Raises:
+        ValueError: no such data, data from which nothing can be learnt (see `models.designs.load`), numbers out of
+            their range, or inducing points that are too many or have no line to lie on.
+    """
+
+    data: str = option("wave", "wave, mcycle, or a CSV file with a header", str)
+    target: str | None = option(None, "the column of the CSV file that is predicted; all others are inputs", str)
+    points: int = option(20, "number of points of wave", parse_int)
+    kernel: str = option("rbf", "the kernel: squared exponential, or Matern with smoothness 5/2", str, KERNELS)
+    length: float = option(0.3, "the kernel's length, in units of the inputs as scaled", parse_number)
+    variance: float = option(1.0, "the kernel's variance", parse_number)
+    noise: float = option(0.1, "sd of the noise, in units of the target as scaled", parse_number)
+    jitter: float = option(1e-6, "added to the kernel's diagonal, in units of its variance", parse_number)
+    latents: str = option("whitened", "whitened: u with f = L u; values: the function's values f", str, LATENTS)
+    inducing: int = option(0, "fit this many inducing points as well; 0 for none", parse_int)
+
+    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
+
+        @property
+        def design(self) -> Design: ...
+
+    def __post_init__(self) -> None:
+        for name, choices in (("kernel", KERNELS), ("latents", LATENTS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: give {' or '.join(choices)}")
+        for name, (low, high, why) in LIMITS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(
+                    f"{name} is {value}: give a number from {low:g} to {high:g}{why if value == 0 else ''}"
+                )
+        for name, least in (("points", 2), ("inducing", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or value != int(value) or not least <= value <= MOST_POINTS:
+                raise ValueError(f"{name} is {value}: give a whole number from {least} to {MOST_POINTS:,}")
+            object.__setattr__(self, name, int(value))
+        datasets = {"wave": lambda: wave(self.points), "mcycle": mcycle}
+        design = designs.load(self.data, self.target, "regression", datasets, unscaled=("wave",))
+        object.__setattr__(self, "design", design)
+        rows, columns = design.inputs.shape
+        if rows > MOST_POINTS:
+            raise ValueError(f"{self.data} has {rows:,} rows: give at most {MOST_POINTS:,}")
+        if self.inducing > rows:
+            raise ValueError(f"inducing is {self.inducing}, more than the {rows} data points: give at most {rows}")
+        if self.inducing and columns > 1:
+            raise ValueError(
+                f"inducing points lie on a line and {self.data} has {columns} inputs: leave --inducing out"
+            )
+
+    @property
+    def is_whitened(self) -> bool:
+        return self.latents == "whitened"
+
+    def covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The kernel between inputs of shapes (n, columns) and (m, columns): shape (n, m)."""
+        squares = np.sum((a[:, None] - b[None]) ** 2, axis=-1) / self.length**2
+        if self.kernel == "rbf":
+            return self.variance * np.exp(-0.5 * squares)
+        r = np.sqrt(5 * squares)
+        return self.variance * (1 + r + r**2 / 3) * np.exp(-r)
+
+    def factor(self, inputs: np.ndarray) -> np.ndarray:
+        """The lower Cholesky factor of the kernel with its jitter at these inputs."""
+        return np.linalg.cholesky(self.covariance(inputs, inputs) + self.variance * self.jitter * np.eye(len(inputs)))
+
+    def arguments(self) -> dict[str, Any]:
+        numbers = {name: np.float64(getattr(self, name)) for name in LIMITS}
+        words = {"kernel": self.kernel, "latents": self.latents}
+        return {"inputs": self.design.inputs, "targets": self.design.targets, **words, **numbers}
+
+    def describe(self) -> dict[str, Any]:
+        numbers = {name: float(getattr(self, name)) for name in LIMITS}
+        words = {"data": self.data, "kernel": self.kernel, "latents": self.latents, "inducing": self.inducing}
+        return words | numbers | self.design.about

@@ -1,0 +1,27 @@
+"""Gaussian process regression in NumPyro."""
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+
+
+def covariance(a, b, kernel, length, variance):
+    """The kernel between inputs of shapes (n, columns) and (m, columns)."""
+    squares = jnp.sum((a[:, None] - b) ** 2, axis=-1) / length**2
+    if kernel == "rbf":
+        return variance * jnp.exp(-0.5 * squares)
+    r = jnp.sqrt(5 * squares)  # matern52
+    return variance * (1 + r + r**2 / 3) * jnp.exp(-r)
+
+
+def model(inputs, targets=None, kernel="rbf", length=0.3, variance=1.0, noise=0.1, jitter=1e-6, latents="whitened"):
+    """f ~ GP(0, kernel), targets ~ N(f(inputs), noise). Without targets, the prior predictive."""
+    n = len(inputs)
+    factor = jnp.linalg.cholesky(covariance(inputs, inputs, kernel, length, variance) + variance * jitter * jnp.eye(n))
+    if latents == "whitened":
+        u = numpyro.sample("u", dist.Normal(0, 1).expand([n]).to_event(1))
+        f = numpyro.deterministic("f", factor @ u)
+    else:
+        f = numpyro.sample("f", dist.MultivariateNormal(jnp.zeros(n), scale_tril=factor))
+    with numpyro.plate("data", n):
+        numpyro.sample("targets", dist.Normal(f, noise), obs=targets)

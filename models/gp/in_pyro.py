@@ -1,0 +1,28 @@
+"""Gaussian process regression in Pyro."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+
+
+def covariance(a, b, kernel, length, variance):
+    """The kernel between inputs of shapes (n, columns) and (m, columns)."""
+    squares = ((a[:, None] - b) ** 2).sum(-1) / length**2
+    if kernel == "rbf":
+        return variance * torch.exp(-0.5 * squares)
+    r = (5 * squares).sqrt()  # matern52
+    return variance * (1 + r + r**2 / 3) * torch.exp(-r)
+
+
+def model(inputs, targets=None, kernel="rbf", length=0.3, variance=1.0, noise=0.1, jitter=1e-6, latents="whitened"):
+    """f ~ GP(0, kernel), targets ~ N(f(inputs), noise). Without targets, the prior predictive."""
+    n = len(inputs)
+    eye = torch.eye(n, dtype=inputs.dtype)
+    factor = torch.linalg.cholesky(covariance(inputs, inputs, kernel, length, variance) + variance * jitter * eye)
+    if latents == "whitened":
+        u = pyro.sample("u", dist.Normal(0.0, 1.0).expand([n]).to_event(1))
+        f = pyro.deterministic("f", factor @ u)
+    else:
+        f = pyro.sample("f", dist.MultivariateNormal(torch.zeros(n, dtype=inputs.dtype), scale_tril=factor))
+    with pyro.plate("data", n):
+        pyro.sample("targets", dist.Normal(f, noise), obs=targets)

@@ -1,0 +1,139 @@
+"""Inducing points (Titsias 2009, Variational learning of inducing variables in sparse Gaussian processes).
+
+The approximation is q(f, w) = p(f | w) q(w), w the process at M points Z, evenly spaced over the inputs. With
+K_MM = L_M L_M', whitened w = L_M v, A = L_M^-1 K_MN / s and B = I + A A', the best q(v) is N(B^-1 A y / s, B^-1) and
+
+    log p(y) >= log N(y; 0, Q + s^2 I) - tr(K - Q) / (2 s^2),    Q = K_NM K_MM^-1 K_MN
+
+(equations 9 and 10). The gap is KL(q(f, w), p(f, w | y)), the distance between two processes. Without the trace it is
+the evidence of another model (Snelson & Ghahramani 2006 call it DTC), which may lie above.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from scipy.linalg import cho_solve, solve_triangular
+
+from models.contract import Best, CoordinateAscent, Latents
+from models.gp.data import GpData
+from models.gp.exact import LOG_2PI, GaussianProcess, gaussian_best
+
+__all__ = ["InducingPoints", "best_member", "inducing_points"]
+
+State = Mapping[str, np.ndarray]
+
+
+class InducingPoints:
+    """The sparse approximation with M points.
+
+    Attributes:
+        places: Z, shape (M, 1).
+        best: Mean (M,) and covariance (M, M) of the best q(v).
+    """
+
+    def __init__(self, data: GpData, n_points: int) -> None:
+        self.data, self.exact = data, GaussianProcess(data)
+        inputs, y = data.design.inputs, data.design.targets
+        self.places = np.linspace(inputs.min(axis=0), inputs.max(axis=0), n_points)
+        self.factor = data.factor(self.places)
+        self.across = self.project(inputs)
+        scaled = self.across / data.noise
+        self.information = np.linalg.cholesky(np.eye(n_points) + scaled @ scaled.T)
+        inverse = cho_solve((self.information, True), np.eye(n_points))
+        self.best = {"mean": inverse @ scaled @ y / data.noise, "covariance": inverse}
+
+    def project(self, inputs: np.ndarray) -> np.ndarray:
+        """L_M^-1 k(Z, inputs), shape (M, m)."""
+        return solve_triangular(self.factor, self.data.covariance(self.places, inputs), lower=True)
+
+    @property
+    def left_over(self) -> float:
+        """tr(K - Q): what the inducing points do not tell of the function."""
+        return float(np.sum(self.exact.factor**2) - np.sum(self.across**2))
+
+    def bound(self, with_trace: bool = True) -> float:
+        """The collapsed bound on the log evidence, in nats; without its trace it is none."""
+        y, s = self.data.design.targets, self.data.noise
+        explained = solve_triangular(self.information, self.across @ y, lower=True) / s**2
+        fit = -0.5 * (y @ y / s**2 - explained @ explained + len(y) * (LOG_2PI + 2 * math.log(s)))
+        log_det = np.log(np.diagonal(self.information)).sum()
+        return float(fit - log_det - (0.5 * self.left_over / s**2 if with_trace else 0.0))
+
+    def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and sd of f at inputs of shape (m, 1) under the best q, each (m,)."""
+        across = self.project(inputs)
+        variance = self.data.variance - np.sum(across**2, axis=0)
+        return across.T @ self.best["mean"], np.sqrt(
+            np.maximum(variance, 0.0) + np.sum(across * (self.best["covariance"] @ across), axis=0)
+        )
+
+    # As a guide for the latents at the inputs
+
+    def start(self) -> State:
+        return {"mean": np.zeros(len(self.places)), "covariance": np.eye(len(self.places))}
+
+    def update(self, state: State) -> Iterator[dict[str, np.ndarray]]:
+        yield self.best
+
+    def whitened(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (n,) and lower factor (n, n) of q(u) at the inputs, w integrated out."""
+        loading = solve_triangular(self.exact.factor, self.across.T, lower=True)
+        lost = np.eye(len(self.places)) - state["covariance"]
+        covariance = np.eye(self.exact.size) - loading @ lost @ loading.T
+        return loading @ state["mean"], np.linalg.cholesky(covariance)
+
+    def elbo(self, state: State) -> float:
+        """The ELBO of q(f) at the inputs, w integrated out: no less than the bound, from which it hardly differs."""
+        mean, root = self.whitened(state)
+        factor, s = self.exact.factor, self.data.noise
+        residual = self.data.design.targets - factor @ mean
+        squares = residual @ residual + np.sum((factor @ root) ** 2)
+        fit = -0.5 * (squares / s**2 + len(residual) * (LOG_2PI + 2 * math.log(s)))
+        log_det = np.log(np.diagonal(root)).sum()
+        return float(fit - 0.5 * (mean @ mean + np.sum(root**2) - len(mean)) + log_det)
+
+    def draw(self, state: State, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+        mean, root = self.whitened(state)
+        return self.exact.sites_of(mean + rng.standard_normal((count, len(mean))) @ root.T)
+
+    def log_guide(self, state: State, latents: Latents) -> np.ndarray:
+        mean, root = self.whitened(state)
+        eps = solve_triangular(root, (self.exact.whiten(latents) - mean).T, lower=True)
+        log_det = np.log(np.diagonal(root)).sum() + self.exact.log_jacobian
+        return -0.5 * np.sum(eps**2, axis=0) - log_det - 0.5 * len(mean) * LOG_2PI
+
+
+def inducing_points(data: GpData) -> dict[str, CoordinateAscent]:
+    """The fit with ``--inducing`` points: one update, as the best q(w) is known in closed form."""
+    if not data.inducing:
+        return {}
+    sparse = InducingPoints(data, data.inducing)
+    steps = sparse.update, sparse.elbo, sparse.draw, sparse.log_guide
+    return {"inducing": CoordinateAscent("inducing points", sparse.start(), *steps, "inducing")}
+
+
+def best_member(data: GpData, family: str) -> Best | None:
+    """The best Gaussian of a family, or the best q(w) of Titsias' bound as a guide for the latents at the inputs."""
+    if family != "inducing":
+        return gaussian_best(data, family)
+    if not data.inducing:
+        return None
+    sparse = InducingPoints(data, data.inducing)
+    return Best(sparse.elbo(sparse.best), sparse.exact.tolerance, "closed form: the best q(w) of Titsias' bound", {})
+
+
+def table(data: GpData, counts: Sequence[int]) -> str:
+    """The gap of the bound, and how far it would lie above the evidence without its trace, by number of points."""
+    lines = ["points  gap in nats  without the trace"]
+    for count in counts:
+        sparse = InducingPoints(data, count)
+        gap, above = sparse.exact.log_evidence - sparse.bound(), sparse.bound(False) - sparse.exact.log_evidence
+        lines.append(f"{count:>6}  {gap:>11.6f}  {above:>17.6f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(GpData(points=200, jitter=1e-10), (5, 10, 15, 20, 25)))

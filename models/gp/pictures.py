@@ -1,0 +1,130 @@
+"""The process's own pictures: every fit's band beside the exact one, and the gaps of inducing points and mean field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.contract import Picture
+from models.gp.data import GpData
+from models.gp.exact import GaussianProcess
+from models.gp.inducing import InducingPoints
+from models.plotting import (
+    EXACT,
+    FAMILY_COLORS,
+    GREY,
+    PALE,
+    Fits,
+    flat_draws,
+    new_figure,
+    one_per_family,
+    save,
+    small_multiples,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["PICTURES", "gaps_of_inducing", "gaps_of_mean_field"]
+
+Z_95 = 1.959963984540054
+
+Band = tuple[np.ndarray, np.ndarray]
+
+
+def grid_of(data: GpData) -> np.ndarray:
+    """Inputs between and a little beyond the data, shape (m, 1)."""
+    low, high = data.design.inputs.min(), data.design.inputs.max()
+    margin = 0.1 * (high - low)
+    return np.linspace(low - margin, high + margin, 300)[:, None]
+
+
+def band_of(u: np.ndarray, exact: GaussianProcess, grid: np.ndarray) -> Band:
+    """Mean and sd of f on the grid by draws of u at the inputs, shape (n_draws, n)."""
+    across, left = exact.weights(grid)
+    f = u @ across
+    return f.mean(0), np.sqrt(f.var(0) + left)
+
+
+def draw_panel(axes: Axes, data: GpData, exact: GaussianProcess, band: Band, color: str, label: str) -> None:
+    """Draw the exact band in grey, a fit's as lines, and the data."""
+    grid = grid_of(data)
+    mean, sd = exact.predict(grid)
+    x = grid[:, 0]
+    axes.fill_between(x, mean - Z_95 * sd, mean + Z_95 * sd, color="#cccccc", lw=0, label="exact, 95%")
+    axes.plot(x, mean, color=EXACT, lw=1.4)
+    for sign in (-1, 1):
+        axes.plot(x, band[0] + sign * Z_95 * band[1], color=color, lw=1.3, label=label if sign == 1 else None)
+    axes.plot(data.design.inputs[:, 0], data.design.targets, ".", color=GREY, ms=4)
+    axes.legend(loc="upper right", fontsize=8)
+
+
+def bands(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
+    """Draw every family's 95% band of f beside the exact one."""
+    shown = one_per_family(fits)
+    figure, panels = small_multiples(max(1, len(shown)), (4.4, 3.2), data.design.columns[0], "f")
+    for axes, fit in zip(panels, shown, strict=False):
+        if fit.family == "inducing":
+            band = InducingPoints(data, data.inducing).predict(grid_of(data))
+        else:
+            band = band_of(exact.whiten(flat_draws(fit.tree, 2000)), exact, grid_of(data))
+        draw_panel(axes, data, exact, band, fit.color, fit.label)
+        axes.set_title(fit.name)
+    save(figure, path)
+
+
+def gaps_of_inducing(data: GpData, counts: np.ndarray) -> np.ndarray:
+    """The gap of the collapsed bound in nats, for each number of inducing points."""
+    evidence = GaussianProcess(data).log_evidence
+    return np.array([evidence - InducingPoints(data, int(count)).bound() for count in counts])
+
+
+def gaps_of_mean_field(data: GpData, noises: np.ndarray) -> dict[str, np.ndarray]:
+    """The gap of the best factorised Gaussian in u and in f, in nats, for each sd of the noise."""
+    exact = [GaussianProcess(data.with_derived(noise=float(noise))) for noise in noises]
+    return {site: np.array([posterior.divergence(site) for posterior in exact]) for site in ("u", "f")}
+
+
+def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
+    """Draw the gap of inducing points against their number, and that of mean field against the noise."""
+    figure = new_figure(10.6, 4.4)
+    left, right = figure.subplots(1, 2)
+    size = len(data.design.targets)
+    counts = np.unique(np.linspace(2, min(size, 40), 20).round().astype(int))
+    left.semilogy(counts, gaps_of_inducing(data, counts), "o-", color=FAMILY_COLORS["markov"], ms=4, lw=1.4)
+    cost = 0.5 * size * data.jitter * data.variance / data.noise**2
+    left.axhline(cost, color=PALE, lw=1.2, ls="--", label=f"the jitter's own cost, n jitter / (2 noise^2): {cost:.2g}")
+    left.set(xlabel="inducing points", ylabel="gap in nats", title="inducing points: the gap falls like a cliff")
+    left.legend(loc="upper right", fontsize=8)
+    noises = np.geomspace(0.01, 10, 25)
+    for (site, values), color in zip(gaps_of_mean_field(data, noises).items(), ("#0072B2", "#D55E00"), strict=True):
+        label = "mean field in u, f = L u" if site == "u" else "mean field in f"
+        right.loglog(noises, values, color=color, lw=1.8, label=label)
+    right.axvline(data.noise, color=PALE, lw=1.2, zorder=0)
+    right.set(xlabel="sd of the noise", ylabel="gap in nats", title="mean field: the same posterior, two coordinates")
+    right.legend(loc="lower left", fontsize=8)
+    save(figure, path)
+
+
+def has_one_input(data: GpData) -> bool:
+    return data.design.inputs.shape[1] == 1
+
+
+PICTURES = (
+    Picture(
+        "bands",
+        "95% bands of the function: the exact one in grey, each family's as lines. Off the data all follow from the "
+        "prior given the values at the inputs, or at the inducing points.",
+        bands,
+        has_one_input,
+    ),
+    Picture(
+        "gaps",
+        "Left, the gap of Titsias' bound against the number of inducing points. Right, the gap of the best factorised "
+        "Gaussian in u and in f against the noise; the grey line is the noise of these data.",
+        gaps,
+        has_one_input,
+    ),
+)

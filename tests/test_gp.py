@@ -1,0 +1,268 @@
+"""The Gaussian process: the truth by other libraries, mean field in two coordinates, inducing points, bad input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyro
+import pyro.contrib.gp as pyro_gp
+import pytest
+import torch
+from scipy import stats
+from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+
+import models
+from compare.cli.main import main
+from models.gp import MODEL, GpData
+from models.gp.exact import GaussianProcess
+from models.gp.inducing import InducingPoints, best_member, inducing_points
+from models.plotting import style
+
+CLIFF = GpData(points=200, jitter=1e-10)
+KINDS = [
+    GpData(points=12, kernel=kernel, latents=latents)
+    for kernel in ("rbf", "matern52")
+    for latents in ("whitened", "values")
+]
+EVERY_KIND = pytest.mark.parametrize("data", KINDS, ids=lambda data: f"{data.kernel}-{data.latents}")
+
+
+def covariance(data: GpData, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The kernel of one input, written down here."""
+    r = np.abs(a - b.T) / data.length
+    if data.kernel == "rbf":
+        return data.variance * np.exp(-(r**2) / 2)
+    return data.variance * (1 + math.sqrt(5) * r + 5 / 3 * r**2) * np.exp(-math.sqrt(5) * r)
+
+
+def dense(data: GpData) -> tuple[np.ndarray, np.ndarray, float]:
+    """Posterior mean and covariance of f, and the log evidence, by conditioning a joint Gaussian."""
+    x, y = data.design.inputs, data.design.targets
+    prior = covariance(data, x, x) + data.jitter * data.variance * np.eye(len(x))
+    noisy = prior + data.noise**2 * np.eye(len(x))
+    gain = np.linalg.solve(noisy, prior).T
+    return gain @ y, prior - gain @ prior, stats.multivariate_normal(np.zeros(len(x)), noisy).logpdf(y)
+
+
+def divergence(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarray, other_cov: np.ndarray) -> float:
+    """KL between two Gaussians in nats."""
+    shift, log_dets = other_mean - mean, [np.linalg.slogdet(value)[1] for value in (cov, other_cov)]
+    trace = np.trace(np.linalg.solve(other_cov, cov)) + shift @ np.linalg.solve(other_cov, shift)
+    return 0.5 * (trace - len(mean) + log_dets[1] - log_dets[0])
+
+
+@EVERY_KIND
+def test_the_posterior_is_a_conditional_gaussian(data: GpData) -> None:
+    exact = GaussianProcess(data)
+    mean, cov, evidence = dense(data)
+    assert exact.log_evidence == pytest.approx(evidence, abs=1e-9)
+    assert exact.mean()["f"] == pytest.approx(mean, abs=1e-9)
+    assert exact.sd()["f"] == pytest.approx(np.sqrt(np.diagonal(cov)), abs=1e-9)
+    draws = exact.draw(np.random.default_rng(0), 20)
+    f = draws["f"] if exact.site == "f" else draws["u"] @ exact.factor.T
+    jacobian = 0.0 if exact.site == "f" else np.log(np.diagonal(exact.factor)).sum()
+    cov = (cov + cov.T) / 2
+    expected = stats.multivariate_normal(mean, cov, allow_singular=False).logpdf(f) + jacobian
+    assert exact.log_posterior(draws) == pytest.approx(expected, abs=1e-5)  # the dense covariance loses digits
+
+
+@EVERY_KIND
+def test_pyros_own_gp_has_the_same_evidence(data: GpData) -> None:
+    pyro.clear_param_store()
+    kind = {"rbf": pyro_gp.kernels.RBF, "matern52": pyro_gp.kernels.Matern52}[data.kernel]
+    numbers = [torch.tensor(value, dtype=torch.float64) for value in (data.variance, data.length, data.noise**2)]
+    x, y = (torch.from_numpy(value) for value in (data.design.inputs[:, 0], data.design.targets))
+    kernel = kind(1, variance=numbers[0], lengthscale=numbers[1])
+    regression = pyro_gp.models.GPRegression(x, y, kernel, noise=numbers[2], jitter=data.jitter * data.variance)
+    log_likelihood = pyro.poutine.trace(regression.model).get_trace().log_prob_sum().item()
+    pyro.clear_param_store()
+    assert GaussianProcess(data).log_evidence == pytest.approx(log_likelihood, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "data", [GpData(), GpData("mcycle", kernel="matern52", noise=0.5, variance=2.0)], ids=["wave", "mcycle"]
+)
+def test_scikit_learn_predicts_the_same(data: GpData) -> None:
+    form = kernels.RBF(data.length) if data.kernel == "rbf" else kernels.Matern(data.length, nu=2.5)
+    noise = data.noise**2 + data.jitter * data.variance
+    other = GaussianProcessRegressor(kernels.ConstantKernel(data.variance) * form, alpha=noise, optimizer=None)
+    other.fit(data.design.inputs, data.design.targets)
+    exact, grid = GaussianProcess(data), np.linspace(-0.5, 3.5, 40)[:, None]
+    assert exact.log_evidence == pytest.approx(other.log_marginal_likelihood(), abs=1e-8)
+    for ours, theirs in zip(exact.predict(grid), other.predict(grid, return_std=True), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+@EVERY_KIND
+def test_mean_field_costs_what_the_formula_says(data: GpData) -> None:
+    """KL(q*, posterior) of dense Gaussians; the gap rises wherever a sd of q* is changed."""
+    exact, best = GaussianProcess(data), best_member(data, "mean_field")
+    mean, root, scale = exact.location[exact.site], exact.roots[exact.site], best.parameters["scale"]
+    gap = exact.log_evidence - best.elbo
+    assert gap == pytest.approx(divergence(mean, np.diag(scale**2), mean, root @ root.T), rel=1e-6)
+    for place in range(exact.size):
+        for factor in (0.99, 1.01):
+            beside = scale * np.where(np.arange(exact.size) == place, factor, 1.0)
+            assert divergence(mean, np.diag(beside**2), mean, root @ root.T) > gap
+
+
+def test_coordinates_decide_what_mean_field_costs() -> None:
+    """The same posterior: u is nearly independent where the data say little, f where they say all."""
+    gaps = {site: GaussianProcess(GpData()).divergence(site) for site in ("u", "f")}
+    assert gaps == pytest.approx({"u": 7.685298, "f": 27.614754}, abs=1e-5)
+    quiet, loud = (GaussianProcess(GpData(noise=noise)) for noise in (0.01, 10.0))
+    assert quiet.divergence("f") < quiet.divergence("u")
+    assert loud.divergence("u") < 0.01 < 40 < loud.divergence("f")
+    values, whitened = GaussianProcess(GpData(latents="values")), GaussianProcess(GpData())
+    assert values.log_evidence == whitened.log_evidence
+    assert set(values.mean()) == {"f"} and set(whitened.mean()) == {"u", "f"}
+
+
+def process_divergence(sparse: InducingPoints) -> float:
+    """KL(q(f, w), p(f, w | y)) without the bound: of w, and of f given w on average over q(w).
+
+    In v, w = L_M v, the exact posterior is N(A S^-1 y, I - A S^-1 A') with A = L_M^-1 K_MN and S = K + s^2 I. Given v,
+    f has the covariance C = K - A'A, and given y as well the precision C^-1 + I / s^2 and a mean that is off by
+    C (C + s^2 I)^-1 (y - A' v).
+    """
+    data, across = sparse.data, sparse.across
+    x, y, variance = data.design.inputs, data.design.targets, data.noise**2
+    eye = np.eye(len(y))
+    prior = covariance(data, x, x) + data.jitter * data.variance * eye
+    gain = np.linalg.solve(prior + variance * eye, across.T).T
+    mean, cov = sparse.best["mean"], sparse.best["covariance"]
+    of_w = divergence(mean, cov, gain @ y, np.eye(len(across)) - gain @ across.T)
+    left = prior - across.T @ across
+    form = np.linalg.solve(left + variance * eye, left) / variance
+    residual = y - across.T @ mean
+    squares = residual @ form @ residual + np.sum((across @ form) * (cov @ across))
+    log_det = np.linalg.slogdet(eye + left / variance)[1]
+    return of_w + 0.5 * (np.trace(left) / variance - log_det + squares)
+
+
+@pytest.mark.parametrize(("count", "about"), [(5, 5693.2), (10, 90.76), (15, 0.801), (20, 0.00807), (25, 0.000117)])
+def test_the_gap_of_inducing_points_is_a_divergence_and_falls_like_a_cliff(count: int, about: float) -> None:
+    sparse = InducingPoints(CLIFF, count)
+    gap = sparse.exact.log_evidence - sparse.bound()
+    assert gap == pytest.approx(about, rel=5e-3)
+    assert gap == pytest.approx(process_divergence(sparse), abs=1e-8)
+    at_inputs = sparse.exact.log_evidence - sparse.elbo(sparse.best)
+    assert 0.85 * gap < at_inputs < gap
+
+
+def test_without_the_trace_the_bound_is_none() -> None:
+    """It is the evidence of a model whose kernel has a lower rank, here by a dense Gaussian; and lies above."""
+    sparse = InducingPoints(CLIFF, 10)
+    noisy = sparse.across.T @ sparse.across + CLIFF.noise**2 * np.eye(200)
+    low_rank = stats.multivariate_normal(np.zeros(200), noisy).logpdf(CLIFF.design.targets)
+    assert sparse.bound(with_trace=False) == pytest.approx(low_rank, abs=1e-7)
+    assert sparse.bound() < sparse.exact.log_evidence < sparse.bound(with_trace=False) - 1
+
+
+def test_no_other_distribution_of_the_inducing_points_is_better() -> None:
+    sparse, rng = InducingPoints(GpData(), 8), np.random.default_rng(0)
+    start, best = sparse.elbo(sparse.start()), sparse.elbo(sparse.best)
+    assert start < best < sparse.exact.log_evidence
+    for size in (0.1, 1.0):
+        root = np.linalg.cholesky(sparse.best["covariance"]) @ (np.eye(8) + size * np.tril(rng.normal(size=(8, 8))) / 8)
+        beside = {"mean": sparse.best["mean"] + size * root @ rng.normal(size=8), "covariance": root @ root.T}
+        assert sparse.elbo(beside) < best
+
+
+@pytest.mark.parametrize("latents", ["whitened", "values"])
+def test_the_sparse_guide_says_its_own_density_and_elbo(latents: str) -> None:
+    """log q of its draws by SciPy, and the ELBO as their average, within 4 standard errors."""
+    data = GpData(points=10, inducing=4, latents=latents, noise=0.5, kernel="matern52")
+    (way,) = inducing_points(data).values()
+    (state,) = way.updates(way.start)
+    draws = way.draw(state, np.random.default_rng(0), 20_000)
+    exact, sparse = GaussianProcess(data), InducingPoints(data, 4)
+    x = data.design.inputs
+    loading = np.linalg.solve(sparse.factor, covariance(data, sparse.places, x)).T
+    prior = covariance(data, x, x) + data.jitter * np.eye(10)
+    mean, cov = loading @ state["mean"], prior - loading @ (np.eye(4) - state["covariance"]) @ loading.T
+    f = draws["f"] if latents == "values" else draws["u"] @ exact.factor.T
+    jacobian = 0.0 if latents == "values" else np.log(np.diagonal(exact.factor)).sum()
+    log_guide = way.log_guide(state, draws)
+    assert log_guide == pytest.approx(stats.multivariate_normal(mean, cov).logpdf(f) + jacobian, abs=1e-6)
+    ratios = exact.log_posterior(draws) + exact.log_evidence - log_guide
+    assert ratios.mean() == pytest.approx(way.elbo(state), abs=4 * ratios.std() / math.sqrt(len(ratios)))
+    middle, sd = sparse.predict(x)
+    assert middle == pytest.approx(mean, abs=1e-9)
+    assert sd**2 == pytest.approx(np.diagonal(cov), abs=2e-6)  # without the jitter
+
+
+def test_simulated_functions_lie_where_their_posteriors_say() -> None:
+    """u in units of each posterior is standard normal: its squares are chi-squared, within 4 standard errors."""
+    data = GpData(points=6, noise=0.3)
+    simulated = MODEL.simulate(data, np.random.default_rng(0), 400)
+    squares = 0.0
+    for u, seen in zip(simulated.latents["u"], simulated.data, strict=True):
+        exact = GaussianProcess(seen)
+        squares += float(np.sum(((u - exact.location["u"]) @ exact.information) ** 2))
+    count = 400 * 6
+    assert squares / count == pytest.approx(1.0, abs=4 * math.sqrt(2 / count))
+
+
+def test_coverage_is_what_simulation_gives() -> None:
+    """The share of f_i inside mean field's 95% interval, over data sets, within 4 standard errors."""
+    data = GpData(points=6, noise=0.3)
+    simulated = MODEL.simulate(data, np.random.default_rng(1), 2000)
+    best = best_member(data, "mean_field").parameters
+    exact, inside = GaussianProcess(data), np.zeros(6)
+    sds = np.sqrt(np.sum((exact.factor * best["scale"]) ** 2, axis=1))
+    for u, seen in zip(simulated.latents["u"], simulated.data, strict=True):
+        error = exact.factor @ (u - GaussianProcess(seen).location["u"])
+        inside += np.abs(error) < 1.959963984540054 * sds
+    for i, share in enumerate(inside / 2000):
+        truth = MODEL.coverage(data, "mean_field", 0.95)[f"f[{i}]"]
+        assert share == pytest.approx(truth, abs=4 * math.sqrt(truth * (1 - truth) / 2000))
+
+
+def test_tables_of_several_inputs(tmp_path) -> None:
+    """The kernel takes distances in all inputs; pictures and inducing points need one."""
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,y\n0,1,2\n1,0,1\n2,2,0\n3,1,2\n")
+    data = GpData(str(path), target="y")
+    a = data.design.inputs
+    assert data.covariance(a, a)[0, 1] == pytest.approx(math.exp(-0.5 * np.sum((a[0] - a[1]) ** 2) / 0.3**2))
+    assert not any(picture.applies(data) for picture in MODEL.pictures)
+    with pytest.raises(ValueError, match=r"lie on a line and .* has 2 inputs"):
+        GpData(str(path), target="y", inducing=2)
+
+
+def test_pictures_need_no_fits(tmp_path) -> None:
+    data = GpData(points=6)
+    with style():
+        for picture in MODEL.pictures:
+            picture.draw({}, data, GaussianProcess(data), tmp_path / f"{picture.name}.png")
+            assert (tmp_path / f"{picture.name}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--noise", "0"], "without noise equal inputs"),
+        (["--jitter", "0"], "without jitter equal or close inputs"),
+        (["--length", "-1"], "length is -1.0: give a number from"),
+        (["--variance", "nan"], "variance is nan: give a number from"),
+        (["--points", "5", "--inducing", "6"], "more than the 5 data points: give at most 5"),
+        (["--inducing", "-1"], "give a whole number from 0"),
+        (["--points", "1"], "give a whole number from 2"),
+        (["--data", "mcycles"], "did you mean 'mcycle'"),
+        (["--data", "TABLE"], "needs --target"),
+        (["--data", "TABLE", "--target", "z"], "no column 'z'"),
+        (["--kernel", "matern"], "matern"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(options: list[str], says: str, tmp_path, capsys) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n1,0\n2,0\n3,1\n")
+    assert main(["gp", *[str(path) if option == "TABLE" else option for option in options]]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and says in err
+
+
+def test_it_is_listed() -> None:
+    assert models.load("gp") is MODEL
