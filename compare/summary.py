@@ -196,13 +196,15 @@ class Optimisation:
 class Ledger:
     """Where a guide's evidence goes, in nats; None where a term does not apply or is not known.
 
-    ELBO = data fit - complexity; evidence gap = log p(x) - ELBO = family gap + amortisation gap + optimisation gap.
+    ELBO = data fit - complexity; evidence gap = log p(x) - ELBO = symmetry gap + family gap + amortisation
+    gap + optimisation gap.
     """
 
     elbo: Estimate | None = None
     data_fit: Estimate | None = None
     complexity: Estimate | None = None
     evidence_gap: Estimate | None = None
+    symmetry_gap: Estimate | None = None
     family_gap: Estimate | None = None
     amortisation_gap: Estimate | None = None
     optimisation_gap: Estimate | None = None

@@ -18,6 +18,7 @@ CATALOGUE: dict[str, str] = {
     "linear": "linear regression: what mean field costs is the variance inflation factor",
     "logistic": "logistic regression: the mode is not the mean, and a bound is not the evidence",
     "gp": "a Gaussian process: mean field is as good as its coordinates, and inducing points fall off a cliff",
+    "mixture": "a Gaussian mixture: equal modes, and what a guide in one of them misses",
 }
 
 

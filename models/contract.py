@@ -28,6 +28,7 @@ from models.parts import (  # noqa: F401
     Published,
     Quantities,
     Scores,
+    Symmetry,
     Training,
 )
 
@@ -184,6 +185,7 @@ class Model:
             that probability holds the true value over simulated data, by element; None if it is not known.
         coordinate_ascent: ``coordinate_ascent(data)``: closed-form updates by the name of the fit.
         quantities: Functions of the latents, and what is reported.
+        symmetry: Maps of the latents that leave the posterior as it is, so that it has equal modes.
         prediction: What the posterior predicts.
         amortization: Training of encoders.
         literature: What the founding text and others say of it.
@@ -202,6 +204,7 @@ class Model:
     coverage: Callable[[Any, str, float], dict[str, float] | None] | None = None
     coordinate_ascent: Callable[[Any], dict[str, CoordinateAscent]] | None = None
     quantities: Quantities | None = None
+    symmetry: Symmetry | None = None
     prediction: Prediction | None = None
     amortization: Amortization | None = None
     literature: Literature | None = None

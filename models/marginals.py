@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from scipy import optimize, special, stats
 
-__all__ = ["BandLimited", "NormalScores", "TabulatedMixture"]
+__all__ = ["BandLimited", "BetaMixture", "NormalScores", "TabulatedMixture"]
 
 LEVELS = 64  # how many different sds a table of Gaussians is made with
 
@@ -104,6 +104,34 @@ class BandLimited:
         if not self.cdf(low) < q < self.cdf(high):
             return float(low if q < 0.5 else high)
         return float(optimize.brentq(lambda x: self.cdf(x) - q, low, high, xtol=1e-12))
+
+
+class BetaMixture:
+    """A mixture of Beta distributions.
+
+    Args:
+        a: The first parameters, shape (n,).
+        b: The second parameters, shape (n,).
+        weights: The weights, shape (n,), which need not sum to 1.
+    """
+
+    def __init__(self, a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> None:
+        self.parts, self.weights = stats.beta(a, b), weights / weights.sum()
+
+    def mean(self) -> float:
+        return float(self.weights @ self.parts.mean())
+
+    def std(self) -> float:
+        return math.sqrt(self.weights @ (self.parts.var() + (self.parts.mean() - self.mean()) ** 2))
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        return self.parts.pdf(np.asarray(x)[..., None]) @ self.weights
+
+    def cdf(self, x: float) -> float:
+        return float(self.parts.cdf(x) @ self.weights)
+
+    def ppf(self, q: float) -> float:
+        return float(optimize.brentq(lambda x: self.cdf(x) - q, 0.0, 1.0, xtol=1e-14))
 
 
 class NormalScores:

@@ -22,6 +22,7 @@ __all__ = [
     "Published",
     "Quantities",
     "Scores",
+    "Symmetry",
     "Training",
 ]
 
@@ -85,6 +86,24 @@ class Quantities:
 
     derive: Callable[[Any, Latents], dict[str, np.ndarray]] | None = None
     report: Callable[[Any], Sequence[Element]] | None = None
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Maps of the latents, such as new names for a mixture's components, that change neither prior nor likelihood.
+
+    So the posterior has copies of every mode. The maps carry one region of the latents into as many regions as there
+    are maps, and the posterior gives each the same probability: to be in one of them only costs a guide the log of
+    their number, however right it is there. What the maps leave alone is what `Quantities` derives and reports.
+
+    Attributes:
+        copies: ``copies(data)``: the number of maps, and so of equal modes.
+        region: ``region(data, latents)``: whole numbers that tell in which of the regions each draw lies, shape
+            (n_draws, numbers).
+    """
+
+    copies: Callable[[Any], int]
+    region: Callable[[Any, Latents], np.ndarray]
 
 
 @dataclass(frozen=True)

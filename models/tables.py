@@ -17,7 +17,7 @@ from models.contract import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "has_two_classes", "read_csv", "shipped", "standardised"]
+__all__ = ["Table", "has_two_classes", "read_column", "read_csv", "shipped", "standardised"]
 
 MAX_BYTES = 50_000_000  # largest file that is read
 MAX_ROWS = 10_000  # most rows of a file: every draw of a fit keeps the log likelihood of every row
@@ -104,6 +104,33 @@ def read_csv(path: str, target: str | None, task: str) -> Table:
     )
 
 
+def read_column(path: str, column: str | None) -> np.ndarray:
+    """One column of numbers of a CSV file with a header, shape (rows,); the file's only one needs no name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has no such column, or that is not all numbers; the message says where.
+    """
+    cells = read_cells(read_bytes(path), path)
+    header = list(cells.columns)
+    if column is None and len(header) > 1:
+        raise ValueError(f"{path} needs --column: one of {shortened(header)}")
+    column = header[0] if column is None else column
+    if column not in header:
+        raise ValueError(f"{path} has no column {column!r}; {nearest(column, header)}")
+    if cells.empty:
+        raise ValueError(f"{path} has a header and no rows; give 1 or more")
+    chosen = cells[[column]]
+    numbers = chosen.map(parse_number).astype(float)
+    refuse(chosen, ~np.isfinite(numbers), path)
+    return numbers.to_numpy().ravel()
+
+
+def shortened(header: Sequence[str]) -> str:
+    """The names of the first columns."""
+    return ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
+
+
 def read_bytes(path: str) -> bytes:
     """The content of a file that is not too large."""
     try:
@@ -161,8 +188,7 @@ def checked_target(cells: pd.DataFrame, target: str | None, path: str) -> str:
     """The target, made sure to be a column beside inputs, and that there are rows."""
     header = list(cells.columns)
     if target is None:
-        shown = ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
-        raise ValueError(f"{path} needs --target, the column to predict: one of {shown}")
+        raise ValueError(f"{path} needs --target, the column to predict: one of {shortened(header)}")
     if target not in header:
         raise ValueError(f"{path} has no column {target!r}; {nearest(target, header)}")
     if len(header) < 2:

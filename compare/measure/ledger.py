@@ -6,6 +6,7 @@ import numpy as np
 
 from compare.comparison import Fit, Truth
 from compare.measure.moments import digits, standard_error
+from compare.measure.symmetry import symmetry_gap
 from compare.summary import Estimate, Ledger
 from models.contract import Best
 
@@ -32,14 +33,15 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
         # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
         if not improper:
             complexity = estimate(data_fit.value - elbo.value, np.hypot(data_fit.mcse, elbo.mcse))
+    symmetry = symmetry_gap(fit)
     if log_evidence is None:
-        return Ledger(elbo, data_fit, complexity)
+        return Ledger(elbo, data_fit, complexity, symmetry_gap=symmetry)
     evidence_gap = estimate(log_evidence - elbo.value, elbo.mcse)
-    return Ledger(elbo, data_fit, complexity, evidence_gap, *gaps(fit, elbo, log_evidence, best))
+    return Ledger(elbo, data_fit, complexity, evidence_gap, symmetry, *gaps(fit, elbo, log_evidence, best, symmetry))
 
 
 def gaps(
-    fit: Fit, elbo: Estimate, log_evidence: float, best: Best | None
+    fit: Fit, elbo: Estimate, log_evidence: float, best: Best | None, symmetry: Estimate | None
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
     """Family, amortisation and optimisation gap; None each where it does not apply or is not known."""
     if fit.job.method == "exact":
@@ -51,7 +53,9 @@ def gaps(
         return estimate(log_evidence - highest, error), amortisation, None
     if best is None:
         return None, None, None
-    return estimate(log_evidence - best.elbo), None, estimate(best.elbo - elbo.value, elbo.mcse)
+    missed = symmetry or Estimate(0.0)
+    family = estimate(log_evidence - best.elbo - missed.value, missed.mcse)
+    return family, None, estimate(best.elbo - elbo.value, elbo.mcse)
 
 
 def estimate(value: float, mcse: float = 0.0) -> Estimate:

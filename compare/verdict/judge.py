@@ -188,6 +188,8 @@ def judge_guide(
         also = f" As it is, {off}." if off and summary.method == "guide" else ""
         return Verdict("not converged", f"{sentence(arrival)}{also}")
     gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"
+    if ledger.symmetry_gap and ledger.symmetry_gap.value > TINY:
+        gaps = f"symmetry gap {ledger.symmetry_gap.value:.2g}, {gaps}"
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
     why = f"{blame(summary)} ({gaps}). {advice(summary, family_gaps)}"

@@ -39,8 +39,8 @@ FAULTS = [
     Fault(
         "bits for nats in the family gap",
         "compare.measure.ledger",
-        "return estimate(log_evidence - best.elbo)",
-        "return estimate((log_evidence - best.elbo) / np.log(2))",
+        "family = estimate(log_evidence - best.elbo - missed.value, missed.mcse)",
+        "family = estimate((log_evidence - best.elbo - missed.value) / np.log(2), missed.mcse)",
         "all",
         "both",
         caught_by="chain/numpyro-mean_field: verdict",

@@ -15,6 +15,7 @@ __all__ = ["TERM_TITLES", "Bar", "Panel", "Segment", "Stack", "stack", "ticks"]
 TERM_TITLES = (
     ("data_fit", "data fit"),
     ("complexity", "complexity"),
+    ("symmetry_gap", "symmetry gap"),
     ("family_gap", "family gap"),
     ("amortisation_gap", "amortisation gap"),
     ("optimisation_gap", "optimisation gap"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["costs"]
 
 COLORS = {
+    "symmetry gap": "#CC79A7",
     "family gap": "#0072B2",
     "amortisation gap": "#E69F00",
     "optimisation gap": "#D55E00",
@@ -66,10 +67,12 @@ def split(summary: FitSummary, gap: float, is_evidence_known: bool) -> dict[str,
     terms = {"family gap": ledger.family_gap, "amortisation gap": ledger.amortisation_gap}
     terms["optimisation gap"] = ledger.optimisation_gap
     parts = {part: term.value for part, term in terms.items() if term}
+    names = {"symmetry gap": ledger.symmetry_gap.value} if ledger.symmetry_gap and is_evidence_known else {}
     if parts:
-        return parts
+        return names | parts
+    gap -= sum(names.values())
     estimated = summary.optimisation.gap if summary.optimisation else None
     if estimated is None or not is_evidence_known or not math.isfinite(estimated.value):
-        return {"not split": gap}
+        return names | {"not split": gap}
     left = min(max(estimated.value, 0.0), max(gap, 0.0))
-    return {"family gap, the rest": gap - left, "optimisation gap, estimated": left}
+    return names | {"family gap, the rest": gap - left, "optimisation gap, estimated": left}

@@ -1,7 +1,7 @@
 """The ledger in print: decimals for which both of its equations hold exactly.
 
     ELBO = data fit - complexity
-    log evidence - ELBO = evidence gap = family gap + amortisation gap + optimisation gap
+    log evidence - ELBO = evidence gap = symmetry gap + family gap + amortisation gap + optimisation gap
 
 Rounding every term by itself breaks such sums in the last digit. Here the log evidence and the ELBO are rounded to the
 nearest, and the evidence gap is their difference. In each sum, the part with the largest Monte Carlo error takes what
@@ -27,7 +27,7 @@ __all__ = [
 
 Terms = Mapping[str, "Estimate | None"]  # the terms of a ledger by name; what is absent is not known, or does not apply
 
-GAPS = ("family_gap", "amortisation_gap", "optimisation_gap")
+GAPS = ("symmetry_gap", "family_gap", "amortisation_gap", "optimisation_gap")
 
 FIT = Column("fit", "fit", "", "How this posterior was computed: library and family of guides, or method.", True)
 
@@ -42,6 +42,7 @@ TERMS = (
     term("data_fit", "data fit", "E_q[log p(x | z)]: how well latents drawn from q explain the data.", is_part=True),
     term("complexity", "complexity", "KL(q, prior): how far q has moved from the prior.", is_part=True),
     term("evidence_gap", "evidence gap", "log evidence - ELBO = KL(q, posterior): the cost of the approximation."),
+    term("symmetry_gap", "symmetry gap", "What it costs to miss some of the equal modes.", is_part=True),
     term("family_gap", "family gap", "What even the best member of the family costs.", is_part=True),
     term("amortisation_gap", "amortisation gap", "What one encoder for all observations costs.", is_part=True),
     term("optimisation_gap", "optimisation gap", "The rest: what the optimiser left.", is_part=True),
@@ -162,7 +163,9 @@ def ledgers(comparison: Comparison) -> Table | None:
     terms = {name: vars(comparison.summaries[name].ledger) for name in texts}
     digits, rows, remarks = common_digits(terms.values(), known), [], ["ELBO = data fit - complexity"]
     if known is not None:
-        remarks.append("log evidence - ELBO = evidence gap = family gap + amortisation gap + optimisation gap")
+        parts = [column.header for column in TERMS if column.key in GAPS]
+        parts = parts if any(term["symmetry_gap"] for term in terms.values()) else parts[1:]
+        remarks.append(f"log evidence - ELBO = evidence gap = {' + '.join(parts)}")
     for name, text in texts.items():
         optimisation = comparison.summaries[name].optimisation
         estimated = estimate(optimisation.gap if optimisation else None)

@@ -1,0 +1,27 @@
+"""The Gaussian mixture in NumPyro, the assignments summed out."""
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+
+
+def model(
+    values,
+    components=2,
+    concentration=1.0,
+    location_mean=0.0,
+    location_sd=10.0,
+    scale=None,
+    scale_median=1.0,
+    scale_sd=2.0,
+):
+    """values ~ sum_k weights_k N(locations_k, scale). Without a scale it is unknown, with a log-normal prior."""
+    weights = jnp.ones(1)
+    if components > 1:
+        weights = numpyro.sample("weights", dist.Dirichlet(concentration * jnp.ones(components)))
+    locations = numpyro.sample("locations", dist.Normal(location_mean, location_sd).expand([components]).to_event(1))
+    if scale is None:
+        scale = numpyro.sample("scale", dist.LogNormal(jnp.log(scale_median), scale_sd))
+    with numpyro.plate("data", len(values)):
+        assignment, component = dist.Categorical(weights), dist.Normal(locations, scale)
+        numpyro.sample("values", dist.MixtureSameFamily(assignment, component), obs=values)

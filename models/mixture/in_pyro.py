@@ -1,0 +1,27 @@
+"""The Gaussian mixture in Pyro, the assignments summed out."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+
+
+def model(
+    values,
+    components=2,
+    concentration=1.0,
+    location_mean=0.0,
+    location_sd=10.0,
+    scale=None,
+    scale_median=1.0,
+    scale_sd=2.0,
+):
+    """values ~ sum_k weights_k N(locations_k, scale). Without a scale it is unknown, with a log-normal prior."""
+    weights = torch.ones(1)
+    if components > 1:
+        weights = pyro.sample("weights", dist.Dirichlet(concentration * torch.ones(components)))
+    locations = pyro.sample("locations", dist.Normal(location_mean, location_sd).expand([components]).to_event(1))
+    if scale is None:
+        scale = pyro.sample("scale", dist.LogNormal(torch.as_tensor(scale_median).log(), scale_sd)).unsqueeze(-1)
+    with pyro.plate("data", len(values)):
+        assignment, component = dist.Categorical(weights), dist.Normal(locations, scale)
+        pyro.sample("values", dist.MixtureSameFamily(assignment, component), obs=values)
