@@ -57,10 +57,10 @@ class EnumeratedMixture(Exact):
         self.data, x = data, data.values - data.location_mean
         places = np.arange(data.components ** len(x))
         labels = places[:, None] // data.components ** np.arange(len(x)) % data.components
-        self.labels, member = labels, labels[:, :, None] == np.arange(data.components)
-        self.counts = member.sum(1)
-        means = np.einsum("anm,n->am", member, x) / np.maximum(self.counts, 1)
-        self.squares = np.einsum("anm,anm->am", member, (x[:, None] - means[:, None, :]) ** 2)
+        self.labels, belongs = labels, labels[:, :, None] == np.arange(data.components)
+        self.counts = belongs.sum(1)
+        means = np.einsum("anm,n->am", belongs, x) / np.maximum(self.counts, 1)
+        self.squares = np.einsum("anm,anm->am", belongs, (x[:, None] - means[:, None, :]) ** 2)
         self.means, self.log_prior = means, log_dirichlet_multinomial(self.counts, data.concentration)
         self.scores: NormalScores | None = None
         self.scales, self.shares = np.array([data.known_scale or 0.0]), np.ones(1)

@@ -52,7 +52,7 @@ def plane(fits: Fits, data: MixtureData, exact: Exact | None, path: Path) -> Non
     reference = find_reference(fits)
     if reference:
         draws = flat_draws(fits[reference], 4 * MOST_DRAWS)
-        left.scatter(*draws["locations"][:, :2].T, s=3, color=PALE, lw=0, label=reference, rasterized=True)
+        left.scatter(*draws["locations"][:, :2].T, s=3, color=PALE, lw=0)
         values = density(data, {site: value[::4] for site, value in draws.items()}, grid)
         right.fill_between(grid, *np.quantile(values, (0.025, 0.975), axis=0), color=PALE, alpha=0.6, lw=0)
         right.plot(grid, values.mean(axis=0), color=EXACT, lw=1.6, label=reference)
@@ -60,7 +60,7 @@ def plane(fits: Fits, data: MixtureData, exact: Exact | None, path: Path) -> Non
         if fit.family in REFERENCES:
             continue
         draws = flat_draws(fit.tree, MOST_DRAWS)
-        left.scatter(*draws["locations"][:, :2].T, s=4, color=fit.color, alpha=0.5, lw=0, label=fit.label)
+        left.scatter(*draws["locations"][:, :2].T, s=4, color=fit.color, alpha=0.5, lw=0)
         values = density(data, draws, grid)
         for level in np.quantile(values, (0.025, 0.975), axis=0):
             right.plot(grid, level, color=fit.color, lw=0.8, ls=":")
@@ -72,7 +72,6 @@ def plane(fits: Fits, data: MixtureData, exact: Exact | None, path: Path) -> Non
     right.plot(data.values, np.zeros(len(data.values)), "|", color=EXACT, ms=12)
     right.set(xlabel="value", ylabel="density", xlim=ends, ylim=(0, None))
     right.set_title("density of a new value: mean and 95% band")
-    left.legend(loc="lower left", fontsize=8, markerscale=3)
     right.legend(fontsize=8)
     save(figure, path)
 
