@@ -19,6 +19,7 @@ CATALOGUE: dict[str, str] = {
     "logistic": "logistic regression: the mode is not the mean, and a bound is not the evidence",
     "gp": "a Gaussian process: mean field is as good as its coordinates, and inducing points fall off a cliff",
     "mixture": "a Gaussian mixture: equal modes, and what a guide in one of them misses",
+    "lda": "latent Dirichlet allocation: equal modes, topics found in noise, an objective that is no bound",
 }
 
 

@@ -215,6 +215,10 @@ PARTICULAR: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         together(data=st.sampled_from(["wave", "wave", "mcycle"]), target=st.none()),
         together(data=tables(), target=st.sampled_from(["y", "y", "y", "x", "w"])),
     ),
+    "lda": st.one_of(
+        together(data=st.sampled_from(["tiny", "bars"]), topics=st.sampled_from(["auto", "1", "2", "3"])),
+        together(data=tables(), topics=st.sampled_from(["auto", "1", "2"])),
+    ),
     "vae": st.one_of(
         together(data=image_files(), batch=st.just("17"), images=st.sampled_from(["1", "2"])),
         together(decoder=decoder_files(), pixels=st.sampled_from(["binary", "grey"]), data=st.just("digits")),

@@ -38,6 +38,7 @@ from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
 from models.gp import GpData
+from models.lda import Corpus
 from models.linear import LinearData
 from models.logistic import LogisticData
 
@@ -127,6 +128,7 @@ TINY = {
             "nuts": {"ratios": 1.0},
         },
     ),
+    "lda": Tiny([Corpus(), Corpus(topics=1)]),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),
     "vae": Tiny([BINARY, LINEAR], [GREY]),
 }
