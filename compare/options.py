@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from models.contract import nearest
+from models.contract import UnknownName, nearest
 from models.options import option
 
 __all__ = [
@@ -108,3 +109,16 @@ class Options:
     r_hat: float = 1.01
     warmup: int = 250
     reference_warmup: int = 500
+
+    @classmethod
+    def given(cls, options: Mapping[str, Any]) -> Options:
+        """The options that a caller from Python gives, the others at their defaults.
+
+        Raises:
+            UnknownName: there is no such option.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
+        return cls(**options)

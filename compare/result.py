@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import xarray as xr
 from compare import pipeline, report, user_model
 from compare.best import BestDraws, best_draws
 from compare.comparison import Comparison, Request
+from compare.fitted import FittedGuide, fit_guide, fitted
 from compare.options import Options
 from compare.report.tables.elements import finished
 from compare.report.tables.estimates import fits
@@ -25,12 +25,12 @@ from compare.summary import Verdict
 from compare.user_model import draws as user_draws
 from compare.user_model import guides as user_guides
 from compare.user_model.process import undisturbed
-from models.contract import Exact, UnknownName, nearest
+from models.contract import Exact
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Result", "check", "compare"]
+__all__ = ["Result", "check", "compare", "fit_guide"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,13 @@ class Result:
     def best(self) -> BestDraws:
         """The draws to use, and why: exact, the reference's, or a guide's, reweighted where its weights allow that."""
         return best_draws(self.comparison)
+
+    @property
+    def fits(self) -> dict[str, FittedGuide]:
+        """The guides by the fit's name, at the best member found: ``.params`` and ``.guide``, in the library's own
+        form, to go on with."""
+        guides = {name: fitted(fit) for name, fit in self.comparison.fits.items()}
+        return {name: guide for name, guide in guides.items() if guide is not None}
 
     @property
     def tree(self) -> xr.DataTree:
@@ -155,7 +162,7 @@ def compare(
         >>> {fit: verdict.word for fit, verdict in result.verdict.items()}
         {'exact': 'exact', 'numpyro-full_rank': 'agrees'}
     """
-    settings = options_of(options)
+    settings = Options.given(options)
     if isinstance(guides, str) or not isinstance(guides, Iterable):
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
     own = user_model.register(model, library, exact)
@@ -220,7 +227,7 @@ def check(
         >>> check(model, {"y": 1.0}, draws={"mean": narrow}).verdict["draws"].word
         'narrow'
     """
-    settings = options_of(options)
+    settings = Options.given(options)
     guide, draws = user_guides.guide_in(svi, guide), mcmc if draws is None else draws
     if draws is None and guide is None:
         raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
@@ -234,19 +241,6 @@ def check(
         command = f"check({own.name}, data)"
         request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, draws is not None)
         return Result(pipeline.compare(request))
-
-
-def options_of(given: Mapping[str, Any]) -> Options:
-    """The options of the fits.
-
-    Raises:
-        UnknownName: there is no such option.
-    """
-    known = [field.name for field in dataclasses.fields(Options)]
-    for name in given:
-        if name not in known:
-            raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
-    return Options(**given)
 
 
 def params_of(given: Any, library: str, svi: Any = None) -> Mapping[str, Any]:

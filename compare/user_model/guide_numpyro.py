@@ -83,8 +83,9 @@ def instantiate(guide: UserGuide, model: Callable[..., Any], own_model: Callable
     if isinstance(guide.guide, type):
         try:
             return guide.guide(model), True
-        except TypeError as error:
-            raise ValueError(f"guide {guide.name} needs more than a model: give {guide.name}(...) ({error})") from None
+        except Exception as error:
+            needs = f"guide {guide.name} needs more than a model: give {guide.name}(...)"
+            raise ValueError(f"{needs} ({one_line(error)})") from None
     if isinstance(function, AutoGuide):
         function = copy.deepcopy(function)
         if function.prototype_trace is None and function.model is own_model:

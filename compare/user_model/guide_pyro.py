@@ -89,8 +89,9 @@ def instantiate(guide: UserGuide, model: Callable[..., Any]) -> tuple[Any, bool]
     if isinstance(guide.guide, type):
         try:
             return guide.guide(model), True
-        except TypeError as error:
-            raise ValueError(f"guide {guide.name} needs more than a model: give {guide.name}(...) ({error})") from None
+        except Exception as error:
+            needs = f"guide {guide.name} needs more than a model: give {guide.name}(...)"
+            raise ValueError(f"{needs} ({one_line(error)})") from None
     if isinstance(function, torch.nn.Module):
         function = copied(function)
     return function, False

@@ -36,6 +36,7 @@ class Outcome:
         history: (gradient evaluations, parameters) on the way, the start first.
         reason: Why it is not converged, or could not even begin.
         failed: Whether it could not begin.
+        best: The best member that was found, where the fit was not to end there.
         log_evidence_at_mode: Laplace's formula for log p(x) in nats, where the fit is held at the mode.
     """
 
@@ -47,6 +48,7 @@ class Outcome:
     history: list[tuple[int, Parameters]] = field(default_factory=list)
     failed: bool = False
     log_evidence_at_mode: float | None = None
+    best: Parameters | None = None
 
 
 @dataclass(eq=False)

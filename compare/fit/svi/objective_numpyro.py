@@ -123,6 +123,10 @@ class Particles:
             return self.sites.from_parameters(parameters)
         return {name: self.transforms[name](value) for name, value in self.unravel(parameters["flat"]).items()}
 
+    def param_sites(self, parameters: Parameters) -> dict[str, Any]:
+        sites: dict[str, Any] = jax.tree.map(np.asarray, self.params(parameters))
+        return sites
+
     @unvalidated
     def particle(self, path: Arrays, density: Arrays, eps: jax.Array, data: Data) -> tuple[jax.Array, Arrays]:
         """log q(z) - log p(x, z) by the library's ELBO, z made of eps along ``path``, q with parameters ``density``."""

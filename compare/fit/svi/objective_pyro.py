@@ -122,6 +122,10 @@ class Particles:
         shaped = zip(self.shapes.items(), pieces, strict=True)
         return {name: self.transforms[name](piece.reshape(shape)) for (name, shape), piece in shaped}
 
+    def param_sites(self, parameters: Parameters) -> dict[str, Any]:
+        params = self.params({name: torch.as_tensor(value) for name, value in parameters.items()})
+        return {self.names[short]: value.detach().numpy() for short, value in params.items()}
+
     def start(self, seed: int, data: Tensors) -> Parameters:
         return arrays(self.parameters(self.params_in(self.begin(seed, data)[1])))
 

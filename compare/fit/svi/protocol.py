@@ -79,6 +79,9 @@ class Objective(Protocol):
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Any) -> Evaluation:
         """The ELBO at given standard normal draws, shape (rows, dimension). One row counts one gradient."""
 
+    def param_sites(self, parameters: Parameters) -> dict[str, Any]:
+        """The guide's param sites, constrained, by name, as the library has them."""
+
     def adam(self, seed: int, data: Any, steps: int, learning_rate: float) -> Parameters:
         """Where the library's own SVI ends with Adam and one draw a step."""
 

@@ -7,7 +7,8 @@ for a model, built on data of the shapes that it is used with, and `density` the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -206,7 +207,26 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
     }
     if outcome.log_evidence_at_mode is not None:
         ending["log_evidence_at_mode"] = outcome.log_evidence_at_mode
-    return draws.tree(climb(objective, data, outcome, elbo, unseen), ending), outcome.gradients
+    tree = draws.tree(climb(objective, data, outcome, elbo, unseen), ending)
+    tree["params"] = as_group(objective.param_sites(outcome.best or outcome.parameters))
+    return tree, outcome.gradients
+
+
+def as_group(params: Mapping[str, Any]) -> xr.DataTree:
+    """A guide's params, which may be nested, as a group of a tree: an array each, with its path in its attributes."""
+    arrays: dict[str, Any] = {}
+
+    def add(value: Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                add(item, (*path, str(key)))
+            return
+        number, value = len(arrays), np.asarray(value)
+        dimensions = [f"param_{number}_dim_{axis}" for axis in range(value.ndim)]
+        arrays[f"param_{number}"] = xr.Variable(dimensions, value, {"path": json.dumps(path)})
+
+    add(params, ())
+    return xr.DataTree(xr.Dataset(arrays))
 
 
 def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.ndarray], data: Any) -> np.ndarray:

@@ -26,6 +26,7 @@ from compare.user_model.density_pyro import CHUNK, Form, Held, is_same, nesting
 from compare.user_model.guide_pyro import Begun, begin
 from compare.user_model.guides import UserGuide, no_density
 from compare.user_model.in_pyro import twin
+from compare.user_model.process_pyro import constrained
 from guides.contract import Parameters
 
 __all__ = ["UserObjective", "density", "prepare", "split_arguments"]
@@ -103,6 +104,10 @@ class UserObjective:
         pieces = torch.as_tensor(parameters["flat"]).split(sizes) if sizes else ()
         for leaf, piece in zip(self.leaves.values(), pieces, strict=True):
             leaf.data.copy_(piece.reshape(leaf.shape))
+
+    def param_sites(self, parameters: Parameters) -> dict[str, Any]:
+        self.put(parameters)
+        return constrained(self.leaves, pyro.get_param_store()._constraints)  # type: ignore[attr-defined]
 
     def start(self, seed: int, data: Any) -> Parameters:
         return self.first

@@ -1,0 +1,137 @@
+"""Guides that were fitted, in the library's own form, to go on with: of a comparison, or made by `fit_guide` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from compare import user_model
+from compare.comparison import Fit, Request
+from compare.fit import run
+from compare.fit.reference.solve import with_posterior
+from compare.measure.diagnostics import optimisation
+from compare.options import Options
+from compare.plan import plan
+from compare.summary import Estimate, Optimisation
+from compare.user_model import guides as user_guides
+from compare.user_model.process import undisturbed
+
+__all__ = ["FittedGuide", "fit_guide", "fitted"]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedGuide:
+    """A guide at the best member of its family that was found.
+
+    Attributes:
+        name: The fit's name, such as ``numpyro-full_rank``.
+        params: The guide's params by name, constrained, as the library has them.
+        tree: The draws, and what the optimiser did; of a fit that was judged as it is, the draws of the given params.
+        fit: The fit as the comparison holds it.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    tree: xr.DataTree
+    fit: Fit
+
+    @property
+    def optimisation(self) -> Optimisation:
+        """Where the optimiser ended: its ``gap``, whether it ``converged``, and the ``reason`` if it did not."""
+        return optimisation(self.fit)
+
+    @property
+    def gap(self) -> Estimate | None:
+        """How many nats the fit is short of the best member, with its Monte Carlo error."""
+        return self.optimisation.gap
+
+    @property
+    def elbo(self) -> Estimate:
+        """The ELBO in nats, with its Monte Carlo error."""
+        end = self.tree["optimisation"].attrs
+        return Estimate(float(end["elbo"]), float(end["elbo_mcse"]))
+
+    @property
+    def draws(self) -> xr.Dataset:
+        """Draws from the guide, dimensions (chain, draw) and the sites' own."""
+        return self.tree["posterior"].to_dataset()
+
+    @cached_property
+    def guide(self) -> Any:
+        """The guide in the library's own form. In NumPyro it goes with ``params``; in Pyro an autoguide holds them, and
+        those of a function go into the param store: ``pyro.get_param_store()[name] = value``."""
+        job = self.fit.job
+        library = import_module(f"compare.fit.svi.hand_back_{job.library}")
+        return library.guide_of(user_model.find(job.model), job.guide, job.data.arguments(), self.params)
+
+
+def fitted(fit: Fit) -> FittedGuide | None:
+    """The guide of a fit; None where the fit is none of a guide of a user's model, or did not end well."""
+    if fit.tree is None or "params" not in fit.tree or not user_model.knows(fit.job.model):
+        return None
+    params: dict[str, Any] = {}
+    for value in fit.tree["params"].dataset.data_vars.values():
+        *path, name = json.loads(value.attrs["path"])
+        place = params
+        for key in path:
+            place = place.setdefault(key, {})
+        place[name] = value.values
+    return FittedGuide(fit.job.name, params, fit.tree, fit)
+
+
+def fit_guide(
+    model: Callable[..., Any],
+    data: Any = None,
+    guide: Any = "full_rank",
+    library: str | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> FittedGuide:
+    """SVI without tuning: the best member of a family, and how far from it the optimiser stopped.
+
+    Nothing is compared: neither how far the family is from the posterior nor whether its quantities are right is said.
+
+    Args:
+        model: A NumPyro or Pyro model.
+        data: As for `compare.result.compare`.
+        guide: The name of a family, or a guide of your own: a function, an autoguide, or its class.
+        library: ``numpyro`` or ``pyro``; by default the one that the model uses.
+        seed: What everything random follows from.
+        **options: Those of `compare.options.Options`.
+
+    Raises:
+        ValueError: the model or the guide cannot be handled, or the fit failed: one line says why.
+
+    Examples:
+        >>> import numpyro
+        >>> import numpyro.distributions as dist
+        >>> def model(y):
+        ...     mean = numpyro.sample("mean", dist.Normal(0, 1))
+        ...     numpyro.sample("y", dist.Normal(mean, 1), obs=y)
+        >>> best = fit_guide(model, {"y": 1.0}, "mean_field")  # the posterior is Normal(0.5, sqrt(0.5))
+        >>> {name: round(float(value[0]), 3) for name, value in best.params.items()}, best.optimisation.converged
+        ({'auto_loc': 0.5, 'auto_scale': 0.707}, True)
+    """
+    settings = Options.given(options)
+    own = user_model.register(model, library)
+    (name,) = user_guides.names_of(own.name, [guide])
+    with undisturbed(own.library):
+        given = user_model.check_guides(own, user_model.data_of(own, data), [name])
+        request = Request(own.model, given, (own.library,), (name,), False, settings, seed)
+        if given.layout.improper:  # an improper posterior is refused
+            request = replace(request, data=with_posterior(request))
+        (job,) = (job for job in plan(request) if job.guide == name)
+        fit = run(job)
+    best = fitted(fit)
+    if best is None:
+        raise ValueError(f"guide {name!r} could not be fitted: {fit.reason}")
+    if not all(np.isfinite(value) for value in (best.elbo.value, best.elbo.mcse)):
+        raise ValueError(f"guide {name!r} could not be fitted: its ELBO is not finite where the fit ended")
+    return best
