@@ -295,7 +295,7 @@ def test_data_that_are_accepted_keep_the_models_promises(name: str, count: int, 
                 return
             data = with_network(request.model, request.data)
             describes_itself(data)
-            if request.model.literature.claims:
+            if request.model.literature and request.model.literature.claims:
                 request.model.literature.claims(data)
         keeps_its_promises(name, data)
         accepted.append(options)
