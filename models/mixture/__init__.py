@@ -14,11 +14,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from models.contract import Element, Exact, Latents, Model, Quantities, Reference, Simulated, Symmetry
+from models.contract import Element, Exact, Latents, Literature, Model, Quantities, Reference, Simulated, Symmetry
 from models.mixture.best import best_member
 from models.mixture.counts import MOST_VALUES, CountedMixture
 from models.mixture.data import MixtureData
 from models.mixture.exact import MOST_ASSIGNMENTS, EnumeratedMixture, by_location
+from models.mixture.literature import published
 from models.mixture.pictures import PICTURES
 
 __all__ = ["MODEL", "MixtureData"]
@@ -94,6 +95,7 @@ MODEL = Model(
     best_member=best_member,
     quantities=Quantities(derive, report),
     symmetry=Symmetry(copies, region),
+    literature=Literature(published=published),
     pictures=PICTURES,
     defaults={"budget": 120.0},  # NUTS takes long paths where a component has no values
 )

@@ -28,7 +28,7 @@ LIMITS = {
 
 DATASETS: dict[str, tuple[str, dict[str, float]]] = {
     "tutorial": (
-        "Pyro's and NumPyro's tutorial Gaussian Mixture Model",
+        "Pyro's tutorial Gaussian Mixture Model",
         {"concentration": 0.5, "location_mean": 0.0, "location_sd": 10.0, "scale_median": 1.0},
     ),
     "galaxies": (
@@ -147,4 +147,7 @@ class MixtureData(Data):
         return {"values": self.values, "components": int(self.components), **numbers}
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "n": len(self.values), "source": self.source}  # type: ignore[attr-defined]
+        of_scale = ("scale_median", "scale_sd") if self.known_scale else ()
+        unused = (*of_scale, *(() if self.column else ("column",)))
+        used = {name: value for name, value in super().describe().items() if name not in unused}
+        return {**used, "n": len(self.values), "source": self.source}  # type: ignore[attr-defined]

@@ -1,0 +1,83 @@
+"""What others published of mixtures: the factorial that a bound misses, and the tutorial's point estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import optimize, special, stats
+
+from models.contract import Published
+from models.literature import by_formula, printed
+from models.mixture.best import best_member
+from models.mixture.data import MixtureData
+from models.mixture.exact import EnumeratedMixture
+
+__all__ = ["published", "stationary"]
+
+TUTORIAL = "Pyro 1.9.1 (2024), Gaussian Mixture Model, cell 32"
+
+
+def published(data: MixtureData, summary: Mapping[str, Any]) -> list[Published]:
+    """Both whatever the data."""
+    return [factorial(), point_estimate()]
+
+
+def factorial() -> Published:
+    """The best factorised Gaussian in one of the two modes of well separated clusters."""
+    data = MixtureData(scale=0.5)
+    best = best_member(data, "mean_field")
+    assert best is not None
+    gap = EnumeratedMixture(data).log_evidence - best.elbo
+    note = f" nats below the evidence (tutorial, scale 0.5): {gap - math.log(2):.4f} of them the Gaussian shape's"
+    claim = "a variational bound in one of K! equal modes is short of ln K!, to be added where models are compared"
+    return by_formula(claim, "Bishop 2006, section 10.2.4", "ln 2!", math.log(2), gap, 0.01, note)
+
+
+def point_estimate() -> Published:
+    """The tutorial's estimate, where Adam stopped after 200 steps: a stationary point, but no maximum."""
+    data = MixtureData()
+    weights, locations, scale = stationary(data)
+    ours = printed(
+        "the posterior density is stationary at these weights, locations and scale, which are called a MAP estimate",
+        TUTORIAL,
+        "0.375, 0.625; 0.4990, 10.9845; 0.6514",
+        *weights,
+        *locations,
+        scale,
+        slack=(1e-4,) * 5,
+    )
+    near = log_density(data, np.array([1e-9, 1 - 1e-9]), locations, 6.0) - log_density(
+        data, np.array([1e-3, 1 - 1e-3]), locations, 6.0
+    )
+    note = f"{ours.ours}; but no maximum: {near:.2f} nats more at a weight of 1e-9 than at 1e-3, and so on without end"
+    return Published(ours.claim, ours.source, ours.published, note, ours.agrees)
+
+
+def log_density(data: MixtureData, weights: np.ndarray, locations: np.ndarray, scale: float) -> float:
+    """log p(values, weights, locations, scale) in nats, but for constants."""
+    each = np.log(weights) + stats.norm.logpdf(data.values[:, None], locations, scale)
+    prior = (data.concentration - 1) * np.log(weights).sum() - 0.5 * (locations**2).sum() / data.location_sd**2
+    return float(special.logsumexp(each, axis=1).sum() + prior + stats.lognorm.logpdf(scale, data.scale_sd))
+
+
+def stationary(data: MixtureData) -> tuple[np.ndarray, np.ndarray, float]:
+    """Where expectation and maximisation (Bishop 2006, section 9.2.2) end from the two clusters: weights, locations,
+    scale."""
+    x, n = data.values, len(data.values)
+    weights, locations, scale = np.array([0.4, 0.6]), np.array([0.5, 11.0]), 1.0
+    for _ in range(200):
+        share = special.softmax(np.log(weights) + stats.norm.logpdf(x[:, None], locations, scale), axis=1)
+        counts = share.sum(axis=0)
+        weights = (counts + data.concentration - 1) / (n + 2 * (data.concentration - 1))
+        locations = (share * x[:, None]).sum(axis=0) / (counts + scale**2 / data.location_sd**2)
+        squares = float((share * (x[:, None] - locations) ** 2).sum())
+        scale = float(optimize.brentq(slope, 1e-3, 1e3, args=(squares, data)))
+    return weights, locations, scale
+
+
+def slope(scale: float, squares: float, data: MixtureData) -> float:
+    """The slope of the log density in the log of the scale, whose prior density has a factor 1 / scale."""
+    return squares / scale**2 - len(data.values) - 1 - math.log(scale) / data.scale_sd**2
