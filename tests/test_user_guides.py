@@ -47,12 +47,12 @@ def gap_of(fit: dict) -> tuple[float, float]:
 def test_guides_of_every_form_reach_the_best_of_their_families(library):
     """Functions, an autoguide and a class, mixed with a name, by the zoo's optimiser, to the gap in closed form."""
     side = written(library)
-    names = ("renamed", "amortised", "AutoNormal", "AutoLowRankMultivariateNormal", "AutoDelta")
-    mixed = [side.renamed, side.amortised, side.AUTOGUIDE(side.line), side.LOW_RANK, side.POINT]
+    names = ("renamed", "amortised", "late", "AutoNormal", "AutoLowRankMultivariateNormal", "AutoDelta")
+    mixed = [side.renamed, side.amortised, side.late, side.AUTOGUIDE(side.line), side.LOW_RANK, side.POINT]
     result = compare(side.line, DATA, guides=["mean_field", *mixed], nuts=False)
     fits = result.summary["fits"]
     assert list(fits) == ["exact", *(f"{library}-{name}" for name in ("mean_field", *names))]
-    for name, gap in {**dict.fromkeys(names[:3], MEAN_FIELD_GAP), names[3]: 0.0}.items():
+    for name, gap in {**dict.fromkeys(names[:4], MEAN_FIELD_GAP), names[4]: 0.0}.items():
         fit = fits[f"{library}-{name}"]
         assert fit["status"] == "done" and fit["optimisation"]["converged"], (name, fit["reason"], fit["optimisation"])
         evidence_gap = fit["ledger"]["evidence_gap"]
@@ -61,7 +61,7 @@ def test_guides_of_every_form_reach_the_best_of_their_families(library):
             evidence_gap,
             gap,
         )
-    assert result.verdict[f"{library}-{names[3]}"].word == "agrees"
+    assert result.verdict[f"{library}-{names[4]}"].word == "agrees"
     assert "one point" in fits[f"{library}-AutoDelta"]["reason"]
 
 
@@ -84,6 +84,8 @@ def test_given_params_are_judged_as_they_are(library):
     side = written(library)
     best = {"loc": MEAN, "scale": 1 / np.sqrt(np.diag(PRECISION))}
     early = {"loc": (MEAN + 0.05).astype(np.float32), "scale": np.array([0.3, 0.2], np.float32)}
+    value, mcse = gap_of(check(side.line, DATA, guide=side.late, params=early).summary["fits"][f"{library}-late"])
+    assert abs(value - short_of(early["loc"], early["scale"])) < 4 * mcse + 1e-6
     for params, word in ((early, "not converged"), (best, None)):
         result = check(side.line, DATA, guide=side.by_hand, params=params)
         fit = result.summary["fits"][f"{library}-by_hand"]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 from numpyro import handlers
-from numpyro.distributions import biject_to, constraints
+from numpyro.distributions import Unit, biject_to, constraints
 from numpyro.infer.autoguide import AutoGuide
 
 from compare.comparison import Layout
@@ -58,8 +58,12 @@ def begin(user: Any, guide: UserGuide, values: Mapping[str, Any], seed: int = 0)
     function, is_flat = instantiate(guide, partial(twin(user).model, **dict(static)), user.function)
     plain = function if is_flat else caller(function, guide.name, user, values)
 
+    def is_no_part(site: Any) -> bool:
+        """Whether a site of the guide is no part of q: data; factors are a part."""
+        return bool(site["type"] == "sample" and site["is_observed"] and not isinstance(site["fn"], Unit))
+
     def program(**data: Any) -> Any:
-        with Unsplit({}, unmask=False):
+        with Unsplit({}, unmask=False), handlers.block(hide_fn=is_no_part):
             return plain(**data, **dict(static))
 
     try:

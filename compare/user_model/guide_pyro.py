@@ -13,8 +13,9 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import constraints
+from pyro.distributions import Unit, constraints
 from pyro.infer.autoguide import AutoGuide
+from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.util import site_is_subsample
 
 from compare.comparison import Layout
@@ -62,8 +63,15 @@ def begin(user: Any, guide: UserGuide, values: Mapping[str, Any], seed: int = 0)
     function, is_flat = instantiate(guide, partial(twin(user).model, **dict(static)))
     plain = function if is_flat else caller(function, guide.name, user, values)
 
+    is_messenger = isinstance(function, GuideMessenger)
+
+    def is_no_part(site: Any) -> bool:
+        """Whether a site of the guide is no part of q: data, unlike factors, which a guide that runs the model has."""
+        is_data = site["type"] == "sample" and site["is_observed"] and not site_is_subsample(site)
+        return is_data and (is_messenger or not isinstance(site["fn"], Unit))
+
     def program(**data: Any) -> Any:
-        with unsplit_plates(), Plain({}, unmask=False):
+        with unsplit_plates(), Plain({}, unmask=False), poutine.block(hide_fn=is_no_part):
             return plain(**data, **dict(static))
 
     with in_float64(modules_of(function)):

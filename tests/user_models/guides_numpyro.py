@@ -39,6 +39,15 @@ def by_hand(x, y):
     numpyro.sample("b", dist.Normal(loc, scale).to_event(1))
 
 
+def late(x, y):
+    """Its params enter behind what it draws; and it observes the data, which is no part of q."""
+    eps = numpyro.sample("eps", dist.Normal(jnp.zeros(2), 1.0).to_event(1), infer={"is_auxiliary": True})
+    loc, scale = numpyro.param("loc", jnp.zeros(2)), positive("scale", jnp.full(2, 0.5))
+    density = -jnp.log(scale).sum()
+    b = numpyro.sample("b", dist.Delta(loc + scale * eps, log_density=density, event_dim=1))
+    numpyro.sample("y", dist.Normal(x @ b, 0.5), obs=y)
+
+
 def settled(x, y):
     """A posterior worked out elsewhere: it has no params."""
     numpyro.sample("b", dist.Normal(jnp.array([0.9, -0.4]), jnp.array([0.3, 0.2])).to_event(1))

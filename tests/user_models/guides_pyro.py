@@ -42,6 +42,15 @@ def by_hand(x, y):
     pyro.sample("b", dist.Normal(loc, scale).to_event(1))
 
 
+def late(x, y):
+    """Its params enter behind what it draws; and it observes the data, which is no part of q."""
+    eps = pyro.sample("eps", dist.Normal(torch.zeros(2), 1.0).to_event(1), infer={"is_auxiliary": True})
+    loc, scale = pyro.param("loc", torch.zeros(2)), positive("scale", torch.full((2,), 0.5))
+    density = -torch.log(scale).sum()
+    b = pyro.sample("b", dist.Delta(loc + scale * eps, log_density=density, event_dim=1))
+    pyro.sample("y", dist.Normal(x @ b, 0.5).to_event(1), obs=y)
+
+
 def settled(x, y):
     """A posterior worked out elsewhere: it has no params."""
     pyro.sample("b", dist.Normal(torch.tensor([0.9, -0.4]), torch.tensor([0.3, 0.2])).to_event(1))

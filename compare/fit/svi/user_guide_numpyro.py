@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpyro.distributions import Delta
 from numpyro.infer import SVI, Trace_ELBO
 from numpyro.primitives import Messenger
 
-from compare.fit.svi.base_numpyro import columns
+from compare.fit.svi.base_numpyro import BaseDraws, columns
 from compare.fit.svi.objective_numpyro import BY_SITE, Objective, density, split_arguments
 from compare.fit.svi.protocol import Evaluation
 from compare.user_model.guide_numpyro import begin
@@ -54,6 +55,7 @@ class UserObjective(Objective):
     Attributes:
         is_fed: Whether all that it draws can be made of standard normals; else a draw is one number, whose bits are the
             key, and only its values may be used, not their slopes.
+        is_late: Whether params enter the latents behind the draws, as in ``loc + scale * sample("eps", Normal(0, 1))``.
     """
 
     def __init__(self, user: Any, guide: UserGuide, values: Mapping[str, Any], seed: int) -> None:
@@ -70,9 +72,22 @@ class UserObjective(Objective):
             jax.eval_shape(self._loss, self.first, self.first, jnp.zeros((1, self.dimension)), data)
         except NotImplementedError:
             self.is_fed, self.dimension = False, 1
+        self.is_late = self.is_fed and self.has_late_params(data)
         gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
         self.compiled = compiled(gradients)
         self.valued = jax.jit(self._loss, compiler_options=QUICK)
+
+    @unvalidated
+    def has_late_params(self, data: Any) -> bool:
+        """Whether params enter the latents behind the draws: then no path gradient can be told from the total one."""
+        fed = BaseDraws(
+            handlers.substitute(handlers.seed(self.guide, 0), self.params(self.first)), jnp.zeros(self.dimension)
+        )
+        fed(**data)
+        moved = {"flat": self.first["flat"] + 0.01 * np.random.default_rng(0).standard_normal(self.first["flat"].shape)}
+        fixed = handlers.substitute(handlers.substitute(self.guide, data=fed.values), data=self.params(moved))
+        trace = handlers.trace(handlers.seed(fixed, 0)).get_trace(**data)
+        return any(not np.array_equal(trace[site]["value"], value) for site, value in fed.latents.items())
 
     def start(self, seed: int, data: Any) -> Parameters:
         return self.first
@@ -92,7 +107,8 @@ class UserObjective(Objective):
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Any) -> Any:
         if self.is_fed:
-            return super().evaluate(parameters, draws, data)
+            evaluation = super().evaluate(parameters, draws, data)
+            return replace(evaluation, path=evaluation.total) if self.is_late else evaluation
         _, (losses, latents) = jax.tree.map(np.asarray, self.valued(parameters, parameters, draws, data))
         nothing = {"flat": np.full_like(parameters["flat"], np.nan)}
         return Evaluation(-losses, latents, nothing, nothing)

@@ -61,6 +61,7 @@ class UserObjective:
         dimension: Numbers that one draw takes.
         is_fed: Whether all that it draws can be made of standard normals; else a draw is one number, whose bits are the
             seed, and only its values may be used, not their slopes.
+        is_late: Whether params enter the latents behind the draws, as in ``loc + scale * sample("eps", Normal(0, 1))``.
     """
 
     log_joint = None
@@ -81,6 +82,15 @@ class UserObjective:
                 self.form = self.choose_form()
             except NotImplementedError:
                 self.is_fed, self.dimension = False, 1
+        self.is_late = self.is_fed and self.has_late_params()
+
+    def has_late_params(self) -> bool:
+        """Whether params enter the latents behind the draws: then no path gradient can be told from the total one."""
+        with pyro.validation_enabled(False), torch.random.fork_rng(devices=[]):
+            values, latents = self.sample(torch.zeros(1, self.dimension), "loop")
+            fixed = Held({name: value[0].detach() for name, value in values.items()})
+            trace: Any = pyro.poutine.trace(fixed(self.guide)).get_trace(**self.data)
+        return any(trace.nodes[site]["value"].requires_grad for site in latents)
 
     def choose_form(self) -> Form:
         """The fastest way to evaluate many draws that gives what the same draws give one by one."""
@@ -174,6 +184,8 @@ class UserObjective:
                 ends, directions = zip(*moved, strict=True)
                 along = torch.autograd.grad(ends, leaves, directions, allow_unused=True)
         path, score = flattened(along, leaves), flattened(slopes[len(points) :], leaves)
+        if self.is_late:
+            path, score = path + score, np.zeros_like(path)
         shaped = held(latents, values, self.form, self.nesting)
         return Evaluation(log_ratio.detach().numpy(), shaped, {"flat": path + score}, {"flat": path})
 
