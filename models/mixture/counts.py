@@ -39,6 +39,7 @@ class CountedMixture(Exact):
         ceiling = -n * math.log(scale * math.sqrt(2 * math.pi))
         self.mass: Mass = integrate(lambda rows, z: self.log_joint(z)[:, None], 2, np.array([ceiling]))[0]
         self.log_evidence, self.tolerance = self.mass.log_evidence, self.mass.change + 1e-9
+        self.tolerance += 1e-13 * abs(self.log_evidence)
         self.method = f"sum over counts, quadrature over the locations ({len(self.mass.indices):,} nodes)"
 
     def chunks(self, z: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
