@@ -14,11 +14,13 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 import models
 from compare.cli.main import main
+from models.contract import Reference
 from models.gp import MODEL, GpData
 from models.gp.exact import GaussianProcess
 from models.gp.inducing import InducingPoints, best_member, inducing_points
 from models.plotting import style
 
+PAIRS = [("whitened", "rbf"), ("values", "matern52")]
 CLIFF = GpData(points=200, jitter=1e-10)
 KINDS = [
     GpData(points=12, kernel=kernel, latents=latents)
@@ -220,6 +222,51 @@ def test_coverage_is_what_simulation_gives() -> None:
         assert share == pytest.approx(truth, abs=4 * math.sqrt(truth * (1 - truth) / 2000))
 
 
+UNKNOWN = [GpData(points=5, hyperparameters="unknown", latents=latents, kernel=kernel) for latents, kernel in PAIRS]
+
+
+@pytest.mark.parametrize("data", UNKNOWN, ids=lambda data: data.latents)
+def test_unknown_length_and_noise_by_another_quadrature(data: GpData) -> None:
+    """Gauss-Hermite quadrature over the two logs: the evidence, the means, and the density of the length."""
+    exact, x, y = MODEL.exact(data), data.design.inputs, data.design.targets
+
+    def likelihood(a: float, b: float) -> float:
+        """p(y | length, noise) with normal scores a and b."""
+        given, noise = data.with_derived(length=0.3 * math.exp(0.5 * a)), 0.1 * math.exp(0.5 * b)
+        noisy = covariance(given, x, x) + (data.jitter + noise**2) * np.eye(len(x))
+        return math.exp(-0.5 * (y @ np.linalg.solve(noisy, y) + np.linalg.slogdet(2 * math.pi * noisy)[1]))
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / math.sqrt(2 * math.pi)
+    masses = np.outer(weights, weights) * [[likelihood(a, b) for b in nodes] for a in nodes]
+    total = masses.sum()
+    assert exact.log_evidence == pytest.approx(math.log(total), abs=1e-6)
+    assert exact.mean()["length"] == pytest.approx(0.3 * np.exp(0.5 * nodes) @ masses.sum(1) / total, abs=1e-6)
+    assert exact.mean()["noise"] == pytest.approx(0.1 * np.exp(0.5 * nodes) @ masses.sum(0) / total, abs=1e-6)
+    a = math.log(4 / 3) / 0.5
+    at = stats.norm.pdf(a) / (0.5 * 0.4) * weights @ [likelihood(a, b) for b in nodes] / total
+    assert exact.density("length", (), np.array([0.4]))[0] == pytest.approx(at, rel=1e-5)
+
+
+@pytest.mark.parametrize("data", UNKNOWN, ids=lambda data: data.latents)
+def test_unknown_length_and_noise_by_draws_from_the_prior(data: GpData) -> None:
+    """The evidence, and means and second moments of f, by importance sampling within 4.5 standard errors."""
+    exact, logs = MODEL.exact(data), 0.5 * np.random.default_rng(0).standard_normal((2000, 2))
+    givens = [dense(data.with_derived(length=0.3 * math.exp(a), noise=0.1 * math.exp(b))) for a, b in logs]
+    weights = np.exp([evidence - exact.log_evidence for _, _, evidence in givens])
+    assert weights.mean() == pytest.approx(1.0, abs=4.5 * weights.std() / math.sqrt(len(weights)))
+    mean, sd = exact.mean()["f"], exact.sd()["f"]
+    for i in range(5):
+        first = np.array([given[0][i] for given in givens]) - mean[i]
+        second = np.array([given[1][i, i] for given in givens]) + first**2 - sd[i] ** 2
+        for values in (weights * first, weights * second):
+            assert values.mean() == pytest.approx(0.0, abs=4.5 * values.std() / math.sqrt(len(values)))
+
+
+def test_many_points_of_unknown_length_have_a_reference() -> None:
+    assert isinstance(MODEL.truth(GpData(points=61, hyperparameters="unknown")), Reference)
+
+
 def test_tables_of_several_inputs(tmp_path) -> None:
     """The kernel takes distances in all inputs; pictures and inducing points need one."""
     path = tmp_path / "table.csv"
@@ -254,6 +301,8 @@ def test_pictures_need_no_fits(tmp_path) -> None:
         (["--data", "TABLE"], "needs --target"),
         (["--data", "TABLE", "--target", "z"], "no column 'z'"),
         (["--kernel", "matern"], "matern"),
+        (["--hyperparameters", "unknown", "--inducing", "3"], "known hyperparameters"),
+        (["--spread", "0"], "spread is 0.0: give a number from 0.01 to 1"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(options: list[str], says: str, tmp_path, capsys) -> None:

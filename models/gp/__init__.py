@@ -14,7 +14,8 @@ import numpy as np
 
 from models.contract import Element, Literature, Model, Quantities, Simulated
 from models.gp.data import GpData
-from models.gp.exact import GaussianProcess, coverage
+from models.gp.exact import coverage
+from models.gp.hyperparameters import truth
 from models.gp.inducing import best_member, inducing_points
 from models.gp.literature import published
 from models.gp.pictures import PICTURES
@@ -27,17 +28,24 @@ MOST_SHOWN = 300
 
 def simulate(data: GpData, rng: np.random.Generator, count: int) -> Simulated:
     """Functions from the prior, and targets of each at the same inputs."""
-    exact = GaussianProcess(data)
-    u = rng.standard_normal((count, exact.size))
-    targets = u @ exact.factor.T + data.noise * rng.standard_normal(u.shape)
+    size, latents, targets = len(data.design.targets), [], []
+    logs = rng.standard_normal((count, 2)) * (0.0 if data.is_known else data.spread)
+    hyper = np.array([data.length, data.noise]) * np.exp(logs)
+    for length, noise in hyper:
+        u = rng.standard_normal(size)
+        f = data.with_derived(length=length).factor(data.design.inputs) @ u
+        targets.append(f + noise * rng.standard_normal(size))
+        latents.append(u if data.is_whitened else f)
+    unknown = {} if data.is_known else {"length": hyper[:, 0], "noise": hyper[:, 1]}
     data_sets = tuple(data.with_derived(design=replace(data.design, targets=row)) for row in targets)
-    return Simulated(exact.sites_of(u), data_sets)
+    return Simulated(unknown | {"u" if data.is_whitened else "f": np.stack(latents)}, data_sets)
 
 
 def report(data: GpData) -> list[Element]:
     size = len(data.design.targets)
     places = np.arange(size) if size <= MOST_SHOWN else np.linspace(0, size - 1, 20).round().astype(int)
-    return [("f", (int(place),)) for place in places]
+    unknown: list[Element] = [] if data.is_known else [("length", ()), ("noise", ())]
+    return [*unknown, *(("f", (int(place),)) for place in places)]
 
 
 MODEL = Model(
@@ -45,10 +53,12 @@ MODEL = Model(
     title="a Gaussian process: in which coordinates is its posterior nearly factorised?",
     data=GpData,
     guides=("mean_field", "full_rank"),
-    truth=GaussianProcess,
+    truth=truth,
     test_cases=(
         GpData(points=4, length=1.0, noise=0.3, inducing=2),
         GpData(points=3, length=2.0, noise=1.0, latents="values", kernel="matern52"),
+        GpData(points=4, hyperparameters="unknown"),
+        GpData(points=3, hyperparameters="unknown", latents="values", kernel="matern52"),
     ),
     simulate=simulate,
     best_member=best_member,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,11 @@ from models.tables import Table, read_csv
 
 __all__ = ["GpData"]
 
-KERNELS, LATENTS = ("rbf", "matern52"), ("whitened", "values")
+CHOICES = {
+    "kernel": ("rbf", "matern52"),
+    "latents": ("whitened", "values"),
+    "hyperparameters": ("known", "unknown"),
+}
 
 MOST_POINTS = 2000
 """Beyond this many points a matrix of all pairs takes too long."""
@@ -24,6 +29,7 @@ LIMITS = {
     "length": (1e-3, 1e3, ""),
     "variance": (1e-2, 1e2, ""),
     "noise": (1e-2, 1e2, "; without noise equal inputs with different targets are impossible"),
+    "spread": (1e-2, 1.0, ""),
     "jitter": (1e-10, 1e-2, "; without jitter equal or close inputs make the kernel's matrix singular"),
 }
 """Between these numbers float64 keeps the posterior's digits; and why 0 is refused."""
@@ -61,12 +67,20 @@ class GpData(Data):
     data: str = option("wave", "wave, mcycle, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted; all others are inputs", str)
     points: int = option(20, "number of points of wave", parse_int)
-    kernel: str = option("rbf", "the kernel: squared exponential, or Matern with smoothness 5/2", str, KERNELS)
+    kernel: str = option(
+        "rbf", "the kernel: squared exponential, or Matern with smoothness 5/2", str, CHOICES["kernel"]
+    )
     length: float = option(0.3, "the kernel's length, in units of the inputs as scaled", parse_number)
     variance: float = option(1.0, "the kernel's variance", parse_number)
     noise: float = option(0.1, "sd of the noise, in units of the target as scaled", parse_number)
+    hyperparameters: str = option(
+        "known", "length and noise: known, or log-normal around those given", str, CHOICES["hyperparameters"]
+    )
+    spread: float = option(0.5, "sd of the logs of unknown length and noise", parse_number)
     jitter: float = option(1e-6, "added to the kernel's diagonal, in units of its variance", parse_number)
-    latents: str = option("whitened", "whitened: u with f = L u; values: the function's values f", str, LATENTS)
+    latents: str = option(
+        "whitened", "whitened: u with f = L u; values: the function's values f", str, CHOICES["latents"]
+    )
     inducing: int = option(0, "fit this many inducing points as well; 0 for none", parse_int)
 
     if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
@@ -75,7 +89,7 @@ class GpData(Data):
         def design(self) -> Design: ...
 
     def __post_init__(self) -> None:
-        for name, choices in (("kernel", KERNELS), ("latents", LATENTS)):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: give {' or '.join(choices)}")
         for name, (low, high, why) in LIMITS.items():
@@ -97,10 +111,16 @@ class GpData(Data):
             raise ValueError(f"{self.data} has {rows:,} rows: give at most {MOST_POINTS:,}")
         if self.inducing > rows:
             raise ValueError(f"inducing is {self.inducing}, more than the {rows} data points: give at most {rows}")
+        if self.inducing and not self.is_known:
+            raise ValueError("inducing points are for known hyperparameters: leave --inducing or --hyperparameters out")
         if self.inducing and columns > 1:
             raise ValueError(
                 f"inducing points lie on a line and {self.data} has {columns} inputs: leave --inducing out"
             )
+
+    @property
+    def is_known(self) -> bool:
+        return self.hyperparameters == "known"
 
     @property
     def is_whitened(self) -> bool:
@@ -108,22 +128,26 @@ class GpData(Data):
 
     def covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """The kernel between inputs of shapes (n, columns) and (m, columns): shape (n, m)."""
-        squares = np.sum((a[:, None] - b[None]) ** 2, axis=-1) / self.length**2
+        r = np.sqrt(np.sum((a[:, None] - b[None]) ** 2, axis=-1)) / self.length
         if self.kernel == "rbf":
-            return self.variance * np.exp(-0.5 * squares)
-        r = np.sqrt(5 * squares)
+            return self.variance * np.exp(-0.5 * r**2)
+        r = math.sqrt(5) * r
         return self.variance * (1 + r + r**2 / 3) * np.exp(-r)
 
     def factor(self, inputs: np.ndarray) -> np.ndarray:
         """The lower Cholesky factor of the kernel with its jitter at these inputs."""
         return np.linalg.cholesky(self.covariance(inputs, inputs) + self.variance * self.jitter * np.eye(len(inputs)))
 
+    @property
+    def numbers(self) -> dict[str, np.float64]:
+        """The numbers that the model has."""
+        names = [name for name in LIMITS if name != "spread" or not self.is_known]
+        return {name: np.float64(getattr(self, name)) for name in names}
+
     def arguments(self) -> dict[str, Any]:
-        numbers = {name: np.float64(getattr(self, name)) for name in LIMITS}
-        words = {"kernel": self.kernel, "latents": self.latents}
-        return {"inputs": self.design.inputs, "targets": self.design.targets, **words, **numbers}
+        words = {name: getattr(self, name) for name in CHOICES}
+        return {"inputs": self.design.inputs, "targets": self.design.targets, **words, **self.numbers}
 
     def describe(self) -> dict[str, Any]:
-        numbers = {name: float(getattr(self, name)) for name in LIMITS}
-        words = {"data": self.data, "kernel": self.kernel, "latents": self.latents, "inducing": self.inducing}
-        return words | numbers | self.design.about
+        words = {name: getattr(self, name) for name in CHOICES}
+        return {"data": self.data, "inducing": self.inducing, **words, **self.numbers, **self.design.about}

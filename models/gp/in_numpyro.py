@@ -7,15 +7,29 @@ import numpyro.distributions as dist
 
 def covariance(a, b, kernel, length, variance):
     """The kernel between inputs of shapes (n, columns) and (m, columns)."""
-    squares = jnp.sum((a[:, None] - b) ** 2, axis=-1) / length**2
+    r = jnp.sqrt(jnp.sum((a[:, None] - b) ** 2, axis=-1)) / length
     if kernel == "rbf":
-        return variance * jnp.exp(-0.5 * squares)
-    r = jnp.sqrt(5 * squares)  # matern52
+        return variance * jnp.exp(-0.5 * r**2)
+    r = jnp.sqrt(5.0) * r  # matern52
     return variance * (1 + r + r**2 / 3) * jnp.exp(-r)
 
 
-def model(inputs, targets=None, kernel="rbf", length=0.3, variance=1.0, noise=0.1, jitter=1e-6, latents="whitened"):
+def model(
+    inputs,
+    targets=None,
+    kernel="rbf",
+    length=0.3,
+    variance=1.0,
+    noise=0.1,
+    jitter=1e-6,
+    latents="whitened",
+    hyperparameters="known",
+    spread=0.5,
+):
     """f ~ GP(0, kernel), targets ~ N(f(inputs), noise). Without targets, the prior predictive."""
+    if hyperparameters == "unknown":
+        length = numpyro.sample("length", dist.LogNormal(jnp.log(length), spread))
+        noise = numpyro.sample("noise", dist.LogNormal(jnp.log(noise), spread))
     n = len(inputs)
     factor = jnp.linalg.cholesky(covariance(inputs, inputs, kernel, length, variance) + variance * jitter * jnp.eye(n))
     if latents == "whitened":

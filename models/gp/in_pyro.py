@@ -1,5 +1,7 @@
 """Gaussian process regression in Pyro."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -7,15 +9,29 @@ import torch
 
 def covariance(a, b, kernel, length, variance):
     """The kernel between inputs of shapes (n, columns) and (m, columns)."""
-    squares = ((a[:, None] - b) ** 2).sum(-1) / length**2
+    r = ((a[:, None] - b) ** 2).sum(-1).sqrt() / length
     if kernel == "rbf":
-        return variance * torch.exp(-0.5 * squares)
-    r = (5 * squares).sqrt()  # matern52
+        return variance * torch.exp(-0.5 * r**2)
+    r = math.sqrt(5) * r  # matern52
     return variance * (1 + r + r**2 / 3) * torch.exp(-r)
 
 
-def model(inputs, targets=None, kernel="rbf", length=0.3, variance=1.0, noise=0.1, jitter=1e-6, latents="whitened"):
+def model(
+    inputs,
+    targets=None,
+    kernel="rbf",
+    length=0.3,
+    variance=1.0,
+    noise=0.1,
+    jitter=1e-6,
+    latents="whitened",
+    hyperparameters="known",
+    spread=0.5,
+):
     """f ~ GP(0, kernel), targets ~ N(f(inputs), noise). Without targets, the prior predictive."""
+    if hyperparameters == "unknown":
+        length = pyro.sample("length", dist.LogNormal(torch.as_tensor(length).log(), spread))
+        noise = pyro.sample("noise", dist.LogNormal(torch.as_tensor(noise).log(), spread))
     n = len(inputs)
     eye = torch.eye(n, dtype=inputs.dtype)
     factor = torch.linalg.cholesky(covariance(inputs, inputs, kernel, length, variance) + variance * jitter * eye)

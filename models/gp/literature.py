@@ -20,10 +20,14 @@ DEFAULT_POINTS = 10
 
 
 def published(data: GpData, summary: Mapping[str, Any]) -> list[Published]:
-    """The evidence and the price of mean field; bounds on the gap of inducing points where they lie on a line."""
+    """The evidence and the price of mean field; bounds on the gap of inducing points where they lie on a line.
+
+    Where length and noise are unknown, all is said of the process with those that are given.
+    """
     exact = GaussianProcess(data)
     sparse = bounds(data) if data.design.inputs.shape[1] == 1 else []
-    return [evidence(data, exact), mean_field_cost(exact, summary), *sparse]
+    cost = [mean_field_cost(exact, summary)] if data.is_known else []
+    return [evidence(data, exact), *cost, *sparse]
 
 
 def evidence(data: GpData, exact: GaussianProcess) -> Published:
@@ -31,7 +35,10 @@ def evidence(data: GpData, exact: GaussianProcess) -> Published:
     inputs, y = data.design.inputs, data.design.targets
     noisy = data.covariance(inputs, inputs) + (data.jitter * data.variance + data.noise**2) * np.eye(len(y))
     value = -0.5 * (y @ np.linalg.solve(noisy, y) + np.linalg.slogdet(noisy)[1] + len(y) * LOG_2PI)
-    claim, source = "the log evidence", "Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 2.30"
+    claim, source = (
+        "the log evidence given length and noise",
+        "Rasmussen & Williams 2006, Gaussian Processes for Machine Learning, eq. 2.30",
+    )
     formula = "-(y' K_y^-1 y + log|K_y| + n log 2 pi) / 2"
     return by_formula(claim, source, formula, float(value), exact.log_evidence, 1e-9 + exact.tolerance)
 

@@ -108,8 +108,9 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     save(figure, path)
 
 
-def has_one_input(data: GpData) -> bool:
-    return data.design.inputs.shape[1] == 1
+def is_curve(data: GpData) -> bool:
+    """Whether the function is a curve, and its band follows from that at the inputs."""
+    return data.design.inputs.shape[1] == 1 and data.is_known
 
 
 PICTURES = (
@@ -118,13 +119,13 @@ PICTURES = (
         "95% bands of the function: the exact one in grey, each family's as lines. Off the data all follow from the "
         "prior given the values at the inputs, or at the inducing points.",
         bands,
-        has_one_input,
+        is_curve,
     ),
     Picture(
         "gaps",
         "Left, the gap of Titsias' bound against the number of inducing points. Right, the gap of the best factorised "
         "Gaussian in u and in f against the noise; the grey line is the noise of these data.",
         gaps,
-        has_one_input,
+        is_curve,
     ),
 )
