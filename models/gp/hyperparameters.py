@@ -128,8 +128,8 @@ class UnknownHyperparameters(Exact):
         if site in HYPERPARAMETERS:
             prior = stats.lognorm(self.data.spread, scale=getattr(self.data, site))
             return NormalScores(prior, self.mass.marginal(HYPERPARAMETERS.index(site)))
-        columns = (slice(None), *index)
-        return TabulatedMixture(self.means[site][columns], self.spreads[site][columns], self.mass.probabilities)
+        (place,) = index
+        return TabulatedMixture(self.means[site][:, place], self.spreads[site][:, place], self.mass.probabilities)
 
     @property
     def sites(self) -> dict[str, tuple[int, ...]]:
