@@ -69,7 +69,7 @@ class Resampled(NamedTuple):
 def best_draws(comparison: Comparison) -> BestDraws:
     """The draws to use, and why.
 
-    In this order: the exact posterior's; a reference's whose chains agree, unless it is short and a guide's reweighted
+    In this order: the exact posterior's; those of importance sampling; a reference's whose chains agree, unless it is short and a guide's reweighted
     draws agree with it and are worth more; where there is no reference, those of a fit that agrees with the truth, or
     of NUTS that met its targets; a guide's, Pareto smoothed and resampled, where its weights can be trusted and no
     guide is in another mode (Vehtari, Simpson, Gelman, Yao & Gabry 2024, Pareto smoothed importance sampling).
@@ -84,6 +84,8 @@ def best_draws(comparison: Comparison) -> BestDraws:
         ready = [name for name, summary in summaries.items() if is_ready(comparison, summary)]
         if ready:
             return plain(comparison, ready[0], f"there is no reference; {summaries[ready[0]].verdict.sentence}")
+    elif reference.method == "importance" and reference.verdict.word == "agrees":
+        return plain(comparison, "reference", f"draws by their weights ({comparison.log_evidence.method})")
     elif reference.verdict.word in ("agrees", "undecided"):
         return beside_reference(comparison, reference, guides)
     elif not complaints(reference, comparison.request.options):  # other fits contradict it

@@ -21,14 +21,17 @@ from models.contract import Best, Claim, Model, Published, element
 if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
 
-__all__ = ["MCMC_METHODS", "MOST_JUDGED", "SCHEMA", "Comparison", "Drawn", "Element", "Fit", "Job", "Layout", "Request"]
-__all__ += ["Truth"]
+__all__ = ["MCMC_METHODS", "MOST_JUDGED", "SCHEMA", "TRUTH_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job"]
+__all__ += ["Layout", "Request", "Truth"]
 
 Element = tuple[str, tuple[int, ...]]
 """One element of a site: the site's name, and the index in it."""
 
 MCMC_METHODS = ("nuts", "reference", "draws")
 """The methods whose draws are those of Markov chains."""
+
+TRUTH_METHODS = ("exact", "importance")
+"""The methods whose draws come from the truth, and whose numbers are the truth's own."""
 
 SCHEMA = 3
 """The version of ``summary.json``."""
@@ -130,8 +133,8 @@ class Job:
         name: The fit's name, such as ``numpyro-mean_field``.
         model: The model's name.
         data: The model's data.
-        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``reference`` or ``coordinate_ascent``; for
-            what a user brought, ``guide`` or ``draws``.
+        method: ``svi``, ``amortised``, ``training``, ``nuts``, ``exact``, ``importance`` (sampling), ``reference`` (a
+            long run of NUTS) or ``coordinate_ascent``; for what a user brought, ``guide`` or ``draws``.
         library: The library that fits; None where the method has none.
         guide: The family of guides, or the user's own guide; None where the method has none.
         seed: The comparison's seed.
@@ -172,6 +175,11 @@ class Job:
     def is_mcmc(self) -> bool:
         """Whether its draws are those of Markov chains."""
         return self.method in MCMC_METHODS
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether its numbers are those of the truth, exact or estimated."""
+        return self.method in TRUTH_METHODS
 
     @property
     def fit_seed(self) -> int:

@@ -14,7 +14,7 @@ from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import N_CHAINS
 from compare.options import Options
 from compare.registry import LIBRARIES, first_installed, is_installed
-from compare.user_model import trace
+from compare.user_model import Estimated, trace
 from compare.user_model.guides import find
 from compare.user_model.tracing import lay_out
 from models.contract import Best, CoordinateAscent, Exact, Model, Reference, UnknownName, nearest
@@ -35,7 +35,9 @@ def plan(request: Request) -> list[Job]:
     layout = trace_or_exact(model, data, twin, truth)
     dimension, encoders = layout.dimension, model.amortization is not None
     jobs = [make_job(request, "exact", "exact")]
-    if isinstance(truth, Reference):
+    if isinstance(truth, Estimated):
+        jobs = [make_job(request, "reference", "importance")]
+    elif isinstance(truth, Reference):
         patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
         jobs = [make_job(request, "reference", "reference", truth.library, reason=too_long(dimension, patient))]
     jobs += [make_job(request, name, "coordinate_ascent") for name in coordinate_ascents(model, data)]

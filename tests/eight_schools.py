@@ -13,7 +13,7 @@ from scipy import stats
 
 from tests.user_models.eight_schools_numpyro import data
 
-__all__ = ["KHAT", "NAMES", "POSTERIORDB", "quadrature"]
+__all__ = ["KHAT", "LOG_EVIDENCE", "NAMES", "POSTERIORDB", "quadrature"]
 
 NAMES = (*(f"theta[{school}]" for school in range(8)), "mu", "tau")
 
@@ -27,6 +27,11 @@ eight_schools-eight_schools_noncentered.json, rounded to four decimals, in the o
 KHAT = 0.65
 """Of ADVI's mean field on the non-centred form: "joint k = 0.65" in the drawing of figure 5, R_code/
 Figure_5_eight_school.R of Yao et al.'s repository."""
+
+
+LOG_EVIDENCE = -31.311347
+"""log p(y) in nats with half-Cauchy(5), to the digits given: N(y; 0, diag(sigma^2 + tau^2) + 25), integrated over tau
+by SciPy's `quad`."""
 
 
 def quadrature(mu_sd: float = 5.0, tau_prior: Any = None) -> np.ndarray:

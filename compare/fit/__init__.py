@@ -30,6 +30,7 @@ WAYS = {
     "guide": ("svi.user_guide", "svi.user_guide"),
     "draws": ("draws", None),
     "exact": ("exact", None),
+    "importance": ("exact", None),
     "coordinate_ascent": ("coordinate_ascent", None),
 }
 """Each method's module, and how the names of the files begin that do for it what only a library can do."""

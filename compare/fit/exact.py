@@ -1,4 +1,4 @@
-"""The exact posterior as a fit: independent draws from it, with the densities that the closed form gives."""
+"""The exact posterior, or an estimate in its place, as a fit: draws from it, with their densities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERIES = 256
 
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """Draw from the exact posterior; ``log_guide`` is the posterior's own density."""
+    """Draw from the posterior; ``log_guide`` is its own density."""
     model = registry.load(job.model)
     exact, rng, draws = model.exact(job.data), np.random.default_rng(job.fit_seed), Draws(job)
     count = how_many(job.options.draws, job.layout.dimension)

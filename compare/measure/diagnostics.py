@@ -18,7 +18,7 @@ AXES = {"chain_axis": 0, "draw_axis": 1}
 
 def diagnostics(fit: Fit) -> Diagnostics:
     """Worst R-hat and ESS, divergences and E-BFMI of Markov chains; Pareto k-hat of a guide; nothing of the rest."""
-    if fit.job.method == "exact":
+    if fit.job.is_truth:
         return Diagnostics()
     if not fit.job.is_mcmc:
         ratio = log_ratios(fit.tree)

@@ -37,7 +37,7 @@ def unreported(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:
         for place in np.flatnonzero(varies(true)).tolist():
             ours, theirs = (Moments(*(float(part[place]) for part in side)) for side in (own, true))
             apart = None if truth is None else distance(ours, theirs)
-            if fit.job.method == "reference":  # against itself it has no error
+            if fit.job.method in ("reference", "importance"):  # against itself it has no error
                 apart = NO_DISTANCE
             summaries[layout.label(site, indices[place])] = summarise(ours, (None, None, None), apart)
     return summaries

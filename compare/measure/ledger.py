@@ -7,6 +7,7 @@ import numpy as np
 from compare.comparison import Fit, Truth
 from compare.measure.moments import digits, standard_error
 from compare.measure.symmetry import symmetry_gap
+from compare.measure.truth import evidence_error
 from compare.summary import Estimate, Ledger
 from models.contract import Best
 
@@ -15,7 +16,7 @@ __all__ = ["ledger"]
 
 def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
     """The ledger. Both its equations hold to rounding: complexity and optimisation gap close them."""
-    if fit.job.is_mcmc:
+    if fit.job.is_mcmc or fit.job.method == "importance":
         return Ledger()
     stats = fit.tree["sample_stats"].dataset
     log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
@@ -36,26 +37,33 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
     symmetry = symmetry_gap(fit)
     if log_evidence is None:
         return Ledger(elbo, data_fit, complexity, symmetry_gap=symmetry)
-    evidence_gap = estimate(log_evidence - elbo.value, elbo.mcse)
-    return Ledger(elbo, data_fit, complexity, evidence_gap, symmetry, *gaps(fit, elbo, log_evidence, best, symmetry))
+    known = estimate(log_evidence, evidence_error(truth))
+    evidence_gap = difference(known, elbo)
+    return Ledger(elbo, data_fit, complexity, evidence_gap, symmetry, *gaps(fit, elbo, known, best, symmetry))
 
 
 def gaps(
-    fit: Fit, elbo: Estimate, log_evidence: float, best: Best | None, symmetry: Estimate | None
+    fit: Fit, elbo: Estimate, log_evidence: Estimate, best: Best | None, symmetry: Estimate | None
 ) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
     """Family, amortisation and optimisation gap; None each where it does not apply or is not known."""
     if fit.job.method == "exact":
         return Estimate(0.0), None, Estimate(0.0)
     end = fit.tree["optimisation"].attrs
     if "best_elbo" in end:  # without the encoder
-        highest, error = float(end["best_elbo"]), float(end["best_elbo_mcse"])
-        amortisation = estimate(highest - elbo.value, np.hypot(error, elbo.mcse))
-        return estimate(log_evidence - highest, error), amortisation, None
-    if best is None:
+        highest = Estimate(float(end["best_elbo"]), float(end["best_elbo_mcse"]))
+        return difference(log_evidence, highest), difference(highest, elbo), None
+    left = Estimate(float(end["gap"]), float(end["gap_mcse"]))  # by the optimiser's own account
+    if best is None and not (end["converged"] and np.isfinite(left.value)):
         return None, None, None
-    missed = symmetry or Estimate(0.0)
-    family = estimate(log_evidence - best.elbo - missed.value, missed.mcse)
-    return family, None, estimate(best.elbo - elbo.value, elbo.mcse)
+    left = difference(Estimate(best.elbo), elbo) if best else estimate(left.value, left.mcse)
+    highest = Estimate(best.elbo) if best else estimate(elbo.value + left.value, np.hypot(elbo.mcse, left.mcse))
+    family = difference(difference(log_evidence, highest), symmetry or Estimate(0.0))
+    return family, None, left
+
+
+def difference(minuend: Estimate, subtrahend: Estimate) -> Estimate:
+    """The difference of two independent estimates."""
+    return estimate(minuend.value - subtrahend.value, np.hypot(minuend.mcse, subtrahend.mcse))
 
 
 def estimate(value: float, mcse: float = 0.0) -> Estimate:

@@ -14,7 +14,7 @@ import xarray as xr
 
 from compare.comparison import Element, Truth
 from compare.measure.moments import Moments
-from compare.measure.truth import Sampled
+from compare.measure.truth import Sampled, errors
 
 __all__ = ["blocks", "columns", "moments", "r_hats", "standard_errors", "true_columns"]
 
@@ -54,7 +54,8 @@ def true_columns(truth: Truth, site: str, indices: Indices) -> Moments[np.ndarra
     if isinstance(truth, Sampled):
         return moments(at(truth.posterior[site], places), independent=False)
     mean, sd = (np.atleast_1d(known[site][places]) for known in (truth.mean(), truth.sd()))
-    return Moments(mean, sd, np.zeros(len(mean)), np.zeros(len(mean)))
+    mcse_mean, mcse_sd = np.array([errors(truth, site, index) for index in indices]).T
+    return Moments(mean, sd, mcse_mean, mcse_sd)
 
 
 def moments(draws: np.ndarray, independent: bool) -> Moments[np.ndarray]:

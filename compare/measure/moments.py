@@ -82,10 +82,10 @@ def true_moments(truth: Truth | None, shown: dict[str, Element]) -> dict[str, Mo
 
 
 def variables(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:
-    """Each reported element by name; an exact posterior's numbers are its own, all others come from draws."""
+    """Each reported element by name; the truth's numbers are its own, all others come from draws."""
     shown = elements(fit.job)
     true = true_moments(truth, shown)
-    if fit.job.method == "exact" and truth is not None:
+    if fit.job.is_truth and truth is not None:
         levels = [truth.quantile(level) for level in QUANTILES]
         return {
             name: summarise(true[name], [float(level[site][index]) for level in levels], NO_DISTANCE)
@@ -130,7 +130,7 @@ def correlations(fit: Fit, truth: Truth | None) -> dict[str, Correlation]:
     """The correlations that the truth names, each with its error and the truth."""
     shown, pairs = elements(fit.job), {}
     for pair, true in truth.correlations().items() if truth else ():
-        if fit.job.method == "exact":
+        if fit.job.is_truth:
             pairs[pair] = Correlation(true, 0.0, true)
             continue
         a, b = (values(fit.tree, *shown[name]) for name in split_pair(pair, shown))

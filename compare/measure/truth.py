@@ -11,9 +11,10 @@ from arviz_stats.base import array_stats
 
 from compare.comparison import Fit, Truth
 from compare.summary import Evidence
+from compare.user_model import Estimated
 from models.contract import Model, Reference
 
-__all__ = ["Sampled", "errors", "evidence", "find_truth"]
+__all__ = ["Sampled", "errors", "evidence", "evidence_error", "find_truth"]
 
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
@@ -86,7 +87,12 @@ class Sampled:
 
 def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, float]:
     """The standard errors of the truth's mean and sd of an element: none if it is exact."""
-    return truth.errors(site, index) if isinstance(truth, Sampled) else (0.0, 0.0)
+    return truth.errors(site, index) if isinstance(truth, Sampled | Estimated) else (0.0, 0.0)
+
+
+def evidence_error(truth: Truth | None) -> float:
+    """The standard error of the truth's log evidence in nats: none if it is exact."""
+    return truth.log_evidence_error if isinstance(truth, Estimated) else 0.0
 
 
 def find_truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None:
@@ -106,4 +112,4 @@ def evidence(truth: Truth | None, improper: Sequence[str] = ()) -> Evidence:
         return Evidence(None, None, "not known, and the reference was not made")
     if truth.log_evidence is None:
         return Evidence(None, None, f"not known; the posterior is, by a reference: {truth.method}")
-    return Evidence(truth.log_evidence, 0.0, truth.method)
+    return Evidence(truth.log_evidence, evidence_error(truth), truth.method)

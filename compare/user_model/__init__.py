@@ -23,12 +23,13 @@ from compare.comparison import Layout
 from compare.user_model import guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.params import learn_params
-from compare.user_model.posterior import Tabulated, TabulatedExact
+from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
 from models.contract import Exact, Model, Reference
 
 __all__ = [
     "GUIDES",
+    "Estimated",
     "UserData",
     "UserModel",
     "bring",
@@ -39,8 +40,8 @@ __all__ = [
     "read",
     "references",
     "register",
+    "trace",
 ]
-__all__ += ["trace"]
 
 GUIDES = ("mean_field", "full_rank")
 """The families that are tried unless the user names others."""
@@ -94,7 +95,7 @@ class UserData:
         values: The model's arguments, flat, and the values that its params are held at.
         layout: What tracing it on them tells.
         truth: The exact posterior as the user gave it, if known.
-        posterior: The posterior by quadrature, if that was done.
+        posterior: The posterior by quadrature or importance sampling, if either was accepted.
     """
 
     values: dict[str, Any]
@@ -189,8 +190,8 @@ def register(
             return UserExact(data.truth)
         if data.posterior is None:
             return way
-        shapes = data.layout.latents | data.layout.derived
-        return TabulatedExact(data.posterior, shapes, name, library, data.values)
+        shapes, known = data.layout.latents | data.layout.derived, data.posterior
+        return (TabulatedExact if known.is_exact else Estimated)(known, shapes, name, library, data.values)
 
     model = Model(
         name=name,

@@ -1,4 +1,4 @@
-"""The posterior of a user's model as quadrature gives it: arrays only, so that it can be sent, cached and hashed."""
+"""The posterior of a user's model by quadrature or importance sampling: arrays, to be sent, cached and hashed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from compare.comparison import Element
 from models.contract import Exact, Latents
 
-__all__ = ["Tabulated", "TabulatedExact"]
+__all__ = ["Estimated", "Tabulated", "TabulatedExact"]
 
 SMOOTH = 4096
 """Quantiles that a density is drawn through."""
@@ -20,14 +20,16 @@ SMOOTH = 4096
 
 @dataclass(frozen=True, eq=False)
 class Tabulated:
-    """A posterior by quadrature, and weighted points that stand for it.
+    """A posterior, and weighted points that stand for it.
 
     Attributes:
         method: How it is known.
+        is_exact: Whether errors are bounds, as quadrature's are, instead of standard errors.
         log_evidence: log p(x) in nats.
-        tolerance: How far that may be off, in nats.
-        elements: The reported elements, k of them.
+        error: How far that may be off, in nats.
+        elements: The elements that are judged, k of them.
         mean, sd: Theirs, shape (k,).
+        mean_error, sd_error: How far these may be off, shape (k,).
         values: Theirs at each point, shape (n, k).
         latents: The latents at each point, shapes (n, *site).
         weights: The probability of each point, shape (n,).
@@ -35,11 +37,14 @@ class Tabulated:
     """
 
     method: str
+    is_exact: bool
     log_evidence: float
-    tolerance: float
+    error: float
     elements: tuple[Element, ...]
     mean: np.ndarray = field(repr=False)
     sd: np.ndarray = field(repr=False)
+    mean_error: np.ndarray = field(repr=False)
+    sd_error: np.ndarray = field(repr=False)
     values: np.ndarray = field(repr=False)
     latents: dict[str, np.ndarray] = field(repr=False)
     weights: np.ndarray = field(repr=False)
@@ -92,7 +97,7 @@ class TabulatedExact(Exact):
         values: Mapping[str, Any],
     ) -> None:
         self.table, self.shapes, self.model, self.library, self.arguments = table, shapes, model, library, values
-        self.method, self.tolerance, self.log_evidence = table.method, table.tolerance, table.log_evidence
+        self.method, self.tolerance, self.log_evidence = table.method, table.error, table.log_evidence
         self.marginals: dict[Element, Weighted] = {}
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
@@ -132,3 +137,22 @@ class TabulatedExact(Exact):
 
     def extra_summary(self) -> dict[str, Any]:
         return {"modes": self.table.modes} if self.table.modes else {}
+
+
+class Estimated(TabulatedExact):
+    """A posterior that is known within standard errors, and not exactly.
+
+    Attributes:
+        log_evidence_error: The standard error of the log evidence, in nats.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.tolerance, self.log_evidence_error = 0.0, self.table.error
+
+    def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
+        """The standard errors of an element's mean and sd; NaN where they are not known."""
+        if (site, index) not in self.table.elements:
+            return np.nan, np.nan
+        column = self.table.elements.index((site, index))
+        return float(self.table.mean_error[column]), float(self.table.sd_error[column])

@@ -87,6 +87,8 @@ def longer(summary: FitSummary | None, times: float) -> str:
     assert summary is not None
     times = max(times, 1.1)
     seconds = f"about {about(times * summary.seconds)} s" if summary.seconds else "as many times as long"
+    if summary.method == "importance":
+        return f"{about(times)} times as many draws of the reference"
     if summary.diagnostics.ess_bulk is not None:
         ess = f"an ESS of {about(times * summary.diagnostics.ess)} instead of {summary.diagnostics.ess:.0f}"
         if summary.method == "draws":  # their seconds are those of reading them

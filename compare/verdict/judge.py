@@ -27,6 +27,11 @@ from compare.verdict.thresholds import (
 
 __all__ = ["complaints", "convict", "judge", "sentence"]
 
+IMPORTANCE = (
+    "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
+    "second proposal confirms; every other fit is compared with it within its error."
+)
+
 
 def judge(
     summary: FitSummary,
@@ -51,7 +56,7 @@ def judge(
         return Verdict("exact", "The posterior itself; every other fit is measured against it.")
     if contradictions:
         return Verdict("unreliable", f"{' '.join(contradictions)}{by_itself(summary)}")
-    if summary.method == "reference":
+    if summary.method in ("reference", "importance"):
         return judge_reference(summary, options)
     if reference is not None and reference.status != "done":
         lost = f"There is nothing to compare it with: the reference {reference.reason}."
@@ -96,6 +101,8 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
     missed, chains = complaints(summary, options), summary.diagnostics
     if missed:
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. Give it a larger --reference-budget.")
+    if chains.ess_bulk is None:
+        return Verdict("agrees", IMPORTANCE)
     trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, no divergences"
     if not chains.ess >= DECISIVE_ESS:
         times = DECISIVE_ESS / chains.ess
@@ -187,7 +194,7 @@ def judge_guide(
             )
         also = f" As it is, {off}." if off and summary.method == "guide" else ""
         return Verdict("not converged", f"{sentence(arrival)}{also}")
-    gaps = f"family gap {ledger.family_gap.value:.2g} nats" if ledger.family_gap else "family gap not known"
+    gaps = f"family gap {printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
     if ledger.symmetry_gap and ledger.symmetry_gap.value > TINY:
         gaps = f"symmetry gap {ledger.symmetry_gap.value:.2g}, {gaps}"
     if ledger.amortisation_gap:
@@ -206,7 +213,7 @@ def judge_guide(
     short = what_decides(summary, reference)
     if short:
         return Verdict("undecided", f"{sentence(arrival)}; {short}")
-    holds = "the family holds the posterior" if ledger.family_gap and ledger.family_gap.value < TINY else gaps
+    holds = "the family holds the posterior" if ledger.family_gap and upper(ledger.family_gap) < TINY else gaps
     ratios = [apart.sd_ratio.value for apart in distances.values()]
     spread = f"{ratios[0]:.3f}" if len(ratios) == 1 else f"{min(ratios):.3f} to {max(ratios):.3f}"
     worst_at = f" ({shift_at},{of_how_many(summary)})" if summary.unreported else ""
@@ -215,6 +222,16 @@ def judge_guide(
         f"{sentence(arrival)}; {holds}; mean off by {shift:+.3f} sd at worst{worst_at}, sd {spread} of the truth."
         f"{warn_of_tails(summary)}",
     )
+
+
+def printed(gap: Estimate) -> str:
+    """A gap with its error, where it has one."""
+    return f"{gap.value:.2g}" + (f" ± {gap.mcse:.1g}" if gap.mcse else "")
+
+
+def upper(gap: Estimate) -> float:
+    """What a gap may be at most, as far as its error tells."""
+    return gap.value + ERRORS * gap.mcse
 
 
 def warn_of_tails(summary: FitSummary) -> str:

@@ -154,8 +154,8 @@ def reweighted(fit: Fit, truth: Truth) -> dict[str, Distance]:
 
 
 def of_reference(summary: FitSummary | None, fit: Fit | None) -> list[Published]:
-    """posteriordb's rules, on the elements that are reported; nothing where no reference was made."""
-    if summary is None or fit is None or summary.status != "done":
+    """posteriordb's rules, on the elements that are reported; nothing where the reference is no long run of NUTS."""
+    if summary is None or fit is None or summary.status != "done" or summary.method != "reference":
         return []
     chains, sizes = summary.diagnostics, fit.tree["posterior"].sizes
     mixed = chains.r_hat < POSTERIORDB_R_HAT and not chains.divergences and chains.e_bfmi > POSTERIORDB_E_BFMI

@@ -14,10 +14,13 @@ from scipy.stats import qmc
 from compare.fit.reference.optimise import ascend, hessians
 from compare.fit.reference.target import Target, evaluate, evaluate_gradient
 
-__all__ = ["Mode", "ModeSearch", "find_modes"]
+__all__ = ["MANY_PROBES", "PROBES", "Mode", "ModeSearch", "find_modes"]
 
 PROBES = {1: 2**12, 2: 2**15, 3: 2**19}
 """Points evaluated before any is optimised, by dimension: enough to meet a mode of a hundredth of the prior's width."""
+
+MANY_PROBES = 2**13
+"""The same in more dimensions, where no number of points meets all modes."""
 
 BARRIER = 0.5
 """A dip of the log density between two maxima, in nats, up to which they belong to one mode."""
@@ -87,7 +90,7 @@ def find_modes(target: Target, rng: np.random.Generator, n_starts: int = 1024) -
         The modes and what the search cost. Without a finite log joint anywhere there are none, and ``trouble`` says so.
     """
     center, scale = _extent(target)
-    probes = _probes(target, rng, center, scale, PROBES[target.dimension])
+    probes = _probes(target, rng, center, scale, PROBES.get(target.dimension, MANY_PROBES))
     values = evaluate(target, probes)
     n_evaluated = len(probes)
     finite = np.isfinite(values)

@@ -1,22 +1,25 @@
-"""Quadrature of a user's posterior, where that is small enough, in place of a long run."""
+"""A user's posterior by quadrature or importance sampling, where either can be trusted, in place of a long run."""
 
 from __future__ import annotations
 
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from compare import user_model
-from compare.comparison import Layout, Request
+from compare.comparison import Element, Layout, Request
 from compare.fit import one_thread
+from compare.fit.reference.acceptance import sample_by_importance
 from compare.fit.reference.cells import ORDERS
-from compare.fit.reference.modes import PROBES, ModeSearch, find_modes
+from compare.fit.reference.importance import resample
+from compare.fit.reference.modes import MANY_PROBES, PROBES, ModeSearch, find_modes
 from compare.fit.reference.proper import NoMaximum, flat_direction
 from compare.fit.reference.quadrature import EDGE, Quadrature, integrate
-from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
+from compare.fit.reference.target import OutOfTime, Refused, Target, UnboundedDensity
 from compare.user_model.posterior import Tabulated
 from compare.user_model.sites import one_line
 from compare.user_model.unconstrained import Unconstrained
@@ -24,22 +27,29 @@ from compare.user_model.unconstrained import Unconstrained
 __all__ = ["with_posterior"]
 
 SHARE = 8
-"""Quadrature may take one part in so many of the reference's budget."""
+"""Quadrature and importance sampling may take one part in so many of the reference's budget."""
 
-LARGEST = 9
-"""Elements of all latents beyond which nothing is tried: a Cholesky factor of 3 x 3 has three free ones."""
+LARGEST = 100
+"""Elements of all latents beyond which nothing is tried: a Cholesky factor of 10 x 10 has 45 free ones."""
 
-N_DRAWS = 256
-"""Draws from the prior that the search for modes begins with."""
+MOST_DIMENSIONS = 20
+"""Unconstrained dimensions beyond which importance sampling is not tried."""
+
+N_DRAWS, MANY_DRAWS = 256, 1024
+"""Draws from the prior that the search for modes begins with, and in more than three dimensions."""
 
 N_POINTS = 2**15
 """Weighted points that stand for the posterior."""
 
 PRECISE = 0.02
-"""Largest error of a mean or an sd, in sds: a fifth of what verdicts tolerate, which take the truth as exact."""
+"""Largest error of a mean or an sd, in sds, a fifth of what verdicts tolerate; and of the log evidence by importance
+sampling, in nats."""
 
-N_STARTS, LEAST_STARTS = 1024, 64
-"""Starts of the optimiser, and the fewest, where an evaluation takes long."""
+N_STARTS = 1024
+"""Starts of the optimiser; half of them in each of the two searches in more than three dimensions."""
+
+LEAST_STARTS, MANY_STARTS = 64, 256
+"""The fewest, where an evaluation takes long, and in more than three dimensions, where it is they that meet modes."""
 
 EVALUATIONS = 600
 """Evaluations of the log joint that the optimisation of one start takes, its gradients counted as several."""
@@ -51,14 +61,11 @@ VISIBLE = 0.001
 """Least share of the mass of a mode that is mentioned."""
 
 
-class Refused(ValueError):
-    """Quadrature is not to be trusted here; the message says why."""
-
-
 def with_posterior(request: Request) -> Any:
-    """The request's data; a user's with the posterior by quadrature, or with a note why there is none.
+    """The request's data; a user's with the posterior, by quadrature or importance sampling, or a note why by neither.
 
-    Only models of users in up to three unconstrained dimensions whose exact posterior is not given are tried.
+    Only models of users whose exact posterior is not given are tried, by quadrature in up to three unconstrained
+    dimensions and by importance sampling in more.
 
     Raises:
         ValueError: the posterior is improper.
@@ -69,9 +76,14 @@ def with_posterior(request: Request) -> Any:
     if not isinstance(data, user_model.UserData) or data.truth is not None or data.layout.dimension > LARGEST:
         return data
     seconds = request.options.reference_budget / SHARE
+    deadline, seed = time.perf_counter() + seconds, zlib.crc32(f"{request.seed} quadrature".encode())
+    n_draws = N_DRAWS if data.layout.dimension in ORDERS else MANY_DRAWS
+    method = "quadrature or importance sampling"
     try:
-        with one_thread():
-            posterior = solve(request, data, time.perf_counter() + seconds)
+        with one_thread(), np.errstate(over="ignore", invalid="ignore"):  # far away, where nothing is decided
+            space = Unconstrained(user_model.find(request.model.name), data.values, data.layout, n_draws, seed)
+            solver, method = way(space)
+            posterior = solver(space, data.layout, deadline, np.random.default_rng(seed)) if solver else None
     except OutOfTime:
         reason = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
     except (Refused, UnboundedDensity) as error:
@@ -84,7 +96,7 @@ def with_posterior(request: Request) -> Any:
         reason = one_line(error)
     else:
         return data if posterior is None else replace(data, posterior=posterior)
-    note = f"the posterior is not known by quadrature: {reason}. A long run of NUTS is the reference"
+    note = f"the posterior is not known by {method}: {reason}. A long run of NUTS is the reference"
     return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, note)))
 
 
@@ -100,7 +112,8 @@ def checked(request: Request, data: user_model.UserData) -> user_model.UserData:
         with one_thread(), np.errstate(over="ignore", invalid="ignore"):
             space = Unconstrained(user, data.values, data.layout, 1, seed)
             names = space.coordinates()
-            target = target_of(space, data.layout, time.perf_counter() + request.options.reference_budget / SHARE)
+            deadline = time.perf_counter() + request.options.reference_budget / SHARE
+            target = target_of(space, data.layout.reported, deadline)
             flat = [place for place, (site, _) in enumerate(names) if site in data.layout.improper][:MOST_CHECKED]
             direction = flat_direction(target, flat, np.random.default_rng(seed))
     except (OutOfTime, NoMaximum) as error:
@@ -124,74 +137,119 @@ def improper_posterior(layout: Layout, where: str) -> str:
     )
 
 
-def solve(request: Request, data: user_model.UserData, deadline: float) -> Tabulated | None:
-    """The posterior by quadrature; None in more than three dimensions.
+def way(space: Unconstrained) -> tuple[Callable[..., Tabulated] | None, str]:
+    """What is tried in this many dimensions, and its name; nothing in very many."""
+    dimension = space.prior_draws.shape[1]
+    if dimension in ORDERS:
+        return by_quadrature, "quadrature"
+    return by_importance if dimension <= MOST_DIMENSIONS else None, "importance sampling"
+
+
+def by_quadrature(space: Unconstrained, layout: Layout, deadline: float, rng: np.random.Generator) -> Tabulated:
+    """The posterior by adaptive quadrature.
 
     Raises:
         Refused: the tolerance was not met, or moments do not exist.
         UnboundedDensity: the log joint is +inf somewhere.
         OutOfTime: the deadline has passed, or would before modes have been looked for.
     """
-    seed = zlib.crc32(f"{request.seed} quadrature".encode())
-    user = user_model.find(request.model.name)
-    space = Unconstrained(user, data.values, data.layout, N_DRAWS, seed)
-    dimension = space.prior_draws.shape[1]
-    if dimension not in ORDERS:
-        return None
-    elements = data.layout.reported
-    target = target_of(space, data.layout, deadline)
-    rng = np.random.default_rng(seed)
-    with np.errstate(over="ignore", invalid="ignore"):  # far away, where nothing is decided
-        search = find_modes(target, rng, n_starts=starts_in_time(space, dimension, deadline))
-    if search.trouble:
-        raise Refused(search.trouble)
+    target = target_of(space, layout.reported, deadline)
+    search = search_modes(target, space, rng, starts_in_time(space, deadline, LEAST_STARTS))
     quadrature = integrate(target, search)
     refuse(quadrature)
     points, weights = quadrature.sample(N_POINTS, rng)
-    shares = mode_shares(search, points, weights)
-    n_modes = int(np.sum(shares > VISIBLE))
+    modes, n_modes = describe(search, points, weights, space, layout)
     n_evaluations = search.n_probes + quadrature.n_evaluations
     return Tabulated(
-        f"adaptive quadrature, {n_modes} {'mode' if n_modes == 1 else 'modes'}, {n_evaluations:,} evaluations",
+        f"adaptive quadrature, {n_modes}, {n_evaluations:,} evaluations",
+        True,
         quadrature.log_evidence,
         quadrature.error,
-        elements,
+        layout.reported,
         quadrature.mean,
         quadrature.sd,
-        space.elements(points, elements),
+        quadrature.mean_error,
+        quadrature.sd_error,
+        space.elements(points, layout.reported),
         space.latents(points),
         weights,
-        describe(search, shares, space, data.layout) if n_modes > 1 else "",
+        modes,
     )
 
 
-def target_of(space: Unconstrained, layout: Layout, deadline: float) -> Target:
-    """A user's posterior as the search for modes and quadrature see it."""
+def by_importance(space: Unconstrained, layout: Layout, deadline: float, rng: np.random.Generator) -> Tabulated:
+    """The posterior by importance sampling, at all elements that verdicts look at.
+
+    Raises:
+        Refused: weights, errors, a second proposal or a walk through the posterior speak against it.
+        UnboundedDensity: the log joint is +inf somewhere.
+        OutOfTime: the deadline has passed, or would before modes have been looked for.
+    """
+    target = target_of(space, layout.judged, deadline)
+    n_starts = min(N_STARTS // 2, starts_in_time(space, (time.perf_counter() + deadline) / 2, MANY_STARTS))
+    search, other = (search_modes(target, space, rng, n_starts) for _ in range(2))
+    result = sample_by_importance(target, (search, other), rng, PRECISE)
+    points = result.points[resample(result.weights, N_POINTS, rng)]
+    weights = np.full(N_POINTS, 1 / N_POINTS)
+    modes, n_modes = describe(search, points, weights, space, layout)
+    return Tabulated(
+        f"importance sampling, {n_modes}, {len(result.points):,} draws with k-hat {result.khat:.2f} and relative ESS "
+        f"{result.relative_ess:.2f}; two proposals agree",
+        False,
+        result.log_evidence,
+        result.error,
+        layout.judged,
+        result.mean,
+        result.sd,
+        result.mean_error,
+        result.sd_error,
+        space.elements(points, layout.judged),
+        space.latents(points),
+        weights,
+        modes,
+    )
+
+
+def search_modes(target: Target, space: Unconstrained, rng: np.random.Generator, n_starts: int) -> ModeSearch:
+    """All modes.
+
+    Raises:
+        Refused: none was found.
+    """
+    search = find_modes(target, rng, n_starts)
+    if search.trouble:
+        raise Refused(search.trouble)
+    return search
+
+
+def target_of(space: Unconstrained, elements: tuple[Element, ...], deadline: float) -> Target:
+    """A user's posterior as the search for modes and what follows it see it."""
     return Target(
         space.prior_draws.shape[1],
         space.log_joint,
         space.value_and_gradient,
         space.prior_draws,
-        lambda points: space.elements(points, layout.reported),
+        lambda points: space.elements(points, elements),
         deadline,
     )
 
 
-def starts_in_time(space: Unconstrained, dimension: int, deadline: float) -> int:
+def starts_in_time(space: Unconstrained, deadline: float, least: int) -> int:
     """How many starts can be optimised before the deadline, judged by the time that some evaluations take.
 
     Raises:
         OutOfTime: not even the probes could be evaluated.
     """
+    dimension = space.prior_draws.shape[1]
     points = np.resize(space.prior_draws, (space.n_values, dimension))
     space.log_joint(points)  # the first call compiles
     start = time.perf_counter()
     space.log_joint(points)
     one_point, left = (time.perf_counter() - start) / len(points), deadline - time.perf_counter()
-    if PROBES[dimension] * one_point > left:
+    if PROBES.get(dimension, MANY_PROBES) * one_point > left:
         raise OutOfTime
     affordable = int(left / (EVALUATIONS * one_point))
-    return min(N_STARTS, max(LEAST_STARTS, 1 << affordable.bit_length() - 1 if affordable else 0))
+    return min(N_STARTS, max(least, 1 << affordable.bit_length() - 1 if affordable else 0))
 
 
 def refuse(quadrature: Quadrature) -> None:
@@ -209,18 +267,24 @@ def mode_shares(search: ModeSearch, points: np.ndarray, weights: np.ndarray) -> 
     """The share of the mass that is nearest to each mode, by the Gaussian approximations at its members."""
     heights = []
     for mode in search.modes:
-        gaps = np.einsum("mij,nmj->nmi", mode.member_factors, points[:, None] - mode.members)
-        heights.append(np.max(mode.member_log_mass - np.einsum("nmi,nmi->nm", gaps, gaps) / 2, axis=1))
+        gaps = [(points - place) @ r.T for place, r in zip(mode.members, mode.member_factors, strict=True)]
+        squares = np.array([(gap**2).sum(1) for gap in gaps]).T
+        heights.append(np.max(mode.member_log_mass - squares / 2, axis=1))
     return np.bincount(np.argmax(heights, axis=0), weights, len(search.modes))
 
 
-def describe(search: ModeSearch, shares: np.ndarray, space: Unconstrained, layout: Layout) -> str:
-    """Where the modes are and how much of the mass each has, the heaviest first."""
+def describe(
+    search: ModeSearch, points: np.ndarray, weights: np.ndarray, space: Unconstrained, layout: Layout
+) -> tuple[str, str]:
+    """Where the modes are and how much of the mass each has, the heaviest first, if there are several; their number."""
+    shares = mode_shares(search, points, weights)
+    n_modes = int(np.sum(shares > VISIBLE))
+    if n_modes == 1:
+        return "", "1 mode"
     elements = layout.reported[:4]
     values = space.elements(np.array([mode.location for mode in search.modes]), elements)
-    shown = [place for place in np.argsort(-shares) if shares[place] > VISIBLE][:5]
     texts = []
-    for place in shown:
+    for place in np.argsort(-shares)[: min(n_modes, 5)]:
         where = ", ".join(f"{layout.label(*e)} {v:.3g}" for e, v in zip(elements, values[place], strict=True))
         texts.append(f"{100 * shares[place]:.3g}% at {where}")
-    return "; ".join(texts)
+    return "; ".join(texts), f"{n_modes} modes"

@@ -1,4 +1,4 @@
-"""The interface through which the search for modes and quadrature see a posterior."""
+"""The interface through which the search for modes, quadrature and importance sampling see a posterior."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["OutOfTime", "Target", "UnboundedDensity", "evaluate", "evaluate_gradient", "quantities_of"]
+__all__ = ["OutOfTime", "Refused", "Target", "UnboundedDensity", "evaluate", "evaluate_gradient", "quantities_of"]
 
 CHUNK = 16_384
 """Points evaluated between two looks at the clock."""
@@ -16,6 +16,10 @@ CHUNK = 16_384
 
 class OutOfTime(RuntimeError):
     """The deadline has passed."""
+
+
+class Refused(ValueError):
+    """A method is not to be trusted here; the message says why."""
 
 
 class UnboundedDensity(ValueError):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import guides
+from compare.comparison import TRUTH_METHODS
 from compare.report.files import save_text
 from compare.report.html.entries import (
     MEANINGS,
@@ -72,7 +73,7 @@ def libraries(entries: Sequence[Entry]) -> list[str]:
 def figure(entry: Entry, name: str) -> str:
     """One telling number of a fit, with its error."""
     fit, terms = entry.fits[name], entry.ledgers[name]
-    if fit["status"] != "done" or fit["method"] == "exact":
+    if fit["status"] != "done" or fit["method"] in TRUTH_METHODS:
         return ""
     for term, word, most in (("evidence_gap", "gap", 4), ("elbo", "ELBO", 2)):
         if terms[term]:

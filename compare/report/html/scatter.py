@@ -93,7 +93,7 @@ def upper_limit(distance: Estimate) -> float:
 
 def guide_distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
     """The distances of what was optimised."""
-    known = ("exact", "reference")
+    known = ("exact", "importance", "reference")
     return {name: gap for name, gap in distances(summary).items() if summary["fits"][name]["method"] not in known}
 
 
