@@ -69,10 +69,11 @@ class Resampled(NamedTuple):
 def best_draws(comparison: Comparison) -> BestDraws:
     """The draws to use, and why.
 
-    In this order: the exact posterior's; those of importance sampling; a reference's whose chains agree, unless it is short and a guide's reweighted
-    draws agree with it and are worth more; where there is no reference, those of a fit that agrees with the truth, or
-    of NUTS that met its targets; a guide's, Pareto smoothed and resampled, where its weights can be trusted and no
-    guide is in another mode (Vehtari, Simpson, Gelman, Yao & Gabry 2024, Pareto smoothed importance sampling).
+    In this order: the exact posterior's; those of importance sampling; a reference's whose chains agree, unless it is
+    short and a guide's reweighted draws agree with it and are worth more; where there is no reference, those of a fit
+    that agrees with the truth, or of NUTS that met its targets; a guide's, Pareto smoothed and resampled, where its
+    weights can be trusted and no guide is in another mode (Vehtari, Simpson, Gelman, Yao & Gabry 2024, Pareto smoothed
+    importance sampling).
     """
     summaries = {name: summary for name, summary in comparison.summaries.items() if summary.status == "done"}
     guides = [name for name, summary in summaries.items() if summary.optimisation is not None]
