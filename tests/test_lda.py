@@ -228,7 +228,7 @@ def test_expected_logs_have_closed_forms(size) -> None:
 
 
 def test_a_point_mass_on_theta_has_an_objective_that_grows_without_end() -> None:
-    """-5.6, 8.2 and 35.8 nats, far above the evidence, at the corners that give documents 0 and 2 one topic: by hand,
+    """-5.6, 8.2 and 35.8 nats, far above the evidence, at the corner that gives documents 0 and 2 one topic: by hand,
     log p(theta) + log B ratios of the topics' counts."""
     exact = truth(TINY)
     for corner, said in ((1e-4, -5.6), (1e-8, 8.2), (1e-16, 35.8)):

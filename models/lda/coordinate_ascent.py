@@ -30,6 +30,7 @@ from models.lda.dirichlet import divergence, expected_log, log_density
 
 __all__ = ["Updates", "best_member", "coordinate_ascent", "optima", "restarts"]
 
+MOST_LOGS = 50_000  # pairs of a document and a word, times topics, up to which the ELBO takes seconds
 STARTS, FEWEST = 400, 8  # how many starts, fewer where the corpus is large
 WORK = 40_000_000  # pairs of a document and a word, times topics, times starts, times sweeps
 SWEEPS = 20_000
@@ -150,17 +151,24 @@ def optima(data: Corpus) -> dict[str, float]:
     return {f"{value:.3f}": float(n / len(bounds)) for value, n in zip(values[::-1], counts[::-1], strict=True)}
 
 
+def is_large(data: Corpus) -> bool:
+    """Whether the ELBO would take too long."""
+    return int((data.counts > 0).sum()) * data.topics > MOST_LOGS
+
+
 def best_member(data: Corpus, family: str) -> Best | None:
     """Of Dirichlets, where the best of the starts ends."""
-    if family != FAMILY:
+    if family != FAMILY or is_large(data):
         return None
     bounds, state = restarts(data)
     return Best(Updates(data).elbo(state), 1e-8, f"the best of {len(bounds)} starts of coordinate ascent", {})
 
 
 def coordinate_ascent(data: Corpus) -> dict[str, CoordinateAscent]:
-    """Blei, Ng and Jordan's updates from where the best of the starts ends. The ELBO shown has the words' topics summed
-    out; their bound is lower."""
+    """Blei, Ng and Jordan's updates from where the best of the starts ends; none where the corpus is large. The ELBO
+    shown has the words' topics summed out; their bound is lower."""
+    if is_large(data):
+        return {}
     updates, (bounds, state) = Updates(data), restarts(data)
     title = f"coordinate ascent, the best of {len(bounds)} starts"
     steps = updates.sweep, updates.elbo, updates.draw, updates.log_guide
