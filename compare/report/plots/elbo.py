@@ -135,6 +135,6 @@ def frame(near: Axes, far: Axes, curves: list[Curve], gaps: list[float], bound: 
         axes.set_xscale("symlog", linthresh=1)
     near.set(xlim=(first, last * 1.05), ylim=(bound - reach, bound + 0.12 * reach))
     far.set(yscale="log", xlim=(-0.2, 1.3 * last))
-    lowest = min([*gaps, *(float(np.nanmin(curve.shown)) for curve in curves)], default=np.inf)
+    lowest = min([*gaps, *(float(gap) for curve in curves for gap in curve.shown if not np.isnan(gap))], default=np.inf)
     if np.isfinite(lowest):
         far.set_ylim(bottom=max(lowest / 2, FLOOR / 2))
