@@ -79,10 +79,10 @@ def test_the_table_names_every_autoguide(library):
     assert shipped - set(BASES) == set(CLASSES[library])
 
 
-def problem(result, library: str, name: str) -> str:
-    """What is wrong with a fit that should have arrived; empty where nothing is."""
+def problem(result, library: str, name: str, must_arrive: bool) -> str:
+    """What is wrong with a fit that should be done, and, of a guide that fixed draws feed, have arrived."""
     fit = result.summary["fits"][f"{library}-{name}"]
-    if fit["status"] != "done" or not fit["optimisation"]["converged"]:
+    if fit["status"] != "done" or (must_arrive and not fit["optimisation"]["converged"]):
         return f"{name}: {fit['reason'] or fit['optimisation']['reason']}"
     gap = fit["ledger"]["evidence_gap"]
     if gap["value"] < -4 * gap["mcse"] - 1e-6:
@@ -95,13 +95,13 @@ def problem(result, library: str, name: str) -> str:
 )
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_autoguides_are_compared(library, model):
-    """They arrive, below the evidence; those that hold the line's Gaussian posterior reach it."""
+    """Below the evidence; on the line all arrive, and those that hold its Gaussian posterior reach it."""
     module = import_module(f"{library}.infer.autoguide")
     names = [name for name, kind in CLASSES[library].items() if kind in (EXACT, INSIDE)]
     result = compare(
         model_of(library, model), MODELS[model], guides=[getattr(module, name) for name in names], nuts=False
     )
-    assert not [text for name in names if (text := problem(result, library, name))]
+    assert not [text for name in names if (text := problem(result, library, name, model == "line"))]
     for name in names if model == "line" else ():
         gap = result.summary["fits"][f"{library}-{name}"]["ledger"]["evidence_gap"]
         is_exact = abs(gap["value"]) < 4 * gap["mcse"] + Options().tolerance
