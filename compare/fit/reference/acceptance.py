@@ -71,10 +71,9 @@ def sample_by_importance(
     samples = [draw(target, proposal.mixture, n_draws(proposal), rng) for proposal in proposals]
     first, second = (estimate(target, [sample]) for sample in samples)
     both = estimate(target, samples)
-    for reason in (trouble(first), trouble(second), disagreement(first, second), imprecision(both, tolerance)):
-        if reason:
-            raise Refused(reason)
-    reason = wandering(target, samples, both, rng)
+    reasons = [trouble(first), trouble(second), trouble(both), disagreement(first, second)]
+    reasons.append(imprecision(both, tolerance))
+    reason = next(filter(None, reasons), "") or wandering(target, samples, both, rng)
     if reason:
         raise Refused(reason)
     return both
