@@ -220,6 +220,24 @@ def test_a_guide_in_one_mode_is_judged_by_what_names_leave_alone():
     assert fitted(data, lesser)[1].word == "off"
 
 
+@pytest.mark.parametrize("data", [MixtureData(), MixtureData(scale=2.0)], ids=["unknown", "known"])
+def test_the_exact_posterior_is_calibrated(data):
+    """Ranks of true quantities among exact draws are uniform over 100 simulated data sets, none of which is lost."""
+    rng = np.random.default_rng(5)
+    simulated = MODEL.simulate(data, rng, 100)
+    true, ranks = {**simulated.latents, **by_location(simulated.latents)}, []
+    for number, one in enumerate(simulated.data):
+        exact = truth(one)
+        assert isinstance(exact, EnumeratedMixture)
+        drawn = exact.draw(rng, 99)
+        drawn |= by_location(drawn)
+        shown = MODEL.quantities.report(data)
+        places = [(drawn[site][:, *index], true[site][number, *index]) for site, index in shown]
+        ranks.append([np.mean(values < value) for values, value in places])
+    for column in np.array(ranks).T:
+        assert stats.kstest(column + rng.random(100) / 100, stats.uniform(0, 1.01).cdf).pvalue > 1e-4
+
+
 def test_new_names_change_nothing_that_is_judged():
     draws = truth(TUTORIAL).draw(np.random.default_rng(0), 50)
     swapped = {name: value[:, ::-1] if value.ndim == 2 else value for name, value in draws.items()}

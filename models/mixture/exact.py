@@ -24,7 +24,8 @@ from models.shared_lattice import Mass, integrate
 __all__ = ["MOST_ASSIGNMENTS", "EnumeratedMixture", "by_location", "log_dirichlet_multinomial"]
 
 MOST_ASSIGNMENTS = 4096
-MOST_PLACES = 20_000  # points of the grid on which ordered locations are known
+MOST_PLACES = 400_000  # points of the grid on which ordered locations are known
+MOST_WORK = 2e9  # points times pairs of assignments and scales, times the square of the components
 LEAST = 1e-11  # pairs of assignments and scales with less probability are left out of the ordered locations
 
 
@@ -187,7 +188,8 @@ class EnumeratedMixture(Exact):
     @property
     def is_resolved(self) -> bool:
         """Whether the narrowest location is not too narrow for the grid."""
-        return len(self.grid) < MOST_PLACES
+        work = len(self.grid) * len(self.pairs[0]) * self.data.components**2
+        return len(self.grid) < MOST_PLACES and work < MOST_WORK
 
     @cached_property
     def ordered(self) -> tuple[list[BandLimited], np.ndarray]:
