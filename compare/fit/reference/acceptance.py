@@ -71,7 +71,7 @@ def sample_by_importance(
     samples = [draw(target, proposal.mixture, n_draws(proposal), rng) for proposal in proposals]
     first, second = (estimate(target, [sample]) for sample in samples)
     both = estimate(target, samples)
-    reasons = [trouble(first), trouble(second), trouble(both), disagreement(first, second)]
+    reasons = [trouble(first), trouble(second), disagreement(first, second), trouble(both)]
     reasons.append(imprecision(both, tolerance))
     reason = next(filter(None, reasons), "") or wandering(target, samples, both, rng)
     if reason:
