@@ -18,8 +18,8 @@ from compare.measure.psis import log_ratios, smooth
 from compare.summary import Distance, FitSummary
 from compare.verdict.contradictions import modes_apart
 from compare.verdict.judge import complaints, convict
-from compare.verdict.thresholds import DECISIVE_ESS, KHAT, is_short
-from compare.verdict.without_truth import weigh
+from compare.verdict.thresholds import DECISIVE_ESS, KHAT, RELATIVE_ESS, is_short
+from compare.verdict.without_truth import beside, weigh
 
 __all__ = ["BestDraws", "best_draws"]
 
@@ -82,6 +82,9 @@ def best_draws(comparison: Comparison) -> BestDraws:
         return plain(comparison, "exact", f"independent draws from the posterior ({comparison.log_evidence.method})")
     reference = summaries.get("reference")
     if reference is None:
+        apart = divided(summaries, guides)
+        if apart:
+            return BestDraws(None, f"no draws may be used: {apart}", None)
         ready = [name for name, summary in summaries.items() if is_ready(comparison, summary)]
         if ready:
             return plain(comparison, ready[0], f"there is no reference; {summaries[ready[0]].verdict.sentence}")
@@ -114,9 +117,9 @@ def beside_reference(comparison: Comparison, reference: FitSummary, guides: Sequ
 
 def unconfirmed(comparison: Comparison, summaries: Mapping[str, FitSummary], guides: Sequence[str]) -> BestDraws:
     """A guide's reweighted draws where nothing else can be used; none where guides are in two modes."""
-    for left, right in combinations(guides, 2):
-        if modes_apart(summaries[left], summaries[right]):
-            return BestDraws(None, f"no draws may be used: {left} and {right} are in different modes", None)
+    apart = divided(summaries, guides)
+    if apart:
+        return BestDraws(None, f"no draws may be used: {apart}", None)
     for name in guides:
         draws = resampled(comparison.fits[name])
         if draws:
@@ -124,6 +127,18 @@ def unconfirmed(comparison: Comparison, summaries: Mapping[str, FitSummary], gui
             return BestDraws(name, why, draws.posterior)
     lost = "there is no reference whose chains agree, and no guide's weights can be trusted"
     return BestDraws(None, f"no draws may be used: {lost}", None)
+
+
+def divided(summaries: Mapping[str, FitSummary], guides: Sequence[str]) -> str:
+    """Which two guides, or two runs of NUTS, are in different places; empty where none are."""
+    for left, right in combinations(guides, 2):
+        if modes_apart(summaries[left], summaries[right]):
+            return f"{left} and {right} are in different modes"
+    runs = [name for name, summary in summaries.items() if summary.method == "nuts"]
+    for left, right in combinations(runs, 2):
+        if convict(beside(summaries[left], summaries[right]))[0]:
+            return f"{left} and {right} differ by more than their errors"
+    return ""
 
 
 def plain(comparison: Comparison, name: str, why: str) -> BestDraws:
@@ -145,7 +160,8 @@ def resampled(fit: Fit) -> Resampled | None:
         return Resampled(posterior, weighed.khat, ratio.size)
     weights, _ = smooth(ratio)
     worth = 1 / float(np.sum(weights**2))
-    if not weighed.khat <= KHAT or worth < DECISIVE_ESS:
+    is_trusted = weighed.khat <= KHAT or weighed.relative_ess >= RELATIVE_ESS  # where all are alike k-hat is noise
+    if not is_trusted or worth < DECISIVE_ESS:
         return None
     rng, edges = np.random.default_rng(SEED), np.cumsum(weights)
     places = (np.arange(ratio.size) + rng.random()) / ratio.size  # systematic: the least noise

@@ -145,8 +145,8 @@ def compare(
         nuts: Whether to run NUTS.
         seed: What everything random follows from.
         exact: The posterior if you know it: a `models.contract.Exact`, or a function of the data that returns one.
-            Without it the posterior is found by quadrature in up to three unconstrained dimensions; beyond, or where
-            that is refused, a long NUTS run on the model is the reference.
+            Without it the posterior is found by quadrature in up to three unconstrained dimensions and estimated by
+            importance sampling in up to 20; where both are refused, a long NUTS run on the model is the reference.
         **options: Those of `compare.options.Options`.
 
     Raises:
@@ -228,9 +228,13 @@ def check(
         'narrow'
     """
     settings = Options.given(options)
+    if draws is not None and mcmc is not None:
+        raise ValueError("mcmc= holds draws: give it or draws=, not both")
     guide, draws = user_guides.guide_in(svi, guide), mcmc if draws is None else draws
     if draws is None and guide is None:
         raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
+    if guide is None and params is not None:
+        raise ValueError("params= are a guide's: give guide= or svi= with them")
     own = user_model.register(model, library, exact)
     trained = None if guide is None else params_of(params, own.library, svi)
     names = () if guide is None else (user_guides.add(own.name, guide, trained),)

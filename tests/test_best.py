@@ -103,6 +103,16 @@ def test_a_guide_is_preferred_to_a_short_reference_that_it_agrees_with(result):
         assert best_draws(replace(comparison, fits=fits, summaries=summaries)).fit == chosen
 
 
+def test_none_are_named_where_two_runs_of_nuts_differ(result):
+    """By far more than their errors, and no reference says which is right."""
+    nuts = result.comparison.summaries["numpyro-nuts"]
+    moved = {name: replace(each, mean=each.mean + 3 * each.sd) for name, each in nuts.variables.items()}
+    other = replace(nuts, library="pyro", variables=moved)
+    alone = without(result.comparison, "exact", "numpyro-full_rank", "numpyro-mean_field", **{"pyro-nuts": other})
+    best = best_draws(alone)
+    assert best.fit is None and "numpyro-nuts and pyro-nuts differ" in best.why
+
+
 def test_none_are_named_where_fits_contradict_a_healthy_reference(result):
     comparison = result.comparison
     nuts = comparison.summaries["numpyro-nuts"]

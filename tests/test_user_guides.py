@@ -313,6 +313,8 @@ def test_a_guide_for_something_else_is_refused_in_one_line(library, name):
     ("given", "words"),
     [
         ({}, "nothing to check"),
+        ({"draws": {"b": np.zeros((4, 9))}, "mcmc": object()}, "not both"),
+        ({"draws": {"b": np.zeros((4, 9))}, "params": {"loc": 0.0}}, "give guide= or svi="),
         ({"guide": "by_hand"}, "params=svi_result.params"),
         ({"guide": "by_hand", "params": {"loc": np.zeros(2)}}, "there is no 'scale'"),
         ({"guide": "by_hand", "params": {"loc": np.zeros(3), "scale": np.ones(2)}}, "'loc' has shape (3,)"),

@@ -146,7 +146,7 @@ def in_float64(modules: list[torch.nn.Module]) -> Iterator[None]:
 
 def put(guide: UserGuide, leaves: Mapping[str, torch.Tensor], store: Any) -> None:
     """Give the guide's params the values that its user found."""
-    given = {name: np.asarray(torch.as_tensor(value).detach()) for name, value in (guide.params or {}).items()}
+    given = {name: np.asarray(torch.as_tensor(value).detach().cpu()) for name, value in (guide.params or {}).items()}
     refuse_params(guide.name, given, {name: tuple(store[name].shape) for name in leaves}, "params")
     for name, leaf in leaves.items():
         constraint, value = store._constraints[name], torch.as_tensor(given[name], dtype=torch.float64)

@@ -51,10 +51,13 @@ def plain_value(name: str, value: Any, start: Any) -> Any:
     """A given param as arrays of NumPy.
 
     Raises:
-        ValueError: it has another shape than the model's.
+        ValueError: it has other parts or another shape than the model's.
     """
+    parts = [set(nested) if isinstance(nested, Mapping) else None for nested in (value, start)]
+    if parts[0] != parts[1]:
+        raise ValueError(f"params: {name!r} has other parts than the model's")
     if isinstance(value, Mapping):
-        return {key: plain_value(f"{name}.{key}", item, start.get(key)) for key, item in value.items()}
+        return {key: plain_value(f"{name}.{key}", item, start[key]) for key, item in value.items()}
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if np.shape(start) != array.shape:
         raise ValueError(f"params: {name!r} has shape {array.shape}, in the model {np.shape(start)}")

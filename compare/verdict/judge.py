@@ -251,14 +251,21 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
     if not optimisation.converged:
         hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
         return False, f"{optimisation.reason}{hint}."
+    if is_held_at_mode(summary):
+        formula = f"log evidence by its formula {optimisation.log_evidence_at_mode:.4f}"
+        return True, f"the mode was found ({formula}), {below_best(optimisation.gap)}"
     if optimisation.gap is None and summary.method == "guide":
         return True, f"the library's SVI has stopped gaining ({optimisation.steps} rounds); its gap is not known"
     if optimisation.gap is None:
         return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
-    if is_held_at_mode(summary):
-        gap, formula = optimisation.gap, f"log evidence by its formula {optimisation.log_evidence_at_mode:.4f}"
-        return True, f"the mode was found ({formula}), {gap.value:.2g} ± {gap.mcse:.1g} nats below its family's best"
     return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"
+
+
+def below_best(gap: Estimate | None) -> str:
+    """How far below the best of its family a fit at the mode is."""
+    if gap is None:
+        return "its family's best was not reached and may be better"
+    return f"{gap.value:.2g} ± {gap.mcse:.1g} nats below its family's best"
 
 
 def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:

@@ -95,9 +95,7 @@ def trouble(weighted: WeightedDraws) -> str:
     """What is wrong with the weights, empty where nothing is."""
     if weighted.relative_ess < MIN_RELATIVE_ESS:
         return f"the relative effective sample size of the weights is {weighted.relative_ess:.2g}"
-    if weighted.relative_ess > EQUAL_WEIGHTS:
-        return ""
-    if weighted.khat > MAX_KHAT:
+    if weighted.khat > MAX_KHAT and weighted.relative_ess <= EQUAL_WEIGHTS:
         return f"the weights have a tail with k-hat {weighted.khat:.2f}"
     if weighted.moment_khat > MAX_MOMENT_KHAT:
         return f"the weights times squared deviations have a tail with k-hat {weighted.moment_khat:.2f}"
@@ -113,7 +111,9 @@ def numbers(weighted: WeightedDraws) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def imprecision(weighted: WeightedDraws, tolerance: float) -> str:
     """By how much errors are too large, empty where they are not."""
-    _, errors, scales = numbers(weighted)
+    values, errors, scales = numbers(weighted)
+    if not (np.isfinite(values).all() and np.isfinite(errors).all()):
+        return "some mean or sd is not finite: it does not exist, or lies too far in the tails"
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(scales > 0, errors / scales, 0.0)
     times = float(np.nan_to_num(relative, nan=np.inf).max() / tolerance)

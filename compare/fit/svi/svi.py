@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 import guides
 from compare.comparison import Drawn, Job
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.ensemble import Batch, Ensemble, Outcome, n_rows
+from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, modes_of, shortfall
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.protocol import Density, Objective, Static
@@ -168,6 +168,10 @@ def at_modes(
         coordinates = family.coordinates(mode)
         parameters = coordinates.parameters(np.zeros(coordinates.size))
         gap = gap_between(objective, data[number], parameters, optimum, seeds[number])
+        if not np.isfinite(gap.value):
+            outcomes[number] = FloatingPointError("the ELBO is not finite at the Gaussian around the mode")
+            continue
+        gap = gap if optimum.converged else UNKNOWN
         at_mode = objective.evaluate(parameters, np.zeros((fits.rows, fits.dimension)), data[number])
         formula = float(at_mode.log_ratio[0])  # log p(x, z) - log q(z) at the mode
         history = [(0, fits.starts[number]), (int(spent[number]), parameters)]

@@ -116,6 +116,8 @@ def judge_given(objective: Any, given: Parameters, data: Any, options: Options, 
     if not np.isfinite(gap.value):
         raise ValueError("params: the ELBO is not finite there; the guide draws where the model has no density")
     converged = gap.upper <= options.tolerance and best.converged
+    if converged and not np.isfinite(best.gap.value):  # a copy gained nothing either; that is no bound
+        return Outcome(given, UNKNOWN, True, None, best.gradients, best.history, best=best.parameters)
     reason = f"the given params are {shortfall(gap, options)}: the guide's own optimum is better, train it longer"
     if not (best.converged and np.isfinite(best.gap.value)):
         stop = best.reason or "its own gap is not known"
