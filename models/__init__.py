@@ -20,6 +20,7 @@ CATALOGUE: dict[str, str] = {
     "gp": "a Gaussian process: mean field is as good as its coordinates, and inducing points fall off a cliff",
     "mixture": "a Gaussian mixture: equal modes, and what a guide in one of them misses",
     "lda": "latent Dirichlet allocation: equal modes, topics found in noise, an objective that is no bound",
+    "bandit": "Bernoulli arms: accuracy is not regret, and when an approximation is good enough to act on",
 }
 
 

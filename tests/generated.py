@@ -215,6 +215,12 @@ PARTICULAR: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         together(data=st.sampled_from(["wave", "wave", "mcycle"]), target=st.none()),
         together(data=tables(), target=st.sampled_from(["y", "y", "y", "x", "w"])),
     ),
+    "bandit": st.one_of(
+        together(
+            pulls=st.sampled_from(["3,5", "0,0", "1,2,3", "4"]), successes=st.sampled_from(["1,5", "0,0", "0,1,3"])
+        ),
+        together(arms=lists(2, 2), horizon=st.sampled_from(["1", "5", "1000"])),
+    ),
     "lda": st.one_of(
         together(data=st.sampled_from(["tiny", "bars"]), topics=st.sampled_from(["auto", "1", "2", "3"])),
         together(data=tables(), topics=st.sampled_from(["auto", "1", "2"])),

@@ -10,7 +10,8 @@ from scipy import integrate, stats
 
 import models
 from models.coin import Coin
-from models.coin.exact import BetaPosterior, best_logit_normal, best_member
+from models.coin.exact import BetaPosterior, best_member
+from models.logit_normal import best_logit_normal
 
 
 def test_the_defaults():

@@ -55,9 +55,9 @@ def test_a_fault_that_is_none_is_refused():
 def test_what_was_planted_is_put_back():
     """Functions held elsewhere, constants in every module that holds them, and after an error too."""
     from models.chain import exact
-    from models.coin.exact import best_logit_normal as held
+    from models.logit_normal import best_logit_normal as held
 
-    entropy = Fault("x", "models.coin.exact", "0.5 * np.log(2 * np.pi * np.e))", "0.0)", "coin", "both", "coin: text")
+    entropy = Fault("x", "models.logit_normal", "0.5 * np.log(2 * np.pi * np.e))", "0.0)", "coin", "both", "coin: text")
     constant = Fault("x", "models.chain.exact", "math.log(2 * math.pi)", "1.0", "chain", "both", "chain: text")
     before, elsewhere = held(8.0, 6.0), __import__("models.chain.coordinate_ascent", fromlist=["LOG_2PI"])
     with pytest.raises(ZeroDivisionError), planted(entropy), planted(constant):

@@ -9,9 +9,10 @@ from typing import Any
 from scipy import stats
 
 from models.coin.data import Coin
-from models.coin.exact import BetaPosterior, best_logit_normal
+from models.coin.exact import BetaPosterior
 from models.contract import Claim, Published
 from models.literature import ERRORS, by_formula, printed
+from models.logit_normal import best_logit_normal
 
 __all__ = ["claims", "published"]
 

@@ -34,6 +34,7 @@ from battery.known import (
 from battery.rest import network_differs, reference_differs, scale_is_lost, text_differs
 from compare.options import Options
 from compare.plan import best_member
+from models.bandit import Bandit
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
@@ -128,6 +129,7 @@ TINY = {
             "nuts": {"ratios": 1.0},
         },
     ),
+    "bandit": Tiny([Bandit(), Bandit((3, 0, 5), (1, 0, 5), alpha=2.0)]),
     "lda": Tiny([Corpus(), Corpus(topics=1)]),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),
     "vae": Tiny([BINARY, LINEAR], [GREY]),

@@ -36,7 +36,7 @@ FAULTS = [
     ),
     Fault(
         "the entropy of a Gaussian without its half",
-        "models.coin.exact",
+        "models.logit_normal",
         "np.log(scale) + 0.5 * np.log(2 * np.pi * np.e))",
         "np.log(scale) + 0.5 * np.log(2 * np.pi))",
         "coin",
@@ -46,7 +46,7 @@ FAULTS = [
     ),
     Fault(
         "the best Gaussian's scale is not the best",
-        "models.coin.exact",
+        "models.logit_normal",
         "np.log(a + b) + both,",
         "np.log(a + b) + both - 0.3,",
         "coin",

@@ -1,0 +1,107 @@
+"""Policies for two Bernoulli arms: the probability of pulling the first arm in every state of the counts.
+
+A `Policy` takes how often each arm was pulled, n and m, and gives the probabilities for all successes of each, shape
+(n + 1, m + 1). An arm with s successes in n pulls has the posterior Beta(alpha + s, beta + n - s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from scipy import special
+
+from models.bandit.exact import masses, nodes
+from models.logit_normal import best_logit_normal
+
+__all__ = ["Policy", "epsilon_greedy", "greedy", "logit_normal", "means", "optimal", "thompson", "uniform"]
+
+Policy = Callable[[int, int], np.ndarray]
+
+TIE = 1e-12
+"""Values closer than this are equal: they are rational numbers of small denominators."""
+
+
+def parameters(alpha: float, beta: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The posterior's parameters after n pulls, by the successes, each (n + 1,)."""
+    s = np.arange(n + 1)
+    return alpha + s, beta + n - s
+
+
+def means(alpha: float, beta: float, n: int) -> np.ndarray:
+    """The posterior means after n pulls, by the successes, (n + 1,)."""
+    return parameters(alpha, beta, n)[0] / (alpha + beta + n)
+
+
+def thompson(alpha: float, beta: float, horizon: int, ratio: float = 1.0) -> Policy:
+    """Thompson sampling from Beta(k a, k b) in place of the posterior Beta(a, b), k = 1 / ratio^2.
+
+    For many counts ``ratio`` is the sd of what is drawn over the posterior's; at 1 the draws are the posterior's.
+    P(first > second) is a trapezoid sum on the logit, to about 1e-10.
+    """
+    k = ratio**-2
+    every = [tuple(k * values for values in parameters(alpha, beta, n)) for n in range(horizon)]
+    logits, step = nodes(*(np.concatenate(values) for values in zip(*every, strict=True)))
+    theta = special.expit(logits)
+    weights = [masses(a[:, None], b[:, None], logits, step) for a, b in every]
+    below = [special.betainc(a[:, None], b[:, None], theta) for a, b in every]
+    return lambda n, m: weights[n] @ below[m].T
+
+
+@cache
+def nearest(a: float, b: float) -> tuple[float, float]:
+    """Location and scale of the best Gaussian on the logit; a mirrored Beta's are mirrored."""
+    location, scale = (-1.0, 1.0) * np.array(nearest(b, a)) if a < b else best_logit_normal(a, b)[:2]
+    return float(location), float(scale)
+
+
+def logit_normal(alpha: float, beta: float, horizon: int) -> Policy:
+    """Thompson sampling from the best Gaussian on each arm's logit: mean field's and full rank's best member."""
+    members = [
+        np.array([nearest(a, b) for a, b in zip(*parameters(alpha, beta, n), strict=True)]) for n in range(horizon)
+    ]
+
+    def policy(n: int, m: int) -> np.ndarray:
+        (first, sd), (second, other_sd) = members[n].T[..., None], members[m].T
+        return special.ndtr((first - second) / np.hypot(sd, other_sd))
+
+    return policy
+
+
+def prefer(first: np.ndarray, second: np.ndarray, ties: float) -> np.ndarray:
+    """1 where the first value is larger, 0 where it is smaller, ``ties`` where they are equal."""
+    return np.where(np.abs(first - second) < TIE, ties, first > second)
+
+
+def greedy(alpha: float, beta: float, ties: float = 0.5) -> Policy:
+    """The arm with the larger posterior mean; of equal ones the first with probability ``ties``."""
+    return lambda n, m: prefer(means(alpha, beta, n)[:, None], means(alpha, beta, m), ties)
+
+
+def uniform(n: int, m: int) -> np.ndarray:
+    """Either arm, whatever was seen."""
+    return np.full((n + 1, m + 1), 0.5)
+
+
+def epsilon_greedy(alpha: float, beta: float, epsilon: float = 0.1) -> Policy:
+    """With probability epsilon either arm, else the greedy one."""
+    best = greedy(alpha, beta)
+    return lambda n, m: epsilon * uniform(n, m) + (1 - epsilon) * best(n, m)
+
+
+def optimal(alpha: float, beta: float, horizon: int) -> Policy:
+    """The policy with the most successes to be expected until the horizon, by dynamic programming from its end."""
+    later = [np.zeros((n + 1, horizon - n + 1)) for n in range(horizon + 1)]
+    choices: dict[tuple[int, int], np.ndarray] = {}
+    for time in reversed(range(horizon)):
+        now = []
+        for n in range(time + 1):
+            m = time - n
+            p, q = means(alpha, beta, n)[:, None], means(alpha, beta, m)
+            first = p * (1 + later[n + 1][1:]) + (1 - p) * later[n + 1][:-1]
+            second = q * (1 + later[n][:, 1:]) + (1 - q) * later[n][:, :-1]
+            choices[n, m] = prefer(first, second, 0.5).astype(np.float32)
+            now.append(np.maximum(first, second))
+        later = now
+    return lambda n, m: choices[n, m]

@@ -1,0 +1,120 @@
+"""The exact expected regret of a policy for two arms, by recursion over counts; beyond the recursion by simulation.
+
+Regret is what the best arm would have paid in expectation less what the pulled ones do: at fixed arms, or on average
+over arms from the prior (Bayes regret). Only the second has a floor: at given arms a policy that always pulls the
+better one has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import integrate, interpolate, optimize, special
+
+from models.bandit import policies
+from models.bandit.policies import Policy
+
+__all__ = ["World", "by_ratio", "crossing", "expected_regret", "fixed", "prior", "simulate", "standard_policies"]
+
+RATIOS = np.geomspace(0.2, 1.4, 15)
+"""Sd ratios that regret is tabulated for."""
+
+
+@dataclass(frozen=True)
+class World:
+    """How the arms pay.
+
+    Attributes:
+        best: What the best arm pays in expectation.
+        chance: ``chance(arm, n)``: the probability of success after n pulls, by the successes so far, (n + 1,).
+    """
+
+    best: float
+    chance: Callable[[int, int], np.ndarray]
+
+
+def fixed(arms: Sequence[float]) -> World:
+    """Two arms whose chances are these."""
+    return World(max(arms), lambda arm, n: np.full(n + 1, arms[arm]))
+
+
+def prior(alpha: float, beta: float) -> World:
+    """Two arms from Beta(alpha, beta): the better pays E[max] = integral of 1 - F(x)^2, a pull the posterior's mean."""
+    best, _ = integrate.quad(lambda x: 1 - special.betainc(alpha, beta, x) ** 2, 0, 1, epsabs=1e-13)
+    return World(best, lambda arm, n: policies.means(alpha, beta, n))
+
+
+def expected_regret(policy: Policy, worlds: Sequence[World], horizon: int) -> np.ndarray:
+    """The regret after 1, ..., ``horizon`` pulls, exact, by the probabilities of all counts: (worlds, horizon)."""
+    states = [np.ones((len(worlds), 1, 1))]
+    regret, best = np.zeros((len(worlds), horizon)), np.array([world.best for world in worlds])[:, None, None]
+    chances = [np.array([[world.chance(arm, n) for world in worlds] for arm in (0, 1)]) for n in range(horizon)]
+    for time in range(horizon):
+        following = [np.zeros((len(worlds), n + 1, time - n + 2)) for n in range(time + 2)]
+        for n, probability in enumerate(states):
+            m = time - n
+            first, p, q = probability * policy(n, m), chances[n][0][:, :, None], chances[m][1][:, None]
+            second = probability - first
+            paid, other = first * p, second * q
+            regret[:, time] += np.sum(probability * best - paid - other, axis=(1, 2))
+            following[n + 1][:, 1:] += paid
+            following[n + 1][:, :-1] += first - paid
+            following[n][:, :, 1:] += other
+            following[n][:, :, :-1] += second - other
+        states = following
+    return np.cumsum(regret, axis=1)
+
+
+def standard_policies(alpha: float, beta: float, horizon: int) -> dict[str, Policy]:
+    """The policies that are compared, by name."""
+    thompson = {
+        f"Thompson, {text}": policies.thompson(alpha, beta, horizon, ratio)
+        for text, ratio in (("exact posterior", 1.0), ("sd ratio 0.866", 0.75**0.5), ("sd ratio 0.5", 0.5))
+    }
+    return thompson | {
+        "greedy, ties at random": policies.greedy(alpha, beta),
+        "greedy, ties to the first": policies.greedy(alpha, beta, 1.0),
+        "epsilon-greedy, 0.1": policies.epsilon_greedy(alpha, beta),
+        "random": policies.uniform,
+        "Bayes-optimal": policies.optimal(alpha, beta, horizon),
+    }
+
+
+def by_ratio(alpha: float, beta: float, horizon: int, worlds: Sequence[World], ratios: np.ndarray) -> np.ndarray:
+    """Regret of Thompson sampling for each sd ratio, world and number of pulls: (ratios, worlds, horizon)."""
+    return np.array(
+        [expected_regret(policies.thompson(alpha, beta, horizon, ratio), worlds, horizon) for ratio in ratios]
+    )
+
+
+def crossing(ratios: np.ndarray, regret: np.ndarray) -> tuple[float, float]:
+    """The sd ratio of least regret, and the one below it from which narrower draws cost more than exact ones.
+
+    By a cubic spline in log ratio; the second is nan where there is none.
+    """
+    curve = interpolate.CubicSpline(np.log(ratios), regret)
+    low, high = np.log(ratios[[0, -1]])
+    least = optimize.minimize_scalar(curve, bounds=(low, high), method="bounded").x
+    if not curve(low) > curve(0.0) > curve(least) + 1e-9 or least > 0:
+        return float(np.exp(least)), float("nan")
+    return float(np.exp(least)), float(np.exp(optimize.brentq(lambda x: curve(x) - curve(0.0), low, least)))
+
+
+def simulate(arms: Sequence[float], horizon: int, ratios: Sequence[float], runs: int, seed: int) -> np.ndarray:
+    """Regret of Thompson sampling under a uniform prior in simulated runs, shape (ratios, runs).
+
+    Runs are paired: the n-th pull of an arm pays the same for every ratio.
+    """
+    pays = np.random.default_rng(seed).random((horizon, 2, runs), dtype=np.float32) < np.reshape(arms, (2, 1))
+    regret, every = np.zeros((len(ratios), runs)), np.arange(runs)
+    for number, ratio in enumerate(ratios):
+        rng, k = np.random.default_rng([seed, number]), ratio**-2
+        pulls, successes = np.zeros((2, 2, runs), int)
+        for _ in range(horizon):
+            arm = rng.beta(k * (1 + successes), k * (1 + pulls - successes)).argmax(0)
+            successes[arm, every] += pays[pulls[arm, every], arm, every]
+            pulls[arm, every] += 1
+        regret[number] = (max(arms) - np.array(arms)) @ pulls
+    return regret
