@@ -31,7 +31,9 @@ def simulate(data: Bandit, rng: np.random.Generator, count: int) -> Simulated:
 def report(data: Bandit) -> list[Element]:
     """All arms, and by how much they lead; of two the second's lead is the first's with the other sign."""
     arms = range(len(data.pulls))
-    return [("theta", (k,)) for k in arms] + [("lead", (k,)) for k in arms[len(arms) == 2 :]]
+    theta: list[Element] = [("theta", (k,)) for k in arms]
+    lead: list[Element] = [("lead", (k,)) for k in arms[len(arms) == 2 :]]
+    return theta + lead
 
 
 MODEL = Model(

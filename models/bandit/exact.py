@@ -38,11 +38,11 @@ def nodes(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
     return np.arange(low, high, step), step
 
 
-def density(a: np.ndarray, b: np.ndarray, x: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """The density of Beta(a, b) at x, where ``rest`` is 1 - x to all digits; 0 where float64 has no x."""
+def density(a: np.ndarray, b: np.ndarray, x: np.ndarray, complement: np.ndarray) -> np.ndarray:
+    """The density of Beta(a, b) at x, where ``complement`` is 1 - x to all digits; 0 where float64 has no x."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        values = np.exp((a - 1) * np.log(x) + (b - 1) * np.log(rest) - special.betaln(a, b))
-    return np.where((x > 0) & (rest > 0), values, 0.0)
+        values = np.exp((a - 1) * np.log(x) + (b - 1) * np.log(complement) - special.betaln(a, b))
+    return np.where((x > 0) & (complement > 0), values, 0.0)
 
 
 def masses(a: np.ndarray, b: np.ndarray, logits: np.ndarray, step: float) -> np.ndarray:
@@ -65,12 +65,12 @@ class Lead:
 
     def __init__(self, a: np.ndarray, b: np.ndarray, arm: int) -> None:
         self.arm, self.own = stats.beta(a[arm], b[arm]), (a[arm], b[arm])
-        self.others = tuple(np.delete(values, arm)[:, None] for values in (a, b))
+        self.others = np.delete(a, arm)[:, None], np.delete(b, arm)[:, None]
         logits, self.step = nodes(a, b)
         end = np.abs(logits).max()
         self.logits = np.arange(-end, end, self.step)
-        theta, rest = special.expit(self.logits), special.expit(-self.logits)
-        cells, above = self.step * theta * rest, 1 - self.below(theta)
+        theta, complement = special.expit(self.logits), special.expit(-self.logits)
+        cells, above = self.step * theta * complement, 1 - self.below(theta)
         self.largest = float(cells @ above), float(cells @ (2 * theta * above))
 
     def below(self, x: np.ndarray) -> np.ndarray:
@@ -80,8 +80,8 @@ class Lead:
     def places(self, lead: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """theta_k - lead, 1 less that, and the masses of theta_k, at every node, each (n,)."""
         width, up, down = 1 - abs(lead), special.expit(self.logits), special.expit(-self.logits)
-        x, rest = max(lead, 0.0) + width * up, max(-lead, 0.0) + width * down
-        mass = self.step * width * up * down * density(*self.own, x, rest)
+        x, complement = max(lead, 0.0) + width * up, max(-lead, 0.0) + width * down
+        mass = self.step * width * up * down * density(*self.own, x, complement)
         return max(-lead, 0.0) + width * up, max(lead, 0.0) + width * down, mass
 
     def mean(self) -> float:
@@ -100,8 +100,8 @@ class Lead:
     def pdf(self, x: np.ndarray) -> np.ndarray:
         values = []
         for lead in np.ravel(x):
-            place, rest, mass = self.places(lead)
-            cdfs, densities = special.betainc(*self.others, place), density(*self.others, place, rest)
+            place, complement, mass = self.places(lead)
+            cdfs, densities = special.betainc(*self.others, place), density(*self.others, place, complement)
             parts = [densities[j] * np.delete(cdfs, j, axis=0).prod(axis=0) for j in range(len(cdfs))]
             values.append(mass @ np.sum(parts, axis=0))
         return np.reshape(values, np.shape(x))
