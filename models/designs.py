@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from models.contract import Latents, UnknownName, nearest
-from models.tables import Table, read_csv, standardised
+from models.contract import Latents
+from models.tables import Table, no_such_data, read_csv, standardised
 
 __all__ = ["Design", "coefficients", "column_of", "load", "sites"]
 
@@ -78,7 +78,7 @@ def load(
         try:
             table = read_csv(name, target, task)
         except FileNotFoundError:
-            raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, datasets)}") from None
+            raise no_such_data(name, datasets) from None
     rows = np.arange(len(table.targets))
     if np.ptp(table.targets / 2) == 0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Distributions of one number that are known on a grid, with the methods of SciPy's frozen distributions."""
+"""Distributions of one number, on a grid or as mixtures, with the methods of SciPy's frozen distributions."""
 
 import math
 from typing import Any
@@ -110,28 +110,36 @@ class BetaMixture:
     """A mixture of Beta distributions.
 
     Args:
-        a: The first parameters, shape (n,).
-        b: The second parameters, shape (n,).
-        weights: The weights, shape (n,), which need not sum to 1.
+        a: First parameters, shape (n,).
+        b: Second parameters, shape (n,); all 0 for the number 1.
+        weights: Their weights, shape (n,), which need not sum to 1.
     """
 
     def __init__(self, a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> None:
-        self.parts, self.weights = stats.beta(a, b), weights / weights.sum()
+        pairs, place = np.unique(a + 1j * b, return_inverse=True)
+        self.a, self.b, self.weights = pairs.real, pairs.imag, np.bincount(place, weights / weights.sum())
 
     def mean(self) -> float:
-        return float(self.weights @ self.parts.mean())
+        return float(self.weights @ (self.a / (self.a + self.b)))
 
     def std(self) -> float:
-        return math.sqrt(self.weights @ (self.parts.var() + (self.parts.mean() - self.mean()) ** 2))
+        total = self.a + self.b
+        second = self.weights @ (self.a * (self.a + 1) / (total * (total + 1)))
+        return math.sqrt(max(float(second) - self.mean() ** 2, 0.0))
 
     def pdf(self, x: np.ndarray) -> np.ndarray:
-        return self.parts.pdf(np.asarray(x)[..., None]) @ self.weights
+        return stats.beta.pdf(np.asarray(x)[..., None], self.a, self.b) @ self.weights
 
     def cdf(self, x: float) -> float:
-        return float(self.parts.cdf(x) @ self.weights)
+        return float(special.betainc(self.a, self.b, x) @ self.weights)
 
     def ppf(self, q: float) -> float:
-        return float(optimize.brentq(lambda x: self.cdf(x) - q, 0.0, 1.0, xtol=1e-14))
+        if not self.b.any():
+            return 1.0
+        least = math.log(np.finfo(float).tiny)  # by the log, so that quantiles near 0 keep their digits
+        if self.cdf(math.exp(least)) >= q:
+            return 0.0
+        return math.exp(optimize.brentq(lambda log_x: self.cdf(math.exp(log_x)) - q, least, 0.0, xtol=1e-13))
 
 
 class NormalScores:

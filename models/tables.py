@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.contract import nearest
+from models.contract import UnknownName, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "has_two_classes", "read_column", "read_csv", "shipped", "standardised"]
+__all__ = ["Table", "has_two_classes", "no_such_data", "read_column", "read_csv", "shipped", "standardised"]
 
 MAX_BYTES = 50_000_000  # largest file that is read
 MAX_ROWS = 10_000  # most rows of a file: every draw of a fit keeps the log likelihood of every row
@@ -129,6 +129,11 @@ def read_column(path: str, column: str | None) -> np.ndarray:
 def shortened(header: Sequence[str]) -> str:
     """The names of the first columns."""
     return ", ".join(header[:10]) + (", ..." if len(header) > 10 else "")
+
+
+def no_such_data(name: str, known: Iterable[str]) -> UnknownName:
+    """The error where a name is neither that of a data set nor that of a file."""
+    return UnknownName(f"no data set and no file is named {name!r}; {nearest(name, known)}")
 
 
 def read_bytes(path: str) -> bytes:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from conftest import LIBRARIES
 from scipy import integrate as scipy_integrate
 from scipy import stats
 
+from compare import summary as summary_module
 from compare import user_model
 from compare.comparison import Request
 from compare.fit.reference import acceptance
@@ -206,6 +210,8 @@ def test_eight_schools(library):
     assert ledger.evidence_gap.mcse >= known.mcse
     assert ledger.elbo.value + ledger.evidence_gap.value == pytest.approx(known.value)
     assert ledger.family_gap.value + ledger.optimisation_gap.value == pytest.approx(ledger.evidence_gap.value)
+    schema = Path(summary_module.__file__).parent / "report" / "summary.schema.json"
+    jsonschema.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8"))).validate(comparison.summary)
     unaided = {name: replace(fit, verdict=None) for name, fit in comparison.summaries.items()}
     options = comparison.request.options
     agreed = pipeline.judge_all(comparison.fits, unaided, {}, known, options)

@@ -19,6 +19,7 @@ from compare.measure.measures import measure
 from compare.measure.symmetry import shares_gap
 from compare.options import Options
 from compare.verdict.judge import judge
+from models.marginals import BetaMixture
 from models.mixture import MODEL, MixtureData, truth
 from models.mixture.best import best_member, log_joint
 from models.mixture.counts import CountedMixture
@@ -307,3 +308,34 @@ def test_equal_values_with_a_known_scale_are_fine():
         abs=1e-10,
     )
     assert models.load("mixture") is MODEL
+
+
+def test_quantiles_of_betas_near_zero():
+    """Beta(a, 1) has the quantile q^(1 / a), far below the spacing of numbers near 1."""
+    a = 0.01
+    mixture = BetaMixture(np.full(2, a), np.ones(2), np.array([1.0, 3.0]))
+    for q in (0.025, 0.5, 0.975):
+        assert mixture.ppf(q) == pytest.approx(q ** (1 / a), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("column", "fields", "says"),
+    [
+        ("x\n1e200\n0\n", {}, "has the value 1e+200"),
+        ("x\n20000\n50000\n200000\n", {}, "or the values in another unit"),
+        ("x\n1\n2\n", {"components": True}, "components is True"),
+    ],
+)
+def test_data_in_the_wrong_unit_are_refused_in_a_line(column, fields, says, tmp_path):
+    path = tmp_path / "values.csv"
+    path.write_text(column, encoding="utf-8")
+    with pytest.raises(ValueError) as refusal:
+        MixtureData(str(path), **fields)
+    assert says in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_known_scale_needs_no_prior(tmp_path):
+    """That of the scale, which follows from the data, would be out of its range."""
+    path = tmp_path / "values.csv"
+    path.write_text("x\n20000\n50000\n200000\n", encoding="utf-8")
+    assert MixtureData(str(path), scale=5000.0, components=2.0).arguments()["components"] == 2

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.contract import UnknownName, nearest
-from models.tables import Table, has_two_classes, read_csv, shipped, standardised
+from models.tables import Table, has_two_classes, no_such_data, read_csv, shipped, standardised
 
 __all__ = ["DATASETS", "Dataset", "load", "sine"]
 
@@ -46,7 +45,7 @@ def load(name: str, target: str | None = None, task: str = "auto", split: int = 
         try:
             return divided(read_csv(name, target, task), split)
         except FileNotFoundError:
-            raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, DATASETS)}") from None
+            raise no_such_data(name, DATASETS) from None
     if target is not None:
         raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
     return DATASETS[name](task, split)

@@ -86,4 +86,4 @@ def mean_field_cost(exact: GaussianProcess, summary: Mapping[str, Any]) -> Publi
     gap, short = fits[far]["ledger"]["evidence_gap"], fits[far]["optimisation"]["gap"]
     room = ERRORS * (gap["mcse"] + short["mcse"]) + short["value"] + 1e-7 * (1 + value)
     note = f" ± {gap['mcse']:.1g} nats: the evidence gap of {far}, the furthest off"
-    return by_formula(claim, source, "that", value, gap["value"], room, note)
+    return by_formula(claim, source, "(sum log P_ii - log|P|) / 2", value, gap["value"], room, note)

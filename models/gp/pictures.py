@@ -95,7 +95,7 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     counts = np.unique(np.linspace(2, min(size, 40), 20).round().astype(int))
     left.semilogy(counts, gaps_of_inducing(data, counts), "o-", color=FAMILY_COLORS["markov"], ms=4, lw=1.4)
     cost = 0.5 * size * data.jitter * data.variance / data.noise**2
-    left.axhline(cost, color=PALE, lw=1.2, ls="--", label=f"the jitter's own cost, n jitter / (2 noise^2): {cost:.2g}")
+    left.axhline(cost, color=PALE, lw=1.2, ls="--", label=f"what the jitter costs: {cost:.2g}")
     left.set(xlabel="inducing points", ylabel="gap in nats", title="inducing points: the gap falls like a cliff")
     left.legend(loc="upper right", fontsize=8)
     noises = np.geomspace(0.01, 10, 25)

@@ -43,7 +43,7 @@ def copies(data: Corpus) -> int:
 def region(data: Corpus, latents: Latents) -> np.ndarray:
     """The order of the topics along the direction in which documents differ most (their first principal component)."""
     shares = data.counts / data.counts.sum(1, keepdims=True)
-    direction = np.linalg.svd(shares - shares.mean(0))[2][0]
+    direction = np.linalg.svd(shares - shares.mean(0), full_matrices=False)[2][0]
     return np.argsort(latents["topics"] @ direction, axis=1)
 
 

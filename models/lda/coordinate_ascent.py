@@ -161,7 +161,8 @@ def best_member(data: Corpus, family: str) -> Best | None:
     if family != FAMILY or is_large(data):
         return None
     bounds, state = restarts(data)
-    return Best(Updates(data).elbo(state), 1e-8, f"the best of {len(bounds)} starts of coordinate ascent", {})
+    tolerance, method = 1e-8 * float(data.counts.sum()), f"the best of {len(bounds)} starts of coordinate ascent"
+    return Best(Updates(data).elbo(state), tolerance, method, {})
 
 
 def coordinate_ascent(data: Corpus) -> dict[str, CoordinateAscent]:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.contract import UnknownName, nearest
 from models.options import Data, option, parse_int, parse_number
+from models.tables import no_such_data, read_bytes, read_cells, refuse
 from models.tables import parse_number as parse_cell
-from models.tables import read_bytes, read_cells, refuse
 
 __all__ = ["Corpus", "bars"]
 
@@ -46,7 +45,7 @@ def from_csv(path: str) -> Counts:
     try:
         cells = read_cells(read_bytes(path), path)
     except FileNotFoundError:
-        raise UnknownName(f"no data set and no file is named {path!r}; {nearest(path, DATASETS)}") from None
+        raise no_such_data(path, DATASETS) from None
     counts = cells.map(parse_cell).astype(float)
     refuse(cells, ~np.isfinite(counts), path)
     wrong = np.argwhere(((counts < 0) | (counts % 1 != 0) | (counts > 1e9)).to_numpy())
@@ -58,7 +57,7 @@ def from_csv(path: str) -> Counts:
     if len(empty):
         raise ValueError(f"line {cells.index[empty[0]]} of {path} is a document without words; leave it out")
     if cells.empty or len(cells.columns) < 2:
-        raise ValueError(f"{path} has {len(cells)} documents and {len(cells.columns)} words; give 1 and 2 or more")
+        raise ValueError(f"{path} has {len(cells)} documents and {len(cells.columns)} words; give at least 1 and 2")
     return counts.to_numpy().astype(int), tuple(cells.columns)
 
 

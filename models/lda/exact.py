@@ -25,8 +25,9 @@ from models.lda import dirichlet
 from models.lda.coordinate_ascent import optima
 from models.lda.data import Corpus
 from models.lda.dirichlet import log_beta
-from models.lda.marginals import BetaMixture, Drawn
+from models.lda.marginals import Drawn
 from models.lda.quantities import derive, first_words, shown
+from models.marginals import BetaMixture
 
 __all__ = ["CountTables", "n_tables", "truth"]
 
@@ -45,6 +46,8 @@ def n_tables(data: Corpus) -> int:
 
 def splits(total: int, parts: int) -> np.ndarray:
     """All ways to split a total into so many parts, shape (ways, parts)."""
+    if parts == 1:
+        return np.array([[total]])
     walls = np.array(list(itertools.combinations(range(total + parts - 1), parts - 1)), int)
     ends = np.full((len(walls), 1), total + parts - 1)
     return np.diff(np.hstack([walls.reshape(len(walls), parts - 1), ends]), prepend=-1, axis=1) - 1
@@ -52,7 +55,9 @@ def splits(total: int, parts: int) -> np.ndarray:
 
 def truth(data: Corpus) -> Exact | Reference:
     """The sum over tables where there are at most `LIMIT` of them; else NUTS."""
-    if n_tables(data) > LIMIT:
+    n, k = data.counts[data.counts > 0], data.topics
+    log_tables = np.sum(special.gammaln(n + k) - special.gammaln(n + 1) - special.gammaln(k))
+    if log_tables > math.log(LIMIT) + 1e-6:  # the whole number would be too long
         return Reference("NUTS, the topics of the words summed out")
     return solved(data, data.counts.tobytes(), data.counts.shape)
 

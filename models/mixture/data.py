@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.contract import UnknownName, nearest
 from models.options import Data, option, parse_int, parse_number
-from models.tables import read_column
+from models.tables import no_such_data, read_column
 
 __all__ = ["MixtureData"]
 
@@ -25,6 +24,9 @@ LIMITS = {
     "scale_sd": (1e-2, 3.0),
 }
 """Between these numbers float64 keeps the posterior's digits."""
+
+LARGEST = 1e6
+"""The largest value, either sign."""
 
 DATASETS: dict[str, tuple[str, dict[str, float]]] = {
     "tutorial": (
@@ -71,7 +73,7 @@ def load(name: str, column: str | None) -> tuple[np.ndarray, str, dict[str, floa
     try:
         values = read_column(name, column)
     except FileNotFoundError:
-        raise UnknownName(f"no data set and no file is named {name!r}; {nearest(name, DATASETS)}") from None
+        raise no_such_data(name, DATASETS) from None
     low, high = float(values.min()), float(values.max())
     width = high - low or 1.0
     prior = {
@@ -116,18 +118,24 @@ class MixtureData(Data):
         def values(self) -> np.ndarray: ...
 
     def __post_init__(self) -> None:
-        if self.components != self.components // 1 or not 1 <= self.components <= MOST_COMPONENTS:
+        whole = not isinstance(self.components, bool) and self.components == self.components // 1
+        if not whole or not 1 <= self.components <= MOST_COMPONENTS:
             raise ValueError(f"components is {self.components}: give a whole number from 1 to {MOST_COMPONENTS}")
+        object.__setattr__(self, "components", int(self.components))
         values, source, prior = load(self.data, self.column)
-        for name, value in (prior | {"values": values, "source": source}).items():
-            if getattr(self, name, "auto") == "auto":
-                object.__setattr__(self, name, value)
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if name == "scale" and value == "unknown":
-                continue
+        largest = values[np.abs(values).argmax()]
+        if abs(largest) > LARGEST:
+            raise ValueError(f"{self.data} has the value {largest:g}: give values within {LARGEST:g}, in another unit")
+        followed = [name for name in prior if getattr(self, name) == "auto"]
+        for name in followed:
+            object.__setattr__(self, name, prior[name])
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "source", source)
+        for name in ("concentration", "location_mean", "location_sd", *self.of_scale):
+            (low, high), value = LIMITS[name], getattr(self, name)
             if isinstance(value, bool | str) or not low <= value <= high:
-                raise ValueError(f"{name} is {value}: give a number from {low:g} to {high:g}")
+                unit = ", or the values in another unit" if name in followed else ""
+                raise ValueError(f"{name} is {value}: give a number from {low:g} to {high:g}{unit}")
         distinct = len(np.unique(values))
         if self.scale == "unknown" and len(values) > distinct <= self.components:
             raise ValueError(
@@ -136,15 +144,19 @@ class MixtureData(Data):
             )
 
     @property
+    def of_scale(self) -> tuple[str, ...]:
+        """The fields that speak of the scale."""
+        return ("scale_median", "scale_sd") if self.scale == "unknown" else ("scale",)
+
+    @property
     def known_scale(self) -> float | None:
         """The scale where it is known."""
         return None if self.scale == "unknown" else float(self.scale)
 
     def arguments(self) -> dict[str, Any]:
-        of_scale = ("scale_median", "scale_sd") if self.known_scale is None else ("scale",)
-        names = ("concentration", "location_mean", "location_sd", *of_scale)
+        names = ("concentration", "location_mean", "location_sd", *self.of_scale)
         numbers = {name: np.float64(getattr(self, name)) for name in names}
-        return {"values": self.values, "components": int(self.components), **numbers}
+        return {"values": self.values, "components": self.components, **numbers}
 
     def describe(self) -> dict[str, Any]:
         of_scale = ("scale_median", "scale_sd") if self.known_scale else ()

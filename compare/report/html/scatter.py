@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from compare.comparison import TRUTH_METHODS
 from compare.report.html.entries import describe_distance, distances, evidence_of, family
 from compare.report.tables.ledger import printed_ledgers, terms_from_json
 from compare.report.tables.numbers import estimate
@@ -93,7 +94,7 @@ def upper_limit(distance: Estimate) -> float:
 
 def guide_distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
     """The distances of what was optimised."""
-    known = ("exact", "importance", "reference")
+    known = (*TRUTH_METHODS, "reference")
     return {name: gap for name, gap in distances(summary).items() if summary["fits"][name]["method"] not in known}
 
 
