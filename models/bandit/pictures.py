@@ -58,7 +58,7 @@ def draw_ratios(axes: Axes, data: Bandit) -> None:
     axes.axvline(1, color=PALE, lw=1.2, zorder=0)
     axes.set(xlabel="sd of the draws / posterior sd", ylabel=f"regret after {data.horizon} pulls / that of exact draws")
     axes.set_title("narrow and wide draws")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower right")
 
 
 def regret(fits: Fits, data: Bandit, exact: Arms, path: Path) -> None:

@@ -18,7 +18,7 @@ from models.bandit.policies import Policy
 
 __all__ = ["World", "by_ratio", "crossing", "expected_regret", "fixed", "prior", "simulate", "standard_policies"]
 
-RATIOS = np.geomspace(0.2, 1.4, 15)
+RATIOS = np.geomspace(0.1, 1.4, 18)
 """Sd ratios that regret is tabulated for."""
 
 

@@ -39,7 +39,7 @@ def print_policies(horizon: int = 100) -> None:
         print(f"{name:<27}{at_arms:14.4f}{bayes:21.4f}")
 
 
-def print_ratios(horizons: Sequence[int] = (25, 50, 100)) -> None:
+def print_ratios(horizons: Sequence[int] = (25, 50, 75, 100)) -> None:
     """Print where narrower draws start to cost; beside them the greedy policy, whose draws have no sd."""
     worlds = list(WORLDS.values())
     regret = by_ratio(1.0, 1.0, max(horizons), worlds, RATIOS)
