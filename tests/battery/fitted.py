@@ -137,7 +137,7 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
         "data_fit": log_likelihood,
         "complexity": log_guide - log_prior,
     }
-    parts = found["family_gap"] + found["amortisation_gap"] + found["optimisation_gap"]
+    parts = sum(found[f"{part}_gap"] for part in ("symmetry", "family", "amortisation", "optimisation"))
     is_split = summary["ledger"]["family_gap"] is not None  # into parts only where the best member is known
     looks = [
         beyond("log joint", log_prior + log_likelihood, log_joint, 1e-9 * np.maximum(1.0, np.abs(log_joint))),
