@@ -71,7 +71,9 @@ def plain(value: Any) -> Any:
     """A param's value as an array, a dict of arrays, or of any other tree of them its leaves by number."""
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
-    return np.asarray(value) if hasattr(value, "shape") else dict(enumerate(map(np.asarray, jax.tree.leaves(value))))
+    if hasattr(value, "shape") or isinstance(value, int | float):
+        return np.asarray(value)
+    return dict(enumerate(map(np.asarray, jax.tree.leaves(value))))
 
 
 def restored(message: Message, value: Any) -> Any:

@@ -47,7 +47,7 @@ def corners(data: Corpus, exact: CountTables) -> Published:
     at = ", ".join(f"{corner:g}" for corner in CORNERS)
     return Published(
         "the objective of a guide with a point mass on theta is an evidence lower bound",
-        "Pyro, examples/lda.py (there a sigmoid before the softmax keeps theta from the corners)",
+        "Pyro 1.9.1 (2024), examples/lda.py (there a sigmoid before the softmax keeps theta from the corners)",
         "objective <= log evidence",
         f"{values} nats with theta within {at} of corners; log evidence {exact.log_evidence:.1f}",
         bool(point_mass(exact, CORNERS[-1]) <= exact.log_evidence),
