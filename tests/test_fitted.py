@@ -61,6 +61,24 @@ def test_a_family_is_handed_back_as_the_librarys_own_autoguide(library):
     assert abs(best.elbo.value - evidence) < 4 * best.elbo.mcse + 0.01
 
 
+def test_a_guide_in_pyro_is_not_touched_by_another_in_the_param_store():
+    """One of the same class, at its start, with sds of 0.1; and one that was handed back before."""
+    import pyro
+    import torch
+    from pyro.infer import SVI, Trace_ELBO
+    from pyro.infer.autoguide import AutoMultivariateNormal
+
+    model, y = ordered("pyro"), torch.tensor(ORDERED["y"])
+    pyro.clear_param_store()
+    SVI(model, AutoMultivariateNormal(model), pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO()).step(y)
+    other = fit_guide(model, {"y": ORDERED["y"][:1]}, "full_rank")
+    best = fit_guide(model, ORDERED, "full_rank")
+    other.guide(y)
+    drawn = sampled("pyro", best.guide, best.params, ORDERED)
+    sd = (4 + 1 / 100) ** -0.5
+    assert abs(drawn["z"].std() / sd - 1) < 4 / np.sqrt(8000) + 0.01
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_checked_fit_goes_on_from_the_best_member(library):
     """The given params are judged, and those of the best member are handed back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pyro
 import torch
 from pyro.infer.autoguide import AutoGuide
+from pyro.nn import PyroModule
 
 import guides
 from compare.user_model.density_pyro import split_arguments
@@ -17,6 +19,9 @@ from compare.user_model.guides import caller, find
 from compare.user_model.process_pyro import undisturbed
 
 __all__ = ["guide_of"]
+
+NUMBERS = itertools.count(1)
+"""So that no two guides that are handed back share names in the param store."""
 
 
 def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
@@ -47,4 +52,16 @@ def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[st
                 owner._parameters[leaf].data = tensor
             else:  # a PyroParam, whose unconstrained parameter follows
                 setattr(owner, leaf, tensor)
+    rename(guide, f"{guide._pyro_name}_{next(NUMBERS)}")
     return guide
+
+
+def rename(guide: Any, name: str) -> None:
+    """Give a guide and the modules in it another name.
+
+    A PyroParam takes the value that the param store has under its name, be it from another guide of the same class.
+    """
+    old = guide._pyro_name
+    for module in guide.modules():
+        if isinstance(module, PyroModule):
+            module._pyro_name = name + module._pyro_name.removeprefix(old)
