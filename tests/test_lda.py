@@ -313,3 +313,12 @@ def test_the_picture_is_drawn(tmp_path) -> None:
     off = ~np.eye(len(draws), dtype=bool)
     assert np.abs(draws - exact.together)[off].max() < ERRORS * 0.5 / math.sqrt(100_000)
     assert MODEL.pictures[0].applies(TINY) and not MODEL.pictures[0].applies(ONE)
+
+
+def test_a_large_corpus_with_a_single_topic_is_solved():
+    """It has thousands of pairs of a document and a word, and a single table."""
+    exact = truth(Corpus("bars", topics=1))
+    counts = Corpus("bars", topics=1).counts.sum(0)
+    expected = special.gammaln(counts + 0.5).sum() - special.gammaln(counts.sum() + 0.5 * len(counts))
+    expected -= len(counts) * special.gammaln(0.5) - special.gammaln(0.5 * len(counts))
+    assert exact.log_evidence == pytest.approx(expected, rel=1e-12)

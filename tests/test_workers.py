@@ -115,7 +115,7 @@ def test_a_cluster_that_loses_a_worker_finds_what_one_process_does(alone):
 def test_own_models_are_sent_to_the_cluster_by_value(tmp_path, monkeypatch, capsys):
     """The file, and the neighbour it imports, are nowhere that the worker looks."""
     (tmp_path / "beside.py").write_text("SCALE = 2.0\n")
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "sent.py").write_text(
         "import numpyro\nimport numpyro.distributions as dist\nimport numpy as np\n"
         "from beside import SCALE\n\ndata = {'x': np.array([0.5, 1.5])}\n\n"
         "def model(x):\n    z = numpyro.sample('z', dist.Normal(0, SCALE))\n"
@@ -124,7 +124,7 @@ def test_own_models_are_sent_to_the_cluster_by_value(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     with cluster(1) as (scheduler, _):
         options = ["--guides", "mean_field", "--no-nuts", "--reference-ess", "200"]
-        assert main(["mine.py", *options, "--format", "json", "--scheduler", scheduler.address]) == 0
+        assert main(["sent.py", *options, "--format", "json", "--scheduler", scheduler.address]) == 0
     fits = json.loads(capsys.readouterr().out)["fits"]
     assert [fit["status"] for fit in fits.values()] == ["done", "done"]
     found = fits["numpyro-mean_field"]["variables"]["z"]

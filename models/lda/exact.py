@@ -86,8 +86,11 @@ class CountTables(Exact):
         self.document, self.word = np.nonzero(data.counts)
         self.n = data.counts[self.document, self.word]
         ways = [splits(int(n), data.topics) for n in self.n]
-        place = np.unravel_index(np.arange(n_tables(data)), [len(way) for way in ways])
-        self.tables = np.stack([way[at] for way, at in zip(ways, place, strict=True)], axis=1)
+        table, pieces = np.arange(n_tables(data)), []
+        for way in ways:  # a table's number has a digit for each pair
+            pieces.append(way[table % len(way)])
+            table //= len(way)
+        self.tables = np.stack(pieces, axis=1)
         self.theta = data.alpha + np.einsum("tpk,pd->tdk", self.tables, np.eye(n_documents)[self.document])
         self.topics = data.beta + np.einsum("tpk,pv->tkv", self.tables, np.eye(n_words)[self.word])
         assignments = (special.gammaln(self.n + 1) - special.gammaln(self.tables + 1).sum(-1)).sum(-1)
