@@ -118,8 +118,8 @@ class MixtureData(Data):
         def values(self) -> np.ndarray: ...
 
     def __post_init__(self) -> None:
-        whole = not isinstance(self.components, bool) and self.components == self.components // 1
-        if not whole or not 1 <= self.components <= MOST_COMPONENTS:
+        is_whole = not isinstance(self.components, bool) and self.components == self.components // 1
+        if not is_whole or not 1 <= self.components <= MOST_COMPONENTS:
             raise ValueError(f"components is {self.components}: give a whole number from 1 to {MOST_COMPONENTS}")
         object.__setattr__(self, "components", int(self.components))
         values, source, prior = load(self.data, self.column)
