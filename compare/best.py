@@ -12,19 +12,20 @@ import numpy as np
 import xarray as xr
 
 from compare.comparison import Comparison, Fit, Layout
+from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
+from compare.fit.reference.importance import systematic
 from compare.measure.many import blocks, columns, moments
 from compare.measure.moments import Moments, distance
-from compare.measure.psis import log_ratios, smooth
 from compare.summary import Distance, FitSummary
 from compare.verdict.contradictions import modes_apart
 from compare.verdict.judge import complaints, convict
 from compare.verdict.thresholds import DECISIVE_ESS, KHAT, RELATIVE_ESS, is_short
-from compare.verdict.without_truth import beside, weigh
+from compare.verdict.without_truth import beside
 
 __all__ = ["BestDraws", "best_draws"]
 
 SEED = 8
-"""Resampling is the same in every call."""
+"""Seed of the resampling, so that every call gives the same draws."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +83,8 @@ def best_draws(comparison: Comparison) -> BestDraws:
         return plain(comparison, "exact", f"independent draws from the posterior ({comparison.log_evidence.method})")
     reference = summaries.get("reference")
     if reference is None:
-        apart = divided(summaries, guides)
-        if apart:
-            return BestDraws(None, f"no draws may be used: {apart}", None)
         ready = [name for name, summary in summaries.items() if is_ready(comparison, summary)]
-        if ready:
+        if ready and not divided(summaries, guides):
             return plain(comparison, ready[0], f"there is no reference; {summaries[ready[0]].verdict.sentence}")
     elif reference.method == "importance" and reference.verdict.word == "agrees":
         return plain(comparison, "reference", f"draws by their weights ({comparison.log_evidence.method})")
@@ -147,26 +145,24 @@ def plain(comparison: Comparison, name: str, why: str) -> BestDraws:
 
 
 def resampled(fit: Fit) -> Resampled | None:
-    """As many of a guide's draws, by their Pareto-smoothed importance weights, some of them more than once.
+    """A guide's draws, resampled to the same number by their Pareto-smoothed importance weights.
 
     None where its weights cannot be trusted, or are worth fewer than `DECISIVE_ESS` draws.
     """
-    try:
-        weighed = weigh(fit)
-    except ValueError:  # no density, or none that is finite
+    if "log_guide" not in fit.tree["sample_stats"]:
         return None
     ratio, posterior = log_ratios(fit.tree), fit.tree["posterior"].to_dataset()
-    if weighed.khat == -math.inf:
-        return Resampled(posterior, weighed.khat, ratio.size)
-    weights, _ = smooth(ratio)
+    if not np.isfinite(ratio).all():
+        return None
+    if has_equal_weights(ratio):
+        return Resampled(posterior, -math.inf, ratio.size)
+    weights, khat = smooth(ratio)
     worth = 1 / float(np.sum(weights**2))
-    is_trusted = weighed.khat <= KHAT or weighed.relative_ess >= RELATIVE_ESS  # where all are alike k-hat is noise
+    is_trusted = khat <= KHAT or relative_ess(ratio) >= RELATIVE_ESS  # where all are alike k-hat is noise
     if not is_trusted or worth < DECISIVE_ESS:
         return None
-    rng, edges = np.random.default_rng(SEED), np.cumsum(weights)
-    places = (np.arange(ratio.size) + rng.random()) / ratio.size  # systematic: the least noise
-    chosen = rng.permutation(np.minimum(np.searchsorted(edges / edges[-1], places), ratio.size - 1))
-    return Resampled(posterior.map(lambda values: reordered(values, chosen)), weighed.khat, worth)
+    chosen = systematic(weights, ratio.size, np.random.default_rng(SEED))
+    return Resampled(posterior.map(lambda values: reordered(values, chosen)), khat, worth)
 
 
 def reordered(values: xr.DataArray, chosen: np.ndarray) -> xr.DataArray:

@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from compare.held_out import HeldOut
 from compare.options import Options
-from compare.summary import ABSENT, Evidence, FitSummary, HeldOut, Score, Status, to_json
-from models.contract import Best, Claim, Model, Published, element
+from compare.summary import ABSENT, Evidence, FitSummary, Score, Status, to_json
+from models.contract import Best, Claim, Element, Model, Published, element
 
 if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
 
 __all__ = ["MCMC_METHODS", "MOST_JUDGED", "SCHEMA", "TRUTH_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job"]
 __all__ += ["Layout", "Request", "Truth"]
-
-Element = tuple[str, tuple[int, ...]]
-"""One element of a site: the site's name, and the index in it."""
 
 MCMC_METHODS = ("nuts", "reference", "draws")
 """The methods whose draws are those of Markov chains."""

@@ -1,4 +1,4 @@
-"""Guides that were fitted, in the library's own form, to go on with: of a comparison, or made by `fit_guide` alone."""
+"""Fitted guides in the library's own form, from a comparison or from `fit_guide`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FittedGuide:
     Attributes:
         name: The fit's name, such as ``numpyro-full_rank``.
         params: The guide's params by name, constrained, as the library has them.
-        tree: The draws, and what the optimiser did; of a fit that was judged as it is, the draws of the given params.
+        tree: The draws, and what the optimiser did; where given params were judged, the draws are from these.
         fit: The fit as the comparison holds it.
     """
 
@@ -73,7 +73,7 @@ class FittedGuide:
 
 
 def fitted(fit: Fit) -> FittedGuide | None:
-    """The guide of a fit; None where the fit is none of a guide of a user's model, or did not end well."""
+    """The guide of a fit; None where it failed, or is not the fit of a guide to a user's model."""
     if fit.tree is None or "params" not in fit.tree or not user_model.knows(fit.job.model):
         return None
     params: dict[str, Any] = {}
@@ -96,14 +96,15 @@ def fit_guide(
 ) -> FittedGuide:
     """SVI without tuning: the best member of a family, and how far from it the optimiser stopped.
 
-    Nothing is compared: neither how far the family is from the posterior nor whether its quantities are right is said.
+    Nothing is compared: the result says neither how far the family is from the posterior nor whether its means and sds
+    are right.
 
     Args:
         model: A NumPyro or Pyro model.
         data: As for `compare.result.compare`.
         guide: The name of a family, or a guide of your own: a function, an autoguide, or its class.
         library: ``numpyro`` or ``pyro``; by default the one that the model uses.
-        seed: What everything random follows from.
+        seed: Seed of all randomness.
         **options: Those of `compare.options.Options`.
 
     Raises:

@@ -18,6 +18,7 @@ from compare.best import BestDraws, best_draws
 from compare.comparison import Comparison, Request
 from compare.fitted import FittedGuide, fit_guide, fitted
 from compare.options import Options
+from compare.report.tables.claims import evidence
 from compare.report.tables.elements import finished
 from compare.report.tables.estimates import fits
 from compare.report.tables.tidy import tidy
@@ -109,10 +110,9 @@ class Result:
         return text.getvalue()
 
     def _repr_html_(self) -> str:
-        best, evidence = self.best, self.comparison.log_evidence
-        value = "" if evidence.value is None else f"{evidence.value:.6g} nats, "
+        best, (value, method) = self.best, evidence(self.comparison)
         draws = f"{best.fit}: {best.why}" if best.fit else best.why
-        lines = {"log evidence": f"{value}{evidence.method}", "draws to use": draws}
+        lines = {"log evidence": f"{value} nats, {method}" if value else method, "draws to use": draws}
         paragraphs = [f"<p><b>{name}</b>: {escape(line)}</p>" for name, line in lines.items()]
         words = {name: {"verdict": verdict.word, "why": verdict.sentence} for name, verdict in self.verdict.items()}
         with pd.option_context("display.max_colwidth", None):

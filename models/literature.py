@@ -15,7 +15,7 @@ from scipy import special
 
 from models.contract import Published
 
-__all__ = ["ERRORS", "by_formula", "printed", "rounds_to", "settled", "threshold"]
+__all__ = ["ERRORS", "by_formula", "mean_field_cost", "printed", "rounds_to", "settled", "threshold"]
 
 ERRORS = 4  # the number of standard errors that may be chance
 
@@ -84,3 +84,18 @@ def settled(summary: Mapping[str, Any], *guides: str) -> Iterator[tuple[str, Map
         arrived = fit["optimisation"] is not None and fit["optimisation"]["converged"]
         if fit["status"] == "done" and fit["guide"] in guides and arrived:
             yield name, fit
+
+
+def mean_field_cost(value: float, summary: Mapping[str, Any]) -> Published:
+    """The evidence gap of the mean-field fit that is furthest off, beside what theory says, in nats."""
+    formula = "(sum log P_ii - log|P|) / 2"
+    claim = f"a factorised Gaussian costs {formula} nats"
+    source = "Margossian & Saul 2023, The shrinkage-delinkage trade-off (UAI)"
+    fits = dict(settled(summary, "mean_field"))
+    if not fits:
+        return Published(claim, f"{source}; by formula", f"{value:.6g}", "no fit with a mean-field guide arrived", None)
+    far = max(fits, key=lambda name: abs(fits[name]["ledger"]["evidence_gap"]["value"] - value))
+    gap, short = fits[far]["ledger"]["evidence_gap"], fits[far]["optimisation"]["gap"]
+    room = ERRORS * (gap["mcse"] + short["mcse"]) + short["value"] + 1e-7 * (1 + value)
+    note = f" ± {gap['mcse']:.1g} nats: the evidence gap of {far}, the furthest off"
+    return by_formula(claim, source, formula, value, gap["value"], room, note)

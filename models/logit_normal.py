@@ -7,9 +7,9 @@ __all__ = ["best_logit_normal"]
 
 
 def best_logit_normal(a: float, b: float) -> tuple[float, float, float]:
-    """The Gaussian on the logit of theta nearest to Beta(a, b) in KL(q, posterior).
+    """The Gaussian on the logit of theta nearest to Beta(a, b) in KL(q, Beta).
 
-    With u = logit(theta), the posterior's density on u is s(u)^a s(-u)^b / B(a, b), s the logistic function, so
+    With u = logit(theta), its density on u is s(u)^a s(-u)^b / B(a, b), s the logistic function, so
     -KL = E_q[a log s(u) + b log s(-u)] - log B(a, b) + log scale + log(2 pi e) / 2. Where its gradient is zero,
 
         a E_q[s(-u)] = b E_q[s(u)]        and        scale^2 (a + b) E_q[s(u) s(-u)] = 1
@@ -46,7 +46,7 @@ def best_logit_normal(a: float, b: float) -> tuple[float, float, float]:
         )
     location, scale = start + start_scale * root.x[0], start_scale * np.exp(root.x[1])
     u = location + scale * eps
-    # Both logarithms relative to those at a / (a + b): at a million tosses the sums would otherwise lose digits.
+    # Both logarithms relative to those at a / (a + b): where a + b is a million or more the sums would lose digits.
     ratio = a * (special.log_expit(u) - special.log_expit(start)) + b * (
         special.log_expit(-u) - special.log_expit(-start)
     )

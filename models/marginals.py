@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 from scipy import optimize, special, stats
 
-__all__ = ["BandLimited", "BetaMixture", "NormalScores", "TabulatedMixture"]
+__all__ = ["BandLimited", "BetaMixture", "NormalScores", "TabulatedMixture", "draw_beta"]
 
 LEVELS = 64  # how many different sds a table of Gaussians is made with
 
@@ -179,3 +179,9 @@ class NormalScores:
 
     def ppf(self, q: float) -> float:
         return float(self.value(np.asarray(self.base.ppf(q))))
+
+
+def draw_beta(rng: np.random.Generator, a: Any, b: Any, size: Any) -> np.ndarray:
+    """Draws from Beta(a, b). None is rounded to 0 or 1, where the density may be infinite."""
+    edge = np.finfo(float)
+    return np.clip(rng.beta(a, b, size), edge.tiny, 1 - edge.epsneg)

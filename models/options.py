@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Data", "option", "parse_int", "parse_number"]
+__all__ = ["Data", "option", "parse_int", "parse_number", "parse_or"]
 
 
 def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, choices: Sequence[str] = ()) -> Any:
@@ -40,9 +40,9 @@ class Data:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._fields()}
 
     def with_derived(self, **derived: Any) -> Self:
-        """A copy in which attributes that are no fields have these values; nothing is checked anew.
+        """A copy in which these attributes have these values; nothing is checked or derived anew.
 
-        It compares equal to the original, since the fields are the same.
+        It compares equal to the original where none of them is a field.
         """
         other = copy.copy(self)
         for name, value in derived.items():
@@ -78,3 +78,8 @@ def parse_number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a number; give a positive number, such as 2") from None
+
+
+def parse_or(word: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser that passes a word on, such as ``auto``, and gives all other text to ``parse``."""
+    return lambda text: text if text == word else parse(text)

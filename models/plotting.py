@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
 __all__ = [
-    "CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Fits", "Look", "ShownFit",
-    "dataset", "family_colors", "find_reference", "flat_draws", "legend_line", "legend_patch", "list_fits", "looks",
-    "new_figure", "one_per_family", "save", "small_multiples", "style",
+    "CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Z_95", "Fits", "Look",
+    "ShownFit", "dataset", "family_colors", "find_reference", "flat_draws", "legend_line", "legend_patch", "list_fits",
+    "looks", "new_figure", "one_per_family", "save", "small_multiples", "style",
 ]  # fmt: skip
 
 Fits = Mapping[str, "xr.DataTree"]  # the finished fits' draws by the fit's name
 
 EXACT, GREY, PALE = "#000000", "#777777", "#bbbbbb"
+
+Z_95 = 1.959963984540054  # half the width of a normal's 95% interval, in sds
 
 FAMILY_COLORS = {
     "exact": EXACT,

@@ -1,16 +1,16 @@
-"""Posteriors whose evidence and moments are known, with random parameters, in any dimension from two."""
+"""Posteriors whose evidence and moments are known, with random parameters, in four dimensions or more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special, stats
 
 from compare.fit.reference.target import Target
 
-__all__ = ["KINDS", "Known", "eight_schools", "logistic", "student"]
+__all__ = ["KINDS", "Known", "banana", "eight_schools", "funnel", "gaussian", "gaussians", "logistic", "student"]
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 
@@ -32,7 +32,7 @@ class Known:
     sd: np.ndarray
     prior_scale: np.ndarray
     log_evidence: float = 0.0
-    prior_mean: np.ndarray | float = field(default=0.0)
+    prior_mean: np.ndarray | float = 0.0
 
     def target(self, rng: np.random.Generator) -> Target:
         """The posterior with gradients by central differences and 512 draws to start at."""
@@ -77,7 +77,7 @@ def skewed(rng: np.random.Generator, d: int) -> Known:
 
 
 def mixture(rng: np.random.Generator, d: int) -> Known:
-    """Two to four Gaussians of at least 5% each, into the basin of each of which 1% of the prior falls."""
+    """Two to four Gaussians, each of at least 5% and with at least 1% of the prior in its basin."""
     while True:
         m = int(rng.integers(2, 5))
         weights = rng.dirichlet(np.ones(m))
@@ -100,6 +100,7 @@ def basins(means: np.ndarray, sds: np.ndarray, weights: np.ndarray, rng: np.rand
 
 
 def gaussians(means: np.ndarray, sds: np.ndarray, weights: np.ndarray) -> Known:
+    """Gaussians at these means (n, d), each of one sd in all directions; sds and weights (n,)."""
     d = means.shape[1]
     constants = np.log(weights) - d * np.log(sds) - d / 2 * np.log(2 * np.pi)
 
@@ -151,7 +152,10 @@ def funnel(rng: np.random.Generator, d: int) -> Known:
 
 
 def horseshoe(rng: np.random.Generator, d: int) -> Known:
-    """Units x_i ~ N(0, l_i^2) with half-Cauchy scales l_i, on the log scale, and an observation N(x_i, 1) of each."""
+    """Units x_i ~ N(0, l_i^2) with half-Cauchy scales l_i, on the log scale, and an observation N(x_i, 1) of each.
+
+    An odd d is rounded down.
+    """
     units = d // 2
     y = rng.choice([0.3, 5.0], units) + rng.standard_normal(units)
     t = np.linspace(-40, 60, 100_001)[:, None]

@@ -55,7 +55,7 @@ CLASSES = {
         "AutoGuideList": "has no site",
     },
 }
-"""What is to be seen of each: that it arrives, or words of the line that refuses it."""
+"""The expected outcome of each: that it arrives, or words of the line that refuses it."""
 
 BASES = ("AutoGuide", "AutoContinuous", "AutoMessenger", "AutoBatchedMixin")
 
@@ -130,7 +130,7 @@ def test_other_autoguides_are_refused_in_one_line(library):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_flows_and_annealed_guides_are_compared(library, model):
-    """They have an ELBO, below the evidence, and a word is said of them."""
+    """Their ELBO is below the evidence, and they get a verdict."""
     module = import_module(f"{library}.infer.autoguide")
     names = [name for name, kind in CLASSES[library].items() if kind == "slow"]
     result = compare(

@@ -157,13 +157,13 @@ def test_the_probability_that_narrow_draws_choose_an_arm() -> None:
     assert policy(5, 3)[2, 1] == pytest.approx(1 - thompson_1933(12, 16, 8, 12), abs=1e-9)
     normal = policies.logit_normal(1.0, 1.0, 4)
     u = np.random.default_rng(2).standard_normal((2, 200_000))
-    (m, s), (o, t) = (policies.nearest(*counts) for counts in ((3.0, 2.0), (1.0, 3.0)))
+    (m, s), (o, t) = (policies.nearest_gaussian(*counts) for counts in ((3.0, 2.0), (1.0, 3.0)))
     share = (m + s * u[0] > o + t * u[1]).mean()
     assert normal(3, 2)[2, 0] == pytest.approx(share, abs=ERRORS * 0.5 / 200_000**0.5)
 
 
-def test_ties_and_the_floor() -> None:
-    """Greedy at 36 pulls, by how ties are resolved; no policy has less Bayes regret than the optimal."""
+def test_ties_are_part_of_the_greedy_policy() -> None:
+    """Greedy's regret at 36 pulls, by how ties are resolved."""
     random, first = (expected_regret(policies.greedy(1.0, 1.0, ties), WORLDS, 36)[0, -1] for ties in (0.5, 1.0))
     assert (random, first) == pytest.approx((2.09, 2.88), abs=5e-3)
 
@@ -178,11 +178,11 @@ def test_where_narrowness_costs() -> None:
 
 
 @pytest.mark.slow
-def test_long_runs_as_published() -> None:
-    """1,500 pulls: another seed's 6,000 runs, within four errors of both."""
-    published = {1.0: 8.40, 0.75**0.5: 7.31, 0.5: 10.05, 0.25: 30.9}
-    regret = simulate(ARMS, 1500, tuple(published), 6000, 3)
-    for values, expected in zip(regret, published.values(), strict=True):
+def test_long_runs() -> None:
+    """1,500 pulls: the README's numbers, by 6,000 runs of another seed, within four errors of their difference."""
+    printed = {1.0: 8.27, 0.75**0.5: 7.26, 0.5: 9.47, 0.25: 30.90}
+    regret = simulate(ARMS, 1500, tuple(printed), 6000, 3)
+    for values, expected in zip(regret, printed.values(), strict=True):
         assert values.mean() == pytest.approx(expected, abs=ERRORS * math.sqrt(2) * values.std() / 6000**0.5)
 
 

@@ -150,10 +150,10 @@ def test_the_gap_of_inducing_points_is_a_divergence_and_falls_like_a_cliff(count
     assert gap == pytest.approx(about, rel=5e-3)
     assert gap == pytest.approx(process_divergence(sparse), abs=1e-8)
     at_inputs = sparse.exact.log_evidence - sparse.elbo(sparse.best)
-    assert 0.85 * gap < at_inputs < gap
+    assert 0 < gap - at_inputs < 2e-5  # as the README says
 
 
-def test_without_the_trace_the_bound_is_none() -> None:
+def test_without_the_trace_it_is_no_bound() -> None:
     """It is the evidence of a model whose kernel has a lower rank, here by a dense Gaussian; and lies above."""
     sparse = InducingPoints(CLIFF, 10)
     noisy = sparse.across.T @ sparse.across + CLIFF.noise**2 * np.eye(200)

@@ -14,7 +14,8 @@ from scipy import special, stats
 from compare.calibration import calibrate
 from compare.comparison import Request
 from compare.measure.symmetry import shares_gap
-from models.lda import MODEL, Corpus, dirichlet
+from models import dirichlet
+from models.lda import MODEL, Corpus
 from models.lda.coordinate_ascent import Updates, best_member, expected_logs, optima, restarts
 from models.lda.data import SENTENCES
 from models.lda.exact import CountTables, n_tables, truth

@@ -18,6 +18,7 @@ from compare.cli.main import main
 from compare.comparison import Request
 from compare.fit.reference.solve import with_posterior
 from compare.options import Options
+from compare.user_model.source import libraries_used
 
 GROUPS = np.repeat(np.arange(6), 2)
 
@@ -277,3 +278,17 @@ def test_a_param_that_nothing_depends_on_is_left_where_it_starts(library):
 def test_the_weights_of_a_plain_torch_module_are_refused():
     with pytest.raises(ValueError, match=r"a weight of a torch module, .* make it a PyroParam"):
         layout_of("pyro", "weighted", {"values": VALUES})
+
+
+def test_the_library_is_told_by_what_a_model_imports_or_closes_over():
+    def of_closure():
+        import numpyro as library
+
+        return lambda: library.sample("z", None)
+
+    def inside():
+        import pyro
+
+        return pyro.sample("z", None)
+
+    assert libraries_used(of_closure()) == {"numpyro"} and libraries_used(inside) == {"pyro"}

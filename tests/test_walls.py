@@ -30,7 +30,14 @@ SIDES = {
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("guides",),
-    ("compare.atomic", "compare.comparison", "compare.options", "compare.registry", "compare.summary"),
+    (
+        "compare.atomic",
+        "compare.comparison",
+        "compare.held_out",
+        "compare.options",
+        "compare.registry",
+        "compare.summary",
+    ),
     ("compare.user_model",),
     ("compare.fit",),
     ("compare.plan",),

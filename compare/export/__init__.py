@@ -121,7 +121,7 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
     """Add what a family's guide needs; the expression that makes the guide.
 
     Raises:
-        ValueError: the model has no such guide.
+        ValueError: the model has no such guide, or SVI alone does not fit it.
     """
     if guides.load(family).at_mode_of:
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")

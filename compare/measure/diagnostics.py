@@ -6,9 +6,9 @@ import arviz_stats
 import numpy as np
 
 from compare.comparison import Fit
+from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.measure.elements import suspects
 from compare.measure.moments import digits, elements, values
-from compare.measure.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
 
 __all__ = ["diagnostics", "optimisation"]

@@ -34,10 +34,11 @@ def unreported(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:
     for site, indices in blocks(unprinted(fit.job) if fit.job.method != "exact" else ()):
         own = moments(columns(fit.tree, site, indices), not fit.job.is_mcmc)
         true = true_columns(truth, site, indices) if truth is not None else own
+        own = true if fit.job.is_truth else own  # the truth's numbers are its own
         for place in np.flatnonzero(varies(true)).tolist():
             ours, theirs = (Moments(*(float(part[place]) for part in side)) for side in (own, true))
             apart = None if truth is None else distance(ours, theirs)
-            if fit.job.method in ("reference", "importance"):  # against itself it has no error
+            if fit.job.is_truth or fit.job.method == "reference":  # against itself it has no error
                 apart = NO_DISTANCE
             summaries[layout.label(site, indices[place])] = summarise(ours, (None, None, None), apart)
     return summaries

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from compare.comparison import Fit
-from compare.summary import HeldOut, HeldOutEvidence, HeldOutLedger, NetworkSummary, Score
+from compare.held_out import HeldOut, HeldOutEvidence, HeldOutLedger, NetworkSummary
+from compare.summary import Score
 from models.contract import Amortization, Evidences, Model
 
 __all__ = ["held_out", "ledger", "per_observation", "weights"]

@@ -52,11 +52,14 @@ def gaps(
     if "best_elbo" in end:  # without the encoder
         highest = Estimate(float(end["best_elbo"]), float(end["best_elbo_mcse"]))
         return difference(log_evidence, highest), difference(highest, elbo), None
-    left = Estimate(float(end["gap"]), float(end["gap_mcse"]))  # by the optimiser's own account
-    if best is None and not (end["converged"] and np.isfinite(left.value)):
+    if best:
+        highest = Estimate(best.elbo)
+        left = difference(highest, elbo)
+    elif end["converged"] and np.isfinite(end["gap"]):
+        left = estimate(end["gap"], end["gap_mcse"])  # by the optimiser's own account
+        highest = estimate(elbo.value + left.value, np.hypot(elbo.mcse, left.mcse))
+    else:
         return None, None, None
-    left = difference(Estimate(best.elbo), elbo) if best else estimate(left.value, left.mcse)
-    highest = Estimate(best.elbo) if best else estimate(elbo.value + left.value, np.hypot(elbo.mcse, left.mcse))
     family = difference(difference(log_evidence, highest), symmetry or Estimate(0.0))
     return family, None, left
 

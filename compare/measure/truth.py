@@ -1,4 +1,4 @@
-"""What the fits are measured against: the exact posterior where there is one, else the reference's draws."""
+"""What the fits are measured against: the posterior where it is exact or estimated, else the reference's draws."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, floa
 
 def evidence_error(truth: Truth | None) -> float:
     """The standard error of the truth's log evidence in nats: none if it is exact."""
-    return truth.log_evidence_error if isinstance(truth, Estimated) else 0.0
+    return truth.table.error if isinstance(truth, Estimated) else 0.0
 
 
 def find_truth(model: Model, data: Any, fits: Mapping[str, Fit]) -> Truth | None:

@@ -22,6 +22,7 @@ from compare import registry
 from compare.comparison import Layout
 from compare.user_model import guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
+from compare.user_model.exact import UserExact, check_exact
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
@@ -51,10 +52,6 @@ ACCEPTANCE = 0.98
 
 RESERVED = ("chain", "draw")
 """The dimensions of every tree, whose names no site can have."""
-
-REQUIRED = ("method", "tolerance", "log_evidence", "draw", "log_posterior")
-ALTERNATIVES = ("mean", "sd", "quantile", "density")
-"""What a user's exact posterior must offer, and what it may offer instead of `marginal`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +118,6 @@ def described(value: Any) -> Any:
     if not isinstance(value, np.ndarray | np.generic):
         return value if isinstance(value, bool | int | float | str | None) else str(value)
     return value.tolist() if value.size <= 100 else f"{' x '.join(map(str, value.shape))} numbers"
-
-
-class UserExact(Exact):
-    """A user's exact posterior, which need not be an `Exact`: what it does not offer follows from its ``marginal``."""
-
-    def __init__(self, given: Any) -> None:
-        offers = (*REQUIRED, *ALTERNATIVES, "marginal", "correlations", "extra_summary")
-        vars(self).update({name: getattr(given, name) for name in offers if hasattr(given, name)})
 
 
 _known: dict[str, UserModel] = {}
@@ -290,14 +279,14 @@ def check_guides(user: UserModel, data: UserData, names: Sequence[str]) -> UserD
 
 
 def bring(
-    user: UserModel, data: Any, chosen: Sequence[str] | None = None, given: Any = None, params: str | None = None
+    user: UserModel, data: Any, chosen: Sequence[str] | None, given: Any, params: str | None
 ) -> tuple[UserData, bool]:
     """The data, with the draws and the params of a guide that are given, else those that stand beside the model.
 
     Args:
         user: The model.
         data: Its data, as for `data_of`.
-        chosen: The guides that are requested; by default all that the model has.
+        chosen: The guides that are requested; all that the model has where None is given.
         given: Draws, or a file of them.
         params: A file with the params of the guide that stands beside the model.
 
@@ -324,33 +313,3 @@ def bring(
 
     draws.add(user.name, given, brought.layout)
     return brought, True
-
-
-def check_exact(user: UserModel, values: Mapping[str, Any], layout: Layout, exact: Any) -> None:
-    """Hold a user's exact posterior to the identity log p(x, z) - log p(z | x) = log p(x), at draws from it.
-
-    Raises:
-        ValueError: something is missing from it, or it is not this model's posterior.
-    """
-    missing = [name for name in REQUIRED if not hasattr(exact, name)]
-    if not hasattr(exact, "marginal"):
-        missing += [name for name in ALTERNATIVES if not hasattr(exact, name)]
-    if missing:
-        raise ValueError(
-            f"the exact posterior has no {missing[0]}; it must offer {', '.join(REQUIRED)} and marginal, as "
-            "models.contract.Exact says"
-        )
-    draws = exact.draw(np.random.default_rng(0), 16)
-    for site, shape in layout.latents.items():
-        if np.shape(draws.get(site)) != (16, *shape):
-            raise ValueError(f"the exact posterior's draw(rng, 16) gives no {site!r} of shape {(16, *shape)}")
-    side = import_module(f"compare.user_model.in_{user.library}")
-    points = side.points_of({site: draws[site] for site in layout.latents})
-    joints, _ = side.log_joints(user, values, points, jit=True)
-    evidence = np.array(joints) - exact.log_posterior(draws)
-    worst = evidence[np.argmax(np.abs(evidence - exact.log_evidence))]
-    if not abs(worst - exact.log_evidence) <= max(1e-6 * (1 + abs(exact.log_evidence)), 4 * exact.tolerance):
-        raise ValueError(
-            f"the exact posterior is not this model's: at a draw from it log p(x, z) - log p(z | x) is {worst:.6g}, "
-            f"but its log evidence is {exact.log_evidence:.6g}"
-        )

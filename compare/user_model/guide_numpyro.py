@@ -22,9 +22,10 @@ from compare.user_model.guides import (
     UserGuide,
     caller,
     constraint_name,
+    instance,
     refuse_mismatch,
-    refuse_outside,
     refuse_params,
+    unconstrained,
 )
 from compare.user_model.in_numpyro import Unsplit, twin
 from compare.user_model.sites import one_line
@@ -85,11 +86,7 @@ def instantiate(guide: UserGuide, model: Callable[..., Any], own_model: Callable
     own keeps what it knows."""
     function: Any = guide.guide
     if isinstance(guide.guide, type):
-        try:
-            return guide.guide(model), True
-        except Exception as error:
-            needs = f"guide {guide.name} needs more than a model: give {guide.name}(...)"
-            raise ValueError(f"{needs} ({one_line(error)})") from None
+        return instance(guide, model), True
     if isinstance(function, AutoGuide):
         function = copy.deepcopy(function)
         if function.prototype_trace is None and function.model is own_model:
@@ -101,15 +98,12 @@ def instantiate(guide: UserGuide, model: Callable[..., Any], own_model: Callable
 def own_params(guide: UserGuide, params: Mapping[str, Any], within: Mapping[str, Any]) -> dict[str, Any]:
     """The given params in the guide's own form; nested ones may also be given flat, their names joined by dots."""
     given, own = flat(guide.params or {}), flat(params)
-    refuse_params(guide.name, given, {name: np.shape(value) for name, value in own.items()}, "params")
+    refuse_params(guide.name, given, {name: np.shape(value) for name, value in own.items()})
     leaves = [in_float64(given[name]) for name in own]
     values: dict[str, Any] = jax.tree.unflatten(jax.tree.structure(dict(params)), leaves)
     for name, constraint in within.items():
         if name in own:  # a nested param has no constraint
-            transform = biject_to(constraint)
-            free = transform.inv(values[name])
-            known = constraint_name(constraint, vars(constraints))
-            refuse_outside("params", name, values[name], free, transform(free), known)
+            unconstrained(name, values[name], biject_to(constraint), constraint_name(constraint, vars(constraints)))
     return values
 
 

@@ -25,9 +25,10 @@ from compare.user_model.guides import (
     UserGuide,
     caller,
     constraint_name,
+    instance,
     refuse_mismatch,
-    refuse_outside,
     refuse_params,
+    unconstrained,
 )
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
 from compare.user_model.sites import one_line
@@ -95,11 +96,7 @@ def instantiate(guide: UserGuide, model: Callable[..., Any]) -> tuple[Any, bool]
     copied: the user's own keeps its params."""
     function: Any = guide.guide
     if isinstance(guide.guide, type):
-        try:
-            return guide.guide(model), True
-        except Exception as error:
-            needs = f"guide {guide.name} needs more than a model: give {guide.name}(...)"
-            raise ValueError(f"{needs} ({one_line(error)})") from None
+        return instance(guide, model), True
     if isinstance(function, torch.nn.Module):
         function = copied(function)
     return function, False
@@ -147,13 +144,11 @@ def in_float64(modules: list[torch.nn.Module]) -> Iterator[None]:
 def put(guide: UserGuide, leaves: Mapping[str, torch.Tensor], store: Any) -> None:
     """Give the guide's params the values that its user found."""
     given = {name: np.asarray(torch.as_tensor(value).detach().cpu()) for name, value in (guide.params or {}).items()}
-    refuse_params(guide.name, given, {name: tuple(store[name].shape) for name in leaves}, "params")
+    refuse_params(guide.name, given, {name: tuple(store[name].shape) for name in leaves})
     for name, leaf in leaves.items():
         constraint, value = store._constraints[name], torch.as_tensor(given[name], dtype=torch.float64)
         transform = torch.distributions.transform_to(constraint)
-        free = transform.inv(value)
-        refuse_outside("params", name, value, free, transform(free), constraint_name(constraint, vars(constraints)))
-        leaf.data = free.clone()
+        leaf.data = unconstrained(name, value, transform, constraint_name(constraint, vars(constraints))).clone()
 
 
 def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout) -> None:

@@ -18,9 +18,10 @@ import numpy as np
 
 import guides
 from compare.user_model.arguments import bound, call, signature_of, without_params
+from compare.user_model.sites import one_line
 
 __all__ = ["GuideSite", "UserGuide", "add", "caller", "find", "names_of", "refuse_mismatch", "refuse_params"]
-__all__ += ["constraint_name", "guide_in", "listed", "no_density", "notes_on", "params_in", "refuse_outside"]
+__all__ += ["constraint_name", "guide_in", "instance", "listed", "no_density", "notes_on", "params_in", "unconstrained"]
 
 SHOWN = 8
 """Names that an error lists at most."""
@@ -134,47 +135,56 @@ def refuse_mismatch(
             )
 
 
-def refuse_params(name: str, given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
+def refuse_params(name: str, given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ValueError for params that are not this guide's, of other shapes, or not finite.
 
     Args:
         name: The guide.
         given: Arrays by name.
         shapes: The shapes of the guide's own params.
-        source: Where they come from, for the error.
     """
     for param, shape in shapes.items():
         if param not in given:
             raise ValueError(
-                f"{source}: there is no {param!r}, a param of guide {name!r}; there is {listed(given)}: these are "
+                f"params: there is no {param!r}, a param of guide {name!r}; there is {listed(given)}: these are "
                 "another guide's, or it was not trained"
             )
         value = np.asarray(given[param])
         if value.shape != tuple(shape):
-            raise ValueError(f"{source}: {param!r} has shape {value.shape}, in guide {name!r} {tuple(shape)}")
+            raise ValueError(f"params: {param!r} has shape {value.shape}, in guide {name!r} {tuple(shape)}")
         if not np.isfinite(value).all():
-            raise ValueError(f"{source}: {param!r} is not finite (NaN or infinite): the fit diverged; train it again")
+            raise ValueError(f"params: {param!r} is not finite (NaN or infinite): the fit diverged; train it again")
 
 
-def refuse_outside(source: str, param: str, value: Any, free: Any, again: Any, constraint: str) -> None:
-    """Raise ValueError for a param that lies outside its constraint: unconstrained and back, it must come out the same.
+def unconstrained(param: str, value: Any, transform: Any, constraint: str) -> Any:
+    """A param's unconstrained value.
 
-    Args:
-        source: Where it comes from, for the error.
-        param: Its name.
-        value: The param as it is given.
-        free: The same, unconstrained.
-        again: Of that, the constrained value.
-        constraint: The constraint's name.
+    Raises:
+        ValueError: it lies outside its constraint: unconstrained and back, it does not come out the same.
     """
-    value, free, again = (np.asarray(part, dtype=float) for part in (value, free, again))
-    is_right = np.isclose(again, value, rtol=1e-4, atol=1e-6)
-    if free.shape == value.shape:
-        is_right &= np.isfinite(free)
-    if not is_right.all() or not np.isfinite(free).all():
-        wrong = value[~is_right]
-        shown = f"{wrong[0]:.4g}" if wrong.size and free.shape == value.shape else np.array2string(value, precision=4)
-        raise ValueError(f"{source}: {param!r} lies outside its constraint ({constraint}): {' '.join(shown.split())}")
+    free = transform.inv(value)
+    given, inner, again = (np.asarray(part, dtype=float) for part in (value, free, transform(free)))
+    is_right = np.isclose(again, given, rtol=1e-4, atol=1e-6)
+    if inner.shape == given.shape:
+        is_right &= np.isfinite(inner)
+    if not is_right.all() or not np.isfinite(inner).all():
+        wrong = given[~is_right]
+        shown = f"{wrong[0]:.4g}" if wrong.size and inner.shape == given.shape else np.array2string(given, precision=4)
+        raise ValueError(f"params: {param!r} lies outside its constraint ({constraint}): {' '.join(shown.split())}")
+    return free
+
+
+def instance(guide: UserGuide, model: Callable[..., Any]) -> Any:
+    """An autoguide of the class that was given.
+
+    Raises:
+        ValueError: it needs more than a model.
+    """
+    try:
+        return guide.guide(model)
+    except Exception as error:
+        needs = f"guide {guide.name} needs more than a model: give {guide.name}(...)"
+        raise ValueError(f"{needs} ({one_line(error)})") from None
 
 
 def constraint_name(constraint: Any, known: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ def refuse_unlearnable(inspection: Inspection, sites: Mapping[str, Site]) -> Non
         )
 
 
-def note(name: str, value: Any, is_given: bool = False) -> str:
+def note(name: str, value: Any, is_given: bool) -> str:
     """What the reader should know of a param that is held."""
     at = "" if isinstance(value, Container) or np.size(value) > 3 else f" at {np.array2string(value, precision=4)}"
     if is_given:

@@ -27,7 +27,7 @@ class Tabulated:
         is_exact: Whether errors are bounds, as quadrature's are, instead of standard errors.
         log_evidence: log p(x) in nats.
         error: How far that may be off, in nats.
-        elements: The elements that are judged, k of them.
+        elements: The elements whose moments are given, k of them: by quadrature the reported ones, else all judged.
         mean, sd: Theirs, shape (k,).
         mean_error, sd_error: How far these may be off, shape (k,).
         values: Theirs at each point, shape (n, k).
@@ -97,7 +97,8 @@ class TabulatedExact(Exact):
         values: Mapping[str, Any],
     ) -> None:
         self.table, self.shapes, self.model, self.library, self.arguments = table, shapes, model, library, values
-        self.method, self.tolerance, self.log_evidence = table.method, table.error, table.log_evidence
+        self.method, self.log_evidence = table.method, table.log_evidence
+        self.tolerance = table.error if table.is_exact else 0.0
         self.marginals: dict[Element, Weighted] = {}
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
@@ -140,15 +141,7 @@ class TabulatedExact(Exact):
 
 
 class Estimated(TabulatedExact):
-    """A posterior that is known within standard errors, and not exactly.
-
-    Attributes:
-        log_evidence_error: The standard error of the log evidence, in nats.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.tolerance, self.log_evidence_error = 0.0, self.table.error
+    """A posterior that is known within standard errors, and not exactly."""
 
     def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
         """The standard errors of an element's mean and sd; NaN where they are not known."""

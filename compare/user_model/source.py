@@ -152,9 +152,10 @@ def libraries_used(function: Callable[..., Any]) -> set[str]:
     if not hasattr(inner, "__code__"):
         inner = getattr(type(inner), "forward", None) or type(inner).__call__
     names, code = getattr(inner, "__globals__", {}), getattr(inner, "__code__", None)
-    used = [names[name] for name in getattr(code, "co_names", ()) if name in names]
+    used: list[Any] = []
     if inspect.isfunction(inner) or inspect.ismethod(inner):
-        used += inspect.getclosurevars(inner).nonlocals.values()
+        known = inspect.getclosurevars(inner)
+        used = [*known.globals.values(), *known.nonlocals.values()]
     roots |= {name.split(".")[0] for name in getattr(code, "co_names", ())} & ROOTS.keys()  # imported inside
     for values in (used, list(names.values())):
         modules = [v.__name__ if isinstance(v, ModuleType) else str(getattr(v, "__module__", "")) for v in values]

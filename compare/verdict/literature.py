@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from compare.comparison import Comparison, Fit, Truth
+from compare.fit.psis import log_ratios, smooth
 from compare.measure.moments import Moments, distance, elements, true_moments, values
-from compare.measure.psis import log_ratios, smooth
 from compare.summary import Distance, FitSummary
 from compare.verdict.thresholds import (
     ERRORS,

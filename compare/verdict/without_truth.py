@@ -18,9 +18,9 @@ import numpy as np
 
 from compare.comparison import Fit
 from compare.fit.density import layout_of
+from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.measure.many import blocks, columns
 from compare.measure.moments import Moments, digits, distance
-from compare.measure.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.summary import Distance, Estimate, FitSummary, VariableSummary, WithoutTruth
 from compare.verdict.judge import sentence
 from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, widen, worst

@@ -32,7 +32,7 @@ def report(data: Bandit) -> list[Element]:
     """All arms, and by how much they lead; of two the second's lead is the first's with the other sign."""
     arms = range(len(data.pulls))
     theta: list[Element] = [("theta", (k,)) for k in arms]
-    lead: list[Element] = [("lead", (k,)) for k in arms[len(arms) == 2 :]]
+    lead: list[Element] = [("lead", (k,)) for k in (arms[1:] if len(arms) == 2 else arms)]
     return theta + lead
 
 

@@ -6,21 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from models.options import Data, option, parse_int, parse_number
 
-__all__ = ["MOST_HORIZON", "Bandit"]
+__all__ = ["Bandit", "text_of"]
 
 MOST_ARMS, MOST_PULLS, LEAST, MOST_HORIZON = 20, 10_000, 0.5, 150
-"""Between these the posterior of the best arm is a quick quadrature, and a policy's regret a quick recursion."""
+"""Limits within which P(an arm is the best) by quadrature and regret by recursion take little time."""
 
 
 def parse_counts(text: str) -> tuple[int, ...]:
     """Whole numbers separated by commas.
 
     Raises:
-        ValueError: one is none.
+        ValueError: some part is not a whole number.
     """
     return tuple(parse_int(part) for part in text.split(","))
 
@@ -29,7 +27,7 @@ def parse_chances(text: str) -> tuple[float, ...]:
     """Numbers separated by commas.
 
     Raises:
-        ValueError: one is none.
+        ValueError: some part is not a number.
     """
     return tuple(parse_number(part) for part in text.split(","))
 
@@ -40,7 +38,7 @@ class Bandit(Data):
 
     Raises:
         ValueError: counts that are negative, fractional, too many or contradictory; a prior parameter, an arm or the
-            horizon out of its range; as many arms as pulls and successes do not say.
+            horizon out of its range; pulls and successes of different lengths, or of too few or too many arms.
     """
 
     pulls: tuple[int, ...] = option((24, 16), "how often each arm was pulled, such as 24,16", parse_counts)
@@ -53,7 +51,7 @@ class Bandit(Data):
     def __post_init__(self) -> None:
         for name in ("pulls", "successes"):
             values = getattr(self, name)
-            if any(isinstance(value, bool) or value != int(value) or value < 0 for value in values):
+            if any(isinstance(value, bool) or value % 1 or value < 0 for value in values):
                 raise ValueError(f"{name} is {text_of(values)}: give whole numbers, 0 or more")
         if not 2 <= len(self.pulls) <= MOST_ARMS or len(self.pulls) != len(self.successes):
             raise ValueError(
@@ -70,7 +68,7 @@ class Bandit(Data):
                 raise ValueError(f"{name} is {getattr(self, name):g}: give a number from {LEAST:g} to {MOST_PULLS:,}")
         if len(self.arms) != 2 or not all(0 <= chance <= 1 for chance in self.arms):
             raise ValueError(f"arms is {text_of(self.arms)}: give two chances from 0 to 1, such as 0.5,0.7")
-        if isinstance(self.horizon, bool) or self.horizon != int(self.horizon) or self.horizon < 1:
+        if isinstance(self.horizon, bool) or self.horizon % 1 or self.horizon < 1:
             raise ValueError(f"horizon is {self.horizon}: give a whole number, 1 or more")
         if self.horizon > MOST_HORIZON:
             raise ValueError(
@@ -78,10 +76,11 @@ class Bandit(Data):
                 f"{math.comb(int(self.horizon) + 3, 4):.2g} states; give at most {MOST_HORIZON} "
                 f"({math.comb(MOST_HORIZON + 3, 4):.2g} states)"
             )
+        object.__setattr__(self, "horizon", int(self.horizon))
 
     def arguments(self) -> dict[str, Any]:
-        names = ("pulls", "successes", "alpha", "beta")
-        return {name: np.asarray(getattr(self, name), dtype=np.float64)[()] for name in names}
+        every = super().arguments()
+        return {name: every[name] for name in ("pulls", "successes", "alpha", "beta")}
 
 
 def text_of(values: tuple[float, ...]) -> str:

@@ -16,6 +16,7 @@ from scipy import optimize, special, stats
 from models.bandit.data import Bandit
 from models.contract import Best, Exact, Latents, Marginal
 from models.logit_normal import best_logit_normal
+from models.marginals import draw_beta
 
 __all__ = ["Arms", "Lead", "best_member", "derive", "nodes"]
 
@@ -126,7 +127,7 @@ class Arms(Exact):
         self.log_evidence = float(np.sum(ways + special.betaln(self.a, self.b) - special.betaln(data.alpha, data.beta)))
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-        return {"theta": rng.beta(self.a, self.b, size=(count, len(self.a)))}
+        return {"theta": draw_beta(rng, self.a, self.b, (count, len(self.a)))}
 
     def log_posterior(self, latents: Latents) -> np.ndarray:
         return self.posterior.logpdf(latents["theta"]).sum(-1)

@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.bandit.data import Bandit, text_of
-from models.bandit.exact import Arms, derive
+from models.bandit.exact import Arms
 from models.bandit.regret import RATIOS, by_ratio, expected_regret, fixed, prior, standard_policies
 from models.contract import Picture
-from models.plotting import CLASS_COLORS, EXACT, PALE, Fits, flat_draws, list_fits, new_figure, save
+from models.literature import ERRORS
+from models.plotting import CLASS_COLORS, EXACT, PALE, Fits, dataset, list_fits, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["PICTURES"]
 
-ERRORS = 4
-
 
 def draw_chances(axes: Axes, fits: Fits, data: Bandit, exact: Arms) -> None:
     """Draw the probability that the last arm is the best: the exact one as a line, each fit's with four errors."""
+    from arviz_stats.base import array_stats  # slow to import
+
     chance = exact.chances()[-1]
     axes.axvline(chance, color=EXACT, lw=1.4, label=f"exact: {chance:.4f}")
     shown = list_fits(fits)
     for row, fit in enumerate(shown):
-        draws = flat_draws(fit.tree)
-        share = float((derive(data, draws)["lead"][:, -1] > 0).mean())
-        error = ERRORS * (share * (1 - share) / len(draws["theta"])) ** 0.5
-        axes.errorbar(share, row, xerr=error, fmt="o", color=fit.color, ms=5)
+        is_best = dataset(fit.tree, "posterior")["lead"].values[..., -1] > 0  # (chain, draw)
+        error = ERRORS * array_stats.mcse(is_best.astype(float), method="mean", chain_axis=0, draw_axis=1)
+        axes.errorbar(is_best.mean(), row, xerr=error, fmt="o", color=fit.color, ms=5)
     axes.set_yticks(range(len(shown)), [fit.name for fit in shown])
     axes.set(xlabel=f"probability that arm {len(data.pulls) - 1} is pulled", ylim=(len(shown), -1))
     axes.set_title("the next pull")
@@ -53,7 +53,8 @@ def draw_ratios(axes: Axes, data: Bandit) -> None:
     ratios = np.append(RATIOS, 1.0)
     regret = by_ratio(data.alpha, data.beta, data.horizon, list(worlds.values()), ratios)[..., -1]
     for values, name, color in zip(regret.T, worlds, CLASS_COLORS, strict=False):
-        axes.plot(RATIOS, values[:-1] / max(values[-1], 1e-300), "o-", color=color, ms=3, lw=1.5, label=name)
+        if values[-1] > 1e-12:  # equal arms cost nothing
+            axes.plot(RATIOS, values[:-1] / values[-1], "o-", color=color, ms=3, lw=1.5, label=name)
     axes.axhline(1, color=PALE, lw=1.2, zorder=0)
     axes.axvline(1, color=PALE, lw=1.2, zorder=0)
     axes.set(xlabel="sd of the draws / posterior sd", ylabel=f"regret after {data.horizon} pulls / that of exact draws")

@@ -50,16 +50,17 @@ def thompson(alpha: float, beta: float, horizon: int, ratio: float = 1.0) -> Pol
 
 
 @cache
-def nearest(a: float, b: float) -> tuple[float, float]:
+def nearest_gaussian(a: float, b: float) -> tuple[float, float]:
     """Location and scale of the best Gaussian on the logit; a mirrored Beta's are mirrored."""
-    location, scale = (-1.0, 1.0) * np.array(nearest(b, a)) if a < b else best_logit_normal(a, b)[:2]
+    location, scale = (-1.0, 1.0) * np.array(nearest_gaussian(b, a)) if a < b else best_logit_normal(a, b)[:2]
     return float(location), float(scale)
 
 
 def logit_normal(alpha: float, beta: float, horizon: int) -> Policy:
     """Thompson sampling from the best Gaussian on each arm's logit: mean field's and full rank's best member."""
     members = [
-        np.array([nearest(a, b) for a, b in zip(*parameters(alpha, beta, n), strict=True)]) for n in range(horizon)
+        np.array([nearest_gaussian(a, b) for a, b in zip(*parameters(alpha, beta, n), strict=True)])
+        for n in range(horizon)
     ]
 
     def policy(n: int, m: int) -> np.ndarray:

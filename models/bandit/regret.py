@@ -41,7 +41,8 @@ def fixed(arms: Sequence[float]) -> World:
 
 
 def prior(alpha: float, beta: float) -> World:
-    """Two arms from Beta(alpha, beta): the better pays E[max] = integral of 1 - F(x)^2, a pull the posterior's mean."""
+    """Two arms from Beta(alpha, beta): in expectation the better pays E[max] = integral of 1 - F(x)^2, and
+    a pull the posterior mean."""
     best, _ = integrate.quad(lambda x: 1 - special.betainc(alpha, beta, x) ** 2, 0, 1, epsabs=1e-13)
     return World(best, lambda arm, n: policies.means(alpha, beta, n))
 

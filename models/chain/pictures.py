@@ -15,6 +15,7 @@ from models.plotting import (
     FAMILY_COLORS,
     GREY,
     PALE,
+    Z_95,
     Fits,
     ShownFit,
     dataset,
@@ -34,8 +35,6 @@ TEXT_COLOR = "#D55E00"  # the colour of coordinate ascent as the founding text p
 
 ELLIPSES = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
 """Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
-
-Z_95 = 1.959963984540054
 
 
 def draws_of(fit: ShownFit) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy import optimize, stats
 from models.coin.data import Coin
 from models.contract import Best, Exact, Latents, Marginal
 from models.logit_normal import best_logit_normal
+from models.marginals import draw_beta
 
 __all__ = ["BetaPosterior", "best_member"]
 
@@ -31,9 +32,7 @@ class BetaPosterior(Exact):
         )
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-        theta = rng.beta(self.a, self.b, size=count)
-        edge = np.finfo(float)  # a Beta with a parameter far below 1 rounds to 0 or 1, where its density is infinite
-        return {"theta": np.clip(theta, edge.tiny, 1 - edge.epsneg)}
+        return {"theta": draw_beta(rng, self.a, self.b, count)}
 
     def log_posterior(self, latents: Latents) -> np.ndarray:
         return self.posterior.logpdf(latents["theta"])

@@ -54,8 +54,6 @@ def mcycle() -> Table:
 class GpData(Data):
     """The inputs, the targets, the kernel, and what the latents are.
 
-    Make a new one rather than use `dataclasses.replace` on ``data`` or ``target``.
-
     Attributes:
         design: The `Design` that ``data`` and ``target`` name.
 
@@ -100,7 +98,7 @@ class GpData(Data):
                 )
         for name, least in (("points", 2), ("inducing", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or value != int(value) or not least <= value <= MOST_POINTS:
+            if isinstance(value, bool) or value % 1 or not least <= value <= MOST_POINTS:
                 raise ValueError(f"{name} is {value}: give a whole number from {least} to {MOST_POINTS:,}")
             object.__setattr__(self, name, int(value))
         datasets = {"wave": lambda: wave(self.points), "mcycle": mcycle}
@@ -126,9 +124,12 @@ class GpData(Data):
     def is_whitened(self) -> bool:
         return self.latents == "whitened"
 
-    def covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The kernel between inputs of shapes (n, columns) and (m, columns): shape (n, m)."""
-        r = np.sqrt(np.sum((a[:, None] - b[None]) ** 2, axis=-1)) / self.length
+    def covariance(self, a: np.ndarray, b: np.ndarray, length: float | np.ndarray | None = None) -> np.ndarray:
+        """The kernel between inputs of shapes (n, columns) and (m, columns): shape (n, m).
+
+        ``length`` takes the place of the data's; of shape (k, 1, 1) it gives (k, n, m).
+        """
+        r = np.sqrt(np.sum((a[:, None] - b[None]) ** 2, axis=-1)) / (self.length if length is None else length)
         if self.kernel == "rbf":
             return self.variance * np.exp(-0.5 * r**2)
         r = math.sqrt(5) * r
@@ -139,15 +140,14 @@ class GpData(Data):
         return np.linalg.cholesky(self.covariance(inputs, inputs) + self.variance * self.jitter * np.eye(len(inputs)))
 
     @property
-    def numbers(self) -> dict[str, np.float64]:
-        """The numbers that the model has."""
-        names = [name for name in LIMITS if name != "spread" or not self.is_known]
-        return {name: np.float64(getattr(self, name)) for name in names}
+    def constants(self) -> dict[str, Any]:
+        """The model's words and numbers."""
+        numbers = [name for name in LIMITS if name != "spread" or not self.is_known]
+        words = {name: getattr(self, name) for name in CHOICES}
+        return words | {name: np.float64(getattr(self, name)) for name in numbers}
 
     def arguments(self) -> dict[str, Any]:
-        words = {name: getattr(self, name) for name in CHOICES}
-        return {"inputs": self.design.inputs, "targets": self.design.targets, **words, **self.numbers}
+        return {"inputs": self.design.inputs, "targets": self.design.targets, **self.constants}
 
     def describe(self) -> dict[str, Any]:
-        words = {name: getattr(self, name) for name in CHOICES}
-        return {"data": self.data, "inducing": self.inducing, **words, **self.numbers, **self.design.about}
+        return {"data": self.data, "inducing": self.inducing, **self.constants, **self.design.about}

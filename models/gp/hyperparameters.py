@@ -32,7 +32,7 @@ HYPERPARAMETERS = ("length", "noise")
 
 
 class UnknownHyperparameters(Exact):
-    """length, noise by quadrature, and f (or u) given them.
+    """The posterior of length and noise by quadrature, and of f (or u) given them.
 
     Attributes:
         mass: Where the posterior of the normal scores has its mass.
@@ -49,6 +49,7 @@ class UnknownHyperparameters(Exact):
         self.log_evidence, self.tolerance = self.mass.log_evidence, self.mass.change + 1e-9
         self.method = f"quadrature over length and noise: trapezoid, {len(self.mass.indices):,} nodes"
         self.means, self.spreads = self.conditionals()
+        self.marginals: dict[tuple[str, tuple[int, ...]], Marginal] = {}
 
     def values(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Length and noise at normal scores (m, 2), each (m,)."""
@@ -59,7 +60,7 @@ class UnknownHyperparameters(Exact):
         """K for each length, shape (m, n, n)."""
         inputs = self.data.design.inputs
         white = self.data.variance * self.data.jitter * np.eye(len(inputs))
-        return self.data.with_derived(length=lengths[:, None, None]).covariance(inputs, inputs) + white
+        return self.data.covariance(inputs, inputs, lengths[:, None, None]) + white
 
     def log_likelihood(self, z: np.ndarray) -> np.ndarray:
         """log p(y | length, noise) at normal scores (m, 2): (m,)."""
@@ -125,21 +126,21 @@ class UnknownHyperparameters(Exact):
         return logs
 
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
-        if site in HYPERPARAMETERS:
-            prior = stats.lognorm(self.data.spread, scale=getattr(self.data, site))
-            return NormalScores(prior, self.mass.marginal(HYPERPARAMETERS.index(site)))
-        (place,) = index
-        return TabulatedMixture(self.means[site][:, place], self.spreads[site][:, place], self.mass.probabilities)
-
-    @property
-    def sites(self) -> dict[str, tuple[int, ...]]:
-        """The latents' shapes, and that of f where it is derived."""
-        size = (len(self.targets),)
-        return {"length": (), "noise": (), self.site: size, "f": size}
+        if (site, index) not in self.marginals:
+            if site in HYPERPARAMETERS:
+                prior = stats.lognorm(self.data.spread, scale=getattr(self.data, site))
+                known: Marginal = NormalScores(prior, self.mass.marginal(HYPERPARAMETERS.index(site)))
+            else:
+                (i,) = index
+                known = TabulatedMixture(self.means[site][:, i], self.spreads[site][:, i], self.mass.probabilities)
+            self.marginals[site, index] = known
+        return self.marginals[site, index]
 
     @property
     def _shapes(self) -> dict[str, tuple[int, ...]]:  # type: ignore[override]
-        return self.sites
+        """The latents' shapes, and that of f where it is derived."""
+        size = (len(self.targets),)
+        return {"length": (), "noise": (), self.site: size, "f": size}
 
 
 def log_diagonal(factors: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
@@ -35,7 +36,7 @@ class InducingPoints:
     """
 
     def __init__(self, data: GpData, n_points: int) -> None:
-        self.data, self.exact = data, GaussianProcess(data)
+        self.data = data
         inputs, y = data.design.inputs, data.design.targets
         self.places = np.linspace(inputs.min(axis=0), inputs.max(axis=0), n_points)
         self.factor = data.factor(self.places)
@@ -45,17 +46,23 @@ class InducingPoints:
         inverse = cho_solve((self.information, True), np.eye(n_points))
         self.best = {"mean": inverse @ scaled @ y / data.noise, "covariance": inverse}
 
+    @cached_property
+    def exact(self) -> GaussianProcess:
+        """The exact posterior."""
+        return GaussianProcess(self.data)
+
     def project(self, inputs: np.ndarray) -> np.ndarray:
         """L_M^-1 k(Z, inputs), shape (M, m)."""
         return solve_triangular(self.factor, self.data.covariance(self.places, inputs), lower=True)
 
     @property
     def left_over(self) -> float:
-        """tr(K - Q): what the inducing points do not tell of the function."""
-        return float(np.sum(self.exact.factor**2) - np.sum(self.across**2))
+        """tr(K - Q): the prior variance of f that the inducing points leave, summed over the inputs."""
+        trace = len(self.data.design.targets) * self.data.variance * (1 + self.data.jitter)
+        return float(trace - np.sum(self.across**2))
 
     def bound(self, with_trace: bool = True) -> float:
-        """The collapsed bound on the log evidence, in nats; without its trace it is none."""
+        """The collapsed bound on the log evidence, in nats; without its trace term it is no bound."""
         y, s = self.data.design.targets, self.data.noise
         explained = solve_triangular(self.information, self.across @ y, lower=True) / s**2
         fit = -0.5 * (y @ y / s**2 - explained @ explained + len(y) * (LOG_2PI + 2 * math.log(s)))
@@ -86,7 +93,7 @@ class InducingPoints:
         return loading @ state["mean"], np.linalg.cholesky(covariance)
 
     def elbo(self, state: State) -> float:
-        """The ELBO of q(f) at the inputs, w integrated out: no less than the bound, from which it hardly differs."""
+        """The ELBO of q(f) at the inputs, w integrated out: at least the collapsed bound, and close to it."""
         mean, root = self.whitened(state)
         factor, s = self.exact.factor, self.data.noise
         residual = self.data.design.targets - factor @ mean

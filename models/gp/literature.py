@@ -11,7 +11,7 @@ from models.contract import Published
 from models.gp.data import GpData
 from models.gp.exact import LOG_2PI, GaussianProcess
 from models.gp.inducing import InducingPoints
-from models.literature import ERRORS, by_formula, settled
+from models.literature import by_formula, mean_field_cost
 
 __all__ = ["published"]
 
@@ -26,7 +26,7 @@ def published(data: GpData, summary: Mapping[str, Any]) -> list[Published]:
     """
     exact = GaussianProcess(data)
     sparse = bounds(data) if data.design.inputs.shape[1] == 1 else []
-    cost = [mean_field_cost(exact, summary)] if data.is_known else []
+    cost = [mean_field_cost(exact.divergence(exact.site), summary)] if data.is_known else []
     return [evidence(data, exact), *cost, *sparse]
 
 
@@ -72,18 +72,3 @@ def bounds(data: GpData) -> list[Published]:
             bool(1 - 1e-6 <= share <= 2 + 1e-6),
         ),
     ]
-
-
-def mean_field_cost(exact: GaussianProcess, summary: Mapping[str, Any]) -> Published:
-    """The evidence gap of the mean-field fit that is furthest off."""
-    value = exact.divergence(exact.site)
-    claim = "a factorised Gaussian costs (sum log P_ii - log|P|) / 2 nats"
-    source = "Margossian & Saul 2023, The shrinkage-delinkage trade-off (UAI)"
-    fits = dict(settled(summary, "mean_field"))
-    if not fits:
-        return Published(claim, f"{source}; by formula", f"{value:.6g}", "no fit with a mean-field guide arrived", None)
-    far = max(fits, key=lambda name: abs(fits[name]["ledger"]["evidence_gap"]["value"] - value))
-    gap, short = fits[far]["ledger"]["evidence_gap"], fits[far]["optimisation"]["gap"]
-    room = ERRORS * (gap["mcse"] + short["mcse"]) + short["value"] + 1e-7 * (1 + value)
-    note = f" ± {gap['mcse']:.1g} nats: the evidence gap of {far}, the furthest off"
-    return by_formula(claim, source, "(sum log P_ii - log|P|) / 2", value, gap["value"], room, note)

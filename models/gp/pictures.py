@@ -16,6 +16,7 @@ from models.plotting import (
     FAMILY_COLORS,
     GREY,
     PALE,
+    Z_95,
     Fits,
     flat_draws,
     new_figure,
@@ -27,9 +28,7 @@ from models.plotting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES", "gaps_of_inducing", "gaps_of_mean_field"]
-
-Z_95 = 1.959963984540054
+__all__ = ["PICTURES"]
 
 Band = tuple[np.ndarray, np.ndarray]
 
@@ -75,10 +74,9 @@ def bands(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     save(figure, path)
 
 
-def gaps_of_inducing(data: GpData, counts: np.ndarray) -> np.ndarray:
+def gaps_of_inducing(exact: GaussianProcess, counts: np.ndarray) -> np.ndarray:
     """The gap of the collapsed bound in nats, for each number of inducing points."""
-    evidence = GaussianProcess(data).log_evidence
-    return np.array([evidence - InducingPoints(data, int(count)).bound() for count in counts])
+    return np.array([exact.log_evidence - InducingPoints(exact.data, int(count)).bound() for count in counts])
 
 
 def gaps_of_mean_field(data: GpData, noises: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,7 +91,7 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     size = len(data.design.targets)
     counts = np.unique(np.linspace(2, min(size, 40), 20).round().astype(int))
-    left.semilogy(counts, gaps_of_inducing(data, counts), "o-", color=FAMILY_COLORS["markov"], ms=4, lw=1.4)
+    left.semilogy(counts, gaps_of_inducing(exact, counts), "o-", color=FAMILY_COLORS["markov"], ms=4, lw=1.4)
     cost = 0.5 * size * data.jitter * data.variance / data.noise**2
     left.axhline(cost, color=PALE, lw=1.2, ls="--", label=f"what the jitter costs: {cost:.2g}")
     left.set(xlabel="inducing points", ylabel="gap in nats", title="inducing points: the gap falls like a cliff")

@@ -23,10 +23,10 @@ from functools import lru_cache
 import numpy as np
 from scipy import special
 
+from models import dirichlet
 from models.contract import Best, CoordinateAscent, Latents
-from models.lda import dirichlet
+from models.dirichlet import divergence, expected_log, log_density
 from models.lda.data import Corpus
-from models.lda.dirichlet import divergence, expected_log, log_density
 
 __all__ = ["Updates", "best_member", "coordinate_ascent", "optima", "restarts"]
 

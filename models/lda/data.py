@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.options import Data, option, parse_int, parse_number
+from models.options import Data, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_bytes, read_cells, refuse
 from models.tables import parse_number as parse_cell
 
@@ -64,11 +64,6 @@ def from_csv(path: str) -> Counts:
 DATASETS = {"tiny": tiny, "bars": bars}
 
 
-def parse_topics(text: str) -> Any:
-    """A number of topics, or auto."""
-    return text if text == "auto" else parse_int(text)
-
-
 @dataclass(frozen=True)
 class Corpus(Data):
     """The corpus and the priors. ``topics`` becomes what auto means.
@@ -82,7 +77,7 @@ class Corpus(Data):
     """
 
     data: str = option("tiny", "tiny, bars, or a CSV file: a header of words, a row of counts for each document", str)
-    topics: Any = option("auto", "how many topics; auto: 10 for bars, else 2", parse_topics)
+    topics: Any = option("auto", "how many topics; auto: 10 for bars, else 2", parse_or("auto", parse_int))
     alpha: float = option(0.5, "concentration of the prior of a document's topics", parse_number)
     beta: float = option(0.5, "concentration of the prior of a topic's words", parse_number)
 

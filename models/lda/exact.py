@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from models import dirichlet
 from models.contract import Exact, Latents, Marginal, Reference
-from models.lda import dirichlet
+from models.dirichlet import log_beta
 from models.lda.coordinate_ascent import optima
 from models.lda.data import Corpus
-from models.lda.dirichlet import log_beta
 from models.lda.marginals import Drawn
 from models.lda.quantities import derive, first_words, shown
 from models.marginals import BetaMixture

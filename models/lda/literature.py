@@ -9,9 +9,9 @@ import numpy as np
 from scipy import special
 
 from models.contract import Published
+from models.dirichlet import log_density
 from models.lda.coordinate_ascent import Updates, restarts
 from models.lda.data import Corpus
-from models.lda.dirichlet import log_density
 from models.lda.exact import CountTables, truth
 
 __all__ = ["point_mass", "published"]

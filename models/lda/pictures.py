@@ -36,7 +36,7 @@ def shared(exact: CountTables, latents: Latents) -> np.ndarray:
 
 def cooccurrence(fits: Fits, data: Corpus, exact: CountTables, path: Path) -> None:
     """Draw the matrices of the exact posterior and up to four fits, and the bound of each restart."""
-    shown = [fit for fit in one_per_family(fits)][:MOST_FITS]
+    shown = one_per_family(fits)[:MOST_FITS]
     matrices = {"exact": exact.together}
     matrices |= {fit.label: shared(exact, flat_draws(fit.tree, MOST_DRAWS)) for fit in shown}
     figure = new_figure(11.0, 7.0)

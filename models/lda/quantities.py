@@ -7,7 +7,7 @@ import numpy as np
 from models.contract import Element, Latents
 from models.lda.data import Corpus
 
-__all__ = ["MOST_SHARES", "derive", "first_words", "report", "responsibilities", "shown"]
+__all__ = ["derive", "first_words", "report", "responsibilities", "shown"]
 
 MOST_SHARES = 5
 

@@ -13,7 +13,7 @@ from models.linear.data import LinearData, longley
 from models.linear.exact import Rotated
 from models.linear.noise import unknown_noise
 from models.linear.pictures import inflation
-from models.literature import ERRORS, by_formula, printed, settled
+from models.literature import ERRORS, by_formula, mean_field_cost, printed
 
 __all__ = ["published"]
 
@@ -112,17 +112,4 @@ def cost(data: LinearData, summary: Mapping[str, Any]) -> list[Published]:
     """The evidence gap of mean-field fits that arrived, where the noise is known."""
     if data.prior != "known":
         return []
-    value = Rotated(data).divergence(data.noise**2)
-    claim = "a factorised Gaussian costs (sum log P_jj - log|P|) / 2 nats"
-    source = "Margossian & Saul 2023, The shrinkage-delinkage trade-off (UAI)"
-    fits = dict(settled(summary, "mean_field"))
-    if not fits:
-        return [
-            Published(claim, f"{source}; by formula", f"{value:.6g}", "no fit with a mean-field guide arrived", None)
-        ]
-    gaps = {name: (fit["ledger"]["evidence_gap"], fit["optimisation"]["gap"]) for name, fit in fits.items()}
-    far = max(gaps, key=lambda name: abs(gaps[name][0]["value"] - value))
-    gap, short = gaps[far]
-    room = ERRORS * (gap["mcse"] + short["mcse"]) + short["value"] + 1e-7 * (1 + value)
-    note = f" ± {gap['mcse']:.1g} nats: the evidence gap of {far}, the furthest off"
-    return [by_formula(claim, source, "that", value, gap["value"], room, note)]
+    return [mean_field_cost(Rotated(data).divergence(data.noise**2), summary)]

@@ -48,17 +48,23 @@ def log_joint(data: MixtureData, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return value, slope
 
 
+@lru_cache(maxsize=8)
+def rule(order: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes, shape (n, d), and weights, which sum to 1 but for what is left out, of expectations under N(0, I)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
+    eps = np.array(list(itertools.product(nodes, repeat=d)))
+    weight = np.prod(list(itertools.product(weights / weights.sum(), repeat=d)), axis=1)
+    return eps[weight > 1e-13], weight[weight > 1e-13]
+
+
 def elbo(
     data: MixtureData, location: np.ndarray, factor: np.ndarray, order: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """The ELBO of N(location, factor factor') in nats, and its gradients in both."""
     d = len(location)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
-    eps = np.array(list(itertools.product(nodes, repeat=d)))
-    weight = np.prod(list(itertools.product(weights / weights.sum(), repeat=d)), axis=1)
-    eps, weight = eps[weight > 1e-13], weight[weight > 1e-13]
+    eps, weight = rule(order, d)
     value, slope = log_joint(data, location + eps @ factor.T)
-    log_det = np.log(np.abs(np.diag(factor))).sum()
+    log_det = np.log(np.diag(factor)).sum()
     entropy = log_det + 0.5 * d * math.log(2 * math.pi * math.e)
     return (
         float(weight @ value + entropy),
@@ -77,16 +83,19 @@ def climb(
 
     def unpack(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lower = np.zeros((d, d))
-        lower[cells] = np.where(diagonal, np.exp(np.where(diagonal, values[d:], 0.0)), values[d:])
+        lower[cells] = values[d:]
+        np.fill_diagonal(lower, np.exp(np.diag(lower)))
         return values[:d], lower
 
     def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope, spread = elbo(data, *unpack(values), order)
-        inner = spread[cells] * np.where(diagonal, unpack(values)[1][cells], 1.0)
+        where, lower = unpack(values)
+        value, slope, spread = elbo(data, where, lower, order)
+        inner = spread[cells] * np.where(diagonal, lower[cells], 1.0)
         return -value, -np.concatenate([slope, inner])
 
-    with np.errstate(divide="ignore"):
-        start = np.concatenate([location, np.where(diagonal, np.log(np.abs(factor[cells])), factor[cells])])
+    logs = factor.copy()
+    np.fill_diagonal(logs, np.log(np.diag(factor)))
+    start = np.concatenate([location, logs[cells]])
     end = optimize.minimize(
         loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7}
     )

@@ -18,7 +18,7 @@ from scipy import special, stats
 from models.contract import Exact, Latents, Marginal
 from models.marginals import BandLimited, BetaMixture
 from models.mixture.data import MixtureData
-from models.mixture.exact import by_location, log_dirichlet_multinomial
+from models.mixture.exact import count_probabilities
 from models.shared_lattice import Mass, integrate
 
 __all__ = ["MOST_VALUES", "CountedMixture"]
@@ -33,30 +33,25 @@ class CountedMixture(Exact):
     def __init__(self, data: MixtureData) -> None:
         self.data, n, scale = data, len(data.values), data.known_scale
         assert scale is not None and data.components == 2
-        counts = np.arange(n + 1)
-        self.log_counts = log_dirichlet_multinomial(np.stack([counts, n - counts], axis=1), data.concentration)
-        self.a, self.b = data.concentration + counts, data.concentration + n - counts
+        counts, a = np.arange(n + 1), data.concentration
+        self.a, self.b = a + counts, a + n - counts
+        self.log_counts = special.betaln(self.a, self.b) - special.betaln(a, a)
         ceiling = -n * math.log(scale * math.sqrt(2 * math.pi))
         self.mass: Mass = integrate(lambda rows, z: self.log_joint(z)[:, None], 2, np.array([ceiling]))[0]
         self.log_evidence, self.tolerance = self.mass.log_evidence, self.mass.change + 1e-9
         self.tolerance += 1e-13 * abs(self.log_evidence)
+        self._shapes = dict.fromkeys(("weights", "locations", "ordered_locations", "ordered_weights"), (2,))
         self.method = f"sum over counts, quadrature over the locations ({len(self.mass.indices):,} nodes)"
 
     def chunks(self, z: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Piece by piece: log p(values, z) less the first component's count, shape (n,), and with it as probabilities:
+        """For each chunk of n points: log p(values, z), summed over the first component's count, shape (n,); and
         p(count | values, z), shape (values + 1, n)."""
         values, scale = self.data.values, self.data.known_scale
         for piece in np.array_split(z, max(1, len(z) // CHUNK)):
             located = self.data.location_mean + self.data.location_sd * piece
             first, second = (stats.norm.logpdf(values[:, None], column, scale) for column in located.T)
             either = np.logaddexp(first, second)
-            odds, other = np.exp(first - either), np.exp(second - either)
-            shares = np.zeros((len(values) + 1, len(piece)))
-            shares[0] = 1.0
-            for i in range(len(values)):
-                grown = shares[: i + 1] * odds[i]
-                shares[: i + 1] *= other[i]
-                shares[1 : i + 2] += grown
+            shares = count_probabilities(np.exp(first - either), np.exp(second - either))
             shares *= np.exp(self.log_counts)[:, None]
             total = shares.sum(axis=0)
             yield either.sum(axis=0) + np.log(total) + stats.norm.logpdf(piece).sum(axis=1), shares / total
@@ -127,10 +122,6 @@ class CountedMixture(Exact):
             masses = np.bincount(self.mass.indices[:, axis] - first, self.mass.probabilities * self.below, len(places))
             sides.append(BandLimited(places, masses / masses.sum(), self.mass.step))
         return sides
-
-    @cached_property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:  # type: ignore[override]
-        return dict.fromkeys(("weights", "locations", *by_location(self.draw(np.random.default_rng(0), 1))), (2,))
 
     def extra_summary(self) -> dict[str, Any]:
         both, low = 1 - self.counts[0][[0, -1]].sum(), self.counts[1]

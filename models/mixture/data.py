@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.options import Data, option, parse_int, parse_number
+from models.options import Data, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_column
 
 __all__ = ["MixtureData"]
@@ -49,9 +49,7 @@ def parse_scale(text: str) -> float | str:
         raise ValueError(f"{text!r} is not a number; give the components' sd, such as 2, or unknown") from None
 
 
-def parse_auto(text: str) -> float | str:
-    """A number or ``auto`` from the command line."""
-    return text if text == "auto" else parse_number(text)
+parse_auto = parse_or("auto", parse_number)
 
 
 def load(name: str, column: str | None) -> tuple[np.ndarray, str, dict[str, float]]:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from models import dirichlet
 from models.contract import Exact, Latents, Marginal
 from models.marginals import BandLimited, BetaMixture, NormalScores, TabulatedMixture
 from models.mixture.data import MixtureData
 from models.shared_lattice import Mass, integrate
 
-__all__ = ["MOST_ASSIGNMENTS", "EnumeratedMixture", "by_location", "log_dirichlet_multinomial"]
+__all__ = ["MOST_ASSIGNMENTS", "EnumeratedMixture", "by_location", "count_probabilities"]
 
 MOST_ASSIGNMENTS = 4096
 MOST_PLACES = 400_000  # points of the grid on which ordered locations are known
@@ -39,19 +40,12 @@ def by_location(latents: Latents) -> dict[str, np.ndarray]:
     return ordered
 
 
-def log_dirichlet_multinomial(counts: np.ndarray, concentration: float) -> np.ndarray:
-    """log p(assignments) in nats from how many each component has, shape (..., K)."""
-    n, components = counts.sum(-1), counts.shape[-1]
-    each = special.gammaln(concentration + counts) - special.gammaln(concentration)
-    total = components * concentration
-    return each.sum(-1) + special.gammaln(total) - special.gammaln(total + n)
-
-
 class EnumeratedMixture(Exact):
     """A mixture of conjugate posteriors, one for each assignment, and each scale where that is unknown.
 
     Attributes:
         counts: The values that each component has by each assignment, shape (assignments, K).
+        alpha: Concentrations of the weights given each assignment, shape (assignments, K).
     """
 
     def __init__(self, data: MixtureData) -> None:
@@ -62,7 +56,9 @@ class EnumeratedMixture(Exact):
         self.counts = belongs.sum(1)
         means = np.einsum("anm,n->am", belongs, x) / np.maximum(self.counts, 1)
         self.squares = np.einsum("anm,anm->am", belongs, (x[:, None] - means[:, None, :]) ** 2)
-        self.means, self.log_prior = means, log_dirichlet_multinomial(self.counts, data.concentration)
+        self.means, self.alpha = means, data.concentration + self.counts
+        prior = np.full(data.components, data.concentration)
+        self.log_prior = dirichlet.log_beta(self.alpha) - dirichlet.log_beta(prior)
         self.scores: NormalScores | None = None
         self.scales, self.shares = np.array([data.known_scale or 0.0]), np.ones(1)
         if data.known_scale is None:
@@ -114,8 +110,7 @@ class EnumeratedMixture(Exact):
         means, sds = (values[np.arange(count), chosen] for values in self.locations(scales))
         latents = {"locations": means + sds * rng.standard_normal(means.shape)}
         if self.data.components > 1:
-            gammas = rng.standard_gamma(self.data.concentration + self.counts[chosen])
-            latents["weights"] = np.maximum(gammas, 1e-300) / np.maximum(gammas, 1e-300).sum(1, keepdims=True)
+            latents["weights"] = dirichlet.draw(self.alpha[chosen], rng)
         return latents if known else {**latents, "scale": scales}
 
     def log_posterior(self, latents: Latents) -> np.ndarray:
@@ -125,9 +120,7 @@ class EnumeratedMixture(Exact):
         means, sds = self.locations(scales)
         logs += stats.norm.logpdf(np.asarray(latents["locations"])[:, None, :], means, sds).sum(-1)
         if self.data.components > 1:
-            alpha = self.data.concentration + self.counts
-            constants = special.gammaln(alpha.sum(1)) - special.gammaln(alpha).sum(1)
-            logs += constants + special.xlogy(alpha - 1, np.asarray(latents["weights"])[:, None, :]).sum(-1)
+            logs += dirichlet.log_density(np.asarray(latents["weights"])[:, None, :], self.alpha)
         prior = 0.0 if self.scores is None else self.prior.logpdf(scales)
         return special.logsumexp(logs, axis=1) + prior
 
@@ -147,13 +140,12 @@ class EnumeratedMixture(Exact):
     def weight(self, counts: np.ndarray, shares: np.ndarray) -> BetaMixture:
         """The distribution of a weight from the counts of its component, and their probabilities."""
         a, n = self.data.concentration, len(self.data.values)
-        masses = np.bincount(counts, shares, n + 1)
-        return BetaMixture(a + np.arange(n + 1), (self.data.components - 1) * a + n - np.arange(n + 1), masses)
+        return BetaMixture(a + counts, (self.data.components - 1) * a + n - counts, shares)
 
     @cached_property
     def partitions(self) -> np.ndarray:
-        """The number of the assignment that differs from each by names alone and names components in the order of their
-        first values, shape (assignments,)."""
+        """For each assignment the index of its relabelling that numbers components in the order of their first values,
+        shape (assignments,)."""
         renamed = np.empty_like(self.labels)
         for place, labels in enumerate(self.labels):
             names = list(dict.fromkeys(labels.tolist()))
@@ -234,18 +226,24 @@ class EnumeratedMixture(Exact):
         return known
 
 
+def count_probabilities(heads: np.ndarray, tails: np.ndarray) -> np.ndarray:
+    """P(r coins show heads), shape (coins + 1, n), from each coin's P(heads) and P(tails), shape (coins, n)."""
+    shares = np.zeros((len(heads) + 1, *heads.shape[1:]))
+    shares[0] = 1.0
+    for i in range(len(heads)):
+        grown = shares[: i + 1] * heads[i]
+        shares[: i + 1] *= tails[i]
+        shares[1 : i + 2] += grown
+    return shares
+
+
 def place_densities(means: np.ndarray, sds: np.ndarray, grid: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
     """Independent normals in ascending order: k, r, and the density of the k-th where r others are below it, (n,)."""
     eps = (grid - means[:, None]) / sds[:, None]
     below, density = special.ndtr(eps), np.exp(-0.5 * eps**2) / (sds[:, None] * np.sqrt(2 * np.pi))
     for k in range(len(means)):
-        counts: list[Any] = [np.ones(len(grid))]
-        for other in np.delete(below, k, axis=0):
-            counts = [
-                (counts[r] * (1 - other) if r < len(counts) else 0.0) + (counts[r - 1] * other if r else 0.0)
-                for r in range(len(counts) + 1)
-            ]
-        yield from ((k, r, density[k] * share) for r, share in enumerate(counts))
+        others = np.delete(below, k, axis=0)
+        yield from ((k, r, density[k] * share) for r, share in enumerate(count_probabilities(others, 1 - others)))
 
 
 def clusters_of(labels: np.ndarray, values: np.ndarray) -> str:

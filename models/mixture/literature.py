@@ -21,7 +21,7 @@ TUTORIAL = "Pyro 1.9.1 (2024), Gaussian Mixture Model, cell 32"
 
 
 def published(data: MixtureData, summary: Mapping[str, Any]) -> list[Published]:
-    """Both whatever the data."""
+    """Two claims about the tutorial's data, the same for all data."""
     return [factorial(), point_estimate()]
 
 

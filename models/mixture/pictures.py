@@ -13,7 +13,6 @@ from models.plotting import (
     EXACT,
     GREY,
     PALE,
-    REFERENCES,
     Fits,
     find_reference,
     flat_draws,
@@ -57,8 +56,6 @@ def plane(fits: Fits, data: MixtureData, exact: Exact | None, path: Path) -> Non
         right.fill_between(grid, *np.quantile(values, (0.025, 0.975), axis=0), color=PALE, alpha=0.6, lw=0)
         right.plot(grid, values.mean(axis=0), color=EXACT, lw=1.6, label=reference)
     for fit in one_per_family(fits):
-        if fit.family in REFERENCES:
-            continue
         draws = flat_draws(fit.tree, MOST_DRAWS)
         left.scatter(*draws["locations"][:, :2].T, s=4, color=fit.color, alpha=0.5, lw=0)
         values = density(data, draws, grid)

@@ -132,7 +132,7 @@ FAULTS = [
     ),
     Fault(
         "k-hat of the weights' inverses",
-        "compare.measure.psis",
+        "compare.fit.psis",
         "array_stats.psislw(-log_ratio)",
         "array_stats.psislw(log_ratio)",
         "all",

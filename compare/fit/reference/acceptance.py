@@ -37,7 +37,7 @@ AIM, LEAST_DRAWS, MOST_DRAWS = 20_000, 2**14, 2**18
 """Effective draws aimed at with each proposal, and the fewest and most draws made for them."""
 
 FALSE_ALARM = 1e-4
-"""Probability with which right proposals are said to disagree, and right draws to wander off."""
+"""Probability that right proposals are said to disagree, and that right draws are said to wander off."""
 
 N_WALKERS, N_MOVES = 2048, 20
 """Draws, chosen by their weights, that walk through the posterior, and their moves."""
@@ -53,12 +53,12 @@ def sample_by_importance(
 
     Args:
         target: The posterior.
-        searches: Two independent searches for its modes, one a proposal.
+        searches: Two independent searches for its modes, one for each proposal.
         rng: Source of all randomness.
         tolerance: Largest standard error of the log evidence in nats, of means and of sds in sds.
 
     Returns:
-        What the draws of two independent proposals, of other tails and widths, say together.
+        The estimate from the draws of both proposals, which differ in tails and widths.
 
     Raises:
         Refused: the weights are uneven, the proposals disagree, walkers leave what they cover, or errors are large.
@@ -83,7 +83,7 @@ def n_draws(proposal: Proposal) -> int:
     """How many draws a proposal needs, a multiple of `N_REPLICATES`.
 
     Raises:
-        Refused: more than are affordable.
+        Refused: the proposal is too far from the posterior.
     """
     if proposal.relative_ess < MIN_RELATIVE_ESS:
         raise Refused(f"the relative effective sample size of the best proposal is {proposal.relative_ess:.2g}")
@@ -114,9 +114,7 @@ def imprecision(weighted: WeightedDraws, tolerance: float) -> str:
     values, errors, scales = numbers(weighted)
     if not (np.isfinite(values).all() and np.isfinite(errors).all()):
         return "some mean or sd is not finite: it does not exist, or lies too far in the tails"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(scales > 0, errors / scales, 0.0)
-    times = float(np.nan_to_num(relative, nan=np.inf).max() / tolerance)
+    times = float(np.divide(errors, scales, out=np.zeros_like(errors), where=scales > 0).max() / tolerance)
     return f"its standard errors are {times:.1f} times what is tolerated" if times > 1 else ""
 
 
@@ -150,7 +148,6 @@ def wandering(target: Target, samples: Sequence[Sample], both: WeightedDraws, rn
     before, after = (began - mean) / sd, (ended - mean) / sd
     changes = np.concatenate([after - before, after**2 - before**2], axis=1)
     scores = np.abs(changes.mean(0)) / (changes.std(0, ddof=1) / np.sqrt(N_WALKERS) + 1e-300)
-    threshold = special.ndtri(1 - FALSE_ALARM / (2 * len(scores)))
-    if scores.max() > threshold:
+    if scores.max() > special.ndtri(1 - FALSE_ALARM / (2 * len(scores))):
         return f"draws that walk through the posterior change its moments by {scores.max():.1f} standard errors"
     return ""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from arviz_stats.base import array_stats
 from scipy import special
 
+from compare.fit.psis import smooth
 from compare.fit.reference.modes import ModeSearch
 from compare.fit.reference.moves import move
 from compare.fit.reference.proposal import Mixture, around_modes, fit_mixture
 from compare.fit.reference.target import Target, evaluate, quantities_of
 
 __all__ = ["N_REPLICATES", "Proposal", "Sample", "WeightedDraws", "adapt", "draw", "estimate", "log_proposal"]
-__all__ += ["resample"]
+__all__ += ["resample", "systematic"]
 
 N_REPLICATES = 32
 """Independent replicates, whose scatter gives the errors."""
@@ -127,7 +126,11 @@ def adapt(target: Target, search: ModeSearch, df: float, inflation: float, rng: 
 
 def resample(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Indices by systematic resampling, in random order; weights above n^(-1/2) of the sum are cut."""
-    weights = np.minimum(weights, weights.sum() / np.sqrt(n))
+    return systematic(np.minimum(weights, weights.sum() / np.sqrt(n)), n, rng)
+
+
+def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices by systematic resampling, the least noisy, in random order."""
     positions = (rng.random() + np.arange(n)) / n * weights.sum()
     return rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), positions), len(weights) - 1))
 
@@ -141,7 +144,7 @@ def draw(target: Target, mixture: Mixture, n: int, rng: np.random.Generator) -> 
 def estimate(target: Target, samples: Sequence[Sample]) -> WeightedDraws:
     """Evidence and moments from fresh draws of one mixture or several.
 
-    Each draw is weighted as one from the mixture of all in proportion to their draws.
+    Each draw is weighted as if drawn from one mixture of all, each in proportion to its number of draws.
 
     Args:
         target: The posterior.
@@ -163,9 +166,13 @@ def estimate(target: Target, samples: Sequence[Sample]) -> WeightedDraws:
     sd = np.where(sd > FIXED * np.abs(mean), sd, 0.0)
     gaps = np.where(sd > 0, gaps, 0.0)
     divisor = np.where(sd > 0, sd, 1.0)
-    deviations = ratios[:, None] * np.column_stack([gaps, (gaps**2 - sd**2) / (2 * divisor)])
-    scatter = np.column_stack([ratios - 1, deviations]).reshape(N_REPLICATES, -1, 1 + 2 * len(mean)).mean(1)
-    degrees = N_REPLICATES - 1  # the last factor gives (estimate - truth) / error unit variance, as of t's
+    scatter = np.array(
+        [
+            [r.mean() - 1, *(r @ g / len(r)), *((r @ g**2 / len(r) - r.mean() * sd**2) / (2 * divisor))]
+            for r, g in zip(ratios.reshape(N_REPLICATES, -1), gaps.reshape(N_REPLICATES, -1, len(mean)), strict=True)
+        ]
+    )
+    degrees = N_REPLICATES - 1  # the last factor, a t's sd, makes the variance of (estimate - truth) / error 1
     errors = scatter.std(0, ddof=1) / np.sqrt(N_REPLICATES) * np.sqrt(degrees / (degrees - 2))
     columns = np.column_stack([gaps / divisor, standardised(total, weights)])
     return WeightedDraws(
@@ -206,7 +213,5 @@ def moment_khat(log_ratios: np.ndarray, columns: np.ndarray) -> float:
 
 
 def pareto_khat(log_weights: np.ndarray) -> float:
-    """Pareto k-hat of weights (Vehtari et al. 2024); ArviZ takes log likelihoods, the negatives of log weights."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(array_stats.psislw(-np.maximum(log_weights, log_weights.max() - 500))[1])
+    """Pareto k-hat of weights, those below e^-500 of the largest raised to that."""
+    return smooth(np.maximum(log_weights, log_weights.max() - 500))[1]

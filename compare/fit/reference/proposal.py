@@ -26,10 +26,10 @@ WIDE, WIDE_SHARE = 2.0, 0.1
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture whose components are, to equal parts, multivariate t and products of t along their axes.
+    """A mixture; each component is half a multivariate t and half a product of univariate t along its axes.
 
-    In many dimensions a multivariate t is nearly Gaussian along any axis while the others are typical. A product of
-    univariate ones is not, but it is lighter along diagonals.
+    Given typical values of many other coordinates, a multivariate t is nearly Gaussian along an axis. The product keeps
+    its heavy tails along the axes, but has lighter ones along diagonals.
 
     Attributes:
         weights: Shape (m,), sum 1.
@@ -81,7 +81,7 @@ class Mixture:
 def around_modes(modes: Sequence[Mode], df: float, inflation: float = 1.2) -> Mixture:
     """A component at each member of each mode, ``inflation`` Laplace sds wide.
 
-    Weights are between equal ones and Laplace's masses, which may be far off.
+    Weights average Laplace's masses with a flattened version of these, as Laplace's may be far off.
     """
     centers = [
         (mass, place, precision_at(mode, i))
@@ -117,9 +117,10 @@ def factor(covariance: np.ndarray) -> np.ndarray:
 def fit_mixture(
     points: np.ndarray, n_components: int, df: float, inflation: float, rng: np.random.Generator
 ) -> Mixture:
-    """A mixture fitted to points (n, d), its components ``inflation`` times as wide as theirs, with a wide one.
+    """A mixture of t distributions for points (n, d), with one wide component that covers them all.
 
-    Gaussians by expectation maximisation, begun at clusters by k-means, take the place of the t distributions.
+    Gaussians are fitted by expectation maximisation from k-means clusters. The t components take their locations, and
+    their scales times ``inflation``.
     """
     n, d = points.shape
     shares = begin(points, max(1, min(n_components, n // (4 * d + 20))), rng)
@@ -131,7 +132,7 @@ def fit_mixture(
         squares = [(((points - m) @ inverse.T) ** 2).sum(1) for m, inverse in zip(locations, inverses, strict=True)]
         heights = np.log(weights) - np.log(np.einsum("kii->ki", scales)).sum(1)
         shares = special.softmax(heights - np.array(squares).T / 2, axis=1)
-    overall = factor(np.atleast_2d(np.cov(points.T)))
+    overall = factor(np.cov(points.T))
     scales = np.concatenate([inflation * scales, [WIDE * overall]]) * np.sqrt((df - 2) / df)
     weights = np.append((1 - WIDE_SHARE) * weights, WIDE_SHARE)
     return Mixture(weights, np.concatenate([locations, [points.mean(0)]]), scales, df)
@@ -161,8 +162,7 @@ def moments(points: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndar
     used = counts > 2 * d + 2
     shares, counts = shares[:, used], counts[used]
     means = shares.T @ points / counts[:, None]
-    gaps = [points - mean for mean in means]
-    covariances = [(s[:, None] * g).T @ g / c for s, g, c in zip(shares.T, gaps, counts, strict=True)]
+    covariances = [np.cov(points.T, aweights=share, ddof=0) for share in shares.T]
     average = np.average(covariances, axis=0, weights=counts)
     factors = [factor((c * v + 2 * d * average) / (c + 2 * d)) for c, v in zip(counts, covariances, strict=True)]
     return counts / counts.sum(), means, np.array(factors)

@@ -15,7 +15,7 @@ from compare.comparison import Element, Layout, Request
 from compare.fit import one_thread
 from compare.fit.reference.acceptance import sample_by_importance
 from compare.fit.reference.cells import ORDERS
-from compare.fit.reference.importance import resample
+from compare.fit.reference.importance import WeightedDraws, resample
 from compare.fit.reference.modes import MANY_PROBES, PROBES, ModeSearch, find_modes
 from compare.fit.reference.proper import NoMaximum, flat_direction
 from compare.fit.reference.quadrature import EDGE, Quadrature, integrate
@@ -29,8 +29,9 @@ __all__ = ["with_posterior"]
 SHARE = 8
 """Quadrature and importance sampling may take one part in so many of the reference's budget."""
 
-LARGEST = 100
-"""Elements of all latents beyond which nothing is tried: a Cholesky factor of 10 x 10 has 45 free ones."""
+LARGEST = 80
+"""Elements of all latents beyond which nothing is tried: 20 Cholesky factors of 2 x 2 correlations have 20
+free ones."""
 
 MOST_DIMENSIONS = 20
 """Unconstrained dimensions beyond which importance sampling is not tried."""
@@ -160,21 +161,8 @@ def by_quadrature(space: Unconstrained, layout: Layout, deadline: float, rng: np
     points, weights = quadrature.sample(N_POINTS, rng)
     modes, n_modes = describe(search, points, weights, space, layout)
     n_evaluations = search.n_probes + quadrature.n_evaluations
-    return Tabulated(
-        f"adaptive quadrature, {n_modes}, {n_evaluations:,} evaluations",
-        True,
-        quadrature.log_evidence,
-        quadrature.error,
-        layout.reported,
-        quadrature.mean,
-        quadrature.sd,
-        quadrature.mean_error,
-        quadrature.sd_error,
-        space.elements(points, layout.reported),
-        space.latents(points),
-        weights,
-        modes,
-    )
+    method = f"adaptive quadrature, {n_modes}, {n_evaluations:,} evaluations"
+    return tabulate(method, quadrature, layout.reported, points, weights, modes, space)
 
 
 def by_importance(space: Unconstrained, layout: Layout, deadline: float, rng: np.random.Generator) -> Tabulated:
@@ -192,21 +180,37 @@ def by_importance(space: Unconstrained, layout: Layout, deadline: float, rng: np
     points = result.points[resample(result.weights, N_POINTS, rng)]
     weights = np.full(N_POINTS, 1 / N_POINTS)
     modes, n_modes = describe(search, points, weights, space, layout)
-    return Tabulated(
+    method = (
         f"importance sampling, {n_modes}, {len(result.points):,} draws with k-hat {result.khat:.2f} and relative ESS "
-        f"{result.relative_ess:.2f}; two proposals agree",
-        False,
-        result.log_evidence,
-        result.error,
-        layout.judged,
-        result.mean,
-        result.sd,
-        result.mean_error,
-        result.sd_error,
-        space.elements(points, layout.judged),
-        space.latents(points),
-        weights,
-        modes,
+        f"{result.relative_ess:.2f}; two proposals agree"
+    )
+    return tabulate(method, result, layout.judged, points, weights, modes, space)
+
+
+def tabulate(
+    method: str,
+    known: Quadrature | WeightedDraws,
+    elements: tuple[Element, ...],
+    points: np.ndarray,
+    weights: np.ndarray,
+    modes: str,
+    space: Unconstrained,
+) -> Tabulated:
+    """A posterior as arrays, with the points (n, d) and their weights (n,) that stand for it."""
+    return Tabulated(
+        method=method,
+        is_exact=isinstance(known, Quadrature),
+        log_evidence=known.log_evidence,
+        error=known.error,
+        elements=elements,
+        mean=known.mean,
+        sd=known.sd,
+        mean_error=known.mean_error,
+        sd_error=known.sd_error,
+        values=space.elements(points, elements),
+        latents=space.latents(points),
+        weights=weights,
+        modes=modes,
     )
 
 

@@ -34,7 +34,7 @@ TOGETHER, ROWS = 256, 256
 """Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
 
 SHARE = 10
-"""Data sets fitted in one call to which one fit's budget must be enough."""
+"""Data sets fitted in one call that share one fit's budget; more of them have proportionally more."""
 
 
 def optimise(objective: Objective, data: Any, family: Family, options: Options, seed: int) -> Outcome:
@@ -174,8 +174,8 @@ def at_modes(
         gap = gap if optimum.converged else UNKNOWN
         at_mode = objective.evaluate(parameters, np.zeros((fits.rows, fits.dimension)), data[number])
         formula = float(at_mode.log_ratio[0])  # log p(x, z) - log q(z) at the mode
-        history = [(0, fits.starts[number]), (int(spent[number]), parameters)]
         gradients = int(spent[number])
+        history = [(0, fits.starts[number]), (gradients, parameters)]
         outcomes[number] = Outcome(parameters, gap, True, None, gradients, history, log_evidence_at_mode=formula)
     return [outcomes[number] for number in range(len(seeds))]
 

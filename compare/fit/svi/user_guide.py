@@ -122,8 +122,8 @@ def judge_given(objective: Any, given: Parameters, data: Any, options: Options, 
     if not (best.converged and np.isfinite(best.gap.value)):
         stop = best.reason or "its own gap is not known"
         reason = f"the given params are at least {shortfall(gap, options)}, as far as a copy got ({stop})"
-    reason = "" if converged else reason
-    return Outcome(given, gap, converged, reason or None, best.gradients, best.history, best=best.parameters)
+    why = None if converged else reason
+    return Outcome(given, gap, converged, why, best.gradients, best.history, best=best.parameters)
 
 
 def fit_by_library(objective: Any, data: Any, options: Options, seed: int) -> Outcome:

@@ -33,15 +33,14 @@ def costs(comparison: Comparison) -> Figure:
     Raises:
         ValueError: no guide was fitted.
     """
-    summaries = {
-        name: summary
-        for name, summary in comparison.summaries.items()
-        if name != "exact" and summary.ledger.elbo and math.isfinite(summary.ledger.elbo.value)
+    summaries, log_evidence = comparison.summaries, comparison.log_evidence.value
+    elbos = {
+        name: elbo
+        for name, summary in summaries.items()
+        if name != "exact" and (elbo := summary.ledger.elbo) and math.isfinite(elbo.value)
     }
-    if not summaries:
+    if not elbos:
         raise ValueError("there is no ledger to plot: no guide was fitted")
-    elbos = {name: summary.ledger.elbo for name, summary in summaries.items() if summary.ledger.elbo}
-    log_evidence = comparison.log_evidence.value
     top = max(elbo.value for elbo in elbos.values()) if log_evidence is None else log_evidence
     figure = new_figure(8.0, 1.2 + 0.4 * len(elbos))
     axes = figure.add_subplot()
@@ -50,7 +49,8 @@ def costs(comparison: Comparison) -> Figure:
         for part, value in split(summaries[name], top - elbo.value, log_evidence is not None).items():
             axes.barh(place, max(value, 0.0), left=left, color=COLORS[part], label=part)
             left += max(value, 0.0)
-        axes.errorbar(top - elbo.value, place, xerr=2 * elbo.mcse, color=GREY, capsize=3)
+        gap = summaries[name].ledger.evidence_gap if log_evidence is not None else None  # with the evidence's own error
+        axes.errorbar(top - elbo.value, place, xerr=2 * (gap or elbo).mcse, color=GREY, capsize=3)
     axes.set_yticks(range(len(elbos)), list(elbos))
     axes.invert_yaxis()
     known = "evidence gap: log evidence - ELBO (nats)"

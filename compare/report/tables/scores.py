@@ -1,11 +1,11 @@
 """The tables of held-out data: predictions, and what a whole test set says of guides and networks."""
 
 from compare.comparison import Comparison
+from compare.held_out import HeldOutEvidence, NetworkSummary
 from compare.report.tables.estimates import by_element, correlations
 from compare.report.tables.ledger import FIT, TERMS, ledgers
 from compare.report.tables.numbers import ABSENT, counted, printable, score, seconds
 from compare.report.tables.table import Column, Row, Table
-from compare.summary import HeldOutEvidence, NetworkSummary
 
 __all__ = ["details", "guides", "networks", "predictions"]
 

@@ -1,4 +1,4 @@
-"""The numbers of a comparison as a data frame: one row a fit and quantity, every error in a column of its own."""
+"""The numbers of a comparison as a data frame: one row per fit and quantity, every error in a column of its own."""
 
 from __future__ import annotations
 

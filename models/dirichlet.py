@@ -28,5 +28,5 @@ def divergence(a: np.ndarray, prior: np.ndarray) -> np.ndarray:
 
 def draw(a: np.ndarray, rng: np.random.Generator, count: int | None = None) -> np.ndarray:
     """Draws from Dirichlet(a) of its shape, after an axis of ``count`` where that is given."""
-    gammas = rng.standard_gamma(a, None if count is None else (count, *a.shape))
+    gammas = np.maximum(rng.standard_gamma(a, None if count is None else (count, *a.shape)), 1e-300)
     return gammas / gammas.sum(-1, keepdims=True)
