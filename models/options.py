@@ -69,7 +69,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_number(text: str) -> float:
-    """A positive number from the command line; its range is for the data class to check.
+    """A number from the command line; its range is for the data class to check.
 
     Raises:
         ValueError: it is no number.
@@ -77,7 +77,7 @@ def parse_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number; give a positive number, such as 2") from None
+        raise ValueError(f"{text!r} is not a number; give one, such as 2") from None
 
 
 def parse_or(word: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -17,7 +17,8 @@ from models.contract import UnknownName, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "has_two_classes", "no_such_data", "read_column", "read_csv", "shipped", "standardised"]
+__all__ = ["Table", "has_two_classes", "no_such_data", "read_bytes", "read_cells", "read_column", "read_csv", "refuse"]
+__all__ += ["shipped", "standardised"]
 
 MAX_BYTES = 50_000_000  # largest file that is read
 MAX_ROWS = 10_000  # most rows of a file: every draw of a fit keeps the log likelihood of every row

@@ -103,7 +103,7 @@ def test_errors_are_honest(name):
     rng = np.random.default_rng(7)
     target = known.target(rng)
     proposal = adapt(target, find_modes(target, rng, 64), 3.0, 1.1, rng)
-    results = [estimate(target, [draw(target, proposal.mixture, 2**12, rng)]) for _ in range(30)]
+    results = [estimate([draw(target, proposal.mixture, 2**12, rng)]) for _ in range(30)]
     z = np.array([(each.log_evidence - known.log_evidence) / each.error for each in results])
     assert stats.chi2(30).ppf(1e-4) < z @ z < stats.chi2(30).ppf(1 - 1e-4)
     assert np.abs(z).max() < 4.5 and abs(z.mean()) < 4 / 30**0.5
@@ -170,7 +170,7 @@ def test_walkers_leave_a_part_that_both_proposals_stay_in():
         mixtures = [fit_mixture(part, 12, df, 1.1, rng) for df in (20.0, 30.0)]
         mixtures = [Mixture(m.weights[:-1] / 0.9, m.locations[:-1], m.scales[:-1], m.df) for m in mixtures]
         samples = [draw(target, mixture, 2**14, rng) for mixture in mixtures]
-        complaints.append(acceptance.wandering(target, samples, estimate(target, samples), rng))
+        complaints.append(acceptance.wandering(target, samples, estimate(samples), rng))
     assert not complaints[0] and complaints[1]
 
 
@@ -180,7 +180,7 @@ def test_too_few_draws_and_too_large_errors_are_refused():
     with pytest.raises(Refused, match="times what is tolerated"):
         sample_by_importance(target, search(target), np.random.default_rng(1), 1e-4)
     narrow = around_modes(search(target)[0].modes, 3.0, 0.01)
-    weighted = estimate(target, [draw(target, narrow, 2**13, np.random.default_rng(2))])
+    weighted = estimate([draw(target, narrow, 2**13, np.random.default_rng(2))])
     assert acceptance.trouble(weighted)
 
 

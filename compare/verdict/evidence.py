@@ -76,8 +76,9 @@ def remedy(
     if least >= aim:  # both are too short
         times = {"own": (own / aim) ** 2 * 2, "reference": (others / aim) ** 2 * 2}
     else:
-        side = "own" if own >= others else "reference"
-        times = {side: max(own, others) ** 2 / (aim**2 - least**2)}
+        is_fixed = reference is not None and reference.method == "importance"  # no option makes more draws of it
+        side, short, other = ("own", own, others) if is_fixed or own >= others else ("reference", others, own)
+        times = {side: short**2 / (aim**2 - other**2)}
     parts = [longer(summary if side == "own" else reference, factor) for side, factor in times.items()]
     return f"{' and '.join(parts)} would decide it"
 
@@ -87,8 +88,6 @@ def longer(summary: FitSummary | None, times: float) -> str:
     assert summary is not None
     times = max(times, 1.1)
     seconds = f"about {about(times * summary.seconds)} s" if summary.seconds else "as many times as long"
-    if summary.method == "importance":
-        return f"{about(times)} times as many draws of the reference"
     if summary.diagnostics.ess_bulk is not None:
         ess = f"an ESS of {about(times * summary.diagnostics.ess)} instead of {summary.diagnostics.ess:.0f}"
         if summary.method == "draws":  # their seconds are those of reading them

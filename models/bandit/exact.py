@@ -18,7 +18,7 @@ from models.contract import Best, Exact, Latents, Marginal
 from models.logit_normal import best_logit_normal
 from models.marginals import draw_beta
 
-__all__ = ["Arms", "Lead", "best_member", "derive", "nodes"]
+__all__ = ["Arms", "Lead", "best_member", "derive", "masses", "nodes"]
 
 
 def derive(data: Bandit, latents: Latents) -> dict[str, np.ndarray]:

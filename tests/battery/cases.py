@@ -39,7 +39,6 @@ from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
 from models.gp import GpData
-from models.lda import Corpus
 from models.linear import LinearData
 from models.logistic import LogisticData
 
@@ -130,7 +129,6 @@ TINY = {
         },
     ),
     "bandit": Tiny([Bandit(), Bandit((3, 0, 5), (1, 0, 5), alpha=2.0)]),
-    "lda": Tiny([Corpus(), Corpus(topics=1)]),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),
     "vae": Tiny([BINARY, LINEAR], [GREY]),
 }

@@ -37,14 +37,14 @@ def main() -> None:
                 ]
                 fits = [fit for fit in run_many(jobs) if fit.tree is not None]
                 summaries = [measure(fit, truth(data), best) for fit in fits]
-                said = [summary.optimisation.gap.value for summary in summaries]
+                estimated = [summary.optimisation.gap.value for summary in summaries]
                 gaps = [summary.ledger.optimisation_gap for summary in summaries]
                 others = [gap.value for gap in gaps if gap.value > 0.01 + 4 * gap.mcse]
                 names = np.mean([summary.ledger.symmetry_gap.value for summary in summaries])
                 arrived = sum(summary.optimisation.converged for summary in summaries)
                 far = f"{min(others):.2f} to {max(others):.2f}" if others else ""
                 at_best = f"{len(gaps) - len(others)} of {len(seeds)}"
-                row = name, label, f"{arrived} of {len(seeds)}", f"{max(said):.1g}", at_best, far, f"{names:.4f}"
+                row = name, label, f"{arrived} of {len(seeds)}", f"{max(estimated):.1g}", at_best, far, f"{names:.4f}"
                 print(f"| {' | '.join(row)} |")
 
 

@@ -69,8 +69,8 @@ def sample_by_importance(
         for search, df, inflation in zip(searches, (3.0, 4.0), (1.1, 1.2), strict=True)
     ]
     samples = [draw(target, proposal.mixture, n_draws(proposal), rng) for proposal in proposals]
-    first, second = (estimate(target, [sample]) for sample in samples)
-    both = estimate(target, samples)
+    first, second = (estimate([sample]) for sample in samples)
+    both = estimate(samples)
     reasons = [trouble(first), trouble(second), disagreement(first, second), trouble(both)]
     reasons.append(imprecision(both, tolerance))
     reason = next(filter(None, reasons), "") or wandering(target, samples, both, rng)

@@ -57,11 +57,13 @@ class Sample:
         mixture: What they were drawn from.
         points: Shape (n, d), with n a multiple of `N_REPLICATES`.
         log_joint: At these, shape (n,), in nats.
+        quantities: At these, shape (n, k).
     """
 
     mixture: Mixture
     points: np.ndarray = field(repr=False)
     log_joint: np.ndarray = field(repr=False)
+    quantities: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -138,27 +140,25 @@ def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndar
 def draw(target: Target, mixture: Mixture, n: int, rng: np.random.Generator) -> Sample:
     """Fresh draws of a mixture."""
     points = mixture.draw(n, rng)
-    return Sample(mixture, points, evaluate(target, points))
+    return Sample(mixture, points, evaluate(target, points), quantities_of(target, points))
 
 
-def estimate(target: Target, samples: Sequence[Sample]) -> WeightedDraws:
+def estimate(samples: Sequence[Sample]) -> WeightedDraws:
     """Evidence and moments from fresh draws of one mixture or several.
 
     Each draw is weighted as if drawn from one mixture of all, each in proportion to its number of draws.
 
     Args:
-        target: The posterior.
         samples: The draws of each.
 
     Source: Owen (2013), Monte Carlo theory, methods and examples, sections 9.2 and 9.11 (the balance heuristic).
     """
-    d = target.dimension
-    total = np.concatenate([s.points.reshape(N_REPLICATES, -1, d) for s in samples], axis=1).reshape(-1, d)
-    log_joint = np.concatenate([s.log_joint.reshape(N_REPLICATES, -1) for s in samples], axis=1).ravel()
+    total, quantities = (together([getattr(s, name) for s in samples]) for name in ("points", "quantities"))
+    log_joint = together([s.log_joint for s in samples])
     log_ratios = log_joint - log_proposal(samples, total)
     log_mean = special.logsumexp(log_ratios) - np.log(len(total))
     ratios = np.exp(log_ratios - log_mean)  # mean 1
-    q = np.where(ratios[:, None] > 0, quantities_of(target, total), 0.0)
+    q = np.where(ratios[:, None] > 0, quantities, 0.0)
     weights = ratios / len(total)
     mean = weights @ q
     gaps = q - mean
@@ -195,6 +195,12 @@ def log_proposal(samples: Sequence[Sample], points: np.ndarray) -> np.ndarray:
     """The log density, at points (n, d), of the mixture of all proposals in proportion to their draws, shape (n,)."""
     counts = np.array([[len(sample.points)] for sample in samples])
     return special.logsumexp([s.mixture.log_density(points) for s in samples], axis=0, b=counts / counts.sum())
+
+
+def together(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of several arrays as one, each replicate's in one piece."""
+    pieces = [part.reshape(N_REPLICATES, -1, *part.shape[1:]) for part in parts]
+    return np.concatenate(pieces, axis=1).reshape(-1, *parts[0].shape[1:])
 
 
 def standardised(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
