@@ -20,7 +20,8 @@ FAULTS = [
         "a forgotten normaliser: the binomial coefficient",
         "models.coin.exact",
         "stats.betabinom.logpmf(data.heads, data.tosses, data.alpha, data.beta) if",
-        "special.betaln(self.a, self.b) - special.betaln(data.alpha, data.beta) if",
+        "stats.betabinom.logpmf(data.heads, data.tosses, data.alpha, data.beta)"
+        " - stats.binom.logpmf(data.heads, data.tosses, 0.5) - data.tosses * np.log(2) if",
         "coin",
         "both",
         caught_by="coin/pyro: evidence",
