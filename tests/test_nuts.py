@@ -17,7 +17,6 @@ from compare.options import Options
 from compare.summary import to_json
 from compare.verdict.judge import judge
 
-
 # What is tested is what NUTS finds, not how soon: no machine is too slow for this budget.
 PATIENT = Options(budget=600.0)
 
