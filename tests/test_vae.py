@@ -22,8 +22,8 @@ from compare.options import Options
 from compare.plan import plan, trainings
 from compare.summary import to_json
 from models.contract import UnknownName
+from models.decoder import Decoder
 from models.vae import MODEL, Autoencoder
-from models.vae.decoder import Decoder
 from models.vae.exact import posteriors
 from models.vae.linear import most_likely
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from models.images import Images, load
 from models.vae import baselines as module
 from models.vae.baselines import Mixture, baselines, fit, independent
-from models.vae.images import Images, load
 
 
 def planted(count, seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from models.vae.decoder import Decoder, softplus
+from models.decoder import Decoder, softplus
 
 
 def made(latent=2, hidden=7, pixels=5, noise=None, seed=0):

@@ -15,10 +15,11 @@ import pytest
 from scipy import integrate, special, stats
 
 from models import shared_lattice
+from models.decoder import Decoder
+from models.image_posteriors import QuadraturePosteriors, normal
+from models.images import load
 from models.vae import linear
-from models.vae.decoder import Decoder
-from models.vae.exact import GaussianPosteriors, QuadraturePosteriors, exact, normal, posteriors
-from models.vae.images import load
+from models.vae.exact import GaussianPosteriors, exact, posteriors
 
 truth = sys.modules["models.vae.exact"]  # as an attribute of its package the module may be hidden by the function
 

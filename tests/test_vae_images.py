@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.vae.images import load
+from models.images import load
 
 
 def idx(values, kind=0x08):

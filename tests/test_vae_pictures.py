@@ -12,13 +12,13 @@ import xarray as xr
 from matplotlib.image import imread
 from scipy import stats
 
+from models.decoder import Decoder
+from models.drawing import contour_levels, draw_images, tile
+from models.images import Images
 from models.plotting import list_fits, one_per_family, style
 from models.vae import tasks
-from models.vae.decoder import Decoder
-from models.vae.drawing import contour_levels, draw_images, tile
 from models.vae.exact import posteriors
 from models.vae.gaps import estimate_gap, estimate_gaps
-from models.vae.images import Images
 from models.vae.pictures import PICTURES
 from models.vae.planes import choose_images, grid_over, window_of
 

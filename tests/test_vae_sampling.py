@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from models.decoder import Decoder
 from models.vae import sampling
-from models.vae.decoder import Decoder
 from models.vae.exact import posteriors
 from models.vae.sampling import ais, importance
 

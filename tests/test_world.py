@@ -38,7 +38,7 @@ from compare.cli.main import main
 from compare.comparison import Fit, Job
 from compare.fit import run
 from compare.report import pictures
-from models.vae.decoder import Decoder
+from models.decoder import Decoder
 
 resource = pytest.importorskip("resource", reason="limits of a process are a matter of POSIX")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from models.contract import Amortization, Evidences, Training
+from models.decoder import Decoder, random_weights
 from models.vae import baselines, tasks
 from models.vae.data import Autoencoder
-from models.vae.decoder import Decoder
 from models.vae.exact import exact
 from models.vae.sampling import ais
 
@@ -17,21 +17,6 @@ __all__ = ["AMORTIZATION"]
 
 N_CHAINS, TEMPERATURES = 8, 200
 """Of annealed importance sampling, which stands in where there are too many latent dimensions for quadrature."""
-
-
-def initial(
-    rng: np.random.Generator, inputs: int, hidden: int, bias: np.ndarray, size: float = 1.0
-) -> dict[str, np.ndarray]:
-    """Random weights of a network with a layer of ``hidden`` units (0: none), N(0, 1 / inputs of the layer).
-
-    The last layer's are ``size`` times that, and its biases ``bias``, shape (outputs,): near it are the first outputs.
-    """
-    last = hidden or inputs
-    weights = {"output_weights": size * rng.normal(0, last**-0.5, (last, len(bias))), "output_biases": np.array(bias)}
-    if hidden:
-        first = rng.normal(0, inputs**-0.5, (inputs, hidden))
-        weights |= {"hidden_weights": first, "hidden_biases": np.zeros(hidden)}
-    return weights
 
 
 def training(data: Autoencoder) -> Training:
@@ -43,11 +28,11 @@ def training(data: Autoencoder) -> Training:
     middle = np.clip(images.train.mean(axis=0), 0.01, 0.99)
 
     def start_decoder(rng: np.random.Generator) -> dict[str, np.ndarray]:
-        weights = initial(rng, data.latent, data.hidden, middle if grey else np.log(middle / (1 - middle)))
+        weights = random_weights(rng, data.latent, data.hidden, middle if grey else np.log(middle / (1 - middle)))
         return weights | ({"log_noise": np.log(images.train.std(axis=0).mean())} if grey else {})
 
     def start_encoder(rng: np.random.Generator, row: np.ndarray) -> dict[str, np.ndarray]:
-        return initial(rng, len(middle), data.hidden, row, size=0.1)
+        return random_weights(rng, len(middle), data.hidden, row, size=0.1)
 
     weights = None if data.network is None else dict(data.network.weights)
     if weights and grey:

@@ -22,9 +22,9 @@ import numpy as np
 from scipy import special, stats
 
 from models.contract import Predictions
+from models.images import Images
 from models.vae import linear
 from models.vae.data import Autoencoder
-from models.vae.images import Images
 from models.vae.questions import Question, ask, mixture, n_differing, predictions
 
 __all__ = ["Mixture", "baselines", "best_mixture", "fit", "guesses", "independent", "nearest", "projected"]

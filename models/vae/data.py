@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.decoder import Decoder
+from models.images import PIXELS, Images, load
 from models.options import Data, option, parse_int
-from models.vae.decoder import Decoder
-from models.vae.images import PIXELS, Images, load
 
 __all__ = ["FLIP", "TASKS", "Autoencoder"]
 
@@ -47,8 +47,8 @@ class Autoencoder(Data):
         shown: The test images, by number, whose posteriors are compared one by one, shape (images,).
 
     Raises:
-        ValueError: images that cannot be used (`models.vae.images.load`), a decoder file that is none or is one for
-            other images (`models.vae.decoder.Decoder.load`), a size that is not a whole number in its range, or a task
+        ValueError: images that cannot be used (`models.images.load`), a decoder file that is none or is one for
+            other images (`models.decoder.Decoder.load`), a size that is not a whole number in its range, or a task
             that there is not or that these data do not allow.
     """
 

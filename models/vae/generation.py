@@ -9,11 +9,12 @@ import numpy as np
 from scipy import special
 
 from models.contract import Scores
+from models.drawing import STEP, draw_images, draw_sheet, tile
+from models.image_posteriors import normal
 from models.plotting import EXACT, GREY, Fits, new_figure, save
 from models.vae.baselines import independent
 from models.vae.data import Autoencoder
-from models.vae.drawing import STEP, draw_images, draw_sheet, tile
-from models.vae.exact import normal, posteriors
+from models.vae.exact import posteriors
 from models.vae.questions import n_differing
 
 if TYPE_CHECKING:

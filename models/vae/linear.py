@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from models.vae.decoder import Decoder
+from models.decoder import Decoder
 
 __all__ = ["Principal", "applies", "most_likely", "posteriors", "principal"]
 

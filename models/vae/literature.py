@@ -9,11 +9,12 @@ import numpy as np
 from scipy import special, stats
 
 from models.contract import Claim, Published
+from models.decoder import Decoder
+from models.image_posteriors import normal
 from models.literature import ERRORS, by_formula
 from models.vae import linear
 from models.vae.data import Autoencoder
-from models.vae.decoder import Decoder
-from models.vae.exact import exact, normal, posteriors
+from models.vae.exact import exact, posteriors
 
 __all__ = ["claims", "published"]
 

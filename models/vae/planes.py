@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
+from models.drawing import contour_levels, draw_images, tile
+from models.image_posteriors import Posteriors
 from models.plotting import (
     CLASS_COLORS,
     EXACT,
@@ -18,8 +20,7 @@ from models.plotting import (
     one_per_family,
     save,
 )
-from models.vae.drawing import contour_levels, draw_images, tile
-from models.vae.exact import Posteriors, posteriors
+from models.vae.exact import posteriors
 
 __all__ = ["Window", "choose_images", "grid_over", "latent", "plane", "window_of"]
 

@@ -26,10 +26,11 @@ import numpy as np
 from scipy import sparse, special
 
 from models.contract import Predictions
+from models.decoder import Decoder, softplus
+from models.image_posteriors import Posteriors
+from models.images import Images
 from models.vae.data import FLIP
-from models.vae.decoder import Decoder, softplus
-from models.vae.exact import Posteriors, posteriors
-from models.vae.images import Images
+from models.vae.exact import posteriors
 
 __all__ = [
     "Noisy", "Question", "ask", "draws", "exactly", "log_bernoulli", "lower_half", "mixture", "n_differing",

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.vae.decoder import Decoder
-from models.vae.exact import normal
+from models.decoder import Decoder
+from models.image_posteriors import normal
 
 __all__ = ["Evidence", "ais", "importance"]
 

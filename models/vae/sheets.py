@@ -8,10 +8,10 @@ import xarray as xr
 from scipy import special
 
 from models.contract import Predictions
+from models.drawing import STEP, draw_images
 from models.plotting import EXACT, GREY, Fits, flat_draws, one_per_family, save
 from models.vae import questions, tasks
 from models.vae.baselines import guesses
-from models.vae.drawing import STEP, draw_images
 
 __all__ = ["answers", "reconstructions"]
 

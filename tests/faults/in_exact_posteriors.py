@@ -215,7 +215,7 @@ FAULTS = [
     ),
     Fault(
         "a forgotten normaliser: that of the last pixel",
-        "models.vae.decoder",
+        "models.decoder",
         "heights = softplus(outputs)",
         "heights = softplus(outputs[:, :-1])",
         "vae",

@@ -1,4 +1,4 @@
-"""How images and contours are laid out in the autoencoder's pictures. Images are black where they are 1."""
+"""How images and contours are laid out in pictures of images. Images are black where they are 1."""
 
 from __future__ import annotations
 

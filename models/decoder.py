@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Decoder", "softplus"]
+__all__ = ["Decoder", "random_weights", "softplus"]
 
 HIDDEN_LAYER = ("hidden_weights", "hidden_biases")
 OUTPUT_LAYER = ("output_weights", "output_biases")
@@ -187,6 +187,21 @@ class Decoder:
             return cls(weights)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def random_weights(
+    rng: np.random.Generator, inputs: int, hidden: int, bias: np.ndarray, size: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Random weights of a network with a layer of ``hidden`` units (0: none), N(0, 1 / inputs of the layer).
+
+    The last layer's are ``size`` times that, and its biases ``bias``, shape (outputs,): near it are the first outputs.
+    """
+    last = hidden or inputs
+    weights = {"output_weights": size * rng.normal(0, last**-0.5, (last, len(bias))), "output_biases": np.array(bias)}
+    if hidden:
+        first = rng.normal(0, inputs**-0.5, (inputs, hidden))
+        weights |= {"hidden_weights": first, "hidden_biases": np.zeros(hidden)}
+    return weights
 
 
 def checked(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

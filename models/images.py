@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from models import image_files
 from models.contract import UnknownName, nearest
-from models.vae import files
 
 __all__ = ["PIXELS", "Images", "load"]
 
@@ -50,7 +50,7 @@ def load(data: str = "digits", pixels: str = "binary", split: int = 0) -> Images
     if data == "digits":
         return digits(pixels, split)
     try:
-        train, test, about = files.read(data)
+        train, test, about = image_files.read(data)
     except FileNotFoundError:
         raise UnknownName(f"no images and no file are named {data!r}; {nearest(data, ['digits'])}") from None
     return from_file(train, test, about, pixels, split)
@@ -62,11 +62,13 @@ def digits(pixels: str, split: int) -> Images:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    part = files.Part(bunch.images, bunch.target, "digits")
+    part = image_files.Part(bunch.images, bunch.target, "digits")
     return divided(part, None, {"source": "scikit-learn's load_digits"}, 16.0, pixels, split)
 
 
-def from_file(train: files.Part, test: files.Part | None, about: dict[str, Any], pixels: str, split: int) -> Images:
+def from_file(
+    train: image_files.Part, test: image_files.Part | None, about: dict[str, Any], pixels: str, split: int
+) -> Images:
     """The images of a file, if they can be learnt from."""
     parts = [train] if test is None else [train, test]
     for part in parts:
@@ -84,7 +86,7 @@ def from_file(train: files.Part, test: files.Part | None, about: dict[str, Any],
     return images
 
 
-def checked(part: files.Part) -> None:
+def checked(part: image_files.Part) -> None:
     """Make sure that these are images: numbers in the range of pixels, and some of them."""
     if part.images.dtype.kind not in "uifb":
         raise ValueError(f"{part.name} holds no numbers ({part.images.dtype}); give pixels of 0 to 255, or 0 to 1")
@@ -100,7 +102,7 @@ def checked(part: files.Part) -> None:
 
 
 def divided(
-    train: files.Part, test: files.Part | None, about: dict[str, Any], top: float, pixels: str, split: int
+    train: image_files.Part, test: image_files.Part | None, about: dict[str, Any], top: float, pixels: str, split: int
 ) -> Images:
     """Split by the seed, and make the pixels binary or bring them to [0, 1]; ``top`` is the brightest they can be."""
     rng, count = np.random.default_rng(split), len(train.images)
@@ -120,7 +122,7 @@ def divided(
 
     names, pairs = ("train", "validation", "test"), list(zip(sources, chosen, strict=True))
     parts = {name: converted(source.images[part]) for name, (source, part) in zip(names, pairs, strict=True)}
-    labels = {
+    labels: dict[str, Any] = {
         f"{name}_labels": None if source.labels is None else source.labels[part]
         for name, (source, part) in zip(names, pairs, strict=True)
     }
