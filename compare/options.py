@@ -89,7 +89,7 @@ class Options:
     """Targets and limits of the fits, each with its help; of the others:
 
     Attributes:
-        draws: Draws from a guide or an exact posterior.
+        draws: Draws from a guide or an exact posterior; up to 8 times as many from a guide with heavy tails.
         r_hat: R-hat below which NUTS stops.
         warmup: Warm-up transitions of NUTS.
         reference_warmup: Warm-up transitions of a reference.

@@ -65,6 +65,14 @@ def test_guides_of_every_form_reach_the_best_of_their_families(library):
     assert "one point" in fits[f"{library}-AutoDelta"]["reason"]
 
 
+@pytest.mark.parametrize(("count", "n_draws"), [(4, 4096), (0, 8 * 4096)])
+def test_a_guide_with_heavy_tails_is_drawn_from_more_often(count, n_draws):
+    """A log-normal with sd 0.17 of its logarithm (kurtosis 3.5), and with 0.9 (kurtosis about 50)."""
+    result = compare(written("numpyro").counts, {"y": np.full(8 if count else 1, count)}, nuts=False)
+    rate = result.tree["numpyro-mean_field/posterior"]["rate"]
+    assert rate.size == result.tree["numpyro-mean_field/sample_stats"]["log_guide"].size == n_draws
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_guide_that_fixed_draws_cannot_feed_is_fitted_by_the_library(library):

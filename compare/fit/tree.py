@@ -8,6 +8,7 @@ from typing import Any
 import arviz_base
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from compare import registry
 from compare.comparison import MOST_JUDGED, Job
@@ -99,13 +100,21 @@ class Draws:
 
     def add(self, latents: Latents, log_prior: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray) -> None:
         draws, self.labels = keep(latents, self.job)
-        stats = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood, "log_guide": log_guide}
-        self.blocks.append((draws, stats))
+        densities = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood, "log_guide": log_guide}
+        self.blocks.append((draws, densities))
+
+    def largest_kurtosis(self) -> float:
+        """The largest of all elements' kurtosis; 0 if no element has one."""
+        draws = joined([block for block, _ in self.blocks])
+        columns = np.concatenate([np.reshape(value, (len(value), -1)) for value in draws.values()], axis=1)
+        varied = columns[:, np.ptp(columns, axis=0) > 0]
+        kurtosis = stats.kurtosis(varied, fisher=False)
+        return float(kurtosis[np.isfinite(kurtosis)].max(initial=0.0))
 
     def tree(
         self, optimisation: Mapping[str, np.ndarray] | None = None, attributes: Mapping[str, Any] | None = None
     ) -> xr.DataTree:
         """The tree of all draws, with `build`'s ``optimisation`` and ``attributes``."""
-        draws, stats = (joined([block[part] for block in self.blocks]) for part in (0, 1))
+        draws, densities = (joined([block[part] for block in self.blocks]) for part in (0, 1))
         likelihood, observed = pointwise(draws, self.job), self.job.layout.observed
-        return build(split(draws), split(stats), observed, self.labels, optimisation, attributes, likelihood)
+        return build(split(draws), split(densities), observed, self.labels, optimisation, attributes, likelihood)

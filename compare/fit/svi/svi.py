@@ -33,6 +33,12 @@ __all__ = ["draw_many", "elbos", "finish", "fit", "fit_by_adam", "fit_many", "ga
 TOGETHER, ROWS = 256, 256
 """Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
 
+AS_MANY = (1, 2, 4, 8)
+"""A guide with heavy tails is drawn from as many times as often, until its sds are known as well as others' are."""
+
+KURTOSIS = 4.0
+"""What the usual number of draws is meant for: a Gaussian's is 3, and an sd's relative variance grows with it."""
+
 SHARE = 10
 """Data sets fitted in one call that share one fit's budget; more of them have proportionally more."""
 
@@ -192,10 +198,14 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
     options, seed = job.options, job.fit_seed
     rng, dimension, draws = np.random.default_rng([seed, 1]), objective.dimension, Draws(job)
     shape = n_rows(dimension), dimension
-    for _ in range(max(1, how_many(options.draws, dimension) // shape[0])):
-        drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
-        log_prior, log_likelihood = density(drawn.latents, data)
-        draws.add(drawn.latents, log_prior, log_likelihood, log_prior + log_likelihood - drawn.log_ratio)
+    blocks = max(1, how_many(options.draws, dimension) // shape[0])
+    for times in AS_MANY if dimension <= LONG else AS_MANY[:1]:
+        while len(draws.blocks) < times * blocks:
+            drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
+            log_prior, log_likelihood = density(drawn.latents, data)
+            draws.add(drawn.latents, log_prior, log_likelihood, log_prior + log_likelihood - drawn.log_ratio)
+        if draws.largest_kurtosis() <= times * KURTOSIS:
+            break
     later = np.random.default_rng([seed, 2])
     unseen = [fresh(later, *shape) for _ in range(8 if dimension <= LONG else 3)]
     elbo = elbos(objective, outcome.parameters, [fresh(rng, *shape) for _ in range(16)], data)
