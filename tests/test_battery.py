@@ -75,8 +75,8 @@ def test_log_joint_minus_log_posterior_is_the_log_evidence(name, data, library):
 
 @pytest.mark.parametrize(("name", "data"), CASES)
 def test_exact_moments_are_those_of_the_exact_draws(name, data):
-    """Means, sds, quantiles and correlations against 20,000 draws, within 5 standard errors."""
-    assert moments_differ(name, data, 20_000 if dimension(data) <= 100 else 2000, seed=2) is None
+    """Means, sds, quantiles and correlations against 20,000 draws (2,000 of many dimensions), within 5 errors."""
+    assert moments_differ(name, data, 20_000 if dimension(data) <= 10 else 2000, seed=2) is None
 
 
 @pytest.mark.parametrize(("name", "data"), CASES)

@@ -100,7 +100,7 @@ visits in proportion."""
     ("data", "library"),
     [
         pytest.param(TINY[0], "numpyro", id="hidden-1-numpyro"),
-        pytest.param(TINY[0], "pyro", id="hidden-1-pyro"),
+        pytest.param(TINY[0], "pyro", id="hidden-1-pyro", marks=pytest.mark.slow),
         pytest.param(TINY[1], "numpyro", id="hidden-2-numpyro"),
         pytest.param(TINY[1], "pyro", id="hidden-2-pyro", marks=pytest.mark.slow),
     ],

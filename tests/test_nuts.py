@@ -57,7 +57,10 @@ def test_the_coin_on_twenty_seeds(seed, library):
 
 
 @pytest.mark.parametrize("observe", ["last", "all"])
-@pytest.mark.parametrize("length", [2, 10])
+@pytest.mark.parametrize(
+    ("length", "library"),
+    [(2, "numpyro"), (2, "pyro"), (10, "numpyro"), pytest.param(10, "pyro", marks=pytest.mark.slow)],
+)
 def test_the_chain_with_its_correlations(length, observe, library):
     data = models.load("chain").data(length=length, observe=observe)
     _, summary = sampled(library, "chain", data, 0)

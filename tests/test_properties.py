@@ -134,7 +134,7 @@ def planned(arguments: Sequence[str]) -> None:
     assert len({(job.method == "training", job.name) for job in jobs}) == len(jobs) > 0
 
 
-@counts(300, 2000)
+@counts(100, 2000)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_a_command_line_is_planned_or_refused_in_one_line(name: str, count: int, folder: Path) -> None:
     found = []
@@ -280,7 +280,7 @@ PROMISES = (0, 1, 1, 2, 2, 3, 17)
 """Whole numbers of which data are made that go through both libraries, which compile for each shape."""
 
 
-@counts(80, 100)
+@counts(30, 100)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_data_that_are_accepted_keep_the_models_promises(name: str, count: int, folder: Path) -> None:
     accepted = []

@@ -194,6 +194,7 @@ def test_the_libraries_find_the_same_best_members(family):
     assert abs(float(one["best_elbo"].mean() - other["best_elbo"].mean())) < 0.01 + 4 * error
 
 
+@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_nuts_agrees_with_quadrature(library):
     """Means and sds of z of ten images within 4 standard errors."""
     made = run(Job(f"{library}-nuts", "vae", data(), "nuts", library, options=Options(ess=1000)))
