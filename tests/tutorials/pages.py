@@ -10,13 +10,16 @@ from pathlib import PurePosixPath
 import numpy as np
 from scipy import stats
 
-from tests.tutorials import truths
+from tests.tutorials import regressions, truths
 from tests.tutorials.truths import Truth
 
 __all__ = ["PAGES", "Page"]
 
 GYM = "https://github.com/tensorflow/probability/blob/2ab6fd4/spinoffs/inference_gym/inference_gym"
 REPOSITORIES = {
+    "RStan": "https://github.com/stan-dev/rstan/blob/91b49f5/articles/{}.md",
+    "posteriordb": "https://github.com/stan-dev/posteriordb/tree/master/posterior_database/{}",
+    "Beyond ELBOs": "https://github.com/DenisBless/variational_sampling_methods/blob/b6db042/{}.py",
     "Pyro": "https://github.com/pyro-ppl/pyro/blob/ff6ae1c/tutorial/source/{}.ipynb",
     "NumPyro": "https://github.com/pyro-ppl/numpyro/blob/0b935d4/notebooks/source/{}.ipynb",
     "README": "https://github.com/pyro-ppl/numpyro/blob/0b935d4/README.md",
@@ -136,7 +139,7 @@ REGRESSIONS = (
         at("Pyro", "bayesian_regression", "In [12], In [13]"),
         "mean field; sigma's median",
         BY_SIGMA,
-        truths.rugged_regression,
+        regressions.rugged_regression,
         "narrow, as mean field must be (0.52 to 0.62), and not converged",
     ),
     Page(
@@ -144,16 +147,18 @@ REGRESSIONS = (
         at("Pyro", "bayesian_regression_ii", "In [8]"),
         "mean field",
         BY_SIGMA,
-        truths.rugged_regression,
+        regressions.rugged_regression,
         "narrow, and not converged",
     ),
-    Page("rugged_nuts", at("Pyro", "bayesian_regression_ii", "In [10]"), "NUTS", BY_SIGMA, truths.rugged_regression),
+    Page(
+        "rugged_nuts", at("Pyro", "bayesian_regression_ii", "In [10]"), "NUTS", BY_SIGMA, regressions.rugged_regression
+    ),
     Page(
         "rugged_long",
         at("Pyro", "intro_long", "In [56]"),
         "mean field after 1,000 steps",
         BY_SIGMA,
-        truths.rugged_regression,
+        regressions.rugged_regression,
         "narrow, and not converged",
     ),
     Page(
@@ -161,65 +166,82 @@ REGRESSIONS = (
         at("NumPyro", "bayesian_regression", "In [5], In [16]"),
         "NUTS: divorces by marriages",
         BY_SIGMA,
-        partial(truths.waffles, "bM"),
+        partial(regressions.waffles, "bM"),
     ),
     Page(
         "waffles_age",
         at("NumPyro", "bayesian_regression", "In [17], In [20]"),
         "NUTS: divorces by age",
         BY_SIGMA,
-        partial(truths.waffles, "bA"),
+        partial(regressions.waffles, "bA"),
     ),
     Page(
         "waffles_both",
         at("NumPyro", "bayesian_regression", "In [21], In [22]"),
         "NUTS: divorces by both",
         BY_SIGMA,
-        partial(truths.waffles, "bA", "bM"),
+        partial(regressions.waffles, "bA", "bM"),
     ),
     Page(
         "waffles_measured",
         at("NumPyro", "bayesian_regression", "In [26]"),
         "NUTS: divorces with measurement error",
         BY_SIGMA,
-        partial(truths.waffles, "bA", "bM", measured=True),
+        partial(regressions.waffles, "bA", "bM", measured=True),
     ),
     Page(
         "line_pathfinder",
         at("NumPyro", "other_samplers", "In [11]"),
         "Pathfinder",
         BY_SIGMA,
-        truths.line,
+        regressions.line,
         "an approximation: narrow in a, and sigma low",
     ),
-    Page("line_mclmc", at("NumPyro", "other_samplers", "In [18]"), "microcanonical Langevin", BY_SIGMA, truths.line),
+    Page(
+        "line_mclmc", at("NumPyro", "other_samplers", "In [18]"), "microcanonical Langevin", BY_SIGMA, regressions.line
+    ),
     Page(
         "ordinal_flat",
         at("NumPyro", "ordinal_regression", "In [5]"),
         "NUTS: flat cutpoints",
         LATTICE,
-        partial(truths.ordinal, "flat"),
+        partial(regressions.ordinal, "flat"),
     ),
     Page(
         "ordinal_flat_normal",
         at("NumPyro", "ordinal_regression", "In [6]"),
         "NUTS: normal cutpoints",
         LATTICE,
-        partial(truths.ordinal, "normal"),
+        partial(regressions.ordinal, "normal"),
     ),
     Page(
         "ordinal_ordered",
         at("NumPyro", "ordinal_regression", "In [7]"),
         "NUTS: transformed normal cutpoints",
         LATTICE,
-        partial(truths.ordinal, "ordered"),
+        partial(regressions.ordinal, "ordered"),
     ),
     Page(
         "ordinal_dirichlet",
         at("NumPyro", "ordinal_regression", "In [9]"),
         "NUTS: cutpoints from a Dirichlet",
         LATTICE,
-        partial(truths.ordinal, "dirichlet"),
+        partial(regressions.ordinal, "dirichlet"),
+    ),
+    Page(
+        "gym_german",
+        at("Gym", "german_credit_numeric_logistic_regression", "ground truth"),
+        "means and sds by Stan",
+        "importance sampling, 33,000 draws",
+        regressions.german,
+    ),
+    Page(
+        "breast_cancer",
+        at("Beyond ELBOs", "targets/breast_cancer", "log_prob"),
+        "a logistic regression, its prior commented out",
+        "a linear program",
+        regressions.breast_cancer,
+        "a plane separates the classes (in scikit-learn's copy of the data), so the target has no integral",
     ),
 )
 
@@ -258,6 +280,14 @@ HIERARCHIES = (
     ),
     Page(
         "gym_schools", at("Gym", "eight_schools", "ground truth"), "means and sds by Stan", BY_TAU, schools_of_the_gym
+    ),
+    Page("rstan_schools", at("RStan", "rstan", "print(fit1)"), "NUTS, flat priors", BY_TAU, truths.flat_schools),
+    Page(
+        "posteriordb_schools",
+        at("posteriordb", "reference_posteriors", "means"),
+        "its reference",
+        BY_TAU,
+        truths.schools,
     ),
 )
 
