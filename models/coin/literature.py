@@ -16,6 +16,7 @@ from models.logit_normal import best_logit_normal
 
 __all__ = ["claims", "published"]
 
+PYRO = "Pyro 1.9.1 (2024)"
 BDA = "Gelman et al. 2013, Bayesian Data Analysis (3rd edition)"
 
 GIRLS, BIRTHS = 437, 980  # Births after placenta previa (Gelman et al. 2013, section 2.4).
@@ -81,8 +82,8 @@ def claims(data: Coin) -> list[Claim]:
 
 
 def published(data: Coin, summary: Mapping[str, Any]) -> list[Published]:
-    """Three examples that books work out, whatever the data, and three formulas for the data given."""
-    return [*births(type(data)), *formulas(data)]
+    """What books and tutorials work out, whatever the data, and three formulas for the data given."""
+    return [*births(type(data)), *tutorials(type(data)), *formulas(data)]
 
 
 def births(coin: type[Coin]) -> list[Published]:
@@ -133,6 +134,27 @@ def births(coin: type[Coin]) -> list[Published]:
             "Laplace's result, as in Gelman et al. 2013, section 2.1",
             "1.15e-42",
             float(paris.sf(0.5)),
+        ),
+    ]
+
+
+def tutorials(coin: type[Coin]) -> list[Published]:
+    """Pyro's coin, 6 heads of 10 under Beta(10, 10): a fit, held to a tenth of the sd, and a formula for the mode."""
+    exact = BetaPosterior(coin(heads=6, tosses=10, alpha=10.0, beta=10.0))
+    sd = float(exact.posterior.std())
+    return [
+        printed(
+            "mean and sd after 6 heads of 10 under Beta(10, 10), by SVI with a Beta guide (within 0.1 sd)",
+            f"{PYRO}, SVI Part I, sample output",
+            "0.532 +- 0.090",
+            *(float(exact.posterior.mean()), sd),
+            slack=(0.1 * sd, 0.1 * sd),
+        ),
+        printed(
+            "the mode there is (10 + 6)/(10 + 6 + 10 + 4), which is the mean",
+            f"{PYRO}, MLE and MAP Estimation, before cell 36",
+            "0.533",
+            (exact.a - 1) / (exact.a + exact.b - 2),
         ),
     ]
 
