@@ -13,6 +13,7 @@ FAMILIES: dict[str, str] = {
     "mean_field": "independent Gaussians on the unconstrained latents",
     "full_rank": "one Gaussian with any covariance on the unconstrained latents",
     "laplace": "the Gaussian at the mode, with the curvature there; nothing is optimised",
+    "linear_response": "mean field's means, with the covariance that its optimum's own sensitivity gives",
     "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",
     "hypernetwork": "independent Gaussians whose means and scales a small network produces",
     "markov": "a Gaussian whose precision couples neighbours only",

@@ -199,6 +199,8 @@ class Family:
         largest_dimension: The dimension beyond which it is not attempted.
         is_particular: Whether only the models that name it have it.
         at_mode_of: The Gaussian family whose member at the mode it is: nothing is optimised.
+        response_of: The family whose optimum's response to a tilt of the log joint gives its covariance.
+        built_on: The other families whose files it uses.
     """
 
     coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
@@ -207,6 +209,8 @@ class Family:
     largest_dimension: float = math.inf
     is_particular: bool = False
     at_mode_of: str | None = None
+    response_of: str | None = None
+    built_on: tuple[str, ...] = ()
 
 
 class Sites(NamedTuple):

@@ -222,7 +222,7 @@ def test_optimisers_that_did_not_arrive_are_counted_in_the_verdict():
 def test_data_sets_fitted_together_have_time_for_all(monkeypatch):
     budgets = []
 
-    def fit_guides(jobs, objective, data):
+    def fit_guides(jobs, prepare, data):
         budgets.append(jobs[0].options.budget)
         return [FloatingPointError("not made")] * len(jobs)
 

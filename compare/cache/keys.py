@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import guides
 from compare import user_model
 from compare.registry import LIBRARIES
 
@@ -148,7 +149,8 @@ def hash_sources(patterns: Iterable[str], without: Iterable[str] = ()) -> dict[s
 
 def fit_sources(model: str, library: str, guide: str | None) -> dict[str, str]:
     """The hash of every file that decides the numbers of a fit, a user's own files included."""
-    patterns = [*FIT_SOURCES, *([f"guides/{guide}/**/*"] if guide else [])]
+    families = [guide, *guides.load(guide).built_on] if guide in guides.FAMILIES else []
+    patterns = [*FIT_SOURCES, *(f"guides/{family}/**/*" for family in families)]
     user = find_user_sources(model)
     patterns += [f"models/{model}/**/*"] if user is None else []
     house = hash_sources(patterns, without=[side for side in LIBRARIES if side != library])

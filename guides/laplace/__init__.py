@@ -14,4 +14,4 @@ from guides import full_rank
 
 __all__ = ["FAMILY"]
 
-FAMILY = replace(full_rank.FAMILY, local_posterior=None, at_mode_of="full_rank")
+FAMILY = replace(full_rank.FAMILY, local_posterior=None, at_mode_of="full_rank", built_on=("full_rank",))

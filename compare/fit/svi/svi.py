@@ -8,6 +8,7 @@ for a model, built on data of the shapes that it is used with, and `density` the
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -23,12 +24,16 @@ from compare.fit.svi.draws import fresh
 from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, modes_of, shortfall
 from compare.fit.svi.gap import Gap
+from compare.fit.svi.linear_response import respond
 from compare.fit.svi.protocol import Density, Objective, Static
 from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Curvature, Family, Parameters
 
 __all__ = ["draw_many", "elbos", "finish", "fit", "fit_by_adam", "fit_many", "gap_between", "optimise", "optimise_many"]
+
+Preparation = Callable[[str], Objective]
+"""The name of a family in, its objective for a model out."""
 
 TOGETHER, ROWS = 256, 256
 """Data sets whose guides are drawn from in one go, and draws of each: what is in memory at a time."""
@@ -81,9 +86,9 @@ def fit_many(library: ModuleType, jobs: Sequence[Job]) -> list[tuple[xr.DataTree
     """
     results: dict[int, tuple[xr.DataTree, int] | Exception] = {}
     for static, data in alike(library, jobs):
-        objective = library.prepare(jobs[0].model, jobs[0].family, static, next(iter(data.values())))
-        density = library.density(jobs[0].model, static)
-        outcomes = fit_guides([jobs[number] for number in data], objective, list(data.values()))
+        prepare = preparation(library, jobs[0].model, static, next(iter(data.values())))
+        objective, density = prepare(jobs[0].family), library.density(jobs[0].model, static)
+        outcomes = fit_guides([jobs[number] for number in data], prepare, list(data.values()))
         for (number, values), outcome in zip(data.items(), outcomes, strict=True):
             if isinstance(outcome, Exception):
                 results[number] = outcome
@@ -114,8 +119,9 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
         contents = {n: tuple(np.asarray(value).tobytes() for value in values.values()) for n, values in data.items()}
         first = {content: number for number, content in reversed(contents.items())}
         distinct = [number for number in data if first[contents[number]] == number]
-        objective = library.prepare(jobs[0].model, jobs[0].family, static, next(iter(data.values())))
-        fitted = fit_guides([jobs[number] for number in distinct], objective, [data[number] for number in distinct])
+        prepare = preparation(library, jobs[0].model, static, next(iter(data.values())))
+        objective = prepare(jobs[0].family)
+        fitted = fit_guides([jobs[number] for number in distinct], prepare, [data[number] for number in distinct])
         outcomes = dict(zip(distinct, fitted, strict=True))
         numbers = list(data)
         for begin in range(0, len(numbers), TOGETHER):
@@ -147,10 +153,18 @@ def draws_of(
     return [drawn[n] if isinstance(outcome, Outcome) else outcome for n, outcome in enumerate(outcomes)]
 
 
-def fit_guides(jobs: Sequence[Job], objective: Objective, data: Sequence[Any]) -> list[Outcome | Exception]:
+def preparation(library: ModuleType, model: str, static: Static, data: Any) -> Preparation:
+    """What makes the objective of each family for a model, on data of these shapes."""
+    return lambda family: library.prepare(model, family, static, data)
+
+
+def fit_guides(jobs: Sequence[Job], prepare: Preparation, data: Sequence[Any]) -> list[Outcome | Exception]:
     """Where the fits of jobs with data of the same shapes end, or why they could not begin."""
     options, family = jobs[0].options, guides.load(jobs[0].family)
     seeds = [job.fit_seed for job in jobs]
+    if family.response_of:
+        return responses(prepare(family.response_of), data, guides.load(family.response_of), options, seeds)
+    objective = prepare(jobs[0].family)
     if family.at_mode_of:
         return at_modes(objective, data, family, options, seeds)
     if options.optimiser == "adam":
@@ -184,6 +198,16 @@ def at_modes(
         history = [(0, fits.starts[number]), (gradients, parameters)]
         outcomes[number] = Outcome(parameters, gap, True, None, gradients, history, log_evidence_at_mode=formula)
     return [outcomes[number] for number in range(len(seeds))]
+
+
+def responses(
+    objective: Objective, data: Sequence[Any], family: Family, options: Options, seeds: Sequence[int]
+) -> list[Outcome | Exception]:
+    """Each fit of mean field, with the covariance of its linear response, or why there is none."""
+    deadline = time.perf_counter() + options.budget
+    fits = zip(data, optimise_many(objective, data, family, options, seeds), seeds, strict=True)
+    with threadpool_limits(1, "blas"):
+        return [attempt(respond, objective, values, fit, options, seed, deadline) for values, fit, seed in fits]
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
