@@ -17,9 +17,9 @@ SHOWN = 3  # quantities of a page that the table shows
 
 
 def number(value: float, text: str) -> str:
-    """The value with one digit more than the text has, at most four."""
+    """The value with one digit more than the text has, at most four; a count as it is."""
     digits = len(text.partition(".")[2])
-    return f"{value:.{min(digits + 1, 4)}f}"
+    return f"{value:.{min(digits + 1, 4) if digits else 0}f}"
 
 
 def compared(entry: Printed, truth: Truth) -> tuple[str, str]:
@@ -72,7 +72,11 @@ def detail(page: Page) -> None:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        detail(next(page for page in PAGES if page.key == sys.argv[1]))
+        pages = {page.key: page for page in PAGES}
+        if sys.argv[1] not in pages:
+            print(f"no page {sys.argv[1]!r}; there are {', '.join(pages)}", file=sys.stderr)
+            sys.exit(2)
+        detail(pages[sys.argv[1]])
         return
     print("| page, cell | what it prints | the truth | verdict |")
     print("| --- | --- | --- | --- |")
