@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import models
 from models.contract import Model
@@ -14,19 +15,38 @@ from models.contract import Model
 if TYPE_CHECKING:
     from compare.comparison import Job
 
-__all__ = ["LIBRARIES", "TITLES", "add", "first_installed", "fitting_library", "is_installed", "load", "twin"]
+__all__ = ["LIBRARIES", "TITLES", "add", "cached_by_model", "first_installed", "fitting_library", "is_installed", "load", "twin"]
 
 TITLES = {"numpyro": "NumPyro", "pyro": "Pyro"}
 
 LIBRARIES = tuple(TITLES)
 """The libraries by name; each is imported by the same name."""
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _added: dict[str, tuple[Model, Callable[[str], ModuleType]]] = {}
+
+_caches: list[Any] = []
 
 
 def add(model: Model, twin: Callable[[str], ModuleType]) -> None:
-    """Add a model to those of this process; ``twin`` gives what it is in a library."""
+    """Add a model to those of this process, in the place of one of the same name; ``twin`` gives what it is in a
+    library."""
+    if model.name in _added:
+        for cache in _caches:
+            cache.cache_clear()
     _added[model.name] = model, twin
+
+
+def cached_by_model(maxsize: int) -> Callable[[Function], Function]:
+    """`functools.lru_cache` for a function of a model's name, forgotten when a model takes the name of another."""
+
+    def decorate(function: Function) -> Function:
+        cache: Any = lru_cache(maxsize)(function)
+        _caches.append(cache)
+        return cache
+
+    return decorate
 
 
 def load(name: str) -> Model:

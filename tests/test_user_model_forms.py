@@ -15,9 +15,11 @@ from scipy import integrate, special, stats
 from compare import compare, user_model
 from compare.cache.keys import canonical
 from compare.cli.main import main
-from compare.comparison import Request
+from compare.comparison import Job, Request
+from compare.fit.density import log_densities
 from compare.fit.reference.solve import with_posterior
 from compare.options import Options
+from compare.user_model.guides import find as find_guide
 from compare.user_model.source import libraries_used
 
 GROUPS = np.repeat(np.arange(6), 2)
@@ -123,6 +125,38 @@ def test_positional_arguments_beside_the_model(tmp_path):
     (tmp_path / "placed.py").write_text(FILE + "args = [np.ones(3)]\nkwargs = {}\n")
     mine, data = user_model.read(str(tmp_path / "placed.py"))
     assert user_model.data_of(mine, data).values["y"].tolist() == [1.0, 1.0, 1.0]
+
+
+SHIFTED = """
+import {library}, {library}.distributions as dist
+from beside_shifted import SHIFT
+
+data = {{"y": 1.0}}
+
+def model(y):
+    z = {library}.sample("z", dist.Normal(SHIFT, {scale}))
+    {library}.sample("y", dist.Normal(z, 1.0), obs=y)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_file_is_read_as_it_now_is(library, tmp_path, monkeypatch):
+    """By the same relative path: in another folder, and after it or its neighbour changed; a guide goes with it."""
+    for folder, shift, scale in (("one", 0.5, 1.0), ("other", -0.25, 1.0), ("other", 2.0, 1.0), ("other", 2.0, 3.0)):
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        (place / "beside_shifted.py").write_text(f"SHIFT = {shift}  # {scale}, and so of another size\n")
+        guide = "def guide(y):\n    pass\n" if folder == "one" else ""
+        (place / "shifted.py").write_text(SHIFTED.format(library=library, scale=scale) + guide)
+        monkeypatch.chdir(place)
+        mine, data = user_model.read("shifted.py")
+        given = user_model.data_of(mine, data)
+        job = Job("exact", "shifted.py", given, "exact", library, layout=given.layout)
+        prior, likelihood = log_densities(job, {"z": np.array([0.3, -1.0])})
+        np.testing.assert_allclose(prior, stats.norm(shift, scale).logpdf([0.3, -1.0]), rtol=1e-10)
+        np.testing.assert_allclose(likelihood, stats.norm.logpdf(1.0, [0.3, -1.0], 1.0), rtol=1e-10)
+        assert (find_guide("shifted.py", "guide") is not None) == (folder == "one")
+        assert user_model.find("shifted.py") is mine
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

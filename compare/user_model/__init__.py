@@ -156,6 +156,8 @@ def register(
 ) -> UserModel:
     """Give a model a name: that of its function, with a number behind it where another model has that already.
 
+    Under a ``name`` that says where it stands it takes the place of what was read from there before.
+
     Raises:
         ValueError: it is no function, its library cannot be told, or the guide beside it is none.
     """
@@ -168,6 +170,9 @@ def register(
         other = _known[name]
         if other.function is function and other.exact is exact and other.library == library:
             return other
+        if first == name and is_model_spec(name):
+            guides.forget(name)
+            break
         number += 1
         name = f"{first}-{number}"
     way = Reference(
@@ -195,8 +200,8 @@ def register(
 
 
 def read(reference: str, library: str | None = None) -> tuple[UserModel, Mapping[str, Any] | None]:
-    """The model of a file or module, and the data that stand beside it (``data``, or ``args`` and ``kwargs``), None
-    if none do.
+    """The model of a file or module as it now is, and the data that stand beside it (``data``, or ``args`` and
+    ``kwargs``), None if none do.
 
     Raises:
         ValueError: there is no such file, module or model, or its code ends in an error.
@@ -205,8 +210,6 @@ def read(reference: str, library: str | None = None) -> tuple[UserModel, Mapping
     data, args, kwargs = (beside.get(name) for name in ("data", "args", "kwargs"))
     if data is None and isinstance(args, list | tuple | None) and isinstance(kwargs, dict | None):
         data = Positional(args or (), kwargs) if args or kwargs else None
-    if reference in _known:
-        return _known[reference], data
     return register(function, library, beside.get("exact"), reference, beside), data
 
 

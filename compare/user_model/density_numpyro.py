@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ split_arguments = partial(split, convert=jnp.asarray)
 """A twin's arguments: the data as traced arrays, and the static ones."""
 
 
-@lru_cache(maxsize=64)
+@registry.cached_by_model(64)
 def density(model: str, static: Static) -> Density:
     """The compiled densities of a model, for these static arguments."""
     return Density(registry.twin(model, "numpyro"), static)

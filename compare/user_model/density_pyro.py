@@ -7,7 +7,7 @@ it is, else one by one. A faster form is used only where it gives what plain tra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +37,7 @@ split_arguments = partial(split, convert=torch.tensor)
 """A twin's arguments: the data as tensors, and the static ones."""
 
 
-@lru_cache(maxsize=64)
+@registry.cached_by_model(64)
 def density(model: str, static: Static) -> Density:
     """The densities of a model, for these static arguments."""
     return Density(registry.twin(model, "pyro"), static)

@@ -71,6 +71,12 @@ def add(model: str, guide: Any, params: Mapping[str, Any] | None = None, among: 
     return name
 
 
+def forget(model: str) -> None:
+    """Know no guides for the model of this name any more: another takes its place."""
+    for known in [known for known in _known if known[0] == model]:
+        del _known[known]
+
+
 def names_of(model: str, chosen: Sequence[Any]) -> tuple[str, ...]:
     """The names of families and of users' guides, which are then known, in the order given."""
     names: list[str] = []

@@ -270,7 +270,7 @@ def masked(user: Any, **data: Any) -> Any:
         return user.run(**given)
 
 
-@lru_cache(maxsize=64)
+@registry.cached_by_model(64)
 def deterministic(model: str, static: tuple, names: tuple[str, ...]) -> Callable[..., Any]:
     """The deterministic sites of many points, compiled."""
     program = partial(registry.twin(model, "numpyro").model, **dict(static))

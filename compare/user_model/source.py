@@ -102,8 +102,12 @@ def libraries_in(path: Path) -> set[str]:
     return {ROOTS[name.split(".")[0]] for name in names if name.split(".")[0] in ROOTS}
 
 
+_neighbours: set[str] = set()
+"""Modules that the files of models brought from beside them."""
+
+
 def run(place: str, path: Path) -> ModuleType:
-    """The module, run as Python itself would: a file finds its neighbours.
+    """The module, run as a new process would: a file finds its neighbours, and those as they now are.
 
     Raises:
         ValueError: its code ends in an error.
@@ -112,18 +116,29 @@ def run(place: str, path: Path) -> ModuleType:
         if not place.endswith(".py"):
             return import_module(place)
         name = f"own_{path.stem}"
-        if str(path.parent) not in sys.path:
-            sys.path.insert(0, str(path.parent))
+        while _neighbours:
+            sys.modules.pop(_neighbours.pop(), None)
+        before, folder = set(sys.modules), str(path.parent)
+        sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+        importlib.invalidate_caches()
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            _neighbours.update(new for new in set(sys.modules) - before if is_beside(new, path))
     except Exception as error:
         line = " ".join(str(error).split())[:200]
         raise ValueError(f"{place} ends in an error when it is read: {type(error).__name__}: {line}") from error
     return module
+
+
+def is_beside(name: str, path: Path) -> bool:
+    """Whether a loaded module is a file in the folder of another."""
+    return name != f"own_{path.stem}" and Path(getattr(sys.modules[name], "__file__", None) or "/").parent == path.parent
 
 
 def library_of(function: Callable[..., Any], library: str | None = None) -> str:

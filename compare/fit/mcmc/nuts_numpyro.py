@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -76,7 +75,7 @@ class Kernel:
         return jax.lax.fori_loop(0, count, transition, (state, records))
 
 
-@lru_cache(maxsize=16)
+@registry.cached_by_model(16)
 def sampler(model: str, program: str, acceptance: float, static: Static) -> Sampler:
     return Sampler(model, program, acceptance, static)
 

@@ -6,7 +6,6 @@ also take many: see `compare.fit.svi.protocol`.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -37,7 +36,7 @@ Data = dict[str, jax.Array]
 Arrays = dict[str, Any]
 
 
-@lru_cache(maxsize=64)
+@registry.cached_by_model(64)
 def prepared(model: str, family: str | None, static: Static) -> dict[tuple, Any]:
     """What is compiled for a model by the shapes of the data: the objectives of a family, else the log joints."""
     return {}
