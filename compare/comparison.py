@@ -76,10 +76,7 @@ class Layout:
 
     @cached_property
     def judged(self) -> tuple[Element, ...]:
-        """The elements that verdicts look at: the reported ones, and those of the latents.
-
-        Of more than `MOST_JUDGED` of these as many, spread evenly.
-        """
+        """The elements that verdicts look at: the reported, and at most `MOST_JUDGED` of the latents, spread evenly."""
         flags = {site: self.unjudged.get(site, np.zeros(shape, bool)) for site, shape in self.latents.items()}
         short = {site: out for site, out in flags.items() if out.size <= MOST_JUDGED}
         elements = [(site, index) for site, out in short.items() for index in np.ndindex(out.shape) if not out[index]]
@@ -100,6 +97,7 @@ class Request:
         guides: The families to fit; the model's own where None is given.
         nuts: Whether NUTS is run.
         draws: Whether draws that the user brought are judged.
+        quick: Whether NUTS is left out, as the reference too.
         options: Targets and limits of the fits; the model's defaults where None is given.
         seed: What everything random follows from.
         command: What the user typed to get it, where the page should show that.
@@ -114,11 +112,13 @@ class Request:
     seed: int = 0
     command: str | None = None
     draws: bool = False
+    quick: bool = False
 
     def __post_init__(self) -> None:
         guides = self.model.guides if self.guides is None else self.guides
         object.__setattr__(self, "libraries", tuple(dict.fromkeys(self.libraries)))
         object.__setattr__(self, "guides", tuple(dict.fromkeys(guides)))
+        object.__setattr__(self, "nuts", self.nuts and not self.quick)
         if self.options is None:
             object.__setattr__(self, "options", Options(**self.model.defaults))
 

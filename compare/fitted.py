@@ -14,11 +14,12 @@ import xarray as xr
 
 from compare import user_model
 from compare.comparison import Fit, Request
+from compare.execute.progress import show_progress
 from compare.fit import run
 from compare.fit.reference.solve import with_posterior
 from compare.measure.diagnostics import optimisation
 from compare.options import Options
-from compare.plan import plan
+from compare.plan import plan, seconds_at_most
 from compare.summary import Estimate, Optimisation
 from compare.user_model import guides as user_guides
 from compare.user_model.process import undisturbed
@@ -123,12 +124,13 @@ def fit_guide(
     settings = Options.given(options)
     own = user_model.register(model, library)
     (name,) = user_guides.names_of(own.name, [guide])
-    with undisturbed(own.library):
+    with show_progress() as progress, undisturbed(own.library):
         given = user_model.check_guides(own, user_model.data_of(own, data), [name])
         request = Request(own.model, given, (own.library,), (name,), False, settings, seed)
         if given.layout.improper:  # an improper posterior is refused
             request = replace(request, data=with_posterior(request))
         (job,) = (job for job in plan(request) if job.guide == name)
+        progress(f"{job.name}, up to {seconds_at_most(job):,.0f} s")
         fit = run(job)
     best = fitted(fit)
     if best is None:

@@ -12,6 +12,7 @@ from compare.cache.keys import versions
 from compare.comparison import Comparison, Fit, Job, Layout, Request, Truth
 from compare.execute.dispatch import dispatch
 from compare.execute.processes import Workers
+from compare.execute.progress import Progress, silent
 from compare.fit import run
 from compare.fit.reference.solve import with_posterior
 from compare.measure.held_out import held_out, weights
@@ -19,7 +20,7 @@ from compare.measure.measures import measure
 from compare.measure.predictive import score
 from compare.measure.truth import evidence, find_truth
 from compare.options import Options
-from compare.plan import best_member, family_of, plan, trainings
+from compare.plan import best_member, family_of, plan, seconds_at_most, trainings
 from compare.summary import ABSENT, Evidence, FitSummary, Score
 from compare.verdict.contradictions import find_contradictions
 from compare.verdict.judge import complaints, judge
@@ -37,7 +38,7 @@ PACKAGES = ("numpyro", "jax", "pyro-ppl", "torch", "arviz_stats", "arviz_plots",
 def compare(
     request: Request,
     helpers: Workers | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
     cache: FitCache | None = None,
     on_dispatch: Callable[[], Any] = lambda: None,
 ) -> Comparison:
@@ -46,7 +47,7 @@ def compare(
     Args:
         request: What is wanted.
         helpers: Processes beside this one, of `compare.execute.processes.workers`; without them all is done here.
-        progress: Called with a line as each fit is done.
+        progress: Called with what is being done, and how far all of it is.
         cache: Fits that it holds are not made again, and those that are made are put there as soon as they are.
         on_dispatch: Called once the fits have been handed to the helpers, for work that can go on beside them.
 
@@ -57,9 +58,11 @@ def compare(
     helpers = helpers or Workers()
     trained = make_fits(trainings(request), helpers, progress, cache, on_dispatch)
     request = replace(request, data=with_network(request.model, request.data, trained))
+    progress("looking for the modes of the posterior and its mass")
     request = replace(request, data=with_posterior(request))
     jobs = plan(request)
     fits = make_fits(jobs, helpers, progress, cache, on_dispatch)
+    progress("measuring and judging", len(jobs), len(jobs))
     truth = find_truth(request.model, request.data, fits)
     families = {job.name: family for job in jobs if (family := family_of(request.model, request.data, job))}
     best = {family: best_member(request.model, request.data, family) for family in sorted(set(families.values()))}
@@ -87,7 +90,7 @@ def compare(
 def make_fits(
     jobs: Sequence[Job],
     helpers: Workers,
-    progress: Callable[[str], None],
+    progress: Progress,
     cache: FitCache | None = None,
     on_dispatch: Callable[[], Any] = lambda: None,
 ) -> dict[str, Fit]:
@@ -96,7 +99,15 @@ def make_fits(
 
     def receive(fit: Fit) -> None:
         fits[fit.job.name] = fit
-        progress(f"{len(fits)} of {len(jobs)}: {fit.job.name} {'cached' if fit.cached else fit.status}")
+        show()
+
+    def show(now: Job | None = None) -> None:
+        """What is being made, how many are, and the seconds that the rest may take."""
+        waiting = [job for job in jobs if job.name not in fits]
+        if waiting:
+            seconds = sum(map(seconds_at_most, waiting))
+            what = (now or waiting[0]).name
+            progress(f"{what} ({len(fits)} of {len(jobs)} fits, up to {seconds:,.0f} s)", len(fits), len(jobs))
 
     for fit in map(cache.load, jobs) if cache else ():
         if fit:
@@ -110,6 +121,7 @@ def make_fits(
         on_dispatch()
     for job in missing:
         if job.name not in elsewhere:
+            show(job)
             fit = run(job)
             save(fit)
             receive(fit)

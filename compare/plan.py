@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import guides
-from compare.comparison import Job, Layout, Request
+from compare.comparison import TRUTH_METHODS, Job, Layout, Request
 from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import N_CHAINS
 from compare.options import Options
@@ -19,7 +19,11 @@ from compare.user_model.guides import find
 from compare.user_model.tracing import lay_out
 from models.contract import Best, CoordinateAscent, Exact, Model, Reference, UnknownName, nearest
 
-__all__ = ["best_member", "coordinate_ascents", "family_of", "needed_libraries", "plan", "trainings"]
+__all__ = ["best_member", "coordinate_ascents", "family_of", "needed_libraries", "plan", "seconds_at_most", "trainings"]
+
+
+LEFT_OUT = "would be a long run of NUTS, which --quick leaves out"
+"""Why there is no reference where neither quadrature nor importance sampling gives one and NUTS is left out."""
 
 
 def plan(request: Request) -> list[Job]:
@@ -39,7 +43,8 @@ def plan(request: Request) -> list[Job]:
         jobs = [make_job(request, "reference", "importance")]
     elif isinstance(truth, Reference):
         patient = replace(options, budget=options.reference_budget, warmup=options.reference_warmup)
-        jobs = [make_job(request, "reference", "reference", truth.library, reason=too_long(dimension, patient))]
+        reason = LEFT_OUT if request.quick else too_long(dimension, patient)
+        jobs = [make_job(request, "reference", "reference", truth.library, reason=reason)]
     jobs += [make_job(request, name, "coordinate_ascent") for name in coordinate_ascents(model, data)]
     for library in request.libraries:
         for family in request.guides:
@@ -107,8 +112,9 @@ def needed_libraries(request: Request) -> list[str]:
     """
     check_names(request)
     truth = request.model.truth(request.data)
-    reference = [truth.library] if isinstance(truth, Reference) and is_installed(truth.library) else []
-    return list(dict.fromkeys([*request.libraries, *reference]))
+    if not isinstance(truth, Reference) or request.quick or not is_installed(truth.library):
+        return list(request.libraries)
+    return list(dict.fromkeys([*request.libraries, truth.library]))
 
 
 def check_names(request: Request) -> None:
@@ -149,6 +155,13 @@ def not_installed(library: str | None) -> str | None:
     if library and not is_installed(library):
         return f"{library} is not installed"
     return None
+
+
+def seconds_at_most(job: Job) -> float:
+    """The budget of a fit that searches or samples, what it compiles apart; 0 for the others."""
+    if job.reason is not None or job.method in (*TRUTH_METHODS, "draws", "coordinate_ascent"):
+        return 0.0
+    return job.options.reference_budget if job.method == "reference" else job.options.budget
 
 
 def too_large(family: str, dimension: int) -> str | None:

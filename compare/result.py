@@ -16,6 +16,7 @@ import xarray as xr
 from compare import pipeline, report, user_model
 from compare.best import BestDraws, best_draws
 from compare.comparison import Comparison, Request
+from compare.execute.progress import show_progress
 from compare.fitted import FittedGuide, fit_guide, fitted
 from compare.options import Options
 from compare.report.tables.claims import evidence
@@ -128,6 +129,7 @@ def compare(
     nuts: bool = True,
     seed: int = 0,
     exact: Exact | Callable[..., Exact] | None = None,
+    quick: bool = False,
     **options: Any,
 ) -> Result:
     """Fit a model of your own in every way and measure each fit against the truth.
@@ -147,6 +149,7 @@ def compare(
         exact: The posterior if you know it: a `models.contract.Exact`, or a function of the data that returns one.
             Without it the posterior is found by quadrature in up to three unconstrained dimensions and estimated by
             importance sampling in up to 20; where both are refused, a long NUTS run on the model is the reference.
+        quick: Whether NUTS is left out altogether: where it would be the reference there is none.
         **options: Those of `compare.options.Options`.
 
     Raises:
@@ -167,10 +170,12 @@ def compare(
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
     own = user_model.register(model, library, exact)
     names = user_guides.names_of(own.name, guides)
-    with undisturbed(own.library):
+    with show_progress() as progress, undisturbed(own.library):
+        progress(f"reading {own.name}")
         given = user_model.check_guides(own, user_model.data_of(own, data), names)
-        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, f"compare({own.name}, data)")
-        return Result(pipeline.compare(request))
+        command = f"compare({own.name}, data)"
+        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, quick=quick)
+        return Result(pipeline.compare(request, progress=progress))
 
 
 def check(
@@ -186,6 +191,7 @@ def check(
     nuts: bool = False,
     seed: int = 0,
     exact: Exact | Callable[..., Exact] | None = None,
+    quick: bool = False,
     **options: Any,
 ) -> Result:
     """Judge a fit that you have made, as it is: draws from any sampler, or a guide with the params that you found.
@@ -210,6 +216,7 @@ def check(
         nuts: Whether to run NUTS beside it.
         seed: What everything random follows from.
         exact: The posterior if you know it, as for `compare`.
+        quick: Whether NUTS is left out as the reference too, as for `compare`.
         **options: Those of `compare.options.Options`.
 
     Raises:
@@ -238,13 +245,15 @@ def check(
     own = user_model.register(model, library, exact)
     trained = None if guide is None else params_of(params, own.library, svi)
     names = () if guide is None else (user_guides.add(own.name, guide, trained),)
-    with undisturbed(own.library):
+    with show_progress() as progress, undisturbed(own.library):
+        progress(f"reading {own.name}")
         given = user_model.check_guides(own, user_model.data_of(own, data, trained), names)
         if draws is not None:
             user_draws.add(own.name, draws, given.layout)
         command = f"check({own.name}, data)"
-        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, draws is not None)
-        return Result(pipeline.compare(request))
+        has_draws = draws is not None
+        request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, has_draws, quick)
+        return Result(pipeline.compare(request, progress=progress))
 
 
 def params_of(given: Any, library: str, svi: Any = None) -> Mapping[str, Any]:

@@ -184,7 +184,7 @@ def test_leave_one_out_works_on_the_tree(reference):
 
 def test_a_comparison_without_the_reference_says_so():
     """A reference that cannot be made costs the others their verdicts, not their numbers."""
-    options = Options(**{**MODEL.defaults, "reference_budget": 1e-6})
+    options = Options(**{**MODEL.defaults, "budget": 600.0, "reference_budget": 1e-6})
     found = compare(Request(MODEL, BnnData(hidden=3), ("numpyro",), ("mean_field",), False, options)).summary
     assert found["fits"]["reference"]["status"] == "skipped"
     guide = found["fits"]["numpyro-mean_field"]

@@ -155,6 +155,8 @@ def test_without_a_reference_nothing_is_said_of_the_others():
     alone = replace(guide(theta=an_element()), without_truth=WithoutTruth("wide", "The sd of theta is 1.3."))
     found = judge(alone, Options(), {}, reference)
     assert found.word == "undecided" and found.sentence.endswith("By itself: wide. The sd of theta is 1.3.")
+    stopped = judge(guide(converged=False, theta=an_element()), Options(), {}, reference)
+    assert stopped.word == "not converged" and "nothing to compare it with" in stopped.sentence
 
 
 def test_the_rules_cover_every_word_once():

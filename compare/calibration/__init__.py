@@ -10,7 +10,7 @@ approximation may fail, and then the ranks say how: too narrow, too wide, off.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from compare.calibration.ranks import LEVELS, Ranked, find_quantities, rank
 from compare.comparison import Job, Request
 from compare.execute.dispatch import describe_loss
 from compare.execute.processes import Workers
+from compare.execute.progress import Progress, silent
 from compare.pipeline import PACKAGES, make_fits, with_network
 from compare.plan import family_of, plan, trainings
 from compare.registry import first_installed
@@ -60,7 +61,7 @@ def calibrate(
     request: Request,
     count: int = 1000,
     helpers: Workers | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
 ) -> Calibration:
     """Calibrate every fit of a request over ``count`` data sets drawn from the prior.
 
@@ -99,15 +100,13 @@ def calibrate(
     return Calibration(request, {job.name: job for job in jobs}, ranks, quantities, summary)
 
 
-def train_network(request: Request, helpers: Workers, progress: Callable[[str], None]) -> Any:
+def train_network(request: Request, helpers: Workers, progress: Progress) -> Any:
     """The data with a trained network, where the model has one that is not given."""
     first = replace(request, libraries=request.libraries[:1], guides=request.guides[:1])
     return with_network(request.model, request.data, make_fits(trainings(first), helpers, progress))
 
 
-def rank_all(
-    jobs: Sequence[Job], simulated: Simulated, helpers: Workers, progress: Callable[[str], None]
-) -> dict[str, Outcome]:
+def rank_all(jobs: Sequence[Job], simulated: Simulated, helpers: Workers, progress: Progress) -> dict[str, Outcome]:
     """The outcome of each job that is not skipped."""
     todo = [job for job in jobs if job.reason is None]
     futures: dict[str, Future] = {}

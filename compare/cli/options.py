@@ -39,6 +39,9 @@ class Settings:
     libraries: tuple[str, ...] | None = option(None, "numpyro,pyro (default: both)", parse_names)
     guides: tuple[str, ...] | None = option(None, "families of guides", parse_names)
     nuts: bool = option(True, "leave NUTS out")
+    quick: bool = option(
+        False, "leave NUTS out as the reference too: guides, against what is exact or importance sampling gives"
+    )
     seed: int = option(0, "everything random follows from it", parse_whole)
     workers: int | None = option(None, "processes (default: one a library)", parse_count)
     scheduler: str | None = option(None, "address of a Dask scheduler, on whose workers the fits are made", str)
@@ -183,7 +186,8 @@ def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | Non
     libraries = settings.libraries or (LIBRARIES[:1] if settings.show else LIBRARIES)
     guides = settings.guides or (model.guides[:1] if settings.show else model.guides)
     options = build(Options, given, **model.defaults)
-    return Invocation(Request(model, data, libraries, guides, settings.nuts, options, settings.seed, command), settings)
+    request = Request(model, data, libraries, guides, settings.nuts, options, settings.seed, command)
+    return Invocation(dataclasses.replace(request, quick=settings.quick), settings)
 
 
 def add_comparison(parser: Parser, guides: Iterable[str], folder: Path, defaults: Mapping[str, Any], omit: str) -> None:

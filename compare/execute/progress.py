@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-__all__ = ["show_progress"]
+__all__ = ["Progress", "show_progress", "silent"]
+
+
+class Progress(Protocol):
+    """Shows what is being done, and how far all of it is."""
+
+    def __call__(self, line: str, done: int = 0, total: int | None = None) -> None:
+        """Show a line, and a bar that is full at ``total``; one without an end where None is given."""
+
+
+def silent(line: str, done: int = 0, total: int | None = None) -> None:
+    """Show nothing."""
 
 
 @contextmanager
-def show_progress() -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a line of progress."""
+def show_progress() -> Iterator[Progress]:
+    """Yield a `Progress`: a bar, the seconds so far, and the line."""
     if not sys.stderr.isatty():
-        yield lambda line: None
+        yield silent
         return
     from rich.console import Console
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
-    with Console(stderr=True).status("fitting ...") as status:
-        yield lambda line: status.update(f"fitting ... {line}")
+    columns = (SpinnerColumn(), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("beginning", total=None)
+
+        def show(line: str, done: int = 0, total: int | None = None) -> None:
+            bar.update(task, description=line, completed=done, total=total)
+
+        yield show

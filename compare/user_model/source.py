@@ -138,7 +138,9 @@ def run(place: str, path: Path) -> ModuleType:
 
 def is_beside(name: str, path: Path) -> bool:
     """Whether a loaded module is a file in the folder of another."""
-    return name != f"own_{path.stem}" and Path(getattr(sys.modules[name], "__file__", None) or "/").parent == path.parent
+    return (
+        name != f"own_{path.stem}" and Path(getattr(sys.modules[name], "__file__", None) or "/").parent == path.parent
+    )
 
 
 def library_of(function: Callable[..., Any], library: str | None = None) -> str:

@@ -60,6 +60,9 @@ def judge(
         return judge_reference(summary, options)
     if reference is not None and reference.status != "done":
         lost = f"There is nothing to compare it with: the reference {reference.reason}."
+        arrived, arrival = (True, "") if summary.optimisation is None else arrive(summary, options)
+        if not arrived:
+            return Verdict("not converged", f"{sentence(arrival)} {lost}")
         return Verdict("undecided", f"{lost}{by_itself(summary)}")
     missed = complaints(reference, options) if reference is not None else []
     if missed:

@@ -6,11 +6,11 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import guides
 import models
@@ -22,6 +22,9 @@ from compare.options import Options, option_fields, parse_names
 from compare.plan import needed_libraries
 from models.contract import UnknownName, nearest
 from models.options import option
+
+if TYPE_CHECKING:
+    from compare.execute.progress import Progress
 
 __all__ = ["parse", "run"]
 
@@ -138,5 +141,5 @@ def compare_all(tour: Tour) -> set[str]:
     return failed
 
 
-def tell(progress: Callable[[str], None], name: str, line: str) -> None:
-    progress(f"{name}: {line}")
+def tell(progress: Progress, name: str, line: str, done: int = 0, total: int | None = None) -> None:
+    progress(f"{name}: {line}", done, total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from compare.comparison import Comparison
+    from compare.execute.progress import Progress
 
 __all__ = ["Outcome", "compare", "run"]
 
@@ -68,7 +69,7 @@ def printing(folder: Path) -> AbstractContextManager[None]:
     return explain_write_errors("standard output", f"the files are in {folder}")
 
 
-def compare(invocation: Invocation, console: Console, progress: Callable[[str], None] | None = None) -> Outcome:
+def compare(invocation: Invocation, console: Console, progress: Progress | None = None) -> Outcome:
     """Make a comparison and write it, or restore its cached report."""
     settings, store = invocation.settings, Store(fresh=invocation.settings.fresh)
     as_json = settings.format == "json"
@@ -96,7 +97,7 @@ def compare(invocation: Invocation, console: Console, progress: Callable[[str], 
 
 
 def fit(
-    invocation: Invocation, store: Store, restored: Restored | None, progress: Callable[[str], None] | None
+    invocation: Invocation, store: Store, restored: Restored | None, progress: Progress | None
 ) -> tuple[Comparison, list[Path]]:
     """Make all fits that are not cached, and write the report unless it is restored."""
     from compare import pipeline, report

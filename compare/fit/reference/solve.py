@@ -97,7 +97,8 @@ def with_posterior(request: Request) -> Any:
         reason = one_line(error)
     else:
         return data if posterior is None else replace(data, posterior=posterior)
-    note = f"the posterior is not known by {method}: {reason}. A long run of NUTS is the reference"
+    instead = "A long run of NUTS is the reference" if not request.quick else "--quick leaves a long run of NUTS out"
+    note = f"the posterior is not known by {method}: {reason}. {instead}"
     return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, note)))
 
 
