@@ -127,8 +127,9 @@ def check_names(request: Request) -> None:
         if find(request.model.name, family) is not None:
             continue
         particular = encoders or guides.load(family).is_particular
-        if particular and family not in request.model.guides:
-            known = ", ".join(request.model.guides)
+        offered = (*request.model.guides, *request.model.optional_guides)
+        if particular and family not in offered:
+            known = ", ".join(offered)
             raise UnknownName(f"{request.model.name} has no {family} guide; choose from {known}")
 
 

@@ -178,6 +178,7 @@ class Optimisation:
         reason: Why it did not arrive; None if it did.
         log_evidence_at_mode: Laplace's formula for log p(x), in nats, of a fit that is held at the mode: the log joint
             there times the volume under the Gaussian. It has no error that can be known from the mode alone.
+        objective: E_q[log p(x, z)] in nats, of a guide without a density: what it was fitted by, and no bound.
     """
 
     gap: Estimate | None
@@ -186,6 +187,7 @@ class Optimisation:
     steps: int
     reason: str | None
     log_evidence_at_mode: float | None = None
+    objective: Estimate | None = None
 
 
 @dataclass(frozen=True)

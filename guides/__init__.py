@@ -16,6 +16,7 @@ FAMILIES: dict[str, str] = {
     "linear_response": "mean field's means, with the covariance that its optimum's own sensitivity gives",
     "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",
     "hypernetwork": "independent Gaussians whose means and scales a small network produces",
+    "dropout": "points under random masks of inputs and units; no density, and no bound",
     "markov": "a Gaussian whose precision couples neighbours only",
     "mixture": "a few independent Gaussians with weights; for encoders",
     "flow": "an inverse autoregressive flow on independent Gaussians; for encoders",

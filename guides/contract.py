@@ -201,6 +201,8 @@ class Family:
         at_mode_of: The Gaussian family whose member at the mode it is: nothing is optimised.
         response_of: The family whose optimum's response to a tilt of the log joint gives its covariance.
         built_on: The other families whose files it uses.
+        has_density: Whether its members have one. Those that have none are points under random masks, and their
+            objective, E_q[log p(x, z)], is no bound.
     """
 
     coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
@@ -211,6 +213,7 @@ class Family:
     at_mode_of: str | None = None
     response_of: str | None = None
     built_on: tuple[str, ...] = ()
+    has_density: bool = True
 
 
 class Sites(NamedTuple):

@@ -176,6 +176,7 @@ class Model:
         title: What is asked of it, in a line.
         data: The class of its data, a `Data`.
         guides: The families that are fitted unless the user names others.
+        optional_guides: Families of its own that are fitted only where the user names them.
         truth: ``truth(data)``: the exact posterior, or the way to a reference.
         test_cases: Data sets that the tests try beside the defaults, the extreme ones above all.
         simulate: ``simulate(data, rng, count)``: latents from the prior and data sets from them, of the size and with
@@ -198,6 +199,7 @@ class Model:
     data: type
     guides: tuple[str, ...]
     truth: Callable[[Any], Exact | Reference]
+    optional_guides: tuple[str, ...] = ()
     test_cases: tuple[Any, ...] = ()
     simulate: Callable[[Any, np.random.Generator, int], Simulated] | None = None
     best_member: Callable[[Any, str], Best | None] | None = None

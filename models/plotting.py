@@ -42,6 +42,7 @@ FAMILY_COLORS = {
     "flow": "#D55E00",
     "matrix_normal": "#882255",
     "hypernetwork": "#8B5A2B",
+    "dropout": "#D55E00",
     "coordinate_ascent": "#CC79A7",
     "nuts": "#009E73",
 }

@@ -98,9 +98,14 @@ class Draws:
         self.job = job
         self.blocks: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
 
-    def add(self, latents: Latents, log_prior: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray) -> None:
+    def add(
+        self, latents: Latents, log_prior: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray | None
+    ) -> None:
+        """Add a block, with None for the log density of a guide that has none."""
         draws, self.labels = keep(latents, self.job)
-        densities = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood, "log_guide": log_guide}
+        densities = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood}
+        if log_guide is not None:
+            densities["log_guide"] = log_guide
         self.blocks.append((draws, densities))
 
     def largest_kurtosis(self) -> float:

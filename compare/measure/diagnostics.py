@@ -17,8 +17,11 @@ AXES = {"chain_axis": 0, "draw_axis": 1}
 
 
 def diagnostics(fit: Fit) -> Diagnostics:
-    """Worst R-hat and ESS, divergences and E-BFMI of Markov chains; Pareto k-hat of a guide; nothing of the rest."""
+    """Worst R-hat and ESS, divergences and E-BFMI of Markov chains; Pareto k-hat of a guide with a density; nothing of
+    the rest."""
     if fit.job.is_truth:
+        return Diagnostics()
+    if not fit.job.is_mcmc and "log_guide" not in fit.tree["sample_stats"]:
         return Diagnostics()
     if not fit.job.is_mcmc:
         ratio = log_ratios(fit.tree)
@@ -49,4 +52,7 @@ def optimisation(fit: Fit) -> Optimisation:
         steps=int(end.get("sweeps", end.get("epochs", group.sizes["step"] - 1))),
         reason=str(end["reason"]) or None,
         log_evidence_at_mode=digits(end["log_evidence_at_mode"], 12) if "log_evidence_at_mode" in end else None,
+        objective=Estimate(digits(end["objective"], 12), digits(end["objective_mcse"], 6))
+        if "objective" in end
+        else None,
     )

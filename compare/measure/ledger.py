@@ -19,6 +19,8 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
     if fit.job.is_mcmc or fit.job.method == "importance":
         return Ledger()
     stats = fit.tree["sample_stats"].dataset
+    if "log_guide" not in stats:  # without a density there is no KL to speak of
+        return Ledger()
     log_joint, log_prior = (stats[name].values for name in ("log_joint", "log_prior"))
     fit_to_data = log_joint - log_prior
     data_fit = complexity = None

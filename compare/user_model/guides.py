@@ -200,9 +200,9 @@ def constraint_name(constraint: Any, known: Mapping[str, Any]) -> str:
 
 
 def no_density(name: str, where: str = "") -> ValueError:
-    """The error of a guide that is one point."""
+    """The error of a guide that is one point, or a few."""
     return ValueError(
-        f"guide {name!r} gives {where or 'the latents'} one point: without a density its ELBO is no bound"
+        f"guide {name!r} gives {where or 'the latents'} one point, or a few: without a density its ELBO is no bound"
     )
 
 

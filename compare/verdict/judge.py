@@ -33,6 +33,10 @@ IMPORTANCE = (
 )
 
 
+NO_BOUND = "it has no density: its objective is no bound, and KL(q, posterior) is infinite"
+"""What the verdict on such a guide says of its gaps."""
+
+
 def judge(
     summary: FitSummary,
     options: Options,
@@ -198,6 +202,8 @@ def judge_guide(
         also = f" As it is, {off}." if off and summary.method == "guide" else ""
         return Verdict("not converged", f"{sentence(arrival)}{also}")
     gaps = f"family gap {printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
+    if summary.optimisation.objective:
+        gaps = NO_BOUND
     if ledger.symmetry_gap and ledger.symmetry_gap.value > TINY:
         gaps = f"symmetry gap {ledger.symmetry_gap.value:.2g}, {gaps}"
     if ledger.amortisation_gap:

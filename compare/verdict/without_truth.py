@@ -65,7 +65,7 @@ def weigh(fit: Fit) -> Weighed:
         ValueError: the fit has no densities of its draws, or they are not finite.
     """
     if "log_guide" not in fit.tree["sample_stats"]:
-        raise ValueError("the fit has no guide whose draws could be weighed")
+        raise ValueError("the guide has no density, and draws without one cannot be weighed")
     ratio = log_ratios(fit.tree)
     count = ratio.size
     if not np.isfinite(ratio).all():

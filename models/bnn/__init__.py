@@ -47,6 +47,7 @@ MODEL = Model(
     title="a neural network with random weights: does it know what it does not know?",
     data=BnnData,
     guides=("mean_field", "full_rank", "matrix_normal", "hypernetwork"),
+    optional_guides=("dropout",),
     truth=truth,
     test_cases=(BnnData(hidden=1), BnnData(hidden=2), BnnData(noise="unknown"), BnnData(activation="relu")),
     simulate=simulate,

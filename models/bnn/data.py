@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.bnn.datasets import DATASETS, Dataset, load
-from models.options import Data, option, parse_int
+from models.options import Data, option, parse_int, parse_number
 
 __all__ = ["BnnData"]
 
@@ -18,6 +18,12 @@ ACTIVATIONS = ("tanh", "relu")
 
 MIN_NOISE, MAX_NOISE = 1e-4, 1e4
 """Between these sds of the noise float64 keeps the digits of the output layer's posterior."""
+
+RATE = 0.1
+"""The rate of dropout that the twins' guides have by default."""
+
+MIN_RATE, MAX_RATE = 1e-3, 0.999
+"""Between these rates dropout leaves some units, and drops some."""
 
 MAX_WEIGHTS = 10_000  # most weights and biases: thousands of draws of them are kept for every fit
 
@@ -49,7 +55,8 @@ class BnnData(Data):
 
     Raises:
         ValueError: no such data, data from which nothing can be learnt (see `models.bnn.datasets.load`), a network
-            without hidden units or with too many, noise that is not positive, or noise for two classes.
+            without hidden units or with too many, noise that is not positive, or noise for two classes, or a rate that
+            drops nothing or everything.
     """
 
     data: str = option("gap", "gap, diabetes, breast_cancer, moons, or a CSV file with a header", str)
@@ -63,6 +70,7 @@ class BnnData(Data):
         "sd of the Gaussian noise (in sds of a standardised target), or unknown; auto: known for gap",
         parse_noise,
     )
+    rate: float = option(RATE, "probability with which --guides dropout drops each input and unit", parse_number)
 
     if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
 
@@ -85,6 +93,9 @@ class BnnData(Data):
             raise ValueError(f"{shape}: that is {weights:,} weights; give fewer, for at most {MAX_WEIGHTS:,}")
         dataset = replace(dataset, noise=known_noise(self.noise, dataset))
         noise = self.noise if isinstance(self.noise, str) else dataset.noise
+        if isinstance(self.rate, bool) or not MIN_RATE <= self.rate <= MAX_RATE:
+            why = "0 drops nothing, and 1 leaves nothing"
+            raise ValueError(f"rate is {self.rate}: give a number from {MIN_RATE:g} to {MAX_RATE:g}; {why}")
         values = {"data": str(self.data), "split": split, "hidden": hidden, "noise": noise, "dataset": dataset}
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -92,12 +103,13 @@ class BnnData(Data):
     def arguments(self) -> dict[str, Any]:
         noise = {} if self.dataset.noise is None else {"noise": np.float64(self.dataset.noise)}
         shape = {"hidden": self.hidden, "activation": self.activation, "classes": self.dataset.classes}
-        return {"inputs": self.dataset.inputs, "targets": self.dataset.targets, **noise, **shape}
+        rate = {} if self.rate == RATE else {"rate": np.float64(self.rate)}
+        return {"inputs": self.dataset.inputs, "targets": self.dataset.targets, **noise, **rate, **shape}
 
     def describe(self) -> dict[str, Any]:
         task = "classification" if self.dataset.classes else "regression"
         noise = {} if self.dataset.classes else {"noise": self.dataset.noise or "unknown"}
-        shape = {"hidden": self.hidden, "activation": self.activation}
+        shape = {"hidden": self.hidden, "activation": self.activation, "rate": self.rate}
         return {"data": self.data, "split": self.split, "task": task, **noise, **shape, **self.dataset.about}
 
 

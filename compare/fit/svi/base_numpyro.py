@@ -13,11 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.scipy.special import ndtr
 from numpyro.primitives import Messenger
 
 from compare.fit.svi.draws import beta_quantile
 
-__all__ = ["BaseDraws", "columns"]
+__all__ = ["BaseDraws", "columns", "mask_probability"]
 
 
 class BaseDraws(Messenger):
@@ -52,8 +53,24 @@ def columns(fn: dist.Distribution) -> int:
     return math.prod(fn.shape())
 
 
+def mask_probability(fn: Any) -> jax.Array | None:
+    """P(1) of each element of a dropout mask: Bernoulli variables whose probabilities do not count in the objective.
+
+    None for any other distribution.
+    """
+    if not isinstance(fn, dist.MaskedDistribution) or fn._mask is not False:
+        return None
+    base = fn.base_dist
+    while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+        base = base.base_dist
+    return jnp.broadcast_to(base.probs, fn.shape()) if isinstance(base, dist.BernoulliProbs) else None
+
+
 def from_base(fn: Any, eps: jax.Array) -> jax.Array:
     """The value of the distribution that standard normals eps, shape (columns(fn),), stand for."""
+    probability = mask_probability(fn)
+    if probability is not None:
+        return (ndtr(eps.reshape(probability.shape)) < probability).astype(eps.dtype)
     if hasattr(fn, "from_base"):
         return fn.from_base(eps)
     if isinstance(fn, dist.Independent | dist.ExpandedDistribution):

@@ -16,7 +16,7 @@ from pyro.poutine.util import site_is_subsample
 
 from compare.fit.svi.draws import beta_quantile
 
-__all__ = ["BaseDraws", "columns"]
+__all__ = ["BaseDraws", "columns", "mask_probability"]
 
 
 class BaseDraws(Messenger):
@@ -71,7 +71,23 @@ def from_base(fn: Any, eps: torch.Tensor, nesting: int | None = None) -> torch.T
     return transform(fn, eps.reshape(tuple(eps.shape[:1]) + tuple(batch) + event_of(fn)))
 
 
+def mask_probability(fn: Any) -> torch.Tensor | None:
+    """P(1) of each element of a dropout mask: Bernoulli variables whose probabilities do not count in the objective.
+
+    None for any other distribution.
+    """
+    if not isinstance(fn, dist.MaskedDistribution) or fn._mask is not False:
+        return None
+    base = fn.base_dist
+    while isinstance(base, dist.Independent | dist.ExpandedDistribution):
+        base = base.base_dist
+    return base.probs.expand(fn.batch_shape + fn.event_shape) if isinstance(base, dist.Bernoulli) else None
+
+
 def transform(fn: Any, eps: torch.Tensor) -> torch.Tensor:
+    probability = mask_probability(fn)
+    if probability is not None:
+        return (torch.special.ndtr(eps) < probability).to(eps.dtype)
     if hasattr(fn, "from_base"):
         return fn.from_base(eps)
     if isinstance(fn, dist.Independent | dist.ExpandedDistribution):

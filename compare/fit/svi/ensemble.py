@@ -37,6 +37,7 @@ class Outcome:
         reason: Why it is not converged, or could not even begin.
         failed: Whether it could not begin.
         best: The best member that was found, where the fit was not to end there.
+        objective: E_q[log p(x, z)] in nats of a guide without a density, where it is known better than from draws.
         log_evidence_at_mode: Laplace's formula for log p(x) in nats, where the fit is held at the mode.
     """
 
@@ -49,6 +50,7 @@ class Outcome:
     failed: bool = False
     log_evidence_at_mode: float | None = None
     best: Parameters | None = None
+    objective: Gap | None = None
 
 
 @dataclass(eq=False)

@@ -21,7 +21,7 @@ from numpyro.infer.autoguide import AutoContinuous
 
 import guides
 from compare import registry
-from compare.fit.svi.base_numpyro import BaseDraws, columns
+from compare.fit.svi.base_numpyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
@@ -90,11 +90,12 @@ class Particles:
             if isinstance(guide, AutoContinuous) and like is None:
                 in_model_order(guide)
             traced.append((guide, trace))
-            return self._first(guide, trace), seen(guide)
+            return self._first(guide, trace), seen(guide) | {"mask_probabilities": probabilities_in(trace)}
 
         self.begin = jax.jit(begin, compiler_options=ONCE)  # compiled as one: op by op it would take seconds
         first, values = self.begin(jax.random.key(0), data)
         self.guide, trace = traced[0]
+        self.mask_probabilities = np.asarray(values.pop("mask_probabilities"))
         for name, (fn, value) in values.pop("sites", {}).items():  # what the guide keeps of the run must be values
             self.guide.prototype_trace[name].update(fn=fn, value=value)
         vars(self.guide).update(values)
@@ -134,6 +135,12 @@ class Particles:
         held = handlers.substitute(self.guide, data=fed.values)
         losses = BY_SITE.loss(jax.random.key(0), self.params(density), self.model, held, **data)
         return sum(losses[name] for name in sorted(losses)), fed.latents
+
+
+def probabilities_in(trace: Arrays) -> jax.Array:
+    """P(1) of the elements of all dropout masks in a guide's trace, in the order they come."""
+    masks = [mask_probability(site["fn"]) for site in trace.values() if site["type"] == "sample"]
+    return jnp.concatenate([jnp.zeros(0), *(mask.reshape(-1) for mask in masks if mask is not None)])
 
 
 def seen(guide: Any) -> Arrays:

@@ -17,7 +17,7 @@ from pyro.poutine.util import site_is_subsample
 
 import guides
 from compare import registry
-from compare.fit.svi.base_pyro import BaseDraws, columns
+from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
 from compare.user_model.density_pyro import (
     CHUNK,
@@ -79,7 +79,9 @@ class Particles:
         }
         self.shapes = {name: value.shape for name, value in values.items()}
         self.spread = {name: value for name, value in self.parameters(values).items() if name != "location"}
-        samples = (site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site))
+        samples = [site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
+        masks = [mask for site in samples if (mask := mask_probability(site["fn"])) is not None]
+        self.mask_probabilities = np.concatenate([np.zeros(0), *(mask.detach().numpy().ravel() for mask in masks)])
         self.dimension = sum(columns(site["fn"]) for site in samples if not isinstance(site["fn"], Delta))
         with pyro.validation_enabled(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
             self.form = self.choose_form(self.parameters(values), data)

@@ -68,9 +68,12 @@ class Objective(Protocol):
     Attributes:
         dimension: The number of standard normals that one draw from the guide takes.
         log_joint: The model's log joint, where the family has coordinates around its mode.
+        mask_probabilities: P(1) of each element of the guide's dropout masks, in the order of the draws that they are
+            made of; shape (0,) where it has none.
     """
 
     dimension: int
+    mask_probabilities: np.ndarray
     log_joint: LogJoint | None
 
     def start(self, seed: int, data: Any) -> Parameters:

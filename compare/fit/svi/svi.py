@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 import guides
 from compare.comparison import Drawn, Job
+from compare.fit.svi import masks
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, modes_of, shortfall
@@ -68,7 +69,11 @@ def optimise_many(
     The budget is that of all together. A fit that cannot begin is in the list as failed.
     """
     with threadpool_limits(1, "blas"):
-        return fit_all(objective, data, family, options, seeds) if data else []
+        if not data:
+            return []
+        if not family.has_density:
+            return masks.fit_all(objective, data, options, seeds)
+        return fit_all(objective, data, family, options, seeds)
 
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
@@ -218,7 +223,10 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, data: Any) -> tuple[xr.DataTree, int]:
-    """Draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations that the fit took."""
+    """Draw from the fitted guide and weigh each draw: the tree, and the gradient evaluations that the fit took.
+
+    Draws of a guide without a density have no ``log_guide``; its objective stands where others have the ELBO.
+    """
     options, seed = job.options, job.fit_seed
     rng, dimension, draws = np.random.default_rng([seed, 1]), objective.dimension, Draws(job)
     shape = n_rows(dimension), dimension
@@ -227,13 +235,14 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         while len(draws.blocks) < times * blocks:
             drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
             log_prior, log_likelihood = density(drawn.latents, data)
-            draws.add(drawn.latents, log_prior, log_likelihood, log_prior + log_likelihood - drawn.log_ratio)
+            log_guide = log_prior + log_likelihood - drawn.log_ratio if has_density(job) else None
+            draws.add(drawn.latents, log_prior, log_likelihood, log_guide)
         if draws.largest_kurtosis() <= times * KURTOSIS:
             break
     later = np.random.default_rng([seed, 2])
     unseen = [fresh(later, *shape) for _ in range(8 if dimension <= LONG else 3)]
     elbo = elbos(objective, outcome.parameters, [fresh(rng, *shape) for _ in range(16)], data)
-    ending = {
+    ending: dict[str, Any] = {
         "elbo": elbo.mean(),
         "elbo_mcse": elbo.std(ddof=1) / np.sqrt(len(elbo)),
         "gap": outcome.gap.value,
@@ -243,11 +252,20 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         "reason": outcome.reason or "",
         "optimiser": options.optimiser,
     }
+    if not has_density(job):
+        drawn_value = Gap(ending.pop("elbo"), ending.pop("elbo_mcse"))
+        known = outcome.objective or drawn_value
+        ending |= {"objective": known.value, "objective_mcse": known.mcse}
     if outcome.log_evidence_at_mode is not None:
         ending["log_evidence_at_mode"] = outcome.log_evidence_at_mode
     tree = draws.tree(climb(objective, data, outcome, elbo, unseen), ending)
     tree["params"] = as_group(objective.param_sites(outcome.best or outcome.parameters))
     return tree, outcome.gradients
+
+
+def has_density(job: Job) -> bool:
+    """Whether the guide has a density; a user's own that has none is refused before it is fitted."""
+    return job.method != "svi" or guides.load(job.family).has_density
 
 
 def as_group(params: Mapping[str, Any]) -> xr.DataTree:

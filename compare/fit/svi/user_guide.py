@@ -153,10 +153,14 @@ def fit_by_library(objective: Any, data: Any, options: Options, seed: int) -> Ou
 
 
 def refuse_points(guide: guides.UserGuide, objective: Any, data: Any, job: Job) -> None:
-    """Raise ValueError for a guide with a latent that does not vary: it has no density, and its ELBO is no bound."""
+    """Raise ValueError for a guide with a latent that has only a few values, as dropout's: it has no density, and its
+    ELBO is no bound."""
     shape = n_rows(objective.dimension), objective.dimension
     draws = np.random.default_rng(job.fit_seed).standard_normal(shape)
     latents = objective.evaluate(objective.start(job.fit_seed, data), draws, data).latents
     for site, index in job.layout.reported:
-        if site in job.layout.latents and np.ptp(latents[site][(slice(None), *index)]) == 0:
+        if site not in job.layout.latents:
+            continue
+        values = latents[site][(slice(None), *index)]
+        if len(np.unique(values)) <= len(values) // 2:
             raise guides.no_density(guide.name, f"site {site!r}")

@@ -23,7 +23,8 @@ def sampled(comparison: Comparison) -> dict[str, xr.DataTree]:
 def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees of the fits that have a trajectory of the ELBO."""
     trees = finished(comparison)
-    return {n: t for n, t in trees.items() if "optimisation" in t and "elbo" in t["optimisation"].dataset}
+    steps = {n: t["optimisation"] for n, t in trees.items() if "optimisation" in t}
+    return {n: trees[n] for n, s in steps.items() if "elbo" in s.dataset and "objective" not in s.attrs}
 
 
 def reported_elements(comparison: Comparison, most: int | None = None) -> list[Element]:

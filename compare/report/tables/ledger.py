@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from compare.comparison import Comparison
-from compare.report.tables.numbers import entry, estimate, printable
+from compare.report.tables.numbers import ABSENT, entry, estimate, printable
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import LEDGER_TERMS, Estimate
 
@@ -157,6 +157,14 @@ def printed(comparison: Comparison) -> dict[str, dict[str, str]]:
     return printed_ledgers({n: vars(s.ledger) for n, s in comparison.summaries.items() if s.ledger.elbo}, known)
 
 
+def without_density(name: str, objective: Estimate) -> str:
+    """Why a guide without a density has no number in the ledger."""
+    return (
+        f"{printable(name)} has no ledger: its objective, E_q[log p(x, z)] = {estimate(objective)} nats, is no bound, "
+        "since q has atoms and KL(q, prior) is infinite (Hron, Matthews & Ghahramani 2018)."
+    )
+
+
 def ledgers(comparison: Comparison) -> Table | None:
     """A row a fit with its ledger, columns as in `TERMS`; None where no fit has one."""
     texts, known = printed(comparison), comparison.log_evidence.value
@@ -166,6 +174,10 @@ def ledgers(comparison: Comparison) -> Table | None:
         parts = [column.header for column in TERMS if column.key in GAPS]
         parts = parts if any(term["symmetry_gap"] for term in terms.values()) else parts[1:]
         remarks.append(f"log evidence - ELBO = evidence gap = {' + '.join(parts)}")
+    for name, summary in comparison.summaries.items():
+        if summary.optimisation and summary.optimisation.objective:
+            rows.append(Row(name, "", dict.fromkeys((term.key for term in TERMS), ABSENT) | {"fit": printable(name)}))
+            remarks.append(without_density(name, summary.optimisation.objective))
     for name, text in texts.items():
         optimisation = comparison.summaries[name].optimisation
         estimated = estimate(optimisation.gap if optimisation else None)
