@@ -111,7 +111,7 @@ def test_the_objective_and_the_moments_against_a_million_masks(data):
 
 @pytest.mark.parametrize("data", CASES, ids=["tanh", "relu", "classes", "sixteen"])
 def test_the_moments_in_closed_form_given_the_inputs_mask(data):
-    """Given the inputs' mask, units being independent, f has mean b + keep sum v u and variance keep rate sum (v u)^2."""
+    """Given the inputs' mask units are independent: f has mean b + keep sum v u, variance keep rate sum (v u)^2."""
     points, keep = some_points(data), 1 - data.rate
     columns, x = data.dataset.inputs.shape[1], data.dataset.grid
     means, squares = 0.0, 0.0
