@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from compare.comparison import Drawn, Fit, Job
 from compare.fit.density import layout_of
+from compare.fit.groups import with_groups
 
 __all__ = ["draw_many", "run", "run_each", "run_many"]
 
@@ -50,11 +51,14 @@ def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
 
 
 def run(job: Job) -> Fit:
-    """Make one fit. What goes wrong inside it is reported in the fit, never raised."""
+    """Make one fit, its tree with all groups. What goes wrong inside it is reported in the fit, never raised."""
     if job.reason is not None:
         return Fit(job, "skipped", job.reason)
     (fit,) = timed([job], lambda jobs: [maker(jobs[0], "fit")(jobs[0])])
-    return fit
+    if fit.tree is None:
+        return fit
+    with one_thread():
+        return replace(fit, tree=with_groups(fit.job, fit.tree))
 
 
 def run_each(jobs: Sequence[Job]) -> list[Fit]:

@@ -7,7 +7,7 @@ import xarray as xr
 
 from compare.comparison import Job
 from compare.fit.density import log_densities
-from compare.fit.tree import build, keep, pointwise
+from compare.fit.tree import build, keep
 from compare.user_model import draws
 
 __all__ = ["fit"]
@@ -33,5 +33,4 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
     shown, labels = keep(latents, job)
     shown = {name: value.reshape(*shape, *value.shape[1:]) for name, value in shown.items()}
     all_stats = {name: value.reshape(shape) for name, value in stats.items()} | dict(given.stats)
-    likelihood = {name: value.reshape(*shape, -1) for name, value in pointwise(latents, job).items()}
-    return build(shown, all_stats, job.layout.observed, labels, log_likelihood=likelihood), 0
+    return build(shown, all_stats, job.layout.observed, labels), 0

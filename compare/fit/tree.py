@@ -10,12 +10,11 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from compare import registry
 from compare.comparison import MOST_JUDGED, Job
 from compare.fit.density import derive
 from models.contract import Latents
 
-__all__ = ["LONG", "N_CHAINS", "Draws", "build", "how_many", "joined", "keep", "pointwise", "split"]
+__all__ = ["LONG", "N_CHAINS", "Draws", "build", "how_many", "joined", "keep", "split"]
 
 LONG = 1000
 """Elements of all latents beyond which fewer draws are made."""
@@ -47,7 +46,6 @@ def build(
     coordinates: Mapping[str, np.ndarray] | None = None,
     optimisation: Mapping[str, np.ndarray] | None = None,
     attributes: Mapping[str, Any] | None = None,
-    log_likelihood: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """A tree from arrays of shape (chain, draw, ...).
 
@@ -55,11 +53,8 @@ def build(
         coordinates: The labels of ``SITE_dim_0`` where only some elements of a long site are kept.
         optimisation: Arrays over the steps.
         attributes: What is to be said of the optimisation as a whole.
-        log_likelihood: The log likelihood of each observation, if there is any.
     """
     groups = {"posterior": dict(posterior), "sample_stats": dict(sample_stats), "observed_data": dict(observed)}
-    if log_likelihood:
-        groups["log_likelihood"] = dict(log_likelihood)
     tree = arviz_base.from_dict(groups, coords=dict(coordinates or {}))
     if optimisation is not None:
         steps = {name: ("step", np.asarray(value)) for name, value in optimisation.items()}
@@ -83,12 +78,6 @@ def keep(latents: Latents, job: Job) -> tuple[dict[str, np.ndarray], dict[str, n
         else:
             draws[site] = value
     return draws, labels
-
-
-def pointwise(latents: Latents, job: Job) -> dict[str, np.ndarray]:
-    """The log likelihood of each observation, shape (chains, draws, observations), of draws, shape (n_draws, *site)."""
-    part = registry.load(job.model).prediction
-    return split(part.pointwise(job.data, latents)) if part and part.pointwise else {}
 
 
 class Draws:
@@ -121,5 +110,5 @@ class Draws:
     ) -> xr.DataTree:
         """The tree of all draws, with `build`'s ``optimisation`` and ``attributes``."""
         draws, densities = (joined([block[part] for block in self.blocks]) for part in (0, 1))
-        likelihood, observed = pointwise(draws, self.job), self.job.layout.observed
-        return build(split(draws), split(densities), observed, self.labels, optimisation, attributes, likelihood)
+        observed = self.job.layout.observed
+        return build(split(draws), split(densities), observed, self.labels, optimisation, attributes)

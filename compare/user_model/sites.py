@@ -125,6 +125,7 @@ def make_twin(
             run(**data)
 
     model.__module__, module.model = module.__name__, model  # type: ignore[attr-defined]
+    module.joint = run  # type: ignore[attr-defined]  # with its discrete latents
     return module
 
 

@@ -26,7 +26,7 @@ from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import derive
 from compare.fit.svi.protocol import Density
-from compare.fit.tree import build, joined, keep, pointwise, split
+from compare.fit.tree import build, joined, keep, split
 from models.contract import Latents, Reference
 
 __all__ = ["BLOCK", "Block", "draw_many", "fit", "out_of_budget", "statistics"]
@@ -121,7 +121,7 @@ def run_until_enough(
     log_prior, log_likelihood = density(flat(posterior), data)
     stats |= split({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
     draws, labels = keep(flat(posterior), job)
-    tree = build(split(draws), stats, job.layout.observed, labels, log_likelihood=pointwise(draws, job))
+    tree = build(split(draws), stats, job.layout.observed, labels)
     reason = (
         f"after {stats['energy'].shape[1]} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: "
         f"below {options.r_hat:g}, at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
