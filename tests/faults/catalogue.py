@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults import Fault, in_exact_posteriors, in_fits, in_guides, in_measures, in_models, in_the_text
+from faults import Fault, in_exact_posteriors, in_fits, in_guides, in_later_models, in_measures, in_models, in_the_text
 
 __all__ = ["KINDS"]
 
@@ -13,4 +13,5 @@ KINDS: dict[str, list[Fault]] = {
     "fit": in_fits.FAULTS,
     "measure": in_measures.FAULTS,
     "text": in_the_text.FAULTS,
+    "later model": in_later_models.FAULTS,
 }
