@@ -14,6 +14,7 @@ CATALOGUE: dict[str, str] = {
     "coin": "is a coin fair? One Beta-distributed probability, conjugate, everything in closed form",
     "chain": "a Gaussian chain: what mean-field gets right and wrong, and coordinate ascent",
     "vae": "a variational autoencoder: how far is the encoder from the posterior?",
+    "ssvae": "a semi-supervised autoencoder: whose accuracy is it, the model's or the classifier's?",
     "bnn": "a Bayesian neural network: does it know what it does not know?",
     "linear": "linear regression: what mean field costs is the variance inflation factor",
     "logistic": "logistic regression: the mode is not the mean, and a bound is not the evidence",

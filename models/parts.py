@@ -162,6 +162,8 @@ class Training:
         start_encoder: ``start_encoder(rng, row)``: an encoder that gives nearly this row for every observation.
         queries: Other observations, shape (n, size), whose posteriors are wanted; None if there are none.
         every_family: Whether each guide learns a decoder of its own, to see which is best; else the first alone does.
+        n_elements: How many elements of an observation, the first ones, the model explains; the others are given to
+            it, such as classes that are possible. None: all.
     """
 
     train: np.ndarray
@@ -176,6 +178,7 @@ class Training:
     start_encoder: Callable[[np.random.Generator, np.ndarray], dict[str, np.ndarray]]
     queries: np.ndarray | None = None
     every_family: bool = True
+    n_elements: int | None = None
 
 
 @dataclass(frozen=True)

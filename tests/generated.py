@@ -225,6 +225,10 @@ PARTICULAR: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         together(data=st.sampled_from(["tiny", "bars"]), topics=st.sampled_from(["auto", "1", "2", "3"])),
         together(data=tables(), topics=st.sampled_from(["auto", "1", "2"])),
     ),
+    "ssvae": st.one_of(
+        together(labels=st.sampled_from(["9", "10", "57", "1437", "1438"]), latent=st.sampled_from(["1", "2", "3"])),
+        together(decoder=decoder_files()),
+    ),
     "vae": st.one_of(
         together(data=image_files(), batch=st.just("17"), images=st.sampled_from(["1", "2"])),
         together(decoder=decoder_files(), pixels=st.sampled_from(["binary", "grey"]), data=st.just("digits")),

@@ -30,8 +30,9 @@ def held_out(model: Model, data: Any, fits: Mapping[str, Fit], trainings: Mappin
     part = model.amortization
     if part is None:
         return None
-    test, known = part.training(data).test, part.held_out(data)
-    size = test.shape[1]
+    training, known = part.training(data), part.held_out(data)
+    test = training.test
+    size = training.n_elements or test.shape[1]
     evidence = per_observation(known, size) if known else None
     networks = {name: network(part, data, fit, known, size) for name, fit in trainings.items()}
     return HeldOut(

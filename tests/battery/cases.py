@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from conftest import LIBRARIES, side
+from conftest import LIBRARIES, side, with_network
 
 import models
 from battery import CHECKS, Check, check, list_as
@@ -41,6 +41,7 @@ from models.coin import Coin
 from models.gp import GpData
 from models.linear import LinearData
 from models.logistic import LogisticData
+from models.ssvae import SemiSupervised
 
 __all__ = ["CHECKS"]
 
@@ -52,6 +53,7 @@ TWO, TAUGHT = BnnData(hidden=2, noise="unknown"), BnnData("moons", hidden=2)
 BINARY = digits(latent=2, hidden=6, images=2)
 GREY = digits(latent=2, hidden=6, images=2, pixels="grey")
 LINEAR = digits(latent=3, hidden=0, images=2, pixels="grey")
+FEW_LABELS = with_network(models.load("ssvae"), SemiSupervised(hidden=6, images=2))
 
 NARROW = {"word": "narrow", "ratios": math.sqrt(3 / 4), "correlations": 0.0, "gap": 0.5 * math.log(4 / 3)}
 RIGHT = {"ratios": 1.0, "correlations": 0.5}
@@ -131,6 +133,7 @@ TINY = {
     "bandit": Tiny([Bandit(), Bandit((3, 0, 5), (1, 0, 5), alpha=2.0)]),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),
     "vae": Tiny([BINARY, LINEAR], [GREY]),
+    "ssvae": Tiny([FEW_LABELS]),
 }
 """Models of which more is known than their folders say, or whose own data are too large."""
 

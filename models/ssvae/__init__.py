@@ -1,0 +1,60 @@
+r"""The semi-supervised autoencoder: M2 of Kingma et al. (2014), with its posteriors known.
+
+    y ~ Categorical(1/10, ...),   z ~ N(0, I),   pixel_p ~ Bernoulli(logistic(f(z, y)_p))
+
+A few images have a label y. With z of one or two dimensions p(y | x) and p(z | x) are ten integrals an image, so the
+model's own classifier stands beside the one that is learnt for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import expit
+
+from models.contract import Element, Model, Prediction, Quantities, Simulated
+from models.ssvae import classification
+from models.ssvae.amortization import AMORTIZATION
+from models.ssvae.data import SemiSupervised
+from models.ssvae.exact import truth
+from models.ssvae.pictures import PICTURES
+
+__all__ = ["MODEL", "SemiSupervised"]
+
+
+def simulate(data: SemiSupervised, rng: np.random.Generator, count: int) -> Simulated:
+    """Points z and classes from the prior and an image of each, all as the test images of one data set."""
+    z = rng.standard_normal((count, data.latent))
+    classes = rng.integers(data.n_classes, size=count)
+    logits = data.network.network(np.concatenate([z, np.eye(data.n_classes)[classes]], axis=1))
+    images = (rng.random(logits.shape) < expit(logits)).astype(float)
+    dataset = replace(data.dataset, test=images, test_labels=classes)
+    other = data.with_derived(dataset=dataset, images=count, shown=np.arange(count))
+    return Simulated({"z": z}, (other,), plate=True)
+
+
+def report(data: SemiSupervised) -> list[Element]:
+    """Every latent of every image shown."""
+    return [("z", (image, axis)) for image in range(len(data.shown)) for axis in range(data.latent)]
+
+
+MODEL = Model(
+    name="ssvae",
+    title="a semi-supervised autoencoder: whose accuracy is it, the model's or the classifier's?",
+    data=SemiSupervised,
+    guides=("mean_field", "mixture"),
+    truth=truth,
+    test_cases=(SemiSupervised(labels=10, latent=2, hidden=0, images=2),),
+    simulate=simulate,
+    quantities=Quantities(report=report),
+    prediction=Prediction(
+        classification.predict,
+        baselines=classification.baselines,
+        scores=classification.scores,
+        queries=classification.queries,
+        exact_predictions=classification.exact_predictions,
+    ),
+    amortization=AMORTIZATION,
+    pictures=PICTURES,
+)
