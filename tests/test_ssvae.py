@@ -160,7 +160,7 @@ def pyro_bounds(labels: np.ndarray | None) -> np.ndarray:
         )
 
 
-@pytest.mark.parametrize("with_labels", [False, True])
+@pytest.mark.parametrize("with_labels", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_bound_of_m2(library, with_labels):
     """Both twins' enumerated ELBO is what Kingma et al.'s equations 6 and 7 say, integrated over z, and no evidence."""
     images, labels, parts = data().dataset.test, data().dataset.test_labels, m2_networks()
@@ -187,6 +187,7 @@ def test_the_bound_of_m2(library, with_labels):
     assert (each <= evidence).all()
 
 
+@pytest.mark.parametrize("library", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_an_encoder_stays_below_the_evidence(library):
     """Trained briefly: image by image its ELBO and that of the best member are bounds, within 4 errors."""
     known = data().with_derived(epochs=10, batch=50, training_images=data().training_images[:200])

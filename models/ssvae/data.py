@@ -52,7 +52,7 @@ class SemiSupervised(Data):
     batch: int = option(128, "images a step", parse_int)
     decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
     split: int = option(0, "seed of the split into training, validation and test images, and of the labels", parse_int)
-    images: int = option(10, "test images whose posteriors are compared one by one", parse_int)
+    images: int = option(5, "test images whose posteriors are compared one by one", parse_int)
     network: ClassDecoder = field(default=None)  # type: ignore[assignment]  # what asks for it comes after training
 
     if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields

@@ -174,7 +174,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 def alphas(splits: int) -> None:
-    """Both classifiers, the model and the guide by alpha, with 100 labels; the last row's encoder for z does not see y."""
+    """Both classifiers, the model and the guide by alpha, with 100 labels; in the last row q(z | x) does not see y."""
     datasets = [SemiSupervised(split=split) for split in range(splits)]
     kinds = [(f"{alpha:g} N", alpha, True) for alpha in ALPHAS] + [("1 N, encoder q(z given x)", 1.0, False)]
     rows: dict[str, list[dict[str, float]]] = {}
