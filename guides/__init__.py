@@ -19,7 +19,7 @@ FAMILIES: dict[str, str] = {
     "dropout": "points under random masks of inputs and units; no density, and no bound",
     "markov": "a Gaussian whose precision couples neighbours only",
     "mixture": "a few independent Gaussians with weights; for encoders",
-    "flow": "an inverse autoregressive flow on independent Gaussians; for encoders",
+    "flow": "a Gaussian bent by an inverse autoregressive flow",
     "conjugate": "the family the prior is conjugate to, written by hand beside the model",
 }
 

@@ -203,6 +203,7 @@ class Family:
         built_on: The other families whose files it uses.
         has_density: Whether its members have one. Those that have none are points under random masks, and their
             objective, E_q[log p(x, z)], is no bound.
+        bends: The Gaussian family whose best member its fit starts from; ``preconditioner`` takes its parameters.
     """
 
     coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
@@ -214,6 +215,7 @@ class Family:
     response_of: str | None = None
     built_on: tuple[str, ...] = ()
     has_density: bool = True
+    bends: str | None = None
 
 
 class Sites(NamedTuple):
@@ -249,8 +251,11 @@ class Implementation:
         guide: The guide for a twin, unless only encoders use the family.
         sites: How the guide spells the family's parameters; None where they are its own unconstrained ones.
         local_posterior: The distribution of z with a row of parameters, shape (..., size), for z of so many dimensions.
+        is_forward: Whether a draw's density is had only, or much cheaper, on the way that made the draw. Then no path
+            gradient is told from the total one.
     """
 
     guide: Callable[[Any], Any] = absent
     sites: Sites | None = None
     local_posterior: Callable[..., Any] = absent
+    is_forward: bool = False

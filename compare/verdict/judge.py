@@ -265,6 +265,8 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         return True, f"the mode was found ({formula}), {below_best(optimisation.gap)}"
     if optimisation.gap is None and summary.method == "guide":
         return True, f"the library's SVI has stopped gaining ({optimisation.steps} rounds); its gap is not known"
+    if optimisation.gap is None and summary.method == "svi":
+        return True, "the optimiser has stopped gaining; its gap is not known"
     if optimisation.gap is None:
         return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
     return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"

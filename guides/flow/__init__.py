@@ -1,14 +1,25 @@
-"""Flow: an inverse autoregressive flow (Kingma et al. 2016, equation 10) on independent Gaussians.
+"""Flow: an inverse autoregressive flow (Kingma et al. 2016, equation 10) that bends a Gaussian.
+
+For a whole model with d unconstrained latents z = location + scale_tril f(eps), where f takes two steps
+
+    u^0 = eps,      u^t = mean_t(u^(t-1)) + exp(log_scale_t(u^(t-1))) u^(t-1),  t = 1, 2,
+
+and starts as the identity. In the first step element d depends on the elements before it, in the second on those after
+it, through linear terms and a layer of tanh units (masked as in MADE: Germain et al. 2015), one for each latent and 8
+at least. Every Gaussian is a member; so is every funnel, a latent whose log scale is linear in an earlier one. The fit
+starts from the best Gaussian and keeps its location and scale_tril.
+
+For encoders, of one latent each,
 
     z^0 = location + exp(log_scale) eps,      z^t = mean_t(z^(t-1)) + exp(log_scale_t(z^(t-1))) z^(t-1),  t = 1, 2
 
-In the first step element d depends on the elements before it, in the second on those after it, through a layer of
-tanh units (masked as in MADE: Germain et al. 2015) and a linear term. With the units' weights zero it is a Gaussian
-with any covariance. Kingma et al. share the steps' networks among all images and let the encoder give them a context;
-here the encoder gives the networks' weights themselves, so that each image has a member of the family of its own.
+with 8 units, and log scales without a linear term. With the units' weights zero it is a Gaussian with any covariance.
+Kingma et al. share the steps' networks among all images and let the encoder give them a context; here the encoder gives
+the networks' weights themselves, so that each image has a member of the family of its own.
 
 Step t has the parameters ``slope_t`` (latent, latent), ``inward_t`` (latent, units), ``biases_t`` (units,), ``mean_t``
-and ``stretch_t`` (units, latent), ``shift_t`` and ``level_t`` (latent,); masks make its network autoregressive.
+and ``stretch_t`` (units, latent), ``shift_t`` and ``level_t`` (latent,), and for whole models the linear term
+of the log scales, ``growth_t`` (latent, latent); masks make its network autoregressive.
 """
 
 from __future__ import annotations
@@ -17,31 +28,36 @@ from typing import Any
 
 import numpy as np
 
-from guides.contract import Family, LocalPosterior
+from guides.contract import Family, LocalPosterior, Parameters, Preconditioner
 
-__all__ = ["FAMILY", "LOCAL_POSTERIOR", "masks", "steps"]
+__all__ = ["CLIP", "FAMILY", "LOCAL_POSTERIOR", "STEPS", "masks", "networks", "step_names", "steps"]
 
 STEPS = 2
 UNITS = 8
-"""Hidden units of each step's network."""
+"""Hidden units of each step's network; for a whole model of more latents as many as these."""
 
 CLIP = (-5.0, 3.0)
-"""Both libraries keep each step's log scales within these."""
+"""Both libraries keep each step's log scales within these in encoders."""
 
 SEED = 20160615
 """Seed of the networks' inner weights at the start."""
 
 
-def step_shapes(latent: int) -> dict[str, tuple[int, ...]]:
+def step_shapes(latent: int, units: int = UNITS) -> dict[str, tuple[int, ...]]:
     return {
         "slope": (latent, latent),
-        "inward": (latent, UNITS),
-        "biases": (UNITS,),
-        "mean": (UNITS, latent),
-        "stretch": (UNITS, latent),
+        "inward": (latent, units),
+        "biases": (units,),
+        "mean": (units, latent),
+        "stretch": (units, latent),
         "shift": (latent,),
         "level": (latent,),
     }
+
+
+def step_names() -> list[str]:
+    """The parameters of a whole model's steps, their numbers left off."""
+    return list(whole_shapes(1))
 
 
 def shapes(latent: int) -> dict[str, tuple[int, ...]]:
@@ -51,13 +67,13 @@ def shapes(latent: int) -> dict[str, tuple[int, ...]]:
     return parts
 
 
-def masks(latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def masks(latent: int, units: int = UNITS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What may depend on what: slope (latent, latent), inward (latent, units) and outward (units, latent), 0 or 1.
 
     Unit k sees the elements up to its degree, an element the units of a lower degree than its own number.
     """
     number = np.arange(1, latent + 1)
-    degree = 1 + np.arange(UNITS) % max(latent - 1, 1)
+    degree = 1 + np.arange(units) % max(latent - 1, 1)
     slope, inward, outward = number[:, None] < number, number[:, None] <= degree, degree[:, None] < number
     return slope.astype(float), inward.astype(float), outward.astype(float)
 
@@ -131,4 +147,71 @@ LOCAL_POSTERIOR = LocalPosterior(
     shapes, start, log_density, {"mean_field": from_mean_field, "full_rank": from_full_rank}
 )
 
-FAMILY = Family(local_posterior=LOCAL_POSTERIOR, is_particular=True)
+
+def networks(latent: int) -> list[dict[str, np.ndarray]]:
+    """The steps' networks where a whole model's guide starts: they give nothing."""
+    rng, units = np.random.default_rng(SEED), max(UNITS, latent)
+    sees = np.sqrt(masks(latent, units)[1].sum(axis=0))
+    parts = []
+    for _ in range(STEPS):
+        part = {name: np.zeros(shape) for name, shape in whole_shapes(latent).items()}
+        part["inward"] = rng.standard_normal((latent, units)) / sees
+        part["biases"] = rng.standard_normal(units)
+        parts.append(part)
+    return parts
+
+
+def places(latent: int) -> dict[str, np.ndarray]:
+    """Where in each of the networks' arrays the weights are that the masks leave, in row-major order."""
+    slope, inward, outward = masks(latent, max(UNITS, latent))
+    left = {"slope": slope, "growth": slope, "inward": inward, "mean": outward, "stretch": outward}
+    return {
+        f"{name}_{number}": np.flatnonzero(left.get(name, np.ones(shape)))
+        for number in range(STEPS)
+        for name, shape in whole_shapes(latent).items()
+    }
+
+
+def whole_shapes(latent: int) -> dict[str, tuple[int, ...]]:
+    return step_shapes(latent, max(UNITS, latent)) | {"growth": (latent, latent)}
+
+
+class NetworkCoordinates(Preconditioner):
+    """The networks' weights as begin + x, those that the masks leave; location and scale_tril stay a Gaussian's.
+
+    At a Gaussian that is white f sees standard normals, so weights of order 1 are the natural ones. It needs no other
+    location and factor: the first step's slope, shift and level make any of them.
+    """
+
+    def __init__(self, start: Parameters) -> None:
+        parts = enumerate(networks(start["location"].size))
+        weights = {f"{name}_{number}": value for number, part in parts for name, value in part.items()}
+        self.start, self.where = weights | start, places(start["location"].size)
+        self.ends = np.cumsum([len(where) for where in self.where.values()])
+        self.size = int(self.ends[-1])
+        self.begin = self.slope(np.zeros(self.size), self.start)
+
+    def parameters(self, x: np.ndarray) -> Parameters:
+        parameters = dict(self.start)
+        for (name, where), part in zip(self.where.items(), np.split(x, self.ends[:-1]), strict=True):
+            parameters[name] = parameters[name].copy()
+            parameters[name].flat[where] += part
+        return parameters
+
+    def slope(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        return np.concatenate([gradient[name].flat[where] for name, where in self.where.items()])
+
+    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        return self.slope(x, gradient)
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        return self.slope(np.zeros(self.size), parameters) - self.begin
+
+
+FAMILY = Family(
+    preconditioner=NetworkCoordinates,
+    local_posterior=LOCAL_POSTERIOR,
+    largest_dimension=100,
+    bends="full_rank",
+    built_on=("full_rank",),
+)

@@ -1,15 +1,61 @@
-"""The flow in Pyro: the library's AffineAutoregressive, with networks whose weights are given."""
+"""The flow in Pyro: the library's AffineAutoregressive, its networks' weights given, or params."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import pyro.distributions as dist
 import torch
-from pyro.distributions.transforms import AffineAutoregressive, Permute
+from pyro.distributions import constraints
+from pyro.distributions.transforms import AffineAutoregressive, ComposeTransform, LowerCholeskyAffine, Permute
+from pyro.infer.autoguide import AutoContinuous
+from pyro.infer.autoguide.initialization import init_to_median
+from pyro.nn import PyroParam
 from torch import nn
 from torch.distributions import Transform
 
-from guides.contract import Implementation
-from guides.flow import masks, steps
+from guides.contract import Implementation, sites_named
+from guides.flow import CLIP, STEPS, masks, networks, step_names, steps
+
+
+class AutoFlow(AutoContinuous):
+    """A Gaussian over the entire latent space that two autoregressive steps bend: z = loc + scale_tril f(eps).
+
+    It starts as independent normals of sd ``init_scale``, which the steps leave as they are.
+    """
+
+    def __init__(
+        self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
+    ) -> None:
+        if not init_scale > 0:
+            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
+        self._init_scale = init_scale
+        super().__init__(model, init_loc_fn=init_loc_fn)
+
+    def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
+        super()._setup_prototype(*args, **kwargs)
+        self.loc = nn.Parameter(self._init_loc())
+        scale_tril = self._init_scale * torch.eye(self.latent_dim, dtype=self.loc.dtype)
+        self.scale_tril = PyroParam(scale_tril, constraints.lower_cholesky)
+        for number, part in enumerate(networks(self.latent_dim)):
+            for name, value in part.items():
+                setattr(self, f"{name}_{number}", nn.Parameter(torch.as_tensor(value, dtype=self.loc.dtype)))
+
+    def get_base_dist(self) -> Any:
+        return dist.Normal(torch.zeros_like(self.loc), 1.0).to_event(1)
+
+    def get_transform(self, *args: Any, **kwargs: Any) -> Transform:
+        transforms: list[Transform] = []
+        for number in range(STEPS):
+            part = {name: getattr(self, f"{name}_{number}") for name in step_names()}
+            transforms += step(part, self.latent_dim, number, (-math.inf, math.inf))
+        return ComposeTransform([*transforms, LowerCholeskyAffine(self.loc, self.scale_tril, cache_size=1)])
+
+
+def guide(twin: Any) -> AutoFlow:
+    return AutoFlow(twin.model)
 
 
 class Network(nn.Module):
@@ -17,16 +63,26 @@ class Network(nn.Module):
 
     def __init__(self, part: dict[str, torch.Tensor], latent: int) -> None:
         super().__init__()
-        slope, inward, outward = (torch.as_tensor(mask, dtype=part["shift"].dtype) for mask in masks(latent))
+        own = masks(latent, part["biases"].shape[-1])
+        slope, inward, outward = (torch.as_tensor(mask, dtype=part["shift"].dtype) for mask in own)
         self.slope, self.inward = slope * part["slope"], inward * part["inward"]
         self.mean, self.stretch = outward * part["mean"], outward * part["stretch"]
         self.biases, self.shift, self.level = part["biases"], part["shift"], part["level"]
+        self.growth = slope * part["growth"] if "growth" in part else None
         self.permutation = range(latent)
 
     def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         units = torch.tanh(times(z, self.inward) + self.biases)
         mean = times(z, self.slope) + times(units, self.mean) + self.shift
-        return mean, times(units, self.stretch) + self.level
+        log_scale = times(units, self.stretch) + self.level
+        return mean, log_scale if self.growth is None else log_scale + times(z, self.growth)
+
+
+def step(part: dict[str, torch.Tensor], latent: int, number: int, clip: tuple[float, float]) -> list[Transform]:
+    """The step's transforms: every second one takes the elements from the last to the first."""
+    transform = AffineAutoregressive(Network(part, latent), *clip)
+    backwards = Permute(torch.arange(latent).flip(0))
+    return [backwards, transform, backwards] if number % 2 else [transform]
 
 
 def times(vectors: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
@@ -36,12 +92,8 @@ def times(vectors: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
 
 def local_posterior(row: torch.Tensor, latent: int) -> dist.Distribution:
     location, log_scale, parts = steps(row, latent)
-    backwards = Permute(torch.arange(latent).flip(0))
-    transforms: list[Transform] = []
-    for number, part in enumerate(parts):
-        step = AffineAutoregressive(Network(part, latent))
-        transforms += [backwards, step, backwards] if number % 2 else [step]
+    transforms = [transform for number, part in enumerate(parts) for transform in step(part, latent, number, CLIP)]
     return dist.TransformedDistribution(dist.Normal(location, torch.exp(log_scale)).to_event(1), transforms)
 
 
-IMPLEMENTATION = Implementation(local_posterior=local_posterior)
+IMPLEMENTATION = Implementation(guide, sites_named(), local_posterior, is_forward=True)

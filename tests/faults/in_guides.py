@@ -273,8 +273,8 @@ FAULTS = [
     Fault(
         "a flow's steps go the wrong way through the latents",
         "guides.flow.in_pyro",
-        "if number % 2 else [step]",
-        "if not number % 2 else [step]",
+        "if number % 2 else [transform]",
+        "if not number % 2 else [transform]",
         "vae",
         "pyro",
         caught_by="vae/pyro-flow: best member",

@@ -37,7 +37,8 @@ class BaseDraws(Messenger):
         if message["type"] != "sample" or message["is_observed"] or isinstance(message["fn"], dist.Delta):
             return
         size = columns(message["fn"])
-        message["value"] = from_base(message["fn"], self.draws[self.used : self.used + size])
+        base = self.draws[self.used : self.used + size]
+        message["value"], message["intermediates"] = with_intermediates(message["fn"], base)
         self.values[message["name"]] = message["value"]
         self.used += size
 
@@ -66,6 +67,18 @@ def mask_probability(fn: Any) -> jax.Array | None:
     return jnp.broadcast_to(base.probs, fn.shape()) if isinstance(base, dist.BernoulliProbs) else None
 
 
+def with_intermediates(fn: Any, eps: jax.Array) -> tuple[jax.Array, list[Any]]:
+    """The value, and what its transforms passed on the way: with it log q needs none of their inverses."""
+    if not isinstance(fn, dist.TransformedDistribution):
+        return from_base(fn, eps), []
+    value, passed = from_base(fn.base_dist, eps), []
+    for transform in fn.transforms:
+        before = value
+        value, own = transform.call_with_intermediates(before)
+        passed.append([before, own])
+    return value, passed
+
+
 def from_base(fn: Any, eps: jax.Array) -> jax.Array:
     """The value of the distribution that standard normals eps, shape (columns(fn),), stand for."""
     probability = mask_probability(fn)
@@ -76,10 +89,7 @@ def from_base(fn: Any, eps: jax.Array) -> jax.Array:
     if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
         return jnp.broadcast_to(from_base(fn.base_dist, eps), fn.shape())
     if isinstance(fn, dist.TransformedDistribution):
-        value = from_base(fn.base_dist, eps)
-        for transform in fn.transforms:
-            value = transform(value)
-        return value
+        return with_intermediates(fn, eps)[0]
     if isinstance(fn, dist.Normal):
         return fn.loc + fn.scale * eps.reshape(fn.shape())
     if isinstance(fn, dist.MultivariateNormal):

@@ -74,8 +74,10 @@ class Particles:
     A guide made like another one has that one's latents and starting location.
     """
 
+    is_forward = False
+
     def __init__(self, twin: Any, family: Implementation, data: Data, like: Particles | None = None) -> None:
-        self.model, self.sites = twin.model, family.sites
+        self.model, self.sites, self.is_forward = twin.model, family.sites, family.is_forward
         traced: list[tuple[Any, Arrays]] = []
 
         @unvalidated
@@ -131,9 +133,11 @@ class Particles:
     def particle(self, path: Arrays, density: Arrays, eps: jax.Array, data: Data) -> tuple[jax.Array, Arrays]:
         """log q(z) - log p(x, z) by the library's ELBO, z made of eps along ``path``, q with parameters ``density``."""
         fed = BaseDraws(handlers.substitute(handlers.seed(self.guide, 0), self.params(path)), eps)
-        fed(**data)
-        held = handlers.substitute(self.guide, data=fed.values)
-        losses = BY_SITE.loss(jax.random.key(0), self.params(density), self.model, held, **data)
+        params, guide = self.params(path), fed
+        if not self.is_forward:
+            fed(**data)
+            params, guide = self.params(density), handlers.substitute(self.guide, data=fed.values)
+        losses = BY_SITE.loss(jax.random.key(0), params, self.model, guide, **data)
         return sum(losses[name] for name in sorted(losses)), fed.latents
 
 

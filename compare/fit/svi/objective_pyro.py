@@ -144,10 +144,11 @@ class Particles:
 
     def log_ratio(self, path: Tensors, density: Tensors, eps: torch.Tensor, data: Tensors) -> Ratios:
         """log p(x, z) - log q(z), z made of one draw along ``path``, q with parameters ``density``; and z."""
-        fed = BaseDraws(eps)
+        fed, elbo = BaseDraws(eps), ParticleELBO(max_plate_nesting=self.nesting)
+        if self.family.is_forward:
+            return elbo.log_ratios(self.model, fed(self.guide_at(path)), data), fed.latents
         with fed:
             self.guide_at(path)(**data)
-        elbo = ParticleELBO(max_plate_nesting=self.nesting)
         return elbo.log_ratios(self.model, Held(fed.values)(self.guide_at(density)), data), fed.latents
 
     def log_ratios(
@@ -162,12 +163,17 @@ class Particles:
             return torch.stack(values), {name: torch.stack([point[name] for point in points]) for name in points[0]}
         count = len(draws)
         fed = BaseDraws(draws, self.nesting)
-        with pyro.plate("num_particles_vectorized", count, dim=-1 - self.nesting):
-            with fed:
-                self.guide_at(path)(**data)
         elbo = ParticleELBO(num_particles=count, vectorize_particles=True, max_plate_nesting=self.nesting)
-        latents = {name: value.reshape(count, *value.shape[1 + self.nesting :]) for name, value in fed.latents.items()}
-        return elbo.log_ratios(self.model, Held(fed.values)(self.guide_at(density)), data), latents
+        if self.family.is_forward:
+            ratios = elbo.log_ratios(self.model, fed(self.guide_at(path)), data)
+        else:
+            with pyro.plate("num_particles_vectorized", count, dim=-1 - self.nesting):
+                with fed:
+                    self.guide_at(path)(**data)
+            ratios = elbo.log_ratios(self.model, Held(fed.values)(self.guide_at(density)), data)
+        return ratios, {
+            name: value.reshape(count, *value.shape[1 + self.nesting :]) for name, value in fed.latents.items()
+        }
 
 
 class LogJoint(Particles):

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,9 @@ from threadpoolctl import threadpool_limits
 import guides
 from compare.comparison import Drawn, Job
 from compare.fit.svi import masks
+from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
+from compare.fit.svi.elbo import difference, elbos
 from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, modes_of, shortfall
 from compare.fit.svi.gap import Gap
@@ -31,7 +34,7 @@ from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Curvature, Family, Parameters
 
-__all__ = ["draw_many", "elbos", "finish", "fit", "fit_by_adam", "fit_many", "gap_between", "optimise", "optimise_many"]
+__all__ = ["draw_many", "finish", "fit", "fit_by_adam", "fit_many", "gap_between", "optimise", "optimise_many"]
 
 Preparation = Callable[[str], Objective]
 """The name of a family in, its objective for a model out."""
@@ -169,12 +172,16 @@ def fit_guides(jobs: Sequence[Job], prepare: Preparation, data: Sequence[Any]) -
     seeds = [job.fit_seed for job in jobs]
     if family.response_of:
         return responses(prepare(family.response_of), data, guides.load(family.response_of), options, seeds)
-    objective = prepare(jobs[0].family)
+    objective, pairs = prepare(jobs[0].family), list(zip(data, seeds, strict=True))
     if family.at_mode_of:
         return at_modes(objective, data, family, options, seeds)
+    fit_best: FitBest = optimise
+    if family.bends:
+        fit_best = partial(fit_in_stages, optimise, prepare(family.bends))
     if options.optimiser == "adam":
-        pairs = zip(data, seeds, strict=True)
-        return [attempt(fit_by_adam, objective, values, family, options, seed) for values, seed in pairs]
+        return [attempt(fit_by_adam, objective, values, family, options, seed, fit_best) for values, seed in pairs]
+    if family.bends:
+        return [attempt(fit_best, objective, values, family, options, seed) for values, seed in pairs]
     outcomes = optimise_many(objective, data, family, options, seeds)
     return [FloatingPointError(outcome.reason) if outcome.failed else outcome for outcome in outcomes]
 
@@ -285,10 +292,6 @@ def as_group(params: Mapping[str, Any]) -> xr.DataTree:
     return xr.DataTree(xr.Dataset(arrays))
 
 
-def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.ndarray], data: Any) -> np.ndarray:
-    return np.array([objective.evaluate(parameters, draws, data).log_ratio.mean() for draws in batches])
-
-
 def climb(
     objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, batches: Sequence[np.ndarray], most: int = 15
 ) -> dict[str, np.ndarray]:
@@ -308,7 +311,9 @@ def climb(
     }
 
 
-def fit_by_adam(objective: Objective, data: Any, family: Family, options: Options, seed: int) -> Outcome:
+def fit_by_adam(
+    objective: Objective, data: Any, family: Family, options: Options, seed: int, fit_best: FitBest = optimise
+) -> Outcome:
     """What a user would write: Adam for a fixed number of steps. The gap is measured against the zoo's own fit."""
     start = objective.start(seed, data)
     parameters = objective.adam(seed, data, options.steps, options.learning_rate)
@@ -317,13 +322,16 @@ def fit_by_adam(objective: Objective, data: Any, family: Family, options: Option
             f"Adam diverged: after {options.steps} steps at learning rate {options.learning_rate:g} the guide's "
             "parameters are not finite; try a smaller learning rate"
         )
-    best = optimise(objective, data, family, options, seed)
+    best = fit_best(objective, data, family, options, seed)
     gap = gap_between(objective, data, parameters, best, seed)
     if not np.isfinite(gap.value):
         raise FloatingPointError("the ELBO is not finite where Adam ended; try a smaller learning rate")
     converged = gap.upper <= options.tolerance and best.converged
-    reason = f"{options.steps} steps of Adam at {options.learning_rate:g} ended {shortfall(gap, options)}"
+    is_known = np.isfinite(best.gap.value)
+    ended = shortfall(gap, options) if is_known else f"{gap.value:.2g} ± {gap.mcse:.1g} nats below the zoo's own fit"
+    reason = f"{options.steps} steps of Adam at {options.learning_rate:g} ended {ended}"
     history = [(0, start), (options.steps, parameters)]
+    gap = gap if is_known else UNKNOWN
     return Outcome(parameters, gap, converged, None if converged else reason, options.steps, history)
 
 
@@ -332,9 +340,6 @@ def gap_between(objective: Objective, data: Any, parameters: Parameters, best: O
 
     Both ELBOs are taken on common draws. What the best one itself left is added, where it is known.
     """
-    rng, dimension = np.random.default_rng([seed, 3]), objective.dimension
-    batches = [fresh(rng, n_rows(dimension), dimension) for _ in range(64)]
-    difference = elbos(objective, best.parameters, batches, data) - elbos(objective, parameters, batches, data)
+    apart = difference(objective, data, best.parameters, parameters, np.random.default_rng([seed, 3]), 64)
     left = best.gap if np.isfinite(best.gap.value) else Gap(0.0, 0.0)
-    mcse = np.hypot(difference.std(ddof=1) / np.sqrt(len(batches)), left.mcse)
-    return Gap(float(difference.mean() + left.value), float(mcse))
+    return Gap(apart.value + left.value, float(np.hypot(apart.mcse, left.mcse)))

@@ -20,11 +20,12 @@ import xarray as xr
 
 from compare import user_model
 from compare.comparison import Job
-from compare.fit.svi.draws import fresh, matched
+from compare.fit.svi.draws import matched
+from compare.fit.svi.elbo import difference
 from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
 from compare.fit.svi.fitter import shortfall
 from compare.fit.svi.gap import Gap
-from compare.fit.svi.svi import elbos, finish, fit_by_adam, gap_between, optimise
+from compare.fit.svi.svi import finish, fit_by_adam, gap_between, optimise
 from compare.options import Options
 from compare.user_model import guides
 from guides.contract import Family, Parameters
@@ -132,15 +133,13 @@ def fit_by_library(objective: Any, data: Any, options: Options, seed: int) -> Ou
     The optimisation gap is not known: what a further round gains is no bound for it.
     """
     deadline, rng = time.perf_counter() + options.budget, np.random.default_rng([seed, 4])
-    rows, before = n_rows(objective.dimension), objective.start(seed, data)
+    before = objective.start(seed, data)
     history, gain, has_stopped = [(0, before)], Gap(np.inf, np.inf), False
     rounds = objective.rounds(seed, data, STEPS, FIRST_RATE * options.learning_rate)
     for number, parameters in zip(range(1, ROUNDS + 1), rounds, strict=False):
         if not all(np.isfinite(value).all() for value in parameters.values()):
             raise FloatingPointError("the library's SVI diverged: a param of the guide is not finite")
-        batches = [fresh(rng, rows, objective.dimension) for _ in range(BATCHES)]
-        difference = elbos(objective, parameters, batches, data) - elbos(objective, before, batches, data)
-        gain = Gap(float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(BATCHES)))
+        gain = difference(objective, data, parameters, before, rng, BATCHES)
         history.append((number * STEPS, parameters))
         before = parameters
         has_stopped = number >= LEAST_ROUNDS and abs(gain.value) + 2 * gain.mcse <= options.tolerance

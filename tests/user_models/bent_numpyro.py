@@ -1,0 +1,17 @@
+"""Densities that no Gaussian comes near, in closed form: nothing is observed, so the log evidence is 0."""
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+
+
+def funnel(sd):
+    """Neal's funnel of ten dimensions (2003, Slice sampling, section 8): nine normals with one random scale."""
+    v = numpyro.sample("v", dist.Normal(0.0, sd))
+    numpyro.sample("x", dist.Normal(0.0, jnp.exp(v / 2)).expand([9]).to_event(1))
+
+
+def banana(bend):
+    """A normal bent along a parabola (Haario, Saksman & Tamminen 1999)."""
+    x = numpyro.sample("x", dist.Normal(0.0, 10.0))
+    numpyro.sample("y", dist.Normal(bend * (x**2 - 100.0), 1.0))

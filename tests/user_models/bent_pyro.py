@@ -1,0 +1,17 @@
+"""Densities that no Gaussian comes near, in closed form: nothing is observed, so the log evidence is 0."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+
+
+def funnel(sd):
+    """Neal's funnel of ten dimensions (2003, Slice sampling, section 8): nine normals with one random scale."""
+    v = pyro.sample("v", dist.Normal(0.0, sd))
+    pyro.sample("x", dist.Normal(0.0, torch.exp(v / 2)[..., None].expand((*v.shape, 9))).to_event(1))
+
+
+def banana(bend):
+    """A normal bent along a parabola (Haario, Saksman & Tamminen 1999)."""
+    x = pyro.sample("x", dist.Normal(0.0, 10.0))
+    pyro.sample("y", dist.Normal(bend * (x**2 - 100.0), 1.0))
