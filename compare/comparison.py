@@ -1,7 +1,4 @@
-"""The objects that travel through a comparison: immutable, and independent of the steps that make them.
-
-The numbers that are measured are in `compare.summary`.
-"""
+"""The objects that travel through a comparison, independent of the steps that make them; numbers: `compare.summary`."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ import numpy as np
 
 from compare.held_out import HeldOut
 from compare.options import Options
-from compare.summary import ABSENT, Evidence, FitSummary, Score, Status, to_json
+from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score, Status, to_json
 from models.contract import Best, Claim, Element, Model, Published, element
 
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ MCMC_METHODS = ("nuts", "reference", "draws")
 TRUTH_METHODS = ("exact", "importance")
 """The methods whose draws come from the truth, and whose numbers are the truth's own."""
 
-SCHEMA = 4
+SCHEMA = 5
 """The version of ``summary.json``."""
 
 MOST_JUDGED = 5000
@@ -189,10 +186,9 @@ class Job:
 class Fit:
     """A posterior in ArviZ's schema, and what it cost.
 
-    ``tree`` has the groups ``posterior``, ``sample_stats`` (``log_joint``, ``log_prior``, and ``log_guide`` where there
-    is a guide), ``observed_data``, and ``optimisation`` where something was optimised: ``elbo`` and ``elbo_mcse`` over
-    dimension ``step``, and in its attributes where it ended: ``elbo``, ``elbo_mcse``, ``gap``, ``gap_mcse``,
-    ``tolerance``, ``converged``, ``reason``.
+    ``tree`` has the groups of ArviZ's schema; ``sample_stats`` holds ``log_joint``, ``log_prior`` and a guide's
+    ``log_guide``; ``optimisation``, where something was optimised, ``elbo`` and ``elbo_mcse`` over dimension ``step``
+    and in its attributes where it ended: ``elbo``, ``gap``, their errors, ``tolerance``, ``converged``, ``reason``.
 
     Attributes:
         job: What was to be fitted.
@@ -273,6 +269,7 @@ class Comparison:
         trainings: The fits that trained the model's own network; the first that ended well gave it.
         summaries: The numbers of each fit and the verdict on it.
         log_evidence: log p(x), and how it is known.
+        model_check: Whether the model itself fits its data.
         claims: What the model's founding text claims, and what is true.
         published: What others published, and what is found here.
         held_out: The test set; None where the model has none.
@@ -290,6 +287,7 @@ class Comparison:
     trainings: Mapping[str, Fit]
     summaries: Mapping[str, FitSummary]
     log_evidence: Evidence
+    model_check: ModelCheck = ABSENT
     claims: tuple[Claim, ...] = ()
     published: tuple[Published, ...] = ()
     held_out: HeldOut | None = None
@@ -338,6 +336,7 @@ class Comparison:
             "data": self.data.describe(),
             "versions": to_json(self.versions),
             "log_evidence": to_json(self.log_evidence),
+            "model_check": to_json(self.model_check),
             "fits": to_json(self.summaries),
             "text": to_json(self.claims),
             "held_out": to_json(self.held_out),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from compare.best import best_draws
 from compare.cache.fit_cache import FitCache
 from compare.cache.keys import versions
 from compare.comparison import Comparison, Fit, Job, Layout, Request, Truth
@@ -17,14 +18,16 @@ from compare.fit import run
 from compare.fit.reference.solve import with_posterior
 from compare.measure.held_out import held_out, weights
 from compare.measure.measures import measure
+from compare.measure.model_check import check_model
 from compare.measure.predictive import score
 from compare.measure.truth import evidence, find_truth
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, seconds_at_most, trainings
-from compare.summary import ABSENT, Evidence, FitSummary, Score
+from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score
 from compare.verdict.contradictions import find_contradictions
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
+from compare.verdict.model_check import judge_model
 from compare.verdict.thresholds import is_short
 from compare.verdict.without_truth import assess
 from models.contract import Best, Claim, Model
@@ -84,7 +87,8 @@ def compare(
         notes=notes(request, jobs),
         versions=versions(PACKAGES),
     )
-    return replace(comparison, published=published(comparison), seconds=time.perf_counter() - start)
+    comparison = replace(comparison, published=published(comparison), model_check=model_check(comparison))
+    return replace(comparison, seconds=time.perf_counter() - start)
 
 
 def make_fits(
@@ -139,6 +143,18 @@ def with_network(model: Model, data: Any, trained: Mapping[str, Fit]) -> Any:
         name, fit = next(iter(trained.items()))
         raise RuntimeError(f"the network of {model.name} could not be trained: {name}: {fit.reason}")
     return model.amortization.with_decoder(data, weights(done))
+
+
+def model_check(comparison: Comparison) -> ModelCheck:
+    """Whether the model fits its data, by the best draws of its posterior that there are."""
+    best = best_draws(comparison)
+    if best.fit is None:
+        return ModelCheck(None, best.why)
+    is_weighted = comparison.summaries[best.fit].optimisation is not None
+    try:
+        return judge_model(check_model(best.fit, best.why, comparison.fits[best.fit].tree, is_weighted))
+    except Exception as error:  # a check that cannot be made costs nobody a comparison
+        return ModelCheck(best.fit, " ".join(str(error).split())[:200])
 
 
 def claims(model: Model, data: Any) -> tuple[Claim, ...]:

@@ -22,7 +22,10 @@ __all__ = [
     "Evidence",
     "FitSummary",
     "Ledger",
+    "LooPit",
+    "ModelCheck",
     "Optimisation",
+    "PredictiveP",
     "Score",
     "Status",
     "VariableSummary",
@@ -80,6 +83,40 @@ class Evidence:
     value: float | None
     mcse: float | None
     method: str
+
+
+@dataclass(frozen=True)
+class PredictiveP(Estimate):
+    """P(T(replicate) > T(data)) plus half of P(they are equal), its Monte Carlo error, and T(data)."""
+
+    observed: float = math.nan
+
+
+@dataclass(frozen=True)
+class LooPit:
+    """How many leave-one-out PITs there are, and the p-value of their being uniform."""
+
+    observations: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """Whether the model itself fits its data.
+
+    Attributes:
+        fit: The fit whose draws stand for the posterior; None where there are none.
+        reason: Why nothing could be checked; None where something was.
+        statistics: The posterior predictive p-values by observed site and statistic.
+        loo_pit: The leave-one-out PIT by observed site, where there are enough observations.
+        sentence: What is said of it; None unless some p-value is extreme.
+    """
+
+    fit: str | None
+    reason: str | None
+    statistics: Mapping[str, Mapping[str, PredictiveP]] = field(default_factory=dict)
+    loo_pit: Mapping[str, LooPit] = field(default_factory=dict)
+    sentence: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from compare.comparison import Comparison
 from compare.report.console import name_files
-from compare.report.tables import claims, diagnostics, estimates, scores
+from compare.report.tables import claims, diagnostics, estimates, predictive, scores
 from compare.report.tables.numbers import printable, value
 from compare.report.tables.table import Table
 
@@ -176,12 +176,14 @@ def show(comparison: Comparison, console: Console, files: Sequence[Path] = (), v
     console.print()
     print_table(console, table if verbose else shorten(table.without_empty_columns(), console))
     if verbose:
-        last = diagnostics.unaided(comparison), diagnostics.cost(comparison)
+        last = diagnostics.unaided(comparison), diagnostics.cost(comparison), predictive.checks(comparison)
         for part in filter(None, (*scores.details(comparison), *last)):
             heading(console, part.title)
             print_table(console, part)
         print_claims(comparison, console)
     console.print()
+    if comparison.model_check and comparison.model_check.sentence:
+        print_text(console, printable(comparison.model_check.sentence), 2, "red")
     for note in comparison.notes:
         print_text(console, f"note: {printable(note)}", 2)
     if not verbose:

@@ -16,6 +16,7 @@ __all__ = [
     "COMPARISONS",
     "DECISIVE_ESS",
     "ERRORS",
+    "EXTREME",
     "E_BFMI",
     "KHAT",
     "KHAT_GOOD",
@@ -68,6 +69,9 @@ KHAT_GOOD, KHAT = 0.5, 0.7
 
 RELATIVE_ESS = 1 / 1.1
 """The relative ESS from which weights are alike: the tail that k-hat is fitted to is noise about one."""
+
+EXTREME = 0.005
+"""A posterior predictive p-value below it, or as near to 1, is extreme."""
 
 NEAR = 3.0
 """Nats within which ELBOs are near: the lower of two modes may hold 5% of the mass."""

@@ -17,7 +17,7 @@ from compare.comparison import Comparison
 from compare.export import METHOD, program, twin
 from compare.registry import TITLES
 from compare.report.html.template import embedded, render
-from compare.report.tables import claims, diagnostics, estimates, ledger, scores
+from compare.report.tables import claims, diagnostics, estimates, ledger, predictive, scores
 from compare.report.tables.numbers import value
 from compare.report.tables.table import Table
 
@@ -100,6 +100,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
     number, method = claims.evidence(comparison)
     shown = [(path.stem, embedded(path), caption) for path, caption in pictures]
     unaided = filter(None, [diagnostics.unaided(comparison)])
+    checks = filter(None, [predictive.checks(comparison)])
     first = shown[:1] if shown and shown[0][0] == "posterior" else []
     context: dict[str, Any] = {
         "model": comparison.model,
@@ -114,7 +115,7 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "truth": claims.truth(comparison) | claims.extra(comparison),
         "notes": comparison.notes,
         "pictures": shown[len(first) :],
-        "tables": [*all_fits.by_group(), *scores.details(comparison), diagnostics.cost(comparison), *unaided],
+        "tables": [*all_fits.by_group(), *checks, *scores.details(comparison), diagnostics.cost(comparison), *unaided],
         "founding_text": claims.FOUNDING_TEXT,
         "claims": claims.claims(comparison.claims),
         "published": cited,

@@ -1,0 +1,138 @@
+"""Whether the model itself fits its data: p-values against a direct computation, and what is said of them."""
+
+from __future__ import annotations
+
+import arviz_base
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+import xarray as xr
+from scipy import stats
+
+from compare import compare
+from compare.measure.model_check import check_model, p_value
+from compare.summary import ModelCheck
+from compare.verdict.model_check import judge_model
+from compare.verdict.thresholds import EXTREME
+
+ERRORS = 4.0  # standard errors that a right number may be off
+SHAPE = (4, 500)
+
+
+def normal_tree(y: np.ndarray, rng: np.random.Generator) -> xr.DataTree:
+    """The tree of y ~ N(mean, 1), mean ~ N(0, 4), from its closed form."""
+    precision = 1 / 4 + len(y)
+    mean = y.sum() / precision + rng.standard_normal(SHAPE) / np.sqrt(precision)
+    return arviz_base.from_dict(
+        {
+            "posterior": {"mean": mean},
+            "log_likelihood": {"y": stats.norm(mean[..., None], 1).logpdf(y)},
+            "posterior_predictive": {"y": mean[..., None] + rng.standard_normal((*SHAPE, len(y)))},
+            "observed_data": {"y": y},
+        }
+    )
+
+
+def poisson_tree(y: np.ndarray, rng: np.random.Generator) -> xr.DataTree:
+    """The tree of y ~ Poisson(rate), rate ~ Gamma(1, 1/10), from its closed form."""
+    rate = rng.gamma(1 + y.sum(), 1 / (0.1 + len(y)), SHAPE)
+    return arviz_base.from_dict(
+        {
+            "posterior": {"rate": rate},
+            "log_likelihood": {"y": stats.poisson(rate[..., None]).logpmf(y)},
+            "posterior_predictive": {"y": rng.poisson(rate[..., None], (*SHAPE, len(y)))},
+            "observed_data": {"y": y},
+        }
+    )
+
+
+def checked(tree: xr.DataTree) -> ModelCheck:
+    return judge_model(check_model("exact", "", tree, False))
+
+
+def test_the_p_values_are_those_of_the_closed_form():
+    y = np.random.default_rng(3).normal(0.7, 1.0, 12)
+    p = checked(normal_tree(y, np.random.default_rng(4))).statistics["y"]
+    precision = 1 / 4 + len(y)
+    mean = stats.norm(y.sum() / precision, np.sqrt(1 / precision + 1 / len(y))).sf(y.mean())
+    sd = stats.chi2(len(y) - 1).sf(y.var() * len(y))
+    assert abs(p["mean"].value - mean) < ERRORS * p["mean"].mcse
+    assert abs(p["sd"].value - sd) < ERRORS * p["sd"].mcse
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    centres = y.sum() / precision + nodes / np.sqrt(precision)
+    largest = 1 - np.sum(weights * stats.norm(centres, 1).cdf(y.max()) ** len(y)) / weights.sum()
+    smallest = np.sum(weights * stats.norm(centres, 1).sf(y.min()) ** len(y)) / weights.sum()
+    assert abs(p["max"].value - largest) < ERRORS * p["max"].mcse
+    assert abs(p["min"].value - smallest) < ERRORS * p["min"].mcse
+    assert p["mean"].observed == pytest.approx(y.mean())
+
+
+def test_of_a_right_model_p_values_are_uniform_or_nearer_to_a_half():
+    """The sd does not depend on the mean, so that its p-value is uniform; the others are less spread (Meng 1994)."""
+    rng, data_sets = np.random.default_rng(5), 200
+    checks = [checked(normal_tree(rng.normal(rng.normal(0, 2), 1.0, 12), rng)) for _ in range(data_sets)]
+    values = {name: np.array([c.statistics["y"][name].value for c in checks]) for name in ("mean", "sd", "min", "max")}
+    assert stats.kstest(values["sd"], "uniform").pvalue > 1e-4
+    for p in values.values():
+        assert abs(p.mean() - 0.5) < ERRORS * np.sqrt(1 / 12 / data_sets)
+        assert p.var() < 1 / 12 + ERRORS * np.sqrt(1 / 180 / data_sets)  # 1/180: the variance of (U - 1/2)^2
+    alarms = sum(c.sentence is not None for c in checks)
+    assert alarms <= 8 * EXTREME * data_sets + ERRORS * np.sqrt(8 * EXTREME * data_sets)
+
+
+def test_ties_count_by_half_so_that_discrete_p_values_have_mean_a_half():
+    rng, data_sets = np.random.default_rng(6), 200
+    p = [p_value(rng.poisson(2.0), rng.poisson(2.0, SHAPE)).value for _ in range(data_sets)]
+    assert abs(np.mean(p) - 0.5) < ERRORS * np.sqrt(1 / 12 / data_sets)
+    exact = stats.poisson(2.0).sf(3) + stats.poisson(2.0).pmf(3) / 2
+    p = p_value(3.0, rng.poisson(2.0, SHAPE))
+    assert abs(p.value - exact) < ERRORS * p.mcse
+
+
+def test_weights_stand_for_the_posterior():
+    """Draws of N(0, 2), weighted to N(1, 1): the p-value of 1.5 is that of N(1, 1)."""
+    rng = np.random.default_rng(7)
+    draws = 2 * rng.standard_normal((4, 2000))
+    ratio = stats.norm(1, 1).logpdf(draws) - stats.norm(0, 2).logpdf(draws)
+    weights = np.exp(ratio) / np.exp(ratio).sum()
+    p = p_value(1.5, draws, weights)
+    assert abs(p.value - stats.norm(1, 1).sf(1.5)) < ERRORS * p.mcse
+
+
+def test_overdispersed_counts_under_a_poisson_are_told_and_right_counts_are_not():
+    rng = np.random.default_rng(8)
+    over = rng.poisson(rng.gamma(1.0, 5.0, 40))
+    check = checked(poisson_tree(over, rng))
+    assert check.statistics["y"]["sd"].value < EXTREME
+    assert check.sentence.startswith("the model does not fit its data: ")
+    assert "the sd of y is larger than in 100.00% of its replicates" in check.sentence
+    assert check.loo_pit["y"].observations == 40
+    assert check.loo_pit["y"].p_value < EXTREME
+    assert checked(poisson_tree(rng.poisson(5.0, 40), rng)).sentence is None
+
+
+def test_masked_observations_do_not_count():
+    rng = np.random.default_rng(9)
+    y = rng.normal(0.0, 1.0, 30)
+    tree = normal_tree(y, rng)
+    tree["observed_data"]["y"].values[3] = 1e6
+    tree["log_likelihood"]["y"].values[..., 3] = 0.0
+    assert checked(tree).sentence is None
+
+
+def test_a_comparison_says_so():
+    """The check is in the summary, in the terminal when it is extreme, and on the page."""
+    counts = np.array([0, 0, 0, 1, 14, 2, 0, 25, 3, 0, 9, 0, 31, 1, 0, 2, 17, 0, 4, 0, 6, 22, 0, 1])
+
+    def poisson(counts):
+        rate = numpyro.sample("rate", dist.Gamma(1.0, 0.1))
+        with numpyro.plate("data", len(counts)):
+            numpyro.sample("counts", dist.Poisson(rate), obs=counts)
+
+    result = compare(poisson, {"counts": counts}, guides=[], nuts=False)
+    check = result.summary["model_check"]
+    assert check["fit"] == "exact"
+    assert check["statistics"]["counts"]["sd"]["value"] < EXTREME
+    assert "the sd of counts is larger" in " ".join(str(result).split())
+    assert not np.isnan(result.tree["exact"]["log_likelihood"]["counts"].values).any()
