@@ -40,20 +40,20 @@ class Mixed:
 
 
 class Funnel(Exact):
-    method, tolerance, log_evidence, sd = "closed form", 1e-12, 0.0, 3.0
+    method, tolerance, log_evidence, width = "closed form", 1e-12, 0.0, 3.0
 
     def draw(self, rng, count):
-        v = self.sd * rng.standard_normal(count)
+        v = self.width * rng.standard_normal(count)
         return {"v": v, "x": np.exp(v / 2)[:, None] * rng.standard_normal((count, 9))}
 
     def log_posterior(self, latents):
         inner = stats.norm.logpdf(latents["x"], 0, np.exp(latents["v"] / 2)[:, None]).sum(axis=1)
-        return stats.norm.logpdf(latents["v"], 0, self.sd) + inner
+        return stats.norm.logpdf(latents["v"], 0, self.width) + inner
 
     def marginal(self, site, index=()):
         if site == "v":
-            return stats.norm(0, self.sd)
-        return Mixed(np.zeros_like, lambda e: np.exp(self.sd * e / 2), np.exp(self.sd**2 / 4))
+            return stats.norm(0, self.width)
+        return Mixed(np.zeros_like, lambda e: np.exp(self.width * e / 2), np.exp(self.width**2 / 4))
 
 
 class Banana(Exact):

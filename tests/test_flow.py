@@ -105,7 +105,7 @@ def test_a_fit_that_ran_out_of_its_budget_says_so():
     assert elbo < -0.7256 + 4 * error  # no better than a Gaussian
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
 def test_it_is_handed_back_as_an_autoguide(library):
     """The library draws from it what was found, converged or not."""
     best = fit_guide(model(library, "banana"), DATA["banana"], "flow", budget=2.0)

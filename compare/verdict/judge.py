@@ -303,6 +303,8 @@ def blame(summary: FitSummary) -> str:
         return "the mode is not where the family's best member lies"
     if encoder and family and encoder.value > family.value:
         return "most of it is the encoder's doing, the family holds better members"
+    if left is None and family is None and summary.method in ("guide", "svi"):
+        return "whether the family or the optimiser falls short is not known"
     return "the family cannot hold this posterior"
 
 
