@@ -15,6 +15,7 @@ CATALOGUE: dict[str, str] = {
     "chain": "a Gaussian chain: what mean-field gets right and wrong, and coordinate ascent",
     "vae": "a variational autoencoder: how far is the encoder from the posterior?",
     "ssvae": "a semi-supervised autoencoder: whose accuracy is it, the model's or the classifier's?",
+    "dlgm": "a deep latent Gaussian model: what independence between layers costs, and collapse measured",
     "bnn": "a Bayesian neural network: does it know what it does not know?",
     "linear": "linear regression: what mean field costs is the variance inflation factor",
     "logistic": "logistic regression: the mode is not the mean, and a bound is not the evidence",

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Decoder", "random_weights", "softplus"]
+__all__ = ["Decoder", "random_weights", "softplus", "softplus_and_slope"]
 
 HIDDEN_LAYER = ("hidden_weights", "hidden_biases")
 OUTPUT_LAYER = ("output_weights", "output_biases")

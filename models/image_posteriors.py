@@ -1,4 +1,4 @@
-"""The posteriors of images over one or two latent dimensions, each image's its own, by quadrature."""
+"""The posteriors of images, each over its own latents: quadrature up to two of them, Gaussian ones in closed form."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import stats
 
+from models import linear_decoder
 from models.contract import Exact, Latents
+from models.decoder import Decoder
 from models.marginals import BandLimited
 from models.shared_lattice import integrate
 
-__all__ = ["Likelihood", "Posteriors", "QuadraturePosteriors", "normal"]
+__all__ = ["GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "normal"]
 
 AT_ONCE = 1_000_000  # numbers that a network's layer may hold at once
 
@@ -126,6 +129,35 @@ class QuadraturePosteriors(Posteriors):
             "step": f"{finest:g}" if finest == coarsest else f"{finest:g} to {coarsest:g}",
             "tolerance of a log evidence, in nats": self.tolerance,
         }
+
+
+class GaussianPosteriors(Posteriors):
+    """The posteriors of a linear decoder with Gaussian pixels: Gaussians, in closed form."""
+
+    decoder: Decoder
+
+    def __init__(self, decoder: Decoder, images: np.ndarray) -> None:
+        self.decoder, self.images = decoder, images
+        self.method = "closed form: probabilistic principal component analysis"
+        self.log_evidences, self.means, self.covariances = linear_decoder.posteriors(decoder, images)
+        self.tolerance = 0.0
+
+    def marginal(self, site: str, index: tuple[int, ...] = ()) -> Any:
+        return stats.norm(self.means[index], self.sd()["z"][index])
+
+    def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
+        lower = np.linalg.cholesky(self.covariances)
+        normals = rng.standard_normal((count, *self.means.shape, 1))
+        return {"z": self.means + (lower @ normals)[..., 0]}
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        lower = np.linalg.cholesky(self.covariances)
+        white = np.linalg.solve(lower, (z - self.means[:, None]).swapaxes(1, 2)).swapaxes(1, 2)
+        return normal(white) - np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)[:, None]
+
+    def extra_summary(self) -> dict[str, Any]:
+        """The noise of a pixel."""
+        return {"noise": float(self.decoder.weights["noise"])}
 
 
 def normal(z: np.ndarray) -> np.ndarray:

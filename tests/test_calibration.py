@@ -24,8 +24,8 @@ from compare.plan import plan
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
+from models.linear_decoder import most_likely
 from models.vae import Autoencoder
-from models.vae.linear import most_likely
 
 CHAIN = Chain(2)
 

@@ -272,7 +272,7 @@ def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(module, "normal", lambda z: -0.5 * np.sum(z**2, axis=-1) - 3.0)
         assert by_claim(vae.literature.published(data, NOTHING), "importance samples").agrees is False
-    linear = import_module("models.vae.linear")
+    linear = import_module("models.linear_decoder")
     right = linear.Principal.decoder
 
     def wrong(self: Any, latent: int) -> Any:

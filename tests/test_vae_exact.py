@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from models import shared_lattice
+from models import linear_decoder, shared_lattice
 from models.decoder import Decoder
-from models.image_posteriors import QuadraturePosteriors, normal
+from models.image_posteriors import GaussianPosteriors, QuadraturePosteriors, normal
 from models.images import load
-from models.vae import linear
-from models.vae.exact import GaussianPosteriors, exact, posteriors
+from models.vae.exact import exact, posteriors
 
 truth = sys.modules["models.vae.exact"]  # as an attribute of its package the module may be hidden by the function
 
@@ -348,10 +347,10 @@ def test_the_most_likely_linear_decoder_is_a_maximum():
 
     images = load(pixels="grey").train
     for latent in (2, 10):
-        decoder = linear.most_likely(images, latent)
+        decoder = linear_decoder.most_likely(images, latent)
         peer = PCA(latent).fit(images)
         count = len(images)  # it divides by one less, and its noise's variance leaves nothing else different
-        total = linear.posteriors(decoder, images)[0].mean()
+        total = linear_decoder.posteriors(decoder, images)[0].mean()
         assert total == pytest.approx(peer.score(images), abs=64 / count)
         assert total >= peer.score(images)
         rng = np.random.default_rng(0)
@@ -359,9 +358,9 @@ def test_the_most_likely_linear_decoder_is_a_maximum():
             for _ in range(4):
                 step = 1e-3 * rng.standard_normal(value.shape)
                 moved = Decoder(dict(decoder.weights) | {name: value + step})
-                assert linear.posteriors(moved, images)[0].mean() < total
+                assert linear_decoder.posteriors(moved, images)[0].mean() < total
     with pytest.raises(ValueError, match="64 latent dimensions for 64 pixels"):
-        linear.most_likely(images, 64)
+        linear_decoder.most_likely(images, 64)
 
 
 def test_partial_images_have_the_posterior_of_the_pixels_seen():

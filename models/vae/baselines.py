@@ -21,9 +21,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import special, stats
 
+from models import linear_decoder
 from models.contract import Predictions
 from models.images import Images
-from models.vae import linear
 from models.vae.data import Autoencoder
 from models.vae.questions import Question, ask, mixture, n_differing, predictions
 
@@ -145,11 +145,11 @@ def best_mixture(images: Images) -> Mixture:
 
 def best_subspace(images: Images) -> tuple[int, np.ndarray]:
     """The number of principal components, and the test images' log evidences, with the best validation images."""
-    principal = linear.principal(images.train)
+    principal = linear_decoder.principal(images.train)
     decoders = [principal.decoder(components) for components in DIMENSIONS if components < images.train.shape[1]]
-    scores = [linear.posteriors(decoder, images.validation)[0].mean() for decoder in decoders]
+    scores = [linear_decoder.posteriors(decoder, images.validation)[0].mean() for decoder in decoders]
     best = decoders[int(np.argmax(scores))]
-    return best.latent, linear.posteriors(best, images.test)[0]
+    return best.latent, linear_decoder.posteriors(best, images.test)[0]
 
 
 # Answers to a task's question

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
+from models import linear_decoder
 from models.contract import Claim, Published
 from models.decoder import Decoder
 from models.image_posteriors import normal
 from models.literature import ERRORS, by_formula
-from models.vae import linear
 from models.vae.data import Autoencoder
 from models.vae.exact import exact, posteriors
 
@@ -171,8 +171,8 @@ def components(data: Autoencoder) -> list[Published]:
     noise = float(variances[latent:].mean())
     if not noise > 1e-6:  # the decoder's own floor
         return []
-    decoder = linear.most_likely(images, latent)
-    ours = float(linear.posteriors(decoder, images)[0].mean())
+    decoder = linear_decoder.most_likely(images, latent)
+    ours = float(linear_decoder.posteriors(decoder, images)[0].mean())
     value = -0.5 * float(
         np.log(variances[:latent]).sum() + (size - latent) * math.log(noise) + size * (1 + math.log(2 * math.pi))
     )

@@ -38,6 +38,7 @@ from models.bandit import Bandit
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
+from models.dlgm import DeepData
 from models.gp import GpData
 from models.linear import LinearData
 from models.logistic import LogisticData
@@ -129,6 +130,10 @@ TINY = {
             "full_rank": {"ratios": 1.0, "gap": 0.0},
             "nuts": {"ratios": 1.0},
         },
+    ),
+    "dlgm": Tiny(
+        [DeepData(images=2, pixels="grey", latents="noise"), DeepData(images=2, units=2, iterations=5)],
+        known={"mean_field": {"word": None}, "full_rank": {"ratios": 1.0, "gap": 0.0}, "nuts": {"ratios": 1.0}},
     ),
     "bandit": Tiny([Bandit(), Bandit((3, 0, 5), (1, 0, 5), alpha=2.0)]),
     "bnn": Tiny([NETWORK], [TWO, TAUGHT], guides=BnnData(hidden=2)),

@@ -35,8 +35,8 @@ from compare.verdict.without_truth import Distances, Weighed, beside, decide, we
 from models.bnn import BnnData
 from models.chain import Chain
 from models.coin import Coin
+from models.linear_decoder import most_likely
 from models.vae import Autoencoder
-from models.vae.linear import most_likely
 
 WRONG = ("off", "narrow", "wide", "not converged")
 

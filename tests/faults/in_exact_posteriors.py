@@ -224,7 +224,7 @@ FAULTS = [
     ),
     Fault(
         "half of the noise in the linear model's evidence",
-        "models.vae.linear",
+        "models.linear_decoder",
         "(math.log(2 * math.pi) + 2 * math.log(noise))",
         "(math.log(2 * math.pi) + math.log(noise))",
         "vae",
@@ -233,7 +233,7 @@ FAULTS = [
     ),
     Fault(
         "an off-by-one: principal component analysis counts a component as noise",
-        "models.vae.linear",
+        "models.linear_decoder",
         "variance = max(float(self.variances[latent:].mean()), 1e-6)",
         "variance = max(float(self.variances[latent - 1 :].mean()), 1e-6)",
         "vae",
