@@ -24,7 +24,7 @@ from compare.user_model.variates import SAMPLERS
 
 __all__ = ["latents_of", "program"]
 
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds that one block of points may take of a model which can only be run point by point."""
 
 KINDS = {
