@@ -7,7 +7,7 @@ import json
 import math
 import re
 from concurrent.futures import BrokenExecutor, Executor, Future
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,11 +22,12 @@ from rich.console import Console
 from compare import report
 from compare.comparison import Comparison, Fit, Job, Layout, Request
 from compare.fit.tree import build, split
+from compare.held_out import HeldOutLedger
 from compare.measure.truth import Sampled
 from compare.options import Options
 from compare.report import files, terminal
 from compare.report.html.page import code, page
-from compare.report.tables import ledger, numbers
+from compare.report.tables import ledger, numbers, scores
 from compare.report.tables.estimates import worst
 from compare.summary import (
     Diagnostics,
@@ -414,3 +415,11 @@ def test_the_page_shows_the_code_in_both_libraries_or_the_models_file() -> None:
     found = code(replace(comparison, fits={n: fit for n, fit in comparison.fits.items() if not fit.job.guide}))
     assert found["guide"] is None and found["reason"] == "no guide was fitted by SVI"
     assert [title for title, _ in found["programs"]] == ["NumPyro"] and "prior predictive" in found["programs"][0][1]
+
+
+def test_the_ledger_of_a_test_set_has_a_column_for_each_of_its_terms():
+    terms = [term.name for term in fields(HeldOutLedger)]
+    account = HeldOutLedger(**dict.fromkeys(terms, Score(1.0, 0.1, 0.2)))
+    held_out = SimpleNamespace(guides={"numpyro-mean_field": account}, observations=12)
+    table = scores.guides(SimpleNamespace(held_out=held_out))
+    assert [column.key for column in table.columns] == ["fit", *terms]

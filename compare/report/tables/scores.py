@@ -1,7 +1,7 @@
 """The tables of held-out data: predictions, and what a whole test set says of guides and networks."""
 
 from compare.comparison import Comparison
-from compare.held_out import HeldOutEvidence, NetworkSummary
+from compare.held_out import HeldOutEvidence, HeldOutLedger, NetworkSummary
 from compare.report.tables.estimates import by_element, correlations
 from compare.report.tables.ledger import FIT, TERMS, ledgers
 from compare.report.tables.numbers import ABSENT, counted, printable, score, seconds
@@ -98,7 +98,7 @@ def guides(comparison: Comparison) -> Table | None:
     held_out = comparison.held_out
     if not held_out or not held_out.guides:
         return None
-    terms = [term for term in TERMS if term.key not in ("optimisation_gap", "estimated")]
+    terms = [term for term in TERMS if term.key in HeldOutLedger.__dataclass_fields__]
     rows = [
         Row(name, "", {"fit": name, **{term.key: score(getattr(ledger, term.key)) for term in terms}})
         for name, ledger in held_out.guides.items()
