@@ -129,6 +129,6 @@ def complaint(gain: Gap, options: Options) -> str:
     if gain is UNKNOWN:
         return "its budget was spent on the Gaussian that it starts from; give it a larger --budget"
     return (
-        f"its budget ended while the last {STEPS} steps still changed the ELBO by {gain.value:.2g} ± {gain.mcse:.1g} "
-        f"nats (tolerance {options.tolerance:g}); give it a larger --budget"
+        f"its budget ended before {QUIET} rounds in a row had gained less than {options.tolerance:g} nats (the last "
+        f"{gain.value:.2g} ± {gain.mcse:.1g}); give it a larger --budget"
     )
