@@ -9,8 +9,9 @@ import arviz_base
 import numpy as np
 import pytest
 from conftest import LIBRARIES
+from scipy import optimize, stats
 
-from compare import check, compare
+from compare import check, compare, fit_guide
 from compare.cli.main import main
 from compare.options import Options
 from compare.user_model.draws import arrays_of
@@ -19,6 +20,8 @@ from compare.user_model.guides import UserGuide, params_in
 X = np.random.default_rng(0).normal(size=(12, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
 DATA = {"x": X, "y": X @ [1.0, -0.5] + 0.5 * np.random.default_rng(1).normal(size=12)}
 COUNTS = {"y": np.array([3, 1, 4, 1, 5, 9, 2, 6])}
+
+PAIRS = {"y": np.random.default_rng(5).multivariate_normal(np.zeros(2), [[1.0, 0.6], [0.6, 1.0]], 15)}
 
 PRECISION = np.eye(2) + X.T @ X / 0.25
 MEAN, COVARIANCE = np.linalg.solve(PRECISION, X.T @ DATA["y"] / 0.25), np.linalg.inv(PRECISION)
@@ -71,6 +74,47 @@ def test_a_guide_with_heavy_tails_is_drawn_from_more_often(count, n_draws):
     result = compare(written("numpyro").counts, {"y": np.full(8 if count else 1, count)}, nuts=False)
     rate = result.tree["numpyro-mean_field/posterior"]["rate"]
     assert rate.size == result.tree["numpyro-mean_field/sample_stats"]["log_guide"].size == n_draws
+
+
+def correlation_joint(u, y):
+    """log p(y, u) in nats of `pairs` at u = atanh(correlation): an LKJ prior of concentration 2 is (1 - r^2) 3/4."""
+    r = np.tanh(u)
+    squares = np.sum(y[:, 0] ** 2 + y[:, 1] ** 2) - 2 * r * np.sum(y[:, 0] * y[:, 1])
+    fit = -len(y) * (np.log(2 * np.pi) + 0.5 * np.log1p(-(r**2))) - 0.5 * squares / (1 - r**2)
+    return fit + np.log(0.75) + 2 * np.log1p(-(r**2))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_guide_of_a_cholesky_factor_reaches_the_best_of_its_family(library):
+    """The ELBO of a Normal on atanh(correlation), and its mean correlation, by the trapezoid rule."""
+    side, y = written(library), PAIRS["y"]
+    nodes = np.linspace(-8, 8, 4001)
+    weights = np.exp(-0.5 * nodes**2) / np.exp(-0.5 * nodes**2).sum()
+
+    def elbo(free):
+        loc, scale = free[0], np.exp(free[1])
+        return weights @ correlation_joint(loc + scale * nodes, y) + free[1] + 0.5 * np.log(2 * np.pi * np.e)
+
+    best = optimize.minimize(lambda free: -elbo(free), [0.5, -1.0])
+    fit = fit_guide(side.pairs, PAIRS, side.of_factor, budget=600.0)
+    assert fit.optimisation.converged
+    assert abs(fit.elbo.value + best.fun) < 4 * fit.elbo.mcse + Options().tolerance
+    drawn = np.tanh(best.x[0] + np.exp(best.x[1]) * nodes)
+    mean = weights @ drawn
+    sd = np.sqrt(weights @ (drawn - mean) ** 2)
+    correlations = fit.draws["factor"].values[..., 1, 0]
+    assert abs(correlations.mean() - mean) < 4 * sd / np.sqrt(correlations.size) + 0.15 * sd  # gaps below 0.01 nats
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_guide_under_a_subsampled_plate_is_that_of_all_rows(library):
+    """It holds the posterior, so that its ELBO is the evidence; one that scales twice is refused in one line."""
+    side, y = written(library), np.array([0.3, -1.2, 2.0, 0.5, -0.4])
+    best = fit_guide(side.batches, {"y": y}, side.of_batches, budget=600.0)
+    assert abs(best.elbo.value - stats.norm(0, 2**0.5).logpdf(y).sum()) < 4 * best.elbo.mcse + Options().tolerance
+    assert np.abs(best.params["loc"] - y / 2).max() < 0.15  # gaps below 0.01 nats
+    with pytest.raises(ValueError, match=r"site 'z' is scaled by 2.5, in the model by 1; put it into the same plates$"):
+        fit_guide(side.batches, {"y": y}, side.of_scaled_batches)
 
 
 @pytest.mark.slow

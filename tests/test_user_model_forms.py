@@ -17,12 +17,13 @@ from compare.cache.keys import canonical
 from compare.cli.main import main
 from compare.comparison import Job, Request
 from compare.fit.density import log_densities
-from compare.fit.reference.solve import with_posterior
+from compare.fit.reference.solve import checked, with_posterior
 from compare.options import Options
 from compare.user_model.guides import find as find_guide
 from compare.user_model.source import libraries_used
 
 GROUPS = np.repeat(np.arange(6), 2)
+TIED = {"x": np.array([-2.0, -1.5, -1.0, 0.0, 0.0, 0.7, 1.0, 2.0]), "y": np.array([0.0, 0, 0, 0, 1, 1, 1, 1])}
 
 
 def written(library: str):
@@ -220,12 +221,28 @@ def test_under_an_improper_prior_gaps_are_defined_and_the_evidence_is_not(librar
         ("separated", {"x": X}, r"[+]1.00 beta\[1\]"),
         ("flat_log_scale", {"values": VALUES, "group": GROUPS}, "-1.00 log_scale"),
         ("loose_component", {"values": VALUES}, "1.00 where"),
+        ("nearly_separated", TIED, "[+]1.00 b"),
+        ("one_over_scale", {"values": VALUES, "group": GROUPS}, "-1.00 scale"),
     ],
 )
 def test_improper_posteriors_are_caught(library, name, data, direction):
     with pytest.raises(ValueError, match=f"the posterior is improper: .* direction .*{direction}") as found:
         posterior(library, name, data)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_density_without_bound_is_not_called_proper(library):
+    """1 / scale, centred: the posterior is improper, which is not seen there; the reader is told not to trust it."""
+    mine = user_model.register(written(library).centred_one_over_scale, library)
+    given = user_model.data_of(mine, {"values": VALUES, "group": GROUPS})
+    request = Request(mine.model, given, (library,), options=Options(reference_budget=1000.0))
+    try:
+        notes = checked(request, given).layout.notes
+    except ValueError as error:
+        assert str(error).startswith("the posterior is improper")
+    else:
+        assert any("whether the posterior is proper was not found out" in note for note in notes), notes
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

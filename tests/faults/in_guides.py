@@ -161,8 +161,8 @@ FAULTS = [
     Fault(
         "draws by the transposed factor",
         "compare.fit.svi.base_numpyro",
-        "return fn.loc + fn.scale_tril @ eps",
-        "return fn.loc + fn.scale_tril.T @ eps",
+        "fn.scale_tril @ eps[..., None]",
+        "fn.scale_tril.mT @ eps[..., None]",
         "all",
         "numpyro",
         caught_by="chain/numpyro-full_rank: density",

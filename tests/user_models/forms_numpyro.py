@@ -125,6 +125,31 @@ def flat_log_scale(values, group):
     numpyro.sample("values", dist.Normal(jnp.exp(log_scale) * effect[group], 0.5).to_event(1), obs=values)
 
 
+def nearly_separated(x, y):
+    """Quasi-complete separation under a flat prior: both outcomes where x is 0, and nowhere else."""
+    a = numpyro.sample("a", dist.ImproperUniform(constraints.real, (), ()))
+    b = numpyro.sample("b", dist.ImproperUniform(constraints.real, (), ()))
+    numpyro.sample("y", dist.Bernoulli(logits=a + b * x).to_event(1), obs=y)
+
+
+def one_over_scale(values, group):
+    """The density 1 / scale on a hierarchical scale, written as a factor."""
+    scale = numpyro.sample("scale", dist.ImproperUniform(constraints.positive, (), ()))
+    numpyro.factor("one_over_scale", -jnp.log(scale))
+    with numpyro.plate("groups", 6):
+        effect = numpyro.sample("effect", dist.Normal(0.0, 1.0))
+    numpyro.sample("values", dist.Normal(scale * effect[group], 0.5).to_event(1), obs=values)
+
+
+def centred_one_over_scale(values, group):
+    """The same, centred: at a scale of 0 the joint density has no bound."""
+    scale = numpyro.sample("scale", dist.ImproperUniform(constraints.positive, (), ()))
+    numpyro.factor("one_over_scale", -jnp.log(scale))
+    with numpyro.plate("groups", 6):
+        effect = numpyro.sample("effect", dist.Normal(0.0, scale))
+    numpyro.sample("values", dist.Normal(effect[group], 0.5).to_event(1), obs=values)
+
+
 def loose_component(values):
     """A mixture whose second location has a flat prior: the data need not have a member of it."""
     where = numpyro.sample("where", dist.ImproperUniform(constraints.real, (), ()))

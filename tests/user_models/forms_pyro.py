@@ -136,6 +136,31 @@ def flat_log_scale(values, group):
     pyro.sample("values", dist.Normal(torch.exp(log_scale) * effect[group], 0.5).to_event(1), obs=values)
 
 
+def nearly_separated(x, y):
+    """Quasi-complete separation under a flat prior: both outcomes where x is 0, and nowhere else."""
+    a = pyro.sample("a", dist.ImproperUniform(constraints.real, (), ()))
+    b = pyro.sample("b", dist.ImproperUniform(constraints.real, (), ()))
+    pyro.sample("y", dist.Bernoulli(logits=a + b * x).to_event(1), obs=y)
+
+
+def one_over_scale(values, group):
+    """The density 1 / scale on a hierarchical scale, written as a factor."""
+    scale = pyro.sample("scale", dist.ImproperUniform(constraints.positive, (), ()))
+    pyro.factor("one_over_scale", -torch.log(scale))
+    with pyro.plate("groups", 6):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+    pyro.sample("values", dist.Normal(scale * effect[group], 0.5).to_event(1), obs=values)
+
+
+def centred_one_over_scale(values, group):
+    """The same, centred: at a scale of 0 the joint density has no bound."""
+    scale = pyro.sample("scale", dist.ImproperUniform(constraints.positive, (), ()))
+    pyro.factor("one_over_scale", -torch.log(scale))
+    with pyro.plate("groups", 6):
+        effect = pyro.sample("effect", dist.Normal(0.0, scale))
+    pyro.sample("values", dist.Normal(effect[group], 0.5).to_event(1), obs=values)
+
+
 def loose_component(values):
     """A mixture whose second location has a flat prior: the data need not have a member of it."""
     where = pyro.sample("where", dist.ImproperUniform(constraints.real, (), ()))

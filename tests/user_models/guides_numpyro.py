@@ -30,6 +30,39 @@ def counts(y):
     numpyro.sample("y", dist.Poisson(rate).expand([y.shape[0]]).to_event(1), obs=y)
 
 
+def pairs(y):
+    """Standard normal pairs whose correlation is not known."""
+    factor = numpyro.sample("factor", dist.LKJCholesky(2, 2.0))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.MultivariateNormal(jnp.zeros(2), scale_tril=factor), obs=y)
+
+
+def of_factor(y):
+    """A Normal in the unconstrained space of Cholesky factors of correlation matrices."""
+    base = dist.Normal(numpyro.param("loc", jnp.zeros(1)), positive("scale", jnp.full(1, 0.5))).to_event(1)
+    transform = dist.transforms.CorrCholeskyTransform()
+    numpyro.sample("factor", dist.TransformedDistribution(base, transform))
+
+
+def batches(y):
+    """A latent for each row, of which the user's SVI sees two at a time."""
+    with numpyro.plate("rows", 5, subsample_size=2) as rows:
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(z, 1.0), obs=y[rows])
+
+
+def of_batches(y):
+    loc, scale = numpyro.param("loc", jnp.zeros(5)), positive("scale", jnp.full(5, 0.5))
+    with numpyro.plate("rows", 5, subsample_size=2) as rows:
+        numpyro.sample("z", dist.Normal(loc[rows], scale[rows]))
+
+
+def of_scaled_batches(y):
+    """It scales what the plate has scaled already."""
+    with numpyro.handlers.scale(scale=2.5):
+        of_batches(y)
+
+
 def positive(name, value):
     return numpyro.param(name, value, constraint=constraints.positive)
 

@@ -33,6 +33,39 @@ def counts(y):
     pyro.sample("y", dist.Poisson(rate).expand([y.shape[0]]).to_event(1), obs=y)
 
 
+def pairs(y):
+    """Standard normal pairs whose correlation is not known."""
+    factor = pyro.sample("factor", dist.LKJCholesky(2, 2.0))
+    with pyro.plate("rows", len(y)):
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(2), scale_tril=factor), obs=y)
+
+
+def of_factor(y):
+    """A Normal in the unconstrained space of Cholesky factors of correlation matrices."""
+    loc, scale = pyro.param("loc", torch.zeros(1)), positive("scale", torch.full((1,), 0.5))
+    base = dist.Normal(loc, scale).to_event(1)
+    pyro.sample("factor", dist.TransformedDistribution(base, [dist.transforms.CorrCholeskyTransform()]))
+
+
+def batches(y):
+    """A latent for each row, of which the user's SVI sees two at a time."""
+    with pyro.plate("rows", 5, subsample_size=2) as rows:
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("y", dist.Normal(z, 1.0), obs=y[rows])
+
+
+def of_batches(y):
+    loc, scale = pyro.param("loc", torch.zeros(5)), positive("scale", torch.full((5,), 0.5))
+    with pyro.plate("rows", 5, subsample_size=2) as rows:
+        pyro.sample("z", dist.Normal(loc[rows], scale[rows]))
+
+
+def of_scaled_batches(y):
+    """It scales what the plate has scaled already."""
+    with poutine.scale(scale=2.5):
+        of_batches(y)
+
+
 def positive(name, value):
     return pyro.param(name, value, constraint=constraints.positive)
 

@@ -49,9 +49,21 @@ class BaseDraws(Messenger):
 
 def columns(fn: dist.Distribution) -> int:
     """How many standard normals one value of the distribution is made of."""
+    return math.prod(base_shape(fn))
+
+
+def base_shape(fn: Any) -> tuple[int, ...]:
+    """The shape of the standard normals that one value is made of; a simplex or a correlation has fewer than elements.
+
+    Plates expand a distribution: its batch is then another than that of what it is made of.
+    """
     if isinstance(fn, dist.LowRankMultivariateNormal):
-        return math.prod(fn.batch_shape) * sum(fn.cov_factor.shape[-2:])
-    return math.prod(fn.shape())
+        return (*fn.batch_shape, sum(fn.cov_factor.shape[-2:]))
+    if isinstance(fn, dist.ExpandedDistribution):
+        return (*fn.batch_shape, *base_shape(fn.base_dist)[len(fn.base_dist.batch_shape) :])
+    if isinstance(fn, dist.Independent | dist.TransformedDistribution) and not hasattr(fn, "from_base"):
+        return base_shape(fn.base_dist)
+    return fn.shape()
 
 
 def mask_probability(fn: Any) -> jax.Array | None:
@@ -81,24 +93,32 @@ def with_intermediates(fn: Any, eps: jax.Array) -> tuple[jax.Array, list[Any]]:
 
 def from_base(fn: Any, eps: jax.Array) -> jax.Array:
     """The value of the distribution that standard normals eps, shape (columns(fn),), stand for."""
+    return value_of(fn, eps.reshape(base_shape(fn)))
+
+
+def value_of(fn: Any, eps: jax.Array) -> jax.Array:
+    """The same of standard normals of shape `base_shape`."""
     probability = mask_probability(fn)
     if probability is not None:
-        return (ndtr(eps.reshape(probability.shape)) < probability).astype(eps.dtype)
+        return (ndtr(eps) < probability).astype(eps.dtype)
     if hasattr(fn, "from_base"):
         return fn.from_base(eps)
     if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
-        return jnp.broadcast_to(from_base(fn.base_dist, eps), fn.shape())
+        return value_of(fn.base_dist, eps)
     if isinstance(fn, dist.TransformedDistribution):
-        return with_intermediates(fn, eps)[0]
+        value = value_of(fn.base_dist, eps)
+        for transform in fn.transforms:
+            value = transform(value)
+        return value
     if isinstance(fn, dist.Normal):
-        return fn.loc + fn.scale * eps.reshape(fn.shape())
+        return fn.loc + fn.scale * eps
     if isinstance(fn, dist.MultivariateNormal):
-        return fn.loc + fn.scale_tril @ eps
+        return fn.loc + (fn.scale_tril @ eps[..., None])[..., 0]
     if isinstance(fn, dist.LowRankMultivariateNormal) and not fn.batch_shape:
         common, own = jnp.split(eps, fn.cov_factor.shape[1:])
         return fn.loc + fn.cov_factor @ common + jnp.sqrt(fn.cov_diag) * own
     if isinstance(fn, dist.Beta):
-        return beta_from_base(fn.concentration1, fn.concentration0, eps.reshape(fn.shape()))
+        return beta_from_base(fn.concentration1, fn.concentration0, eps)
     raise NotImplementedError(
         f"a guide with a {type(fn).__name__} site cannot be fed fixed draws; give its distribution a method "
         "from_base(eps), or fit it with --optimiser adam"

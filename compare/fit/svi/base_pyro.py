@@ -56,9 +56,16 @@ def columns(fn: Any, nesting: int | None = None) -> int:
 
 
 def event_of(fn: Any) -> tuple[int, ...]:
-    """The shape of the standard normals that one event is made of."""
+    """The shape of the standard normals that one event is made of; a simplex has fewer than elements."""
     if isinstance(fn, dist.LowRankMultivariateNormal):
         return (sum(fn.cov_factor.shape[-2:]),)
+    if hasattr(fn, "from_base"):
+        return tuple(fn.event_shape)
+    if isinstance(fn, torch.distributions.Independent):
+        dims = fn.reinterpreted_batch_ndims
+        return (*fn.base_dist.batch_shape[len(fn.base_dist.batch_shape) - dims :], *event_of(fn.base_dist))
+    if isinstance(fn, dist.ExpandedDistribution | torch.distributions.TransformedDistribution):
+        return event_of(fn.base_dist)
     return tuple(fn.event_shape)
 
 
@@ -90,7 +97,7 @@ def transform(fn: Any, eps: torch.Tensor) -> torch.Tensor:
         return (torch.special.ndtr(eps) < probability).to(eps.dtype)
     if hasattr(fn, "from_base"):
         return fn.from_base(eps)
-    if isinstance(fn, dist.Independent | dist.ExpandedDistribution):
+    if isinstance(fn, torch.distributions.Independent | dist.ExpandedDistribution):
         return transform(fn.base_dist, eps)
     if isinstance(fn, torch.distributions.TransformedDistribution):  # Pyro's own LogNormal is one of torch's only
         value = transform(fn.base_dist, eps)

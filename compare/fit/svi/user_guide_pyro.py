@@ -72,6 +72,7 @@ class UserObjective:
         self.first = self.flat()
         sites = [site for site in begun.trace.nodes.values() if site["type"] == "sample" and not site["is_observed"]]
         drawn = [site["fn"] for site in sites if not site_is_subsample(site)]
+        self.shapes = {site["name"]: tuple(site["value"].shape) for site in sites}
         self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
         if self.dimension == 0:
             raise no_density(guide.name)
@@ -171,7 +172,7 @@ class UserObjective:
                 with torch.no_grad():
                     log_ratio = self.log_ratios(values, self.form)
                 nothing = {"flat": np.full_like(parameters["flat"], np.nan)}
-                return Evaluation(log_ratio.numpy(), held(latents, values, self.form, self.nesting), nothing, nothing)
+                return Evaluation(log_ratio.numpy(), held(latents, values, self.form, self.shapes), nothing, nothing)
             points = {name: value.detach().requires_grad_() for name, value in values.items()}
             log_ratio = self.log_ratios(points, self.form)
             slopes = torch.autograd.grad(-log_ratio.sum() / len(draws), [*points.values(), *leaves], allow_unused=True)
@@ -186,7 +187,7 @@ class UserObjective:
         path, score = flattened(along, leaves), flattened(slopes[len(points) :], leaves)
         if self.is_late:
             path, score = path + score, np.zeros_like(path)
-        shaped = held(latents, values, self.form, self.nesting)
+        shaped = held(latents, values, self.form, self.shapes)
         return Evaluation(log_ratio.detach().numpy(), shaped, {"flat": path + score}, {"flat": path})
 
     def adam(self, seed: int, data: Any, steps: int, learning_rate: float) -> Parameters:
@@ -208,12 +209,12 @@ class UserObjective:
             yield parameters
 
 
-def held(latents: Tensors, values: Tensors, form: Form, nesting: int) -> dict[str, np.ndarray]:
-    """The latents with the draws first and no plates of size one behind them."""
+def held(latents: Tensors, values: Tensors, form: Form, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """The latents with the draws first, then each site's own shape: plates of size one that are not its own go."""
     if form != "plate":
         return arrays(latents)
     count = len(next(iter(values.values())))
-    return arrays({name: value.reshape(count, *value.shape[1 + nesting :]) for name, value in latents.items()})
+    return arrays({name: value.reshape(count, *shapes[name]) for name, value in latents.items()})
 
 
 def flattened(slopes: Any, leaves: list[torch.Tensor]) -> np.ndarray:
