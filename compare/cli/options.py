@@ -186,8 +186,9 @@ def invoke(model: Model, data: Any, given: Mapping[str, Any], command: str | Non
     libraries = settings.libraries or (LIBRARIES[:1] if settings.show else LIBRARIES)
     guides = settings.guides or (model.guides[:1] if settings.show else model.guides)
     options = build(Options, given, **model.defaults)
-    request = Request(model, data, libraries, guides, settings.nuts, options, settings.seed, command)
-    return Invocation(dataclasses.replace(request, quick=settings.quick), settings)
+    seed, quick = settings.seed, settings.quick
+    request = Request(model, data, libraries, guides, settings.nuts, options, seed, command, quick=quick)
+    return Invocation(request, settings)
 
 
 def add_comparison(parser: Parser, guides: Iterable[str], folder: Path, defaults: Mapping[str, Any], omit: str) -> None:

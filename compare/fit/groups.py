@@ -133,7 +133,8 @@ def drawn_prior(job: Job, library: str, latents: Latents) -> Prior:
     if layout.improper:
         reason = f"the prior of site {layout.improper[0]!r} is improper"
         return Prior({}, {}, reason, reason)
-    count = PRIOR_DRAWS if max(1, layout.dimension) * PRIOR_DRAWS <= LARGEST else N_CHAINS * 16
+    size = max(1, layout.dimension, sum(map(np.size, layout.observed.values())))
+    count = PRIOR_DRAWS if size * PRIOR_DRAWS <= LARGEST else N_CHAINS * 16
     rows = np.arange(count) % len(next(iter(latents.values())))
     start = {site: value[rows] for site, value in latents.items()}
     try:

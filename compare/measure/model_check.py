@@ -100,13 +100,15 @@ def p_value(observed: float, replicated: np.ndarray, weights: np.ndarray | None 
         error = 0.0
     else:
         error = float(array_stats.mcse(above, method="mean", chain_axis=0, draw_axis=1))
-    return PredictiveP(min(max(p, 0.0), 1.0), max(error, float(np.sqrt(0.5)) / effective), float(observed))
+    error = float(np.fmax(error, np.sqrt(0.5) / effective))  # that of few draws is not a number
+    return PredictiveP(min(max(p, 0.0), 1.0), error, float(observed))
 
 
 def loo_pit(tree: xr.DataTree, site: str) -> LooPit | None:
     """Whether the leave-one-out PIT of a site's observations is uniform; None where there are too few.
 
-    The p-value is that of the Kolmogorov-Smirnov test, as if the values were independent.
+    The p-value is that of the Kolmogorov-Smirnov test, as if the values were independent; as they are not, it is
+    extreme less often than it says.
     """
     observed = tree["observed_data"][site]
     terms = tree["log_likelihood"].dataset.get(site) if "log_likelihood" in tree.children else None

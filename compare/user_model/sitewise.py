@@ -31,10 +31,10 @@ NOTHING_DRAWN = "no site is observed; from a factor nothing can be drawn"
 
 
 class Form(NamedTuple):
-    """A site's distribution: its name in `variates.SAMPLERS`, None where it is not there, and its batch shape."""
+    """A site's distribution: its name in `variates.SAMPLERS`, None where it is not there, and the axes of its event."""
 
     kind: str | None
-    batch: tuple[int, ...]
+    event_dim: int
 
 
 class Terms(NamedTuple):
@@ -89,7 +89,7 @@ def evaluate(program: Program, latents: Arrays, observed: Mapping[str, np.ndarra
     """Log densities by site, and replicated observations, at latents of shape (count, *site)."""
     count = len(next(iter(latents.values())))
     size = max(1, sum(map(np.size, observed.values())) + sum(map(np.size, latents.values())) // count)
-    chunk = max(16, min(CHUNK, 1 << (LARGEST // size).bit_length()))
+    chunk = min(count, max(16, min(CHUNK, 1 << (LARGEST // size).bit_length())))
     pieces, problem, rounds = list[Sitewise](), "", 0
     for begin in range(0, count, chunk):
         rows = np.minimum(np.arange(begin, begin + chunk), count - 1)
@@ -195,7 +195,7 @@ def settle(
     values = {**latents, **observed}
     for number in range(1, len(names) + 2):
         terms = terms or program.run({n: values[n] for n in latents}, {n: values[n] for n in observed}, seed)
-        draws = {name: draw_site(program, terms, name, seed) for name in names}
+        draws = {name: draw_site(program, terms, name, values[name].shape, seed) for name in names}
         is_settled = all(np.array_equal(draws[name], values[name], equal_nan=True) for name in names)
         values, terms = values | draws, None
         if is_settled or number == rounds:
@@ -203,11 +203,11 @@ def settle(
     return {name: values[name] for name in names}, max(1, number - is_settled)
 
 
-def draw_site(program: Program, terms: Terms, name: str, seed: int) -> np.ndarray:
-    """Draws of a site given the others, shape (count, *site)."""
+def draw_site(program: Program, terms: Terms, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Draws of a site given the others, of this shape, (count, *site)."""
     if name in terms.drawn:
         return np.asarray(terms.drawn[name])
-    kind, batch = program.forms[name]
+    kind, event_dim = program.forms[name]
     assert kind is not None
     rng = np.random.default_rng([seed, list(program.forms).index(name)])
-    return draw(kind, terms.parameters[name], batch, rng)
+    return draw(kind, terms.parameters[name], shape[1 : len(shape) - event_dim], rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,6 +45,12 @@ def innermost(fn: Any) -> Any:
     return fn
 
 
+def kind_of(base: Any) -> str | None:
+    """The name of a distribution that NumPy draws from: NumPyro's own, and no other that has its name."""
+    name = type(base).__name__
+    return name if name in SAMPLERS and type(base) is getattr(dist, name, None) else None
+
+
 class Compiled:
     """A model at many points, compiled; with ``prior`` latents whose distribution only NumPyro draws are drawn too."""
 
@@ -75,15 +81,18 @@ class Compiled:
     def note(self, name: str, fn: Any, terms: Terms, key: Callable[[], Any], is_latent: bool) -> None:
         """Note how a site is drawn, and add what that takes to the terms."""
         base = innermost(fn)
-        kind, shape = type(base).__name__, fn.batch_shape + fn.event_shape
+        kind = kind_of(base)
         if any(isinstance(layer, Startable) for layer in layers(fn)):
             self.problems[name] = f"the prior of site {name!r} cannot be drawn from"
-        self.forms[name] = Form(kind if kind in SAMPLERS else None, shape[: len(shape) - base.event_dim])
-        if kind in SAMPLERS:
+        self.forms[name] = Form(kind, base.event_dim)
+        if kind is not None:
             names = SAMPLERS[kind].parameters
             terms.parameters[name] = {part: jnp.asarray(getattr(base, part)) for part in names}  # type: ignore[index]
         elif self.prior or not is_latent:
-            terms.drawn[name] = fn.sample(key())
+            try:
+                terms.drawn[name] = fn.sample(key())
+            except NotImplementedError:
+                self.problems[name] = f"{type(base).__name__} at site {name!r} cannot be drawn from"
 
 
 class Bound:
@@ -101,7 +110,7 @@ class Bound:
         return jax.tree.map(np.asarray, run(dict(latents), dict(observed), rows, self.data))
 
 
-@lru_cache(maxsize=64)
+@registry.cached_by_model(64)
 def compiled_model(model: str, static: Static, entry: str, prior: bool) -> Compiled:
     return Compiled(partial(getattr(registry.twin(model, "numpyro"), entry), **dict(static)), prior)
 

@@ -54,10 +54,17 @@ def innermost(fn: Any) -> Any:
     return fn
 
 
+def kind_of(base: Any) -> str | None:
+    """The name of a distribution that NumPy draws from: Pyro's own, and no other that has its name."""
+    name = type(base).__name__
+    kind = KINDS.get(name, name)
+    return kind if kind in SAMPLERS and type(base) is getattr(dist, name, None) else None
+
+
 def parameters_of(fn: Any) -> dict[str, torch.Tensor]:
     """The parameters of a distribution that NumPy draws from; empty where it does not."""
-    kind = KINDS.get(type(fn).__name__, type(fn).__name__)
-    names = SAMPLERS[kind].parameters if kind in SAMPLERS else ()
+    kind = kind_of(fn)
+    names = SAMPLERS[kind].parameters if kind else ()
     return {part: torch.as_tensor(getattr(fn, part)) for part in names}
 
 
@@ -129,11 +136,11 @@ class Program:
     def note(self, name: str, fn: Any, terms: Terms, is_latent: bool) -> None:
         """Note how a site is drawn, and add what that takes to the terms."""
         base = innermost(fn)
-        parameters, shape = parameters_of(base), tuple(fn.batch_shape + fn.event_shape)
+        parameters = parameters_of(base)
+        self.problems.pop(name, None)
         if any(isinstance(layer, Startable) for layer in layers(fn)):
             self.problems[name] = f"the prior of site {name!r} cannot be drawn from"
-        kind = KINDS.get(type(base).__name__, type(base).__name__) if parameters else None
-        self.forms[name] = Form(kind, shape[: len(shape) - base.event_dim])
+        self.forms[name] = Form(kind_of(base), base.event_dim)
         if parameters:
             terms.parameters[name] = parameters  # type: ignore[index]
         elif self.prior or not is_latent:

@@ -16,12 +16,12 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
+from compare.verdict.thresholds import MEAN, SPREAD
 from models.literature import threshold
 from tests.tutorials.truths import Truth
 
 __all__ = ["Distance", "Judgement", "Printed", "judge", "printed"]
 
-MEAN, SPREAD = 0.1, 0.1  # what is tolerated beside chance: of means in posterior sds, of sds relative to the true ones
 POINT = 5e-4  # what is tolerated of a number that is no random quantity, relative
 BLIND = 1.0  # of a page whose standard errors allow a mean to be this many sds off nothing can be told
 

@@ -105,9 +105,8 @@ def line() -> dict[str, Truth]:
     x, y = table("line.csv")
     regression = Regression(np.column_stack([np.ones_like(x), x]), y, [2.0, 2.0], stats.expon())
     truths = regression.truths("a", "b")
-    b, rng = truths["b"], np.random.default_rng(0)
-    logs = np.log(rng.normal(b.mean, b.sd, 1_000_000))
-    return truths | {"log b": Truth(float(logs.mean()), float(logs.std()), error=float(logs.std()) / 1e3)}
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    return truths | {"log b": mixture(weights / weights.sum(), np.log(truths["b"].mean + truths["b"].sd * nodes))}
 
 
 def ordinal(prior: str, n_nodes: int = 81) -> dict[str, Truth]:
