@@ -217,6 +217,11 @@ class Family:
     has_density: bool = True
     bends: str | None = None
 
+    @property
+    def takes_optimiser(self) -> bool:
+        """Whether the option ``optimiser`` chooses how its members are fitted; else all fits are the zoo's own."""
+        return not (self.at_mode_of or self.response_of)
+
 
 class Sites(NamedTuple):
     """How a guide spells its family's parameters: as its param sites, by name and constrained, and back."""

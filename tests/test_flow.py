@@ -20,6 +20,8 @@ from compare.cli.main import main
 from compare.fit.svi import bending
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import elbos
+from compare.fit.svi.ensemble import UNKNOWN, Outcome
+from compare.fit.svi.gap import Gap
 from compare.fit.svi.svi import optimise
 from compare.options import Options
 from guides.flow import networks
@@ -88,7 +90,8 @@ def fit_of(library: str, name: str, options: Options):
     return outcome, elbo.mean(), elbo.std(ddof=1) / np.sqrt(len(elbo))
 
 
-@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_banana_costs_less_than_a_fifth_of_what_the_best_gaussian_loses(library, monkeypatch):
     """That loses 0.7256 nats. Rounds are short here; it stops by itself, below the log evidence, 0."""
     monkeypatch.setattr(bending, "STEPS", 100)
@@ -105,7 +108,33 @@ def test_a_fit_that_ran_out_of_its_budget_says_so():
     assert elbo < -0.7256 + 4 * error  # no better than a Gaussian
 
 
-@pytest.mark.parametrize("library", ["pyro", pytest.param("numpyro", marks=pytest.mark.slow)])
+def ended(monkeypatch, gains, cut_short: bool) -> bool:
+    """Whether a fit has converged whose rounds gain so much, each in a second; the deadline ends the last, or not."""
+    clock, rounds = [0.0], iter(gains)
+
+    def run_round(objective, data, coordinates, x, *_):
+        clock[0] += 1
+        return x, bending.STEPS - (cut_short and clock[0] == len(gains))
+
+    monkeypatch.setattr(bending, "run_round", run_round)
+    monkeypatch.setattr(bending, "difference", lambda *_: Gap(next(rounds), 0.001))
+    monkeypatch.setattr(bending, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    parameters = {"location": np.zeros(2), "scale_tril": np.eye(2)}
+    start, options = Outcome(parameters, UNKNOWN, True, None, 0), Options(budget=len(gains) - 0.5, tolerance=0.01)
+    outcome = bending.fit_by_bending(None, None, guides.load("flow"), start, options, 0)
+    assert outcome.converged or "larger --budget" in outcome.reason
+    return outcome.converged
+
+
+def test_only_whole_rounds_that_change_little_are_quiet(monkeypatch):
+    """Neither one that the deadline cuts short, nor one that lost much."""
+    assert ended(monkeypatch, [0.5, 0.001, -0.001, 0.0, 0.001], False)
+    assert not ended(monkeypatch, [0.5, 0.001, -0.001, 0.0, 0.001], True)
+    assert not ended(monkeypatch, [0.5, 0.001, -0.5, 0.0, 0.001], False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_it_is_handed_back_as_an_autoguide(library):
     """The library draws from it what was found, converged or not."""
     best = fit_guide(model(library, "banana"), DATA["banana"], "flow", budget=2.0)
@@ -121,6 +150,7 @@ def test_its_program_stands_alone(capsys):
         assert main(["logistic", "--show", "--guides", "flow", "--libraries", library]) == 0
         program = capsys.readouterr().out
         assert "AutoFlow(model)" in program and "from guides" not in program
+        assert all(f"def {name}(" in program for name in ("masks", "networks", "step"))
         compile(program, library, "exec")
 
 

@@ -12,7 +12,8 @@ from scipy import special
 import guides
 import models
 from compare.cli.main import main
-from compare.comparison import Request
+from compare.comparison import Job, Request
+from compare.fit import run
 from compare.fit.svi.svi import at_modes
 from compare.options import Options
 from compare.pipeline import compare as compare_all
@@ -119,3 +120,8 @@ def test_without_a_mode_it_fails_and_the_other_data_sets_go_on():
 def test_the_program_of_a_fit_is_refused_in_a_line(capsys):
     assert main(["coin", "--show", "--guides", "laplace", "--libraries", "pyro"]) == 2
     assert "AutoLaplaceApproximation" in capsys.readouterr().err
+
+
+def test_no_other_optimiser_is_said_to_have_made_it():
+    job = Job("numpyro-laplace", "coin", Coin(6, 10), "svi", "numpyro", "laplace", options=Options(optimiser="adam"))
+    assert run(job).tree["optimisation"].attrs["optimiser"] == "zoo"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from compare import fit_guide
 from compare.cache.keys import fit_sources
 from compare.cli.main import main
 from compare.comparison import Request
+from compare.fit.svi import linear_response
 from compare.fit.svi.linear_response import ENOUGH, inverted
 from compare.fit.svi.svi import responses
 from compare.options import Options
@@ -106,7 +108,11 @@ def counted(library: str):
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_users_model_has_it_in_closed_form(library):
-    """E_q[exp(a + b)] is known; and it is handed back as the library's own guide."""
+    """E_q[exp(a + b)] is known; and it is handed back as the library's own guide.
+
+    Mean field may stop ``tolerance`` nats short: shift^2 / (2 variance) of each mean, if all of it is that mean's.
+    """
+    tolerance = 1e-4
 
     def loss(x: np.ndarray) -> float:
         mean, log_sd = x[:2], x[2:]
@@ -116,12 +122,12 @@ def test_a_users_model_has_it_in_closed_form(library):
 
     optimum = optimize.minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-7}).x
     implied = np.linalg.inv(hessian(loss, optimum, 1e-3))[:2, :2]
-    best = fit_guide(counted(library), {"y": np.array(4.0)}, "linear_response", budget=600.0)
+    best = fit_guide(counted(library), {"y": np.array(4.0)}, "linear_response", budget=600.0, tolerance=tolerance)
     assert best.optimisation.converged
     names = {name.rpartition(".")[2].removeprefix("auto_"): value for name, value in best.params.items()}
     factor = names["scale_tril"] * (names["scale"][:, None] if "scale" in names else 1.0)
-    assert names["loc"] == pytest.approx(optimum[:2], abs=0.03)
-    assert factor @ factor.T == pytest.approx(implied, rel=4 * 2 * ENOUGH, abs=1e-3)
+    assert np.all((names["loc"] - optimum[:2]) ** 2 / (2 * np.diag(implied)) <= tolerance)
+    assert factor @ factor.T == pytest.approx(implied, rel=4 * 2 * ENOUGH)
     assert type(best.guide).__name__ == "AutoMultivariateNormal"
 
 
@@ -145,6 +151,27 @@ def test_it_costs_the_hessian_more_than_mean_field(regression):
     """4 d rows a batch, four batches where the posterior is Gaussian: d = 7, 256 rows."""
     mean_field, own = (regression.summaries[f"numpyro-{name}"] for name in ("mean_field", "linear_response"))
     assert own.gradients - mean_field.gradients == pytest.approx(4 * 7 * 256 * 4, rel=0.05)
+
+
+def test_what_the_budget_has_allowed_is_kept(monkeypatch):
+    """The fifth of eight batches is done when the time is up: five count. In the first four there is none to keep."""
+    noise, clock = 0.1 * np.random.default_rng(0).standard_normal((8, 4)), [0.0]
+
+    def hessian(*_):
+        if clock[0] >= 5:
+            raise TimeoutError("its budget ended")
+        clock[0] += 1
+        return np.diag(1 + noise[int(clock[0]) - 1])
+
+    monkeypatch.setattr(linear_response, "hessian", hessian)
+    monkeypatch.setattr(linear_response, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    parameters = {"location": np.zeros(2), "scale": np.array([1.0, 2.0])}
+    implied = linear_response.response(None, parameters, None, 0, deadline=4.5)
+    assert implied.error > ENOUGH
+    assert np.diag(implied.covariance) == pytest.approx([1.0, 4.0] / (1 + noise[:5, :2].mean(axis=0)))
+    clock[0] = 2.0
+    with pytest.raises(TimeoutError):
+        linear_response.response(None, parameters, None, 0, deadline=4.5)
 
 
 def test_where_elbos_do_not_curve_there_is_none():

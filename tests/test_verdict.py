@@ -272,6 +272,8 @@ def test_a_guide_that_has_not_arrived_is_not_converged():
     assert word == "not converged"
     assert sentence.endswith("0.12 ± 0.0003 nats short; give it a larger --budget.")
     assert "--steps" in verdict(guide(converged=False), Options(optimiser="adam"))[1]
+    for family in ("laplace", "linear_response"):  # fits that Adam has no part in
+        assert "--steps" not in verdict(guide(converged=False, family=family), Options(optimiser="adam"))[1]
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -258,7 +258,8 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         return arrive_by_sweeps(summary, options)
     optimisation = summary.optimisation
     if not optimisation.converged:
-        hint = "" if options.optimiser == "zoo" else "; take more --steps, or leave --optimiser at zoo"
+        is_own = summary.method == "svi" and not guides.load(str(summary.guide)).takes_optimiser
+        hint = "" if options.optimiser == "zoo" or is_own else "; take more --steps, or leave --optimiser at zoo"
         return False, f"{optimisation.reason}{hint}."
     if is_held_at_mode(summary):
         formula = f"log evidence by its formula {optimisation.log_evidence_at_mode:.4f}"

@@ -55,7 +55,7 @@ class BnnData(Data):
 
     Raises:
         ValueError: no such data, data from which nothing can be learnt (see `models.bnn.datasets.load`), a network
-            without hidden units or with too many, noise that is not positive, or noise for two classes, or a rate that
+            without hidden units or with too many, noise that is not positive, noise for two classes, or a rate that
             drops nothing or everything.
     """
 

@@ -37,7 +37,7 @@ FIRST_RATE = 0.01
 """The first round's learning rate. A round that gains less than the tolerance halves it."""
 
 QUIET = 4
-"""Rounds in a row that must gain less than the tolerance, each at half of the last one's rate, until it stops."""
+"""Rounds in a row that must change the ELBO by less than the tolerance, each at half of the last one's rate."""
 
 BATCHES = 32
 """Batches of draws that a round's gain is measured with."""
@@ -75,11 +75,12 @@ def fit_by_bending(
     x, spent, rate, quiet, gain = np.zeros(coordinates.size), start.gradients, FIRST_RATE, 0, UNKNOWN
     history = [(count, lifted(family, parameters)) for count, parameters in start.history]
     while quiet < QUIET and time.perf_counter() < deadline:
-        ahead, steps = climb(objective, data, coordinates, x, rate, rng, deadline)
+        ahead, steps = run_round(objective, data, coordinates, x, rate, rng, deadline)
         spent += steps * ROWS
         there = coordinates.parameters(ahead)
         gain = difference(objective, data, there, coordinates.parameters(x), rng, BATCHES)
-        quiet = quiet + 1 if gain.upper <= options.tolerance else 0  # also where it is not a number
+        is_quiet = steps == STEPS and abs(gain.value) + 2 * gain.mcse <= options.tolerance
+        quiet = quiet + 1 if is_quiet else 0
         rate = rate if gain.value > options.tolerance else rate / 2
         if gain.value > 0:
             x = ahead
@@ -96,7 +97,7 @@ def lifted(family: Family, gaussian: Parameters) -> Parameters:
     return coordinates.parameters(np.zeros(coordinates.size))
 
 
-def climb(
+def run_round(
     objective: Objective,
     data: Any,
     coordinates: Coordinates,
@@ -107,7 +108,7 @@ def climb(
 ) -> tuple[np.ndarray, int]:
     """Where a round from x ends, the mean over its later half, and its steps; the last step where it is cut short.
 
-    Steps without a finite gradient are left out.
+    A gradient that is not finite counts as 0.
     """
     mean, square, late = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
     for step in range(1, STEPS + 1):
@@ -129,6 +130,6 @@ def complaint(gain: Gap, options: Options) -> str:
     if gain is UNKNOWN:
         return "its budget was spent on the Gaussian that it starts from; give it a larger --budget"
     return (
-        f"its budget ended before {QUIET} rounds in a row had gained less than {options.tolerance:g} nats (the last "
-        f"{gain.value:.2g} ± {gain.mcse:.1g}); give it a larger --budget"
+        f"its budget ended before {QUIET} rounds in a row had changed the ELBO by less than {options.tolerance:g} nats "
+        f"(the last by {gain.value:.2g} ± {gain.mcse:.1g}); give it a larger --budget"
     )

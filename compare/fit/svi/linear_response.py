@@ -18,7 +18,7 @@ from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Parameters
 
-__all__ = ["ENOUGH", "Response", "respond", "response"]
+__all__ = ["ENOUGH", "respond"]
 
 ENOUGH = 0.005
 """Relative Monte Carlo error of every sd at which no more batches are drawn."""
@@ -63,8 +63,12 @@ def response(objective: Objective, parameters: Parameters, data: object, seed: i
     rows, count = n_rows(scale.size), FIRST
     hessians: list[np.ndarray] = []
     while True:
-        while len(hessians) < count:
-            hessians.append(hessian(objective, parameters, matched(rng, rows, scale.size), data, deadline))
+        try:
+            while len(hessians) < count:
+                hessians.append(hessian(objective, parameters, matched(rng, rows, scale.size), data, deadline))
+        except TimeoutError:
+            if len(hessians) < FIRST:
+                raise
         inverse, error = inverted(np.stack(hessians))
         if error <= ENOUGH or count >= MOST or time.perf_counter() > deadline:
             break
@@ -127,7 +131,10 @@ def respond(objective: Objective, data: object, fit: Outcome, options: Options, 
     implied = response(objective, fit.parameters, data, seed, deadline)
     reason = f"mean field, whose response it is: {fit.reason}" if fit.reason else None
     if fit.converged and implied.error > ENOUGH:
-        reason = f"its sds are known to {implied.error:.1%} only (target {ENOUGH:.1%}); give it a larger --budget"
+        reason = (
+            f"its sds are known to {implied.error:.1%} only (target {ENOUGH:.1%}), from {MOST} batches of draws at "
+            "most, or as many as its --budget allowed"
+        )
     parameters = {"location": fit.parameters["location"], "scale_tril": np.linalg.cholesky(implied.covariance)}
     gradients = fit.gradients + implied.gradients
     history = [

@@ -1,7 +1,7 @@
 """Guides without a density, points under random masks such as dropout: maximise E_q[log p(x, z)], which is no bound.
 
-Few masks are all enumerated: the objective is exact, and so is its gap, Newton's decrement. Of more masks as many are
-drawn once, and four times as many where fresh ones show that the gap is not within the tolerance.
+Few masks are all enumerated: the objective has no Monte Carlo error, nor has its gap, Newton's decrement. Of more masks
+as many are drawn once, and four times as many where fresh ones show that the gap is not within the tolerance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compare.fit.svi.gap import Gap, raw
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
 
-__all__ = ["ENUMERATED", "Average", "enumerate_masks", "fit_all"]
+__all__ = ["Average", "enumerate_masks", "fit_all"]
 
 ENUMERATED = 8
 """Elements of the masks up to which all of them are enumerated."""
@@ -52,16 +52,21 @@ class Average:
         data: In the library's own form.
         draws: The standard normals that the masks are made of, shape (masks, elements).
         weights: The masks' probabilities, shape (masks,); None where all are alike.
+
+    Attributes:
+        gradients: The gradient evaluations so far.
     """
 
     def __init__(self, objective: Objective, data: Any, draws: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.objective, self.data, self.draws, self.weights = objective, data, draws, weights
-        self.size = min(len(draws), TOGETHER[weights is not None])
-        self.copies = {name: np.stack([np.asarray(value)] * self.size) for name, value in data.items()}
+        self.size, self.gradients = min(len(draws), TOGETHER[weights is not None]), 0
+        if weights is not None:
+            self.copies = {name: np.stack([np.asarray(value)] * self.size) for name, value in data.items()}
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """In nats, and its gradient."""
         value, slope = 0.0, np.zeros_like(x)
+        self.gradients += len(self.draws)
         for begin in range(0, len(self.draws), self.size):
             part = slice(begin, begin + self.size)
             if self.weights is None:
@@ -101,23 +106,22 @@ def fit_all(objective: Objective, data: Sequence[Any], options: Options, seeds: 
 
 def descend(average: Average, outcome: Outcome, deadline: float) -> bool:
     """Minimise, from where the outcome is, and note the way; whether the time ran out."""
-    is_late = False
+    is_late, before = False, outcome.gradients
 
     def note(intermediate_result: optimize.OptimizeResult) -> None:
         nonlocal is_late
-        outcome.history.append((outcome.gradients, {"flat": intermediate_result.x.copy()}))
+        outcome.history.append((before + average.gradients, {"flat": intermediate_result.x.copy()}))
         is_late = time.perf_counter() > deadline
         if is_late:
             raise StopIteration
 
-    def counted(x: np.ndarray) -> tuple[float, np.ndarray]:
-        outcome.gradients += len(average.draws)
+    def finite(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = average(x)
         return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (1e300, np.zeros_like(x))
 
     limits = {"maxiter": 2000, "maxfun": 20_000, "ftol": 1e-15, "gtol": 1e-7}
     result = optimize.minimize(
-        counted, outcome.parameters["flat"], jac=True, method="L-BFGS-B", callback=note, options=limits
+        finite, outcome.parameters["flat"], jac=True, method="L-BFGS-B", callback=note, options=limits
     )
     outcome.parameters = {"flat": result.x}
     return is_late
@@ -141,6 +145,7 @@ def fit_exactly(objective: Objective, data: Any, options: Options, seed: int, de
     outcome.objective = Gap(-value, 0.0)
     root = inverse_root(average, outcome.parameters["flat"])
     outcome.gap = UNKNOWN if root is None else Gap(0.5 * float(np.sum((slope @ root) ** 2)), 0.0)
+    outcome.gradients = average.gradients
     return settle(outcome, options, is_late)
 
 
@@ -156,18 +161,23 @@ def fit_by_draws(objective: Objective, data: Any, options: Options, seed: int, d
             outcome.failed, outcome.reason = True, "E_q[log p(x, z)] is not finite where the guide starts"
             return outcome
         root = None if len(x) > LARGEST_HESSIAN else inverse_root(average, x)
+        outcome.gap, outcome.gradients = UNKNOWN, outcome.gradients + average.gradients
         if root is not None:
-            batches = (Average(objective, data, normal_points(rng, FIRST, elements)) for _ in range(FRESH))
+            batches = [Average(objective, data, normal_points(rng, FIRST, elements)) for _ in range(FRESH)]
             outcome.gap = raw(np.stack([batch(x)[1] @ root for batch in batches]))
+            outcome.gradients += sum(batch.gradients for batch in batches)
         if root is None or outcome.gap.upper <= options.tolerance or is_late or count >= MOST:
             return settle(outcome, options, is_late)
         count *= 4
 
 
 def inverse_root(average: Average, x: np.ndarray) -> np.ndarray | None:
-    """R with R R' = H^-1, H the Hessian; None where H is not positive, away from an optimum."""
-    values, vectors = np.linalg.eigh(average.hessian(x))
-    if not np.isfinite(values).all() or values[0] <= SINGULAR * values[-1]:
+    """R with R R' = H^-1, H the Hessian; None where H is not positive or not finite, away from an optimum."""
+    hessian = average.hessian(x)
+    if not np.isfinite(hessian).all():
+        return None
+    values, vectors = np.linalg.eigh(hessian)
+    if values[0] <= SINGULAR * values[-1]:
         return None
     return vectors / np.sqrt(values)
 

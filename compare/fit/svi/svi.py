@@ -242,7 +242,7 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         while len(draws.blocks) < times * blocks:
             drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
             log_prior, log_likelihood = density(drawn.latents, data)
-            log_guide = log_prior + log_likelihood - drawn.log_ratio if has_density(job) else None
+            log_guide = log_prior + log_likelihood - drawn.log_ratio if family_of(job).has_density else None
             draws.add(drawn.latents, log_prior, log_likelihood, log_guide)
         if draws.largest_kurtosis() <= times * KURTOSIS:
             break
@@ -257,9 +257,9 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         "tolerance": options.tolerance,
         "converged": int(outcome.converged),
         "reason": outcome.reason or "",
-        "optimiser": options.optimiser,
+        "optimiser": options.optimiser if family_of(job).takes_optimiser else "zoo",
     }
-    if not has_density(job):
+    if not family_of(job).has_density:
         drawn_value = Gap(ending.pop("elbo"), ending.pop("elbo_mcse"))
         known = outcome.objective or drawn_value
         ending |= {"objective": known.value, "objective_mcse": known.mcse}
@@ -270,9 +270,9 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
     return tree, outcome.gradients
 
 
-def has_density(job: Job) -> bool:
-    """Whether the guide has a density; a user's own that has none is refused before it is fitted."""
-    return job.method != "svi" or guides.load(job.family).has_density
+def family_of(job: Job) -> Family:
+    """The guide's family; a user's own guide has a density, else it is refused before it is fitted."""
+    return guides.load(job.family) if job.method == "svi" else Family()
 
 
 def as_group(params: Mapping[str, Any]) -> xr.DataTree:

@@ -18,7 +18,7 @@ from numpyro.distributions import Delta
 from numpyro.infer import SVI, Trace_ELBO
 from numpyro.primitives import Messenger
 
-from compare.fit.svi.base_numpyro import BaseDraws, columns
+from compare.fit.svi.base_numpyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.objective_numpyro import BY_SITE, Objective, density, split_arguments
 from compare.fit.svi.protocol import Evaluation
 from compare.user_model.guide_numpyro import begin
@@ -66,7 +66,7 @@ class UserObjective(Objective):
         self.first = {name: np.asarray(value) for name, value in self.parameters(begun.params).items()}
         drawn = [site["fn"] for site in begun.trace.values() if site["type"] == "sample" and not site["is_observed"]]
         self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
-        if self.dimension == 0:
+        if self.dimension == 0 or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)
         try:
             jax.eval_shape(self._loss, self.first, self.first, jnp.zeros((1, self.dimension)), data)

@@ -19,7 +19,7 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
-from compare.fit.svi.base_pyro import BaseDraws, columns
+from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.objective_pyro import ParticleELBO, arrays, density, split_arguments
 from compare.fit.svi.protocol import Evaluation
 from compare.user_model.density_pyro import CHUNK, Form, Held, is_same, nesting
@@ -74,7 +74,7 @@ class UserObjective:
         drawn = [site["fn"] for site in sites if not site_is_subsample(site)]
         self.shapes = {site["name"]: tuple(site["value"].shape) for site in sites}
         self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
-        if self.dimension == 0:
+        if self.dimension == 0 or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)
         self.form: Form = "loop"
         with pyro.validation_enabled(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
