@@ -16,8 +16,9 @@ from models.decoder import Decoder
 from models.marginals import BandLimited
 from models.shared_lattice import integrate
 
-__all__ = ["GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "normal"]
+__all__ = ["WORST", "GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "normal"]
 
+WORST = 1e-6  # with a larger tolerance of an image's log evidence, in nats, nothing is called exact
 AT_ONCE = 1_000_000  # numbers that a network's layer may hold at once
 
 
@@ -29,7 +30,7 @@ class Likelihood(Protocol):
         """The dimension of z."""
 
     def __hash__(self) -> int:
-        """Of the same content, the same."""
+        """Equal for likelihoods of equal content."""
 
     def log_likelihood(self, images: np.ndarray, z: np.ndarray) -> np.ndarray:
         """log p(image | z) in nats, (n, n_points), of images (n, pixels) at points (n_points, latent)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ from models.dlgm import MODEL, DeepData, training
 from models.dlgm.exact import DeepPosterior, nested, summed
 from models.dlgm.independence import FAMILIES, best_members, elbo, log_joint, starts
 from models.dlgm.layers import Layers
+from models.dlgm.pictures import grid
 from models.image_posteriors import GaussianPosteriors, QuadraturePosteriors, normal
 
 SMALL = {"units": 3, "iterations": 20, "images": 2}
@@ -153,6 +155,15 @@ def test_the_best_member_where_all_is_linear_is_the_one_in_closed_form():
         np.testing.assert_allclose(full_rank.factors[0] @ full_rank.factors[0].T, covariance, atol=1e-3)
 
 
+@pytest.mark.parametrize("noise", [0.05, 0.5, 2.0, 5.0])
+def test_the_lattice_of_training_follows_the_noise(noise):
+    """Against a lattice of `summed` that is finer and wider, in nats an image, without any training."""
+    layers, images = bent(), images_of(bent(), 5)
+    layers = Layers(Decoder(layers.upper.weights | {"noise": np.array(noise)}), layers.lower)
+    value, _ = training.log_evidence(layers.weights, images)
+    assert value / 5 == pytest.approx(summed(layers, images, 2048).log_evidences.mean(), abs=5e-3)
+
+
 def test_training_follows_its_gradient_and_the_lattice_has_the_evidence():
     images = DeepData(**SMALL).dataset
     layers = training.train(images, 3, 0.5, 20)
@@ -214,3 +225,19 @@ def test_the_start_of_a_search_has_the_moments_of_the_posterior():
     )
     assert normal(np.zeros((1, 2)))[0] == pytest.approx(-math.log(2 * math.pi))
     assert models.load("dlgm") is MODEL
+
+
+@pytest.mark.parametrize("noise", [0.05, 5.0])
+def test_pictures_hold_nearly_all_of_the_posterior(noise, tmp_path):
+    """Of each image, in both coordinates, by the marginals and the density on the grid that is drawn."""
+    data = DeepData(noise=noise, **SMALL)
+    exact, picture = DeepPosterior(data), MODEL.pictures[0]
+    picture.draw({}, data, exact, tmp_path / picture.name)
+    assert len(list(tmp_path.glob(f"{picture.name}*"))) == 1
+    for latents, image in itertools.product(("values", "noise"), range(2)):
+        places = grid(exact, {}, image, latents)
+        points = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1).reshape(-1, 1, 2)
+        density = np.exp(log_joint(data.network, data.observed[[image]], points, latents)[0])
+        cell = np.prod([place[1] - place[0] for place in places])
+        held = density.sum() * cell / math.exp(exact.plane.log_evidences[image])
+        assert held == pytest.approx(1, abs=2e-3)

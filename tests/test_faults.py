@@ -37,6 +37,7 @@ def test_there_are_enough_of_them():
     faults = [fault for found in KINDS.values() for fault in found]
     assert len(faults) >= 60
     felt = {"coin", "chain", "bnn", "vae", "linear", "logistic", "mixture", "lda", "gp", "bandit", "all"}
+    felt |= {"dlgm", "ssvae"}
     assert {fault.model for fault in faults} >= felt
     assert {fault.library for fault in faults} >= {"numpyro", "pyro", "both"}
     assert len({(fault.module, fault.old, fault.new) for fault in faults}) == len(faults)

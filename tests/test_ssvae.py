@@ -15,7 +15,9 @@ from compare.cli.main import main
 from compare.comparison import Job
 from compare.fit import run
 from compare.options import Options
+from models.contract import Reference
 from models.decoder import Decoder
+from models.image_posteriors import QuadraturePosteriors
 from models.ssvae import MODEL, SemiSupervised
 from models.ssvae.classification import baselines, class_probabilities, jackknifed, scored
 from models.ssvae.data import choose_labelled, with_possible
@@ -264,6 +266,36 @@ def test_scores_of_classifiers():
     assert jackknifed(np.repeat(probabilities[None], 32, axis=0), labels)["log_density"]["mcse"] == pytest.approx(0)
     known = {name: score["accuracy"]["value"] for name, score in baselines(SemiSupervised()).items()}
     assert all(0.7 < value < 0.95 for value in known.values())
+
+
+def test_the_error_of_a_score_is_that_of_a_mean():
+    """One image whose log probability of the right class is nearly linear in the draws' mean: their sd over the root of
+    their number, by the delta method; 16 blocks have an error of a fifth of it, and four of those are allowed."""
+    right = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(1600)
+    probabilities = np.repeat(np.stack([right, 1 - right], axis=1)[:, None], 2, axis=1)
+    expected = right.std(ddof=1) / math.sqrt(len(right)) / right.mean()
+    error = jackknifed(probabilities, np.array([0, 0]))["log_density"]["mcse"]
+    assert error == pytest.approx(expected, rel=4 / math.sqrt(2 * 15))
+
+
+def test_a_score_that_only_all_draws_together_have_is_left_out():
+    """The right class of an image has a probability in one draw alone: without its block there is no log of it."""
+    probabilities = np.full((16, 3, 2), [1.0, 0.0])
+    probabilities[5] = 0.5
+    assert scored(probabilities.mean(axis=0), np.array([0, 0, 1])).keys() == {"log_density", "accuracy"}
+    scores = jackknifed(probabilities, np.array([0, 0, 1]))
+    assert scores.keys() == {"accuracy"} and scores["accuracy"]["value"] == pytest.approx(2 / 3)
+
+
+def test_what_the_quadrature_does_not_reach_is_not_called_exact(monkeypatch):
+    """A tolerance above the limit: a reference for the truth, and an error for each evidence."""
+    assert isinstance(MODEL.truth(data()), QuadraturePosteriors)
+    assert not MODEL.amortization.held_out(data()).mcse.any()
+    tolerance = class_evidences(data().network, data().dataset.test)[1]
+    for module in ("exact", "amortization"):
+        monkeypatch.setattr(f"models.ssvae.{module}.WORST", -1.0)
+    assert isinstance(MODEL.truth(data()), Reference)
+    assert (MODEL.amortization.held_out(data()).mcse == tolerance).all()
 
 
 @pytest.mark.parametrize("latent", [1, 2])

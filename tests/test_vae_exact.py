@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +18,6 @@ from models.decoder import Decoder
 from models.image_posteriors import GaussianPosteriors, QuadraturePosteriors, normal
 from models.images import load
 from models.vae.exact import exact, posteriors
-
-truth = sys.modules["models.vae.exact"]  # as an attribute of its package the module may be hidden by the function
 
 
 def made(latent=2, hidden=24, pixels=30, scale=1.0, noise=None, seed=0):

@@ -288,6 +288,18 @@ def test_a_mean_is_off_beyond_a_tenth_of_an_sd_and_four_errors(sign):
     assert verdict(guide(theta=an_element(sign * 0.121, mcse_mean=0.06)))[0] == "off"
 
 
+@pytest.mark.parametrize("far", [False, True])
+def test_an_optimum_that_is_not_the_best_known_is_no_arrival(far):
+    """On both sides of a tolerance of 0.01 and four errors of 0.001; the family, whose gap is less, is not blamed."""
+    fit = guide(family_gap=0.005, theta=an_element(0.3))
+    fit = replace(fit, ledger=replace(fit.ledger, optimisation_gap=Estimate(0.0141 if far else 0.0139, 0.001)))
+    word, sentence = verdict(fit)
+    assert word == "off" and ("the optimiser arrived" in sentence) is not far
+    assert ("as it ended at an optimum 0.014 ± 0.001 nats below the best:" in sentence) is far
+    assert ("the family holds better members" in sentence) is far
+    assert ("the family cannot hold this posterior" in sentence) is not far
+
+
 @pytest.mark.parametrize(("sign", "wrong"), [(-1, "narrow"), (1, "wide")])
 def test_an_sd_is_wrong_beyond_a_tenth_and_four_errors(sign, wrong):
     """With an error of 0.01, of an sd of 2, the tenth counts; with 0.06 four errors do, 0.12 of the true sd."""

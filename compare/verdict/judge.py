@@ -208,9 +208,9 @@ def judge_guide(
         gaps = f"symmetry gap {ledger.symmetry_gap.value:.2g}, {gaps}"
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
-    why = f"{blame(summary)} ({gaps}). {advice(summary, family_gaps)}"
+    why = f"{blame(summary, options)} ({gaps}). {advice(summary, family_gaps)}"
     if off:
-        return Verdict("off", f"{sentence(off)}, though {arrival}: {why}")
+        return Verdict("off", f"{sentence(off)}, {'as' if elsewhere(summary, options) else 'though'} {arrival}: {why}")
     shift_at = max(distances, key=lambda name: abs(distances[name].mean_error.value))
     shift = distances[shift_at].mean_error.value
     if word:
@@ -270,7 +270,18 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         return True, "the optimiser has stopped gaining; its gap is not known"
     if optimisation.gap is None:
         return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
+    below = elsewhere(summary, options)
+    if below:
+        return True, f"it ended at an optimum {printed(below)} nats below the best"
     return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"
+
+
+def elsewhere(summary: FitSummary, options: Options) -> Estimate | None:
+    """How far below the best member known a fit ended whose own gap is small; None where that is no further."""
+    gap = summary.ledger.optimisation_gap
+    if summary.method == "coordinate_ascent" or summary.optimisation.gap is None or is_held_at_mode(summary):
+        return None
+    return gap if gap and gap.value > options.tolerance + ERRORS * gap.mcse else None
 
 
 def below_best(gap: Estimate | None) -> str:
@@ -297,13 +308,16 @@ def is_held_at_mode(summary: FitSummary) -> bool:
     return summary.optimisation.log_evidence_at_mode is not None
 
 
-def blame(summary: FitSummary) -> str:
-    """What is to blame for what an optimiser that arrived has left."""
+def blame(summary: FitSummary, options: Options) -> str:
+    """What is to blame for what an optimiser that arrived, or ended at another optimum, has left."""
     encoder, family, left = summary.ledger.amortisation_gap, summary.ledger.family_gap, summary.optimisation.gap
     if is_held_at_mode(summary) and left and (family is None or left.value > family.value):
         return "the mode is not where the family's best member lies"
     if encoder and family and encoder.value > family.value:
         return "most of it is the encoder's doing, the family holds better members"
+    missed = elsewhere(summary, options)
+    if missed and family and missed.value > family.value:
+        return "the family holds better members"
     if left is None and family is None and summary.method in ("guide", "svi"):
         return "whether the family or the optimiser falls short is not known"
     return "the family cannot hold this posterior"

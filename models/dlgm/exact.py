@@ -11,7 +11,7 @@ and the distributions of z1 and z2 given the image. The two evidences differ by 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,7 +70,7 @@ def nested(layers: Layers, images: np.ndarray) -> Nested:
         if change < GOAL:
             break
         before = after
-    return Nested(after.z2, after.z1, after.of_z2, after.of_z1, after.log_evidences, change)
+    return replace(after, change=change)
 
 
 def summed(layers: Layers, images: np.ndarray, count: int) -> Nested:
@@ -105,7 +105,8 @@ class DeepPosterior(Exact):
             self.plane = QuadraturePosteriors(self.layers, data.observed)
             self.method = "quadrature: trapezoid over the layers' noise, and nested over z1 and z2"
             other = self.nested.log_evidences - self.plane.log_evidences
-            self.tolerance = max(self.plane.tolerance, self.nested.change, float(np.abs(other).sum()))
+            each = max(self.plane.tolerance, self.nested.change)
+            self.tolerance = max(len(other) * each, float(np.abs(other).sum()))
         self.log_evidence = self.plane.log_evidence
 
     @cached_property

@@ -133,8 +133,8 @@ def best_member(data: DeepData, family: str) -> Best | None:
     """The best Gaussian for all images shown."""
     if family not in FAMILIES:
         return None
-    exact = DeepPosterior(data)
-    if exact.layers.is_linear:
+    if data.network.is_linear:
+        exact = DeepPosterior(data)
         precisions = np.linalg.inv(exact.covariances)
         factors = np.linalg.cholesky(exact.covariances)
         short = np.zeros(len(factors))
@@ -144,7 +144,7 @@ def best_member(data: DeepData, family: str) -> Best | None:
             short = 0.5 * (np.log(diagonals).sum(axis=1) - np.linalg.slogdet(precisions)[1])
         parameters = flattened(data, exact.means, factors, family)
         return Best(exact.log_evidence - short.sum(), 1e-9 * abs(exact.log_evidence), "closed form", parameters)
-    members = best_members(exact.layers, data.observed, family, data.latents)
+    members = best_members(data.network, data.observed, family, data.latents)
     parameters = flattened(data, members.means, members.factors, family)
     method = f"Gauss-Hermite quadrature, {MANY[-1]} nodes a layer; BFGS"
     return Best(float(members.elbos.sum()), members.tolerance * len(members.elbos) + 1e-6, method, parameters)

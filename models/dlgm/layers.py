@@ -62,7 +62,7 @@ class Layers:
         """The inverse of `weights`."""
         parts = (
             {name[6:]: value for name, value in weights.items() if name[:6] == f"{layer}_"}
-            for layer in cls.__match_args__
+            for layer in ("upper", "lower")
         )
         return cls(*map(Decoder, parts))
 

@@ -25,6 +25,7 @@ __all__ = ["PICTURES", "costs"]
 MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
 SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
 SIDE = 161  # points a side of a posterior's grid
+OUTSIDE = 1e-4  # the exact probability, at most, beyond each of its sides
 MOST = 6  # most images drawn
 MEASURED = 60  # test images whose gaps are drawn, the first ones
 LEAST = 1e-3  # nats; smaller gaps are drawn at this edge
@@ -50,14 +51,14 @@ def layers(fits: Fits, data: DeepData, exact: DeepPosterior, path: Path) -> None
     count = min(MOST, len(data.shown))
     figure = new_figure(2.3 * count + 0.6, 6.4)
     panels = figure.subplots(3, count, squeeze=False, height_ratios=[0.75, 1, 1])
-    known = nested(data.network, data.observed[:count])
+    known = exact.nested
     for image, axes in enumerate(panels[0]):
         draw_images(axes, [[data.observed[image]]], data.dataset.shape)
         axes.set_title(f"log p(x) = {known.log_evidences[image]:.2f}", fontsize=9)
     for row, latents in zip(panels[1:], LATENTS, strict=True):
         members = {family: best_members(data.network, data.observed[:count], family, latents) for family in FAMILIES}
         for image, axes in enumerate(row):
-            draw_posterior(axes, data, members, image, latents)
+            draw_posterior(axes, data, exact, members, image, latents)
             gaps = [known.log_evidences[image] - members[family].elbos[image] for family in FAMILIES]
             axes.set_title(f"gaps {gaps[0]:.2f} and {gaps[1]:.2f}", fontsize=9)
             axes.set_xlabel(NAMES[latents][:2], fontsize=9)
@@ -72,13 +73,24 @@ def layers(fits: Fits, data: DeepData, exact: DeepPosterior, path: Path) -> None
     save(figure, path)
 
 
-def draw_posterior(axes: Axes, data: DeepData, members: dict[str, Members], image: int, latents: str) -> None:
-    """Draw the contours of an image's posterior, filled, and those of the best members."""
-    ends = []
+def grid(exact: DeepPosterior, members: dict[str, Members], image: int, latents: str) -> list[np.ndarray]:
+    """The places along each axis that are drawn, shape (SIDE,) each: where the posterior or a member has mass."""
+    marginals = [
+        exact.nested.marginal(site, image) if latents == "values" else exact.plane.marginal("z", (image, axis))
+        for axis, site in enumerate(("z2", "z1"))
+    ]
+    ends = [[marginal.ppf(share) for marginal in marginals] for share in (OUTSIDE, 1 - OUTSIDE)]
     for gaussian in members.values():
         sd = np.sqrt(np.sum(gaussian.factors[image] ** 2, axis=1))
         ends += [gaussian.means[image] - 4 * sd, gaussian.means[image] + 4 * sd]
-    first, second = (np.linspace(*span, SIDE) for span in zip(np.min(ends, axis=0), np.max(ends, axis=0), strict=True))
+    return [np.linspace(*span, SIDE) for span in zip(np.min(ends, axis=0), np.max(ends, axis=0), strict=True)]
+
+
+def draw_posterior(
+    axes: Axes, data: DeepData, exact: DeepPosterior, members: dict[str, Members], image: int, latents: str
+) -> None:
+    """Draw the contours of an image's posterior, filled, and those of the best members."""
+    first, second = grid(exact, members, image, latents)
     points = np.stack(np.meshgrid(first, second, indexing="ij"), axis=-1).reshape(-1, 1, 2)
     density = log_joint(data.network, data.observed[[image]], points, latents)[0].reshape(SIDE, SIDE)
     axes.contourf(first, second, density.T, [*contour_levels(density, MASSES), np.inf], colors=SHADES[::-1])
@@ -86,7 +98,9 @@ def draw_posterior(axes: Axes, data: DeepData, members: dict[str, Members], imag
         white = np.linalg.solve(gaussian.factors[image], (points[:, 0] - gaussian.means[image]).T)
         log_q = -0.5 * np.sum(white**2, axis=0).reshape(SIDE, SIDE)
         color = FAMILY_COLORS[family]
-        axes.contour(first, second, log_q.T, contour_levels(log_q, MASSES), colors=color, linewidths=1.3)
+        axes.contour(
+            first, second, log_q.T, contour_levels(log_q, MASSES), colors=color, linewidths=1.3, linestyles="solid"
+        )
     axes.tick_params(labelsize=8)
 
 

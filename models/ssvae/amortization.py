@@ -11,6 +11,7 @@ from scipy import special
 
 from models.contract import Amortization, Evidences, Training
 from models.decoder import Decoder, random_weights
+from models.image_posteriors import WORST
 from models.ssvae.classification import naive_bayes_evidences, queries
 from models.ssvae.data import SemiSupervised, with_possible
 from models.ssvae.decoder import ClassDecoder
@@ -59,8 +60,9 @@ def save(data: SemiSupervised, path: Path) -> None:
 
 def held_out(data: SemiSupervised) -> Evidences:
     """The log evidence of every test image, by a quadrature for each class."""
-    values, _ = class_evidences(data.network, data.dataset.test)
-    return Evidences(special.logsumexp(values, axis=1), np.zeros(len(values)), "quadrature for each class")
+    values, tolerance = class_evidences(data.network, data.dataset.test)
+    errors = np.full(len(values), tolerance if tolerance > WORST else 0.0)
+    return Evidences(special.logsumexp(values, axis=1), errors, "quadrature for each class")
 
 
 def simpler_models(data: SemiSupervised) -> dict[str, np.ndarray]:

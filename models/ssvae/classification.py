@@ -78,15 +78,19 @@ def scored(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, dict[str,
 
 
 def jackknifed(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
-    """The scores of the mean over independent draws, (draws, n, classes), with the error that their number makes."""
+    """The scores of the mean over independent draws, (draws, n, classes), with the error that their number makes.
+
+    A score that some blocks of draws do not have, as their mean is 0 for a right class, is left out.
+    """
     whole_scores = scored(probabilities.mean(axis=0), labels)
     parts = np.array_split(probabilities, BLOCKS)
     total = probabilities.sum(axis=0)
     left = [scored((total - part.sum(axis=0)) / (len(probabilities) - len(part)), labels) for part in parts]
-    for name, score in whole_scores.items():
+    always = [name for name in whole_scores if all(name in other for other in left)]
+    for name in always:
         values = np.array([other[name]["value"] for other in left], dtype=float)
-        score["mcse"] = float(np.sqrt((BLOCKS - 1) * values.var()))
-    return whole_scores
+        whole_scores[name]["mcse"] = float(np.sqrt((BLOCKS - 1) * values.var()))
+    return {name: whole_scores[name] for name in always}
 
 
 def baselines(data: SemiSupervised) -> dict[str, Scores]:

@@ -156,7 +156,7 @@ def choose_labelled(labels: np.ndarray, n_classes: int, count: int, rng: np.rand
     if len(absent):
         raise ValueError(f"no training image is of class {absent[0]}; give images of every class")
     order = rng.permutation(len(labels))
-    turn = np.empty(len(labels), dtype=int)  # the how-manieth of its class an image is in this order
+    turn = np.empty(len(labels), dtype=int)  # an image's position within its class, in this order
     for label in range(n_classes):
         places = order[labels[order] == label]
         turn[places] = np.arange(len(places))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from models.contract import Reference
-from models.image_posteriors import QuadraturePosteriors
+from models.image_posteriors import WORST, QuadraturePosteriors
 from models.ssvae.data import SemiSupervised
 from models.ssvae.decoder import ClassDecoder
 
@@ -23,10 +23,15 @@ __all__ = ["class_evidences", "class_posteriors", "posteriors", "truth"]
 
 
 def truth(data: SemiSupervised) -> QuadraturePosteriors | Reference:
-    """The exact posteriors of z of the images that are shown; a reference while there is no decoder yet."""
-    if data.network is None:
-        return Reference("NUTS on every shown image's z")
-    return posteriors(data.network, data.dataset.test[data.shown])
+    """The exact posteriors of z of the images that are shown.
+
+    A reference while there is no decoder yet, and where they are not known within `WORST` nats.
+    """
+    if data.network is not None:
+        posterior = posteriors(data.network, data.dataset.test[data.shown])
+        if posterior.tolerance <= WORST:
+            return posterior
+    return Reference("NUTS on every shown image's z")
 
 
 def posteriors(decoder: ClassDecoder, images: np.ndarray) -> QuadraturePosteriors:

@@ -8,12 +8,10 @@ import numpy as np
 
 from models import linear_decoder
 from models.decoder import Decoder
-from models.image_posteriors import GaussianPosteriors, Likelihood, Posteriors, QuadraturePosteriors
+from models.image_posteriors import WORST, GaussianPosteriors, Likelihood, Posteriors, QuadraturePosteriors
 from models.vae.data import Autoencoder
 
 __all__ = ["exact", "posteriors"]
-
-WORST = 1e-6  # with a larger tolerance, in nats, nothing is called exact
 
 
 def exact(data: Autoencoder, images: np.ndarray | None = None) -> Posteriors | None:

@@ -220,7 +220,7 @@ def draw(rows: dict[str, dict[int, list[float]]]) -> None:
             shifted = np.array(LABELS) * 1.03 ** (place - 2.5)
             look = {"lw": 2.4} if "M2" in name else {"lw": 1.2, "ls": "--"}
             axes.errorbar(shifted, means, sds, label=name, color=CLASS_COLORS[place], capsize=2, **look)
-        axes.set(xscale="log", xlabel="labels", ylabel="accuracy on 180 test images", ylim=(0, 1))
+        axes.set(xscale="log", xlabel="labels", ylabel="accuracy on 180 test images", ylim=(0.45, 1))
         axes.set_xticks(LABELS, list(map(str, LABELS)))
         axes.legend(loc="lower right")
         save(figure, PICTURE)

@@ -1,5 +1,5 @@
-"""Mistakes in the regressions, the mixture, topics, processes and arms, in Laplace's approximation and in the evidence
-by importance sampling."""
+"""Mistakes in the regressions, the mixture, topics, processes and arms, in models of images, in Laplace's
+approximation and in the evidence by importance sampling."""
 
 from __future__ import annotations
 
@@ -249,6 +249,64 @@ PROCESSES_AND_ARMS = [
     ),
 ]
 
+IMAGES = [
+    Fault(
+        "the lower layer without the noise of its own",
+        "models.dlgm.in_pyro",
+        'z1 = network(z2, **upper) + upper["noise"] * e1',
+        "z1 = network(z2, **upper) + e1",
+        "dlgm",
+        "pyro",
+        caught_by="dlgm/pyro: evidence",
+    ),
+    Fault(
+        "densities of z1 as if it were its noise",
+        "models.dlgm.exact",
+        "stretch = below[0].size * math.log(self.layers.noise)",
+        "stretch = 0.0",
+        "dlgm",
+        "both",
+        caught_by="dlgm/numpyro: evidence",
+    ),
+    Fault(
+        "independent layers with the true sds",
+        "models.dlgm.independence",
+        "factors = np.sqrt(1 / diagonals)[:, :, None]",
+        "factors = np.sqrt(np.diagonal(exact.covariances, axis1=1, axis2=2))[:, :, None]",
+        "dlgm",
+        "both",
+        caught_by="dlgm/numpyro-mean_field: best member",
+    ),
+    Fault(
+        "the possible classes are not divided among",
+        "models.ssvae.decoder",
+        "special.logsumexp(self.log_likelihoods(images, z), axis=0) - math.log(self.n_classes)",
+        "special.logsumexp(self.log_likelihoods(images, z), axis=0)",
+        "ssvae",
+        "both",
+        caught_by="ssvae/numpyro: evidence",
+    ),
+    Fault(
+        "classes without their prior",
+        "models.ssvae.exact",
+        "axis=1) - math.log(decoder.n_classes)",
+        "axis=1)",
+        "ssvae",
+        "both",
+        caught_by="test_ssvae.test_the_evidence_has_two_ways",
+        arguments={"latent": 1, "hidden": 6},
+    ),
+    Fault(
+        "a jackknife's error of independent blocks",
+        "models.ssvae.classification",
+        "np.sqrt((BLOCKS - 1) * values.var())",
+        "np.sqrt(values.var() / BLOCKS)",
+        "ssvae",
+        "both",
+        caught_by="test_ssvae.test_the_error_of_a_score_is_that_of_a_mean",
+    ),
+]
+
 EVIDENCE = [
     Fault(
         "one replicate's error for all",
@@ -289,4 +347,4 @@ EVIDENCE = [
     ),
 ]
 
-FAULTS = [*REGRESSIONS, *DISCRETE, *PROCESSES_AND_ARMS, *EVIDENCE]
+FAULTS = [*REGRESSIONS, *DISCRETE, *PROCESSES_AND_ARMS, *IMAGES, *EVIDENCE]
