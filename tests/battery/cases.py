@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from conftest import LIBRARIES, side, with_network
@@ -146,6 +146,7 @@ SMALL = 20
 """Most latents of a data set that is tiny."""
 
 
+@cache
 def tiny(name: str) -> Tiny:
     """What is tried of a model: of one that is only listed in the catalogue, its own smallest data."""
     if name in TINY:
