@@ -149,7 +149,8 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
     jax.eval_shape(unvalidated(lambda: traces.append(handlers.trace(program).get_trace())))
     sites = sites_of(traces[0])
     if any(site.kind == "observed" and site.value is None for site in sites.values()):  # obs is computed in the model
-        sites = sites_of(handlers.trace(program).get_trace())
+        with Placed(0, 1.0):  # to compile a prior's sampler may take seconds
+            sites = sites_of(handlers.trace(program).get_trace())
     return sites
 
 
