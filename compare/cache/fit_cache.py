@@ -45,8 +45,10 @@ class FitCache:
             return None
         try:
             cost = json.loads(files["cost.json"])
-            with xr.open_datatree(io.BytesIO(files["tree.nc"]), engine="h5netcdf") as tree:
-                return Fit(job, "done", None, cost["seconds"], cost["gradients"], tree.load(), cached=True)
+            # not DataTree.load, which passes over a variable that has a group's name: log_prior
+            groups = xr.open_groups(io.BytesIO(files["tree.nc"]), engine="h5netcdf")
+            tree = xr.DataTree.from_dict({path: group.load() for path, group in groups.items()})
+            return Fit(job, "done", None, cost["seconds"], cost["gradients"], tree, cached=True)
         except Exception:  # undamaged, but written by another version
             self.store.remove(KIND, key)
             return None

@@ -87,7 +87,8 @@ class Program:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
             torch.manual_seed(seed)
             if self.is_mapped is None:
-                self.model(**self.data)  # outside of vmap: whether there are discrete latents is found out by drawing
+                # Outside of vmap: whether there are discrete latents is found out by drawing.
+                poutine.block(self.model)(**self.data)  # type: ignore[no-untyped-call]
                 self.is_mapped = self.can_map(points, given)
             if self.is_mapped:
                 mapped = torch.func.vmap(self.at_point, chunk_size=CHUNK, randomness="different")
