@@ -98,7 +98,7 @@ def test_the_file_and_the_module_give_what_the_call_gives(schools, capsys, tmp_p
 
 def test_the_centred_form_is_not_to_be_trusted(capsys, tmp_path):
     """NUTS diverges in the neck of the funnel: nothing can be held against it."""
-    options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "5", "--budget", "5")
+    options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "5", "--budget", "120")
     summary = from_the_command(capsys, tmp_path, str(HERE / "eight_schools_numpyro.py"), *options)
     words = [summary["fits"][name]["verdict"]["word"] for name in ("reference", "numpyro-mean_field")]
     assert words in (["unreliable", "unreliable"], ["failed", "undecided"])  # failed: it had no time at all
@@ -139,7 +139,7 @@ def test_pyro_agrees_with_numpyro(schools, in_pyro):
 
 def test_the_centred_form_in_pyro_through_the_file(capsys, tmp_path):
     """A reference that was not made is said so, and the guide's own numbers stand."""
-    options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "2", "--budget", "5")
+    options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "2", "--budget", "120")
     summary = from_the_command(capsys, tmp_path, str(HERE / "eight_schools_pyro.py"), *options)
     assert summary["fits"]["reference"]["library"] == "pyro"
     assert summary["fits"]["pyro-mean_field"]["verdict"]["word"] in ("undecided", "unreliable")
