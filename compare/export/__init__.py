@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 import guides
 from compare import user_model
@@ -181,15 +180,17 @@ def load_data(built: Program, model: Model, data: Any, library: str) -> str:
         chosen = ", ".join(f"{name}={literal(value, library)}" for name, value in values)
     if user_model.knows(model.name) or len(chosen) > 1000:  # such as a long chain's observations
         raise ValueError(f"the data of {model.name} hold {size(arguments)} numbers, too many to print; at most {MOST}")
-    built.imports |= {("models", "load", "")} | ({("", "torch", "")} if library == "pyro" else set())
+    needed = {("", "numpy", "np"), ("", "torch", "")} if library == "pyro" else set()
+    built.imports |= {("models", "load", "")} | needed
     note = (
         f"# {size(arguments):,} numbers are too many to print: they are loaded as the model does, from the zoo's folder"
     )
     code = f'{note}\ndata = load("{model.name}").data({chosen}).arguments()'
     if library == "numpyro":
         return code
-    arrays = ", ".join(f'"{name}"' for name, value in arguments.items() if isinstance(value, np.ndarray | np.generic))
-    return f"{code}\ndata |= {{name: torch.as_tensor(data[name]) for name in [{arrays}]}}"
+    arrays = "{name: value for name, value in data.items() if isinstance(value, np.ndarray | np.generic)}"
+    tensors = "{name: torch.as_tensor(value) for name, value in arrays.items()}"
+    return f"{code}\narrays = {arrays}\ndata |= {tensors}"
 
 
 def add_end(built: Program, text: str) -> str:

@@ -132,17 +132,25 @@ class Program:
         return text + "\n"
 
     def head(self) -> str:
-        """The imports: the standard library's, then the others', modules before the names in them."""
-        groups: dict[bool, list[str]] = {True: [], False: []}
+        """The imports: the standard library's, the others', and the zoo's; modules before the names in them."""
+        groups: dict[str, list[str]] = {"standard": [], "other": [], "zoo": []}
         plain = sorted((name, asname) for module, name, asname in self.imports if not module)
         for name, asname in plain:
             line = f"import {name} as {asname}" if asname else f"import {name}"
-            groups[name.split(".")[0] in sys.stdlib_module_names].append(line)
+            groups[group_of(name)].append(line)
         for module in sorted({module for module, _, _ in self.imports if module}):
             names = sorted(
                 ((name, asname) for origin, name, asname in self.imports if origin == module),
                 key=lambda pair: (not pair[0].isupper(), pair[0][0].islower(), pair),
             )
             listed = ", ".join(f"{name} as {asname}" if asname else name for name, asname in names)
-            groups[module.split(".")[0] in sys.stdlib_module_names].append(f"from {module} import {listed}")
+            groups[group_of(module)].append(f"from {module} import {listed}")
         return "\n\n".join("\n".join(lines) for lines in groups.values() if lines)
+
+
+def group_of(module: str) -> str:
+    """Where an import stands: "standard", "other" or "zoo"."""
+    package = module.split(".")[0]
+    if package == "models":
+        return "zoo"
+    return "standard" if package in sys.stdlib_module_names else "other"
