@@ -11,11 +11,11 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
 
-__all__ = ["AutoGaussian"]
+__all__ = ["AutoGaussian", "AutoScaled"]
 
 
-class AutoGaussian(AutoContinuous):
-    """A Gaussian over the entire latent space; ``init_scale`` is the sd that every latent starts with."""
+class AutoScaled(AutoContinuous):
+    """A guide over the entire latent space; ``init_scale`` is the sd that every latent starts with."""
 
     def __init__(
         self,
@@ -29,6 +29,10 @@ class AutoGaussian(AutoContinuous):
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._init_scale = init_scale
         super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
+
+
+class AutoGaussian(AutoScaled):
+    """A Gaussian over the entire latent space."""
 
     def get_posterior(self, params: dict[str, Any]) -> dist.Distribution:
         return handlers.substitute(self._get_posterior, params)()

@@ -9,11 +9,11 @@ import torch
 from pyro.infer.autoguide import AutoContinuous
 from pyro.infer.autoguide.initialization import init_to_median
 
-__all__ = ["AutoGaussian"]
+__all__ = ["AutoGaussian", "AutoScaled"]
 
 
-class AutoGaussian(AutoContinuous):
-    """A Gaussian over the entire latent space; ``init_scale`` is the sd that every latent starts with."""
+class AutoScaled(AutoContinuous):
+    """A guide over the entire latent space; ``init_scale`` is the sd that every latent starts with."""
 
     def __init__(
         self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
@@ -22,6 +22,10 @@ class AutoGaussian(AutoContinuous):
             raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
         self._init_scale = init_scale
         super().__init__(model, init_loc_fn=init_loc_fn)
+
+
+class AutoGaussian(AutoScaled):
+    """A Gaussian over the entire latent space."""
 
     def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         posterior = self.get_posterior()

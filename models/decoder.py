@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import special
 
-__all__ = ["Decoder", "random_weights", "softplus", "softplus_and_slope"]
+__all__ = ["Decoder", "check_sizes", "random_weights", "softplus", "softplus_and_slope"]
 
 HIDDEN_LAYER = ("hidden_weights", "hidden_biases")
 OUTPUT_LAYER = ("output_weights", "output_biases")
@@ -149,6 +150,13 @@ class Decoder:
         slope = pull @ self.weights["output_weights"].T
         return value, slope if turns is None else (slope * turns) @ self.weights["hidden_weights"].T
 
+    def sample(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Images from p(image | z), one at each z, shape (..., latent): (..., pixels)."""
+        outputs = self(z)
+        if self.grey:
+            return outputs + self.weights["noise"] * rng.standard_normal(outputs.shape)
+        return (rng.random(outputs.shape) < special.expit(outputs)).astype(float)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the weights to a .npz, whole or not at all.
 
@@ -187,6 +195,18 @@ class Decoder:
             return cls(weights)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def check_sizes(data: Any, latent: int, hidden: int) -> None:
+    """Make sure that the data, whose ``decoder`` is a file, name no other sizes than that decoder's.
+
+    Raises:
+        ValueError: they do.
+    """
+    for name, has in (("latent", latent), ("hidden", hidden)):
+        given = getattr(data, name)
+        if given not in (has, type(data).__dataclass_fields__[name].default):
+            raise ValueError(f"{name} is {given}, but decoder {data.decoder} has {has}; leave --{name} out")
 
 
 def random_weights(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from models.decoder import Decoder
 from models.marginals import BandLimited
 from models.shared_lattice import integrate
 
-__all__ = ["WORST", "GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "normal"]
+__all__ = ["WORST", "GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "normal", "posteriors"]
 
 WORST = 1e-6  # with a larger tolerance of an image's log evidence, in nats, nothing is called exact
 AT_ONCE = 1_000_000  # numbers that a network's layer may hold at once
@@ -159,6 +159,35 @@ class GaussianPosteriors(Posteriors):
     def extra_summary(self) -> dict[str, Any]:
         """The noise of a pixel."""
         return {"noise": float(self.decoder.weights["noise"])}
+
+
+def posteriors(decoder: Likelihood, images: np.ndarray) -> Posteriors:
+    """The posteriors of images, shape (n, pixels); a pixel that is nan was not observed.
+
+    They are computed once for the same decoder and the same images.
+
+    Raises:
+        ValueError: there is no image, or they have not as many pixels as the decoder, or it has more than two latent
+            dimensions and is not linear with Gaussian pixels.
+    """
+    images = np.asarray(images, dtype=np.float64)
+    if images.ndim != 2 or not len(images) or images.shape[1] != getattr(decoder, "pixels", images.shape[1]):
+        expected = f"(images, {getattr(decoder, 'pixels', 'pixels')})"
+        raise ValueError(f"the images have shape {images.shape}; this decoder's have shape {expected}")
+    if decoder.latent > 2 and not linear_decoder.applies(decoder):
+        raise ValueError(
+            f"the posterior of {decoder.latent} latent dimensions is not known; give a decoder with 1 or 2"
+        )
+    return solved(decoder, images.tobytes(), len(images))
+
+
+@lru_cache(maxsize=8)
+def solved(decoder: Likelihood, content: bytes, n_images: int) -> Posteriors:
+    """The posteriors of images, given as bytes."""
+    images = np.frombuffer(content).reshape(n_images, -1)
+    if isinstance(decoder, Decoder) and linear_decoder.applies(decoder):
+        return GaussianPosteriors(decoder, images)
+    return QuadraturePosteriors(decoder, images)
 
 
 def normal(z: np.ndarray) -> np.ndarray:

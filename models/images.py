@@ -1,5 +1,6 @@
 """The images: scikit-learn's handwritten digits, or a file of the user's own, split by a seed."""
 
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from models import image_files
-from models.contract import UnknownName, nearest
+from models.contract import Element, UnknownName, nearest
 
-__all__ = ["PIXELS", "Images", "load"]
+__all__ = ["PIXELS", "Images", "check_batch", "choose_shown", "every_latent", "load"]
 
 PIXELS = ("binary", "grey")  # what a pixel can be: 0 or 1, or a number from 0 to 1
 FEWEST = 20  # images that a file must have at least
@@ -35,7 +36,7 @@ class Images:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def load(data: str = "digits", pixels: str = "binary", split: int = 0) -> Images:
+def load(data: str | os.PathLike[str] = "digits", pixels: str = "binary", split: int = 0) -> Images:
     """The digits, or the images of a file, split by a seed.
 
     The digits are split into 1,437 to train on, 180 for validation and 180 to test on; a file 80 to 10 to 10. Of a file
@@ -47,6 +48,9 @@ def load(data: str = "digits", pixels: str = "binary", split: int = 0) -> Images
     """
     if pixels not in PIXELS:
         raise ValueError(f"pixels are {pixels!r}; {nearest(pixels, PIXELS)}")
+    if not isinstance(data, str | os.PathLike):
+        raise ValueError(f"data is {data!r}: give digits or the name of a file")
+    data = str(data)
     if data == "digits":
         return digits(pixels, split)
     try:
@@ -137,3 +141,31 @@ def divided(
         "split": split,
     }
     return Images(**parts, shape=(height, width), **labels, about=about)
+
+
+def choose_shown(dataset: Images, count: int, split: int) -> np.ndarray:
+    """The test images, by number, whose posteriors are compared one by one: chosen by the split, shape (count,).
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    n_test = len(dataset.test)
+    if count > n_test:
+        raise ValueError(f"images is {count}, but {n_test} are held out; give at most as many")
+    return np.sort(np.random.default_rng([split, 1]).permutation(n_test)[:count])
+
+
+def check_batch(dataset: Images, batch: int) -> None:
+    """Make sure that there are as many images to train on as a step takes.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    n_train = len(dataset.train)
+    if batch > n_train:
+        raise ValueError(f"batch is {batch}, but there are {n_train} images to train on; give fewer")
+
+
+def every_latent(data: Any) -> list[Element]:
+    """Every element of ``z`` of every image shown: what is reported of data with ``shown`` and ``latent``."""
+    return [("z", (image, axis)) for image in range(len(data.shown)) for axis in range(data.latent)]

@@ -3,12 +3,12 @@
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Data", "option", "parse_int", "parse_number", "parse_or"]
+__all__ = ["Data", "check_choices", "check_limits", "option", "parse_int", "parse_number", "parse_or"]
 
 
 def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, choices: Sequence[str] = ()) -> Any:
@@ -51,6 +51,31 @@ class Data:
 
     def _fields(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+
+
+def check_limits(data: Data, limits: Mapping[str, tuple[int, int | None]]) -> None:
+    """Make sure that these fields are whole numbers between their least and their largest value; None: no largest.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, (least, most) in limits.items():
+        value = getattr(data, name)
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
+        if most is not None and value > most:
+            raise ValueError(f"{name} is {value}: give {most:,} or less")
+
+
+def check_choices(data: Data, choices: Mapping[str, Sequence[str]]) -> None:
+    """Make sure that each of these fields has one of its values.
+
+    Raises:
+        ValueError: one has not.
+    """
+    for name, values in choices.items():
+        if getattr(data, name) not in values:
+            raise ValueError(f"{name} is {getattr(data, name)!r}: give {' or '.join(values)}")
 
 
 def parse_int(text: str) -> int:

@@ -17,11 +17,11 @@ from compare.fit import run
 from compare.options import Options
 from models.contract import Reference
 from models.decoder import Decoder
-from models.image_posteriors import QuadraturePosteriors
+from models.image_posteriors import QuadraturePosteriors, posteriors
 from models.ssvae import MODEL, SemiSupervised
 from models.ssvae.classification import baselines, class_probabilities, jackknifed, scored
 from models.ssvae.data import choose_labelled, with_possible
-from models.ssvae.exact import class_evidences, class_posteriors, posteriors
+from models.ssvae.exact import class_evidences, class_posteriors
 
 
 @cache

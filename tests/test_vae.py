@@ -23,9 +23,9 @@ from compare.plan import plan, trainings
 from compare.summary import to_json
 from models.contract import UnknownName
 from models.decoder import Decoder
+from models.image_posteriors import posteriors
 from models.linear_decoder import most_likely
 from models.vae import MODEL, Autoencoder
-from models.vae.exact import posteriors
 
 FAMILIES = MODEL.guides
 CONTAINED = [(small, large) for large in FAMILIES for small in local_posterior(large).contains]

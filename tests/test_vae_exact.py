@@ -15,9 +15,9 @@ from scipy import integrate, special, stats
 
 from models import linear_decoder, shared_lattice
 from models.decoder import Decoder
-from models.image_posteriors import GaussianPosteriors, QuadraturePosteriors, normal
+from models.image_posteriors import GaussianPosteriors, QuadraturePosteriors, normal, posteriors
 from models.images import load
-from models.vae.exact import exact, posteriors
+from models.vae.exact import exact
 
 
 def made(latent=2, hidden=24, pixels=30, scale=1.0, noise=None, seed=0):

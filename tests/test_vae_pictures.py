@@ -14,10 +14,10 @@ from scipy import stats
 
 from models.decoder import Decoder
 from models.drawing import contour_levels, draw_images, tile
+from models.image_posteriors import posteriors
 from models.images import Images
 from models.plotting import list_fits, one_per_family, style
 from models.vae import tasks
-from models.vae.exact import posteriors
 from models.vae.gaps import estimate_gap, estimate_gaps
 from models.vae.pictures import PICTURES
 from models.vae.planes import choose_images, grid_over, window_of

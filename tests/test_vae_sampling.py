@@ -9,8 +9,8 @@ import pytest
 from scipy import special, stats
 
 from models.decoder import Decoder
+from models.image_posteriors import posteriors
 from models.vae import sampling
-from models.vae.exact import posteriors
 from models.vae.sampling import ais, importance
 
 

@@ -15,11 +15,11 @@ from scipy import special, stats
 
 from compare.measure.predictive import score
 from models.decoder import Decoder
+from models.image_posteriors import posteriors
 from models.images import Images
 from models.vae import baselines, compression, generation, questions, tasks
 from models.vae.baselines import independent
 from models.vae.data import FLIP, TASKS, Autoencoder
-from models.vae.exact import posteriors
 from models.vae.questions import Question, ask
 
 ALL = np.array(list(itertools.product((0.0, 1.0), repeat=4)))

@@ -13,31 +13,17 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.flows import InverseAutoregressiveTransform
 from numpyro.distributions.transforms import LowerCholeskyAffine, PermuteTransform
-from numpyro.infer.autoguide import AutoContinuous
-from numpyro.infer.initialization import init_to_uniform
 
+from guides.autoguide_numpyro import AutoScaled
 from guides.contract import Implementation, sites_named
 from guides.flow import CLIP, masks, networks, steps
 
 
-class AutoFlow(AutoContinuous):
+class AutoFlow(AutoScaled):
     """A Gaussian over the entire latent space that two autoregressive steps bend: z = loc + scale_tril f(eps).
 
     It starts as independent normals of sd ``init_scale``, which the steps leave as they are.
     """
-
-    def __init__(
-        self,
-        model: Callable[..., Any],
-        *,
-        prefix: str = "auto",
-        init_loc_fn: Callable[..., Any] = init_to_uniform,
-        init_scale: float = 0.1,
-    ) -> None:
-        if init_scale <= 0:
-            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
-        self._init_scale = init_scale
-        super().__init__(model, prefix=prefix, init_loc_fn=init_loc_fn)
 
     def _get_posterior(self) -> dist.Distribution:
         latent, transforms = self.latent_dim, []

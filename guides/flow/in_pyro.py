@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from pyro.distributions.transforms import AffineAutoregressive, ComposeTransform, LowerCholeskyAffine, Permute
-from pyro.infer.autoguide import AutoContinuous
-from pyro.infer.autoguide.initialization import init_to_median
 from pyro.nn import PyroParam
 from torch import nn
 from torch.distributions import Transform
 
+from guides.autoguide_pyro import AutoScaled
 from guides.contract import Implementation, sites_named
 from guides.flow import CLIP, STEPS, masks, networks, step_names, steps
 
 
-class AutoFlow(AutoContinuous):
+class AutoFlow(AutoScaled):
     """A Gaussian over the entire latent space that two autoregressive steps bend: z = loc + scale_tril f(eps).
 
     It starts as independent normals of sd ``init_scale``, which the steps leave as they are.
     """
-
-    def __init__(
-        self, model: Callable[..., Any], init_loc_fn: Callable[..., Any] = init_to_median, init_scale: float = 0.1
-    ) -> None:
-        if not init_scale > 0:
-            raise ValueError(f"Expected init_scale > 0. but got {init_scale}")
-        self._init_scale = init_scale
-        super().__init__(model, init_loc_fn=init_loc_fn)
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.bnn.datasets import DATASETS, Dataset, load
-from models.options import Data, option, parse_int, parse_number
+from models.options import Data, check_choices, option, parse_int, parse_number
 
 __all__ = ["BnnData"]
 
@@ -82,9 +82,7 @@ class BnnData(Data):
             raise ValueError(f"data is {self.data!r}: give {', '.join(DATASETS)} or the name of a CSV file")
         if not isinstance(self.target, str | None):
             raise ValueError(f"target is {self.target!r}: give the name of a column")
-        for name, choices in (("task", TASKS), ("activation", ACTIVATIONS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: give {' or '.join(choices)}")
+        check_choices(self, {"task": TASKS, "activation": ACTIVATIONS})
         split, hidden = whole_number("split", self.split, 0), whole_number("hidden", self.hidden, 1)
         dataset = load(str(self.data), self.target, self.task, split)
         weights = (dataset.inputs.shape[1] + 2) * hidden + 1

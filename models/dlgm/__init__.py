@@ -8,7 +8,6 @@ encoder, and what a guide that takes the layers for independent loses is known i
 """
 
 import numpy as np
-from scipy.special import expit
 
 from models.contract import Model, Simulated
 from models.dlgm.data import DeepData
@@ -24,11 +23,7 @@ def simulate(data: DeepData, rng: np.random.Generator, count: int) -> Simulated:
     layers, shape = data.network, (count, len(data.shown))
     e = rng.standard_normal((*shape, layers.latent))
     z2, z1 = layers.latents(e)
-    outputs = layers.lower(z1)
-    if layers.lower.grey:
-        images = outputs + layers.lower.weights["noise"] * rng.standard_normal(outputs.shape)
-    else:
-        images = (rng.random(outputs.shape) < expit(outputs)).astype(float)
+    images = layers.lower.sample(z1, rng)
     parts = (z2, z1) if data.latents == "values" else np.split(e, [layers.upper.latent], axis=-1)
     return Simulated(dict(zip(data.sites, parts, strict=True)), tuple(map(data.with_images, images)))
 

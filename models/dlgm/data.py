@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ import numpy as np
 
 from models.dlgm import training
 from models.dlgm.layers import Layers
-from models.images import PIXELS, Images, load
-from models.options import Data, option, parse_int, parse_number
+from models.images import PIXELS, Images, choose_shown, load
+from models.options import Data, check_choices, check_limits, option, parse_int, parse_number
 
 __all__ = ["DeepData"]
 
@@ -71,29 +70,18 @@ class DeepData(Data):
         def shown(self) -> np.ndarray: ...
 
     def __post_init__(self) -> None:
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
-            if most is not None and value > most:
-                raise ValueError(f"{name} is {value}: give {most:,} or less")
-        for name, choices in (("pixels", PIXELS), ("latents", LATENTS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: give {' or '.join(choices)}")
+        check_limits(self, LIMITS)
+        check_choices(self, {"pixels": PIXELS, "latents": LATENTS})
         if isinstance(self.noise, bool) or not 0.05 <= self.noise <= 5:
             raise ValueError(f"noise is {self.noise}: give a number from 0.05 to 5")
-        if not isinstance(self.data, str | os.PathLike):
-            raise ValueError(f"data is {self.data!r}: give digits or the name of a file")
         self.check_sizes()
-        dataset = load(str(self.data), self.pixels, int(self.split))
-        n_test, n_pixels = dataset.test.shape
-        if self.images > n_test:
-            raise ValueError(f"images is {self.images}, but {n_test} are held out; give at most as many")
+        dataset = load(self.data, self.pixels, int(self.split))
+        shown = choose_shown(dataset, self.images, int(self.split))
+        n_pixels = dataset.test.shape[1]
         if self.latent[-1] >= n_pixels:
             raise ValueError(
                 f"latent is {self.written}, but the images have {n_pixels} pixels: give z1 fewer dimensions"
             )
-        shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(n_test)[: self.images])
         for name, value in {"data": str(self.data), "dataset": dataset, "shown": shown}.items():
             object.__setattr__(self, name, value)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from models import designs
 from models.designs import Design
-from models.options import Data, option, parse_int, parse_number
+from models.options import Data, check_choices, option, parse_int, parse_number
 from models.tables import Table, read_csv
 
 __all__ = ["GpData"]
@@ -87,9 +87,7 @@ class GpData(Data):
         def design(self) -> Design: ...
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: give {' or '.join(choices)}")
+        check_choices(self, CHOICES)
         for name, (low, high, why) in LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not low <= value <= high:

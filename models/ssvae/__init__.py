@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import expit
 
-from models.contract import Element, Model, Prediction, Quantities, Simulated
+from models.contract import Model, Prediction, Quantities, Simulated
+from models.images import every_latent
 from models.ssvae import classification
 from models.ssvae.amortization import AMORTIZATION
 from models.ssvae.data import SemiSupervised
@@ -27,16 +27,10 @@ def simulate(data: SemiSupervised, rng: np.random.Generator, count: int) -> Simu
     """Points z and classes from the prior and an image of each, all as the test images of one data set."""
     z = rng.standard_normal((count, data.latent))
     classes = rng.integers(data.n_classes, size=count)
-    logits = data.network.network(np.concatenate([z, np.eye(data.n_classes)[classes]], axis=1))
-    images = (rng.random(logits.shape) < expit(logits)).astype(float)
+    images = data.network.network.sample(np.concatenate([z, np.eye(data.n_classes)[classes]], axis=1), rng)
     dataset = replace(data.dataset, test=images, test_labels=classes)
     other = data.with_derived(dataset=dataset, images=count, shown=np.arange(count))
     return Simulated({"z": z}, (other,), plate=True)
-
-
-def report(data: SemiSupervised) -> list[Element]:
-    """Every latent of every image shown."""
-    return [("z", (image, axis)) for image in range(len(data.shown)) for axis in range(data.latent)]
 
 
 MODEL = Model(
@@ -48,7 +42,7 @@ MODEL = Model(
     truth=truth,
     test_cases=(SemiSupervised(labels=10, latent=2, hidden=0, images=2),),
     simulate=simulate,
-    quantities=Quantities(report=report),
+    quantities=Quantities(report=every_latent),
     prediction=Prediction(
         classification.predict,
         baselines=classification.baselines,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "CLASSIFIERS", "baselines", "class_probabilities", "exact_predictions", "naive_bayes_evidences", "predict",
-    "queries", "scores",
+    "CLASSIFIERS", "baselines", "class_probabilities", "exact_predictions", "labelled", "naive_bayes_evidences",
+    "predict", "queries", "scores",
 ]  # fmt: skip
 
 BLOCKS = 16

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.decoder import Decoder
-from models.images import Images, load
-from models.options import Data, option, parse_int
+from models.decoder import Decoder, check_sizes
+from models.images import Images, check_batch, choose_shown, load
+from models.options import Data, check_limits, option, parse_int
 from models.ssvae.decoder import ClassDecoder
 
 __all__ = ["SemiSupervised", "choose_labelled", "with_possible"]
@@ -70,22 +70,14 @@ class SemiSupervised(Data):
         def shown(self) -> np.ndarray: ...
 
     def __post_init__(self) -> None:
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
-            if most is not None and value > most:
-                raise ValueError(f"{name} is {value}: give {most:,} or less")
+        check_limits(self, LIMITS)
         dataset = load("digits", "binary", int(self.split))
-        n_train, n_test, labels = len(dataset.train), len(dataset.test), dataset.train_labels
+        shown = choose_shown(dataset, self.images, int(self.split))
+        check_batch(dataset, self.batch)
+        labels = dataset.train_labels
         assert labels is not None
-        if self.images > n_test:
-            raise ValueError(f"images is {self.images}, but {n_test} are held out; give at most as many")
-        if self.batch > n_train:
-            raise ValueError(f"batch is {self.batch}, but there are {n_train} images to train on; give fewer")
         n_classes = int(labels.max()) + 1
         labelled = choose_labelled(labels, n_classes, self.labels, np.random.default_rng([int(self.split), 3]))
-        shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(n_test)[: self.images])
         values: dict[str, Any] = {"dataset": dataset, "n_classes": n_classes, "labelled": labelled, "shown": shown}
         network = self.network
         if network is None and self.decoder is not None:
@@ -107,10 +99,7 @@ class SemiSupervised(Data):
                 f"decoder {self.decoder} takes {decoder.latent} numbers; give one that takes z, of 1 or 2, "
                 f"and the {n_classes} classes"
             )
-        for name, has in (("latent", latent), ("hidden", decoder.hidden)):
-            given = getattr(self, name)
-            if given not in (has, type(self).__dataclass_fields__[name].default):
-                raise ValueError(f"{name} is {given}, but decoder {self.decoder} has {has}; leave --{name} out")
+        check_sizes(self, latent, decoder.hidden)
         return ClassDecoder(decoder, n_classes)
 
     @cached_property

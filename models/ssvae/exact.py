@@ -15,14 +15,14 @@ import numpy as np
 from scipy import special
 
 from models.contract import Reference
-from models.image_posteriors import WORST, QuadraturePosteriors
+from models.image_posteriors import WORST, Posteriors, QuadraturePosteriors, posteriors
 from models.ssvae.data import SemiSupervised
 from models.ssvae.decoder import ClassDecoder
 
-__all__ = ["class_evidences", "class_posteriors", "posteriors", "truth"]
+__all__ = ["class_evidences", "class_posteriors", "truth"]
 
 
-def truth(data: SemiSupervised) -> QuadraturePosteriors | Reference:
+def truth(data: SemiSupervised) -> Posteriors | Reference:
     """The exact posteriors of z of the images that are shown.
 
     A reference while there is no decoder yet, and where they are not known within `WORST` nats.
@@ -32,18 +32,6 @@ def truth(data: SemiSupervised) -> QuadraturePosteriors | Reference:
         if posterior.tolerance <= WORST:
             return posterior
     return Reference("NUTS on every shown image's z")
-
-
-def posteriors(decoder: ClassDecoder, images: np.ndarray) -> QuadraturePosteriors:
-    """The posteriors of z of images, shape (n, pixels), y summed out."""
-    images = np.ascontiguousarray(images, dtype=np.float64)
-    return solved(decoder, images.tobytes(), len(images))
-
-
-@lru_cache(maxsize=8)
-def solved(decoder: ClassDecoder, content: bytes, n_images: int) -> QuadraturePosteriors:
-    """The same of images that are given as bytes."""
-    return QuadraturePosteriors(decoder, np.frombuffer(content).reshape(n_images, -1))
 
 
 def class_evidences(decoder: ClassDecoder, images: np.ndarray) -> tuple[np.ndarray, float]:
@@ -58,7 +46,7 @@ def class_evidences(decoder: ClassDecoder, images: np.ndarray) -> tuple[np.ndarr
 
 @lru_cache(maxsize=8)
 def solved_by_class(decoder: ClassDecoder, content: bytes, n_images: int) -> tuple[np.ndarray, float]:
-    """The same of images that are given as bytes."""
+    """The same of images that are given as bytes; the lattices of all classes would be too much to cache."""
     images = np.frombuffer(content).reshape(n_images, -1)
     each = [QuadraturePosteriors(part, images) for part in decoder.by_class]
     values = np.stack([posterior.log_evidences for posterior in each], axis=1) - math.log(decoder.n_classes)

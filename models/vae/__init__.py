@@ -8,13 +8,12 @@ evidence and the posterior of every image are integrals over a plane, so what th
 image by image.
 """
 
-import copy
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import expit
 
-from models.contract import Element, Exact, Literature, Model, Prediction, Quantities, Reference, Simulated
+from models.contract import Exact, Literature, Model, Prediction, Quantities, Reference, Simulated
+from models.images import every_latent
 from models.vae import tasks
 from models.vae.amortization import AMORTIZATION
 from models.vae.data import Autoencoder
@@ -33,20 +32,9 @@ def truth(data: Autoencoder) -> Exact | Reference:
 def simulate(data: Autoencoder, rng: np.random.Generator, count: int) -> Simulated:
     """Points z from the prior and an image of each from the decoder, all as the test images of one data set."""
     z = rng.standard_normal((count, data.latent))
-    output, network = data.network(z), data.network
-    if network.grey:
-        images = output + network.weights["noise"] * rng.standard_normal(output.shape)
-    else:
-        images = (rng.random(output.shape) < expit(output)).astype(float)
-    other, dataset = copy.copy(data), replace(data.dataset, test=images, test_labels=None)
-    for name, value in {"dataset": dataset, "images": count, "shown": np.arange(count)}.items():
-        object.__setattr__(other, name, value)
+    dataset = replace(data.dataset, test=data.network.sample(z, rng), test_labels=None)
+    other = data.with_derived(dataset=dataset, images=count, shown=np.arange(count))
     return Simulated({"z": z}, (other,), plate=True)
-
-
-def report(data: Autoencoder) -> list[Element]:
-    """Every latent of every image shown."""
-    return [("z", (image, axis)) for image in range(len(data.shown)) for axis in range(data.latent)]
 
 
 MODEL = Model(
@@ -63,7 +51,7 @@ MODEL = Model(
         Autoencoder(latent=4, images=2),
     ),
     simulate=simulate,
-    quantities=Quantities(report=report),
+    quantities=Quantities(report=every_latent),
     prediction=Prediction(
         tasks.predict,
         baselines=tasks.baselines,

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.contract import Scores
+from models.image_posteriors import posteriors
 from models.plotting import EXACT, GREY, PALE, Fits, ShownFit, legend_line, list_fits, new_figure, save
 from models.vae.baselines import baselines
 from models.vae.data import Autoencoder
-from models.vae.exact import posteriors
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.decoder import Decoder
-from models.images import PIXELS, Images, load
-from models.options import Data, option, parse_int
+from models.decoder import Decoder, check_sizes
+from models.images import PIXELS, Images, check_batch, choose_shown, load
+from models.options import Data, check_choices, check_limits, option, parse_int
 
 __all__ = ["FLIP", "TASKS", "Autoencoder"]
 
@@ -73,23 +72,11 @@ class Autoencoder(Data):
         def shown(self) -> np.ndarray: ...
 
     def __post_init__(self) -> None:
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is {value!r}: give a whole number, {least} or more")
-            if most is not None and value > most:
-                raise ValueError(f"{name} is {value}: give {most:,} or less")
-        if self.pixels not in PIXELS:
-            raise ValueError(f"pixels is {self.pixels!r}: give {' or '.join(PIXELS)}")
-        if not isinstance(self.data, str | os.PathLike):
-            raise ValueError(f"data is {self.data!r}: give digits or the name of a file")
-        dataset = load(str(self.data), self.pixels, int(self.split))
-        n_train, n_test = len(dataset.train), len(dataset.test)
-        if self.images > n_test:
-            raise ValueError(f"images is {self.images}, but {n_test} are held out; give at most as many")
-        if self.batch > n_train:
-            raise ValueError(f"batch is {self.batch}, but there are {n_train} images to train on; give fewer")
-        shown = np.sort(np.random.default_rng([int(self.split), 1]).permutation(n_test)[: self.images])
+        check_limits(self, LIMITS)
+        check_choices(self, {"pixels": PIXELS})
+        dataset = load(self.data, self.pixels, int(self.split))
+        shown = choose_shown(dataset, self.images, int(self.split))
+        check_batch(dataset, self.batch)
         values: dict[str, Any] = {"data": str(self.data), "dataset": dataset, "shown": shown}
         network = self.network
         if network is None and self.decoder is not None:
@@ -108,10 +95,7 @@ class Autoencoder(Data):
                 f"decoder {self.decoder} gives {decoder.pixels} pixels, but the images have {images.test.shape[1]}; "
                 "give one that was trained on images of this size"
             )
-        for name in ("latent", "hidden"):
-            given, has = getattr(self, name), getattr(decoder, name)
-            if given not in (has, type(self).__dataclass_fields__[name].default):
-                raise ValueError(f"{name} is {given}, but decoder {self.decoder} has {has}; leave --{name} out")
+        check_sizes(self, decoder.latent, decoder.hidden)
         if decoder.grey != (self.pixels == "grey"):
             kind = "grey" if decoder.grey else "binary"
             raise ValueError(f"decoder {self.decoder} is for {kind} pixels; give --pixels {kind}")

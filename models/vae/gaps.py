@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.image_posteriors import posteriors
 from models.plotting import Fits, ShownFit, dataset, legend_line, list_fits, new_figure, save
-from models.vae.exact import posteriors
 
 __all__ = ["Gap", "estimate_gap", "estimate_gaps", "gaps"]
 

@@ -10,11 +10,10 @@ from scipy import special
 
 from models.contract import Scores
 from models.drawing import STEP, draw_images, draw_sheet, tile
-from models.image_posteriors import normal
+from models.image_posteriors import normal, posteriors
 from models.plotting import EXACT, GREY, Fits, new_figure, save
 from models.vae.baselines import independent
 from models.vae.data import Autoencoder
-from models.vae.exact import posteriors
 from models.vae.questions import n_differing
 
 if TYPE_CHECKING:

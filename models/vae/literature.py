@@ -11,10 +11,10 @@ from scipy import special, stats
 from models import linear_decoder
 from models.contract import Claim, Published
 from models.decoder import Decoder
-from models.image_posteriors import normal
+from models.image_posteriors import normal, posteriors
 from models.literature import ERRORS, by_formula
 from models.vae.data import Autoencoder
-from models.vae.exact import exact, posteriors
+from models.vae.exact import exact
 
 __all__ = ["claims", "published"]
 

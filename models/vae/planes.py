@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from models.drawing import contour_levels, draw_images, tile
-from models.image_posteriors import Posteriors
+from models.image_posteriors import Posteriors, posteriors
 from models.plotting import (
     CLASS_COLORS,
     EXACT,
@@ -20,7 +20,6 @@ from models.plotting import (
     one_per_family,
     save,
 )
-from models.vae.exact import posteriors
 
 __all__ = ["Window", "choose_images", "grid_over", "latent", "plane", "window_of"]
 

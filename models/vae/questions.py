@@ -27,10 +27,9 @@ from scipy import sparse, special
 
 from models.contract import Predictions
 from models.decoder import Decoder, softplus
-from models.image_posteriors import Posteriors
+from models.image_posteriors import Posteriors, posteriors
 from models.images import Images
 from models.vae.data import FLIP
-from models.vae.exact import posteriors
 
 __all__ = [
     "Noisy", "Question", "ask", "draws", "exactly", "log_bernoulli", "lower_half", "mixture", "n_differing",

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.contract import Latents, Predictions, Scores
+from models.image_posteriors import posteriors
 from models.images import Images
 from models.vae import questions
 from models.vae.baselines import guesses
 from models.vae.compression import compressors, exact_bits, fit_bits
 from models.vae.data import Autoencoder
-from models.vae.exact import posteriors
 from models.vae.generation import generation, interpolation
 from models.vae.questions import Question, ask
 

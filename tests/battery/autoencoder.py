@@ -13,9 +13,8 @@ from scipy import special, stats
 from battery import ERRORS, Complaint, beyond, exceeded, first
 from compare.fit.amortized.encoder import local_posterior
 from models.decoder import Decoder
-from models.image_posteriors import Posteriors, QuadraturePosteriors
+from models.image_posteriors import Posteriors, QuadraturePosteriors, posteriors
 from models.vae import MODEL, Autoencoder
-from models.vae.exact import posteriors
 from models.vae.sampling import ais, importance
 
 __all__ = [

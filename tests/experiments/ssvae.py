@@ -23,7 +23,7 @@ from scipy import special
 
 from models.decoder import Decoder, random_weights
 from models.ssvae import SemiSupervised
-from models.ssvae.classification import CLASSIFIERS
+from models.ssvae.classification import CLASSIFIERS, labelled
 from models.ssvae.decoder import ClassDecoder
 from models.ssvae.exact import class_evidences
 
@@ -113,9 +113,10 @@ def train(
 
 
 def divided(data: SemiSupervised) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images without a label, those with one, and their labels."""
-    train, labels = data.dataset.train.astype(np.float32), data.dataset.train_labels
-    return np.delete(train, data.labelled, axis=0), train[data.labelled], labels[data.labelled]
+    """The images without a label and those with one, in float32, and their labels."""
+    images, labels = labelled(data)
+    unlabelled = np.delete(data.dataset.train, data.labelled, axis=0)
+    return unlabelled.astype(np.float32), images.astype(np.float32), labels
 
 
 def single(weights: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
@@ -123,17 +124,12 @@ def single(weights: dict[str, dict[str, np.ndarray]]) -> dict[str, dict[str, np.
     return {name: {key: value.astype(np.float32) for key, value in part.items()} for name, part in weights.items()}
 
 
-def apply(weights: dict[str, np.ndarray], inputs: np.ndarray) -> np.ndarray:
-    """What a network makes of inputs, shape (..., inputs)."""
-    return Decoder(weights)(inputs)
-
-
 def measured(data: SemiSupervised, weights: dict[str, Any], sees_class: bool = True) -> dict[str, float]:
     """Of the test images: both classifiers' accuracy, and the nats of the decoder and of the guide, means."""
     images, labels = data.dataset.test, data.dataset.test_labels
     decoder = ClassDecoder(Decoder(weights["decoder"]), data.n_classes)
     joint, _ = class_evidences(decoder, images)
-    log_q = special.log_softmax(apply(weights["classifier"], images), axis=1)
+    log_q = special.log_softmax(Decoder(weights["classifier"])(images), axis=1)
     bounds = bounds_by_class(decoder, weights["encoder"], images, sees_class, np.random.default_rng([data.split, 6]))
     log_p, q = special.log_softmax(joint, axis=1), np.exp(log_q)
     each = {
@@ -159,7 +155,7 @@ def bounds_by_class(
     bounds = []
     for label, part in enumerate(decoder.by_class):
         known = np.broadcast_to(np.eye(decoder.n_classes)[label], (len(images), decoder.n_classes))
-        rows = apply(encoder, np.concatenate([images, known], axis=1) if sees_class else images)
+        rows = Decoder(encoder)(np.concatenate([images, known], axis=1) if sees_class else images)
         mean, log_sd = np.split(rows, 2, axis=1)
         eps = rng.standard_normal((DRAWS, *mean.shape))
         z = mean + np.exp(log_sd) * eps
