@@ -21,7 +21,6 @@ from models.contract import Best, CoordinateAscent, Exact, Model, Reference, Unk
 
 __all__ = ["best_member", "coordinate_ascents", "family_of", "needed_libraries", "plan", "seconds_at_most", "trainings"]
 
-
 LEFT_OUT = "would be a long run of NUTS, which --quick leaves out"
 """Why there is no reference where neither quadrature nor importance sampling gives one and NUTS is left out."""
 
@@ -159,7 +158,7 @@ def not_installed(library: str | None) -> str | None:
 
 
 def seconds_at_most(job: Job) -> float:
-    """The budget of a fit that searches or samples, what it compiles apart; 0 for the others."""
+    """The budget in seconds of a fit that searches or samples, without compilation; 0 for the others."""
     if job.reason is not None or job.method in (*TRUTH_METHODS, "draws", "coordinate_ascent"):
         return 0.0
     return job.options.reference_budget if job.method == "reference" else job.options.budget

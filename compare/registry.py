@@ -40,8 +40,7 @@ _caches: list[Any] = []
 
 
 def add(model: Model, twin: Callable[[str], ModuleType]) -> None:
-    """Add a model to those of this process, in the place of one of the same name; ``twin`` gives what it is in a
-    library."""
+    """Add a model to this process, or replace that of its name; ``twin`` returns the model's module in a library."""
     if model.name in _added:
         for cache in _caches:
             cache.cache_clear()
@@ -49,7 +48,7 @@ def add(model: Model, twin: Callable[[str], ModuleType]) -> None:
 
 
 def cached_by_model(maxsize: int) -> Callable[[Function], Function]:
-    """`functools.lru_cache` for a function of a model's name, forgotten when a model takes the name of another."""
+    """`functools.lru_cache` for a function of a model's name, cleared whenever a model replaces another."""
 
     def decorate(function: Function) -> Function:
         cache: Any = lru_cache(maxsize)(function)

@@ -83,3 +83,15 @@ def test_a_terminal_has_a_bar_and_anything_else_has_none(monkeypatch):
         assert progress is silent
         progress("nothing", 1, 3)
     assert sys.stderr.getvalue() == ""
+
+
+def test_the_clock_goes_on_while_the_bar_is_full(monkeypatch):
+    """Measuring comes behind the last fit; and the next model of a tour may have as many fits."""
+    now, terminal = [0.0], Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("rich.console.monotonic", lambda: now[0])
+    with show_progress() as progress:
+        progress("measuring and judging", 3, 3)
+        now[0] = 100.0
+    assert "0:01:40" in terminal.getvalue()

@@ -14,7 +14,7 @@ class Progress(Protocol):
     """Shows what is being done, and how far all of it is."""
 
     def __call__(self, line: str, done: int = 0, total: int | None = None) -> None:
-        """Show a line, and a bar that is full at ``total``; one without an end where None is given."""
+        """Show a line, and a bar that is full where ``done`` is ``total``; without a total its length is not known."""
 
 
 def silent(line: str, done: int = 0, total: int | None = None) -> None:
@@ -36,6 +36,8 @@ def show_progress() -> Iterator[Progress]:
         task = bar.add_task("beginning", total=None)
 
         def show(line: str, done: int = 0, total: int | None = None) -> None:
-            bar.update(task, description=line, completed=done, total=total)
+            bar.update(task, description=line, completed=done)
+            shown = bar.tasks[0]
+            shown.total, shown.finished_time = total, None  # update ignores None; the clock goes on at a full bar
 
         yield show

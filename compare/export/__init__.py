@@ -122,11 +122,12 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
     Raises:
         ValueError: the model has no such guide, or SVI alone does not fit it.
     """
-    if guides.load(family).at_mode_of:
+    known = guides.load(family)
+    if known.at_mode_of:
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")
-    if guides.load(family).response_of:
+    if known.response_of:
         raise ValueError(f"{family} is not fitted by SVI alone: it takes the Hessian of mean field's ELBO")
-    if not guides.load(family).has_density:
+    if not known.has_density:
         raise ValueError(f"{family} has no density, and so no ELBO to print: the guide itself stands in {path.name}")
     where = path_of(f"guides.{family}.in_{library}")
     function = definition(where, "guide") if where else None

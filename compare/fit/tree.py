@@ -19,6 +19,9 @@ __all__ = ["LONG", "N_CHAINS", "Draws", "build", "how_many", "joined", "keep", "
 LONG = 1000
 """Elements of all latents beyond which fewer draws are made."""
 
+ROUNDING = 1e-12
+"""Relative differences between draws up to here are rounding, as those of a simplex's sum."""
+
 N_CHAINS = 4
 """Independent draws are dealt to this many chains, so that one schema and one set of diagnostics serves all fits."""
 
@@ -98,10 +101,10 @@ class Draws:
         self.blocks.append((draws, densities))
 
     def largest_kurtosis(self) -> float:
-        """The largest of all elements' kurtosis; 0 if no element has one."""
+        """The largest kurtosis of an element's draws; 0 if none varies by more than rounding."""
         draws = joined([block for block, _ in self.blocks])
         columns = np.concatenate([np.reshape(value, (len(value), -1)) for value in draws.values()], axis=1)
-        varied = columns[:, np.ptp(columns, axis=0) > 0]
+        varied = columns[:, np.ptp(columns, axis=0) > ROUNDING * np.abs(columns).max(axis=0)]
         kurtosis = stats.kurtosis(varied, fisher=False)
         return float(kurtosis[np.isfinite(kurtosis)].max(initial=0.0))
 

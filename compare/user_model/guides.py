@@ -72,9 +72,9 @@ def add(model: str, guide: Any, params: Mapping[str, Any] | None = None, among: 
 
 
 def forget(model: str) -> None:
-    """Know no guides for the model of this name any more: another takes its place."""
-    for known in [known for known in _known if known[0] == model]:
-        del _known[known]
+    """Remove the guides of the model of this name, which another model replaces."""
+    for key in [key for key in _known if key[0] == model]:
+        del _known[key]
 
 
 def names_of(model: str, chosen: Sequence[Any]) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def unconstrained(param: str, value: Any, transform: Any, constraint: str) -> An
     """A param's unconstrained value.
 
     Raises:
-        ValueError: it lies outside its constraint: unconstrained and back, it does not come out the same.
+        ValueError: it lies outside its constraint, so that transforming it there and back changes it.
     """
     free = transform.inv(value)
     given, inner, again = (np.asarray(part, dtype=float) for part in (value, free, transform(free)))
@@ -200,7 +200,7 @@ def constraint_name(constraint: Any, known: Mapping[str, Any]) -> str:
 
 
 def no_density(name: str, where: str = "") -> ValueError:
-    """The error of a guide that is one point, or a few."""
+    """The error for a guide whose draws take one value, or a few."""
     return ValueError(
         f"guide {name!r} gives {where or 'the latents'} one point, or a few: without a density its ELBO is no bound"
     )

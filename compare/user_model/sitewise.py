@@ -26,7 +26,6 @@ LARGEST = 4_000_000
 CHUNK = 1024
 """Most points that are evaluated in one go: one shape, one compilation."""
 
-
 NOTHING_DRAWN = "no site is observed; from a factor nothing can be drawn"
 
 

@@ -103,11 +103,11 @@ def libraries_in(path: Path) -> set[str]:
 
 
 _neighbours: set[str] = set()
-"""Modules that the files of models brought from beside them."""
+"""Names of the modules that the last model's file imported from its own folder."""
 
 
 def run(place: str, path: Path) -> ModuleType:
-    """The module, run as a new process would: a file finds its neighbours, and those as they now are.
+    """The module; a file is run anew, with the modules beside it that it or another model's file brought in.
 
     Raises:
         ValueError: its code ends in an error.
@@ -137,10 +137,9 @@ def run(place: str, path: Path) -> ModuleType:
 
 
 def is_beside(name: str, path: Path) -> bool:
-    """Whether a loaded module is a file in the folder of another."""
-    return (
-        name != f"own_{path.stem}" and Path(getattr(sys.modules[name], "__file__", None) or "/").parent == path.parent
-    )
+    """Whether a loaded module is another file in the folder of this one."""
+    place = Path(getattr(sys.modules[name], "__file__", None) or "/")
+    return name != f"own_{path.stem}" and place.parent == path.parent
 
 
 def library_of(function: Callable[..., Any], library: str | None = None) -> str:

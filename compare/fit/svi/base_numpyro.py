@@ -53,9 +53,10 @@ def columns(fn: dist.Distribution) -> int:
 
 
 def base_shape(fn: Any) -> tuple[int, ...]:
-    """The shape of the standard normals that one value is made of; a simplex or a correlation has fewer than elements.
+    """The shape of the standard normals that one value is made of.
 
-    Plates expand a distribution: its batch is then another than that of what it is made of.
+    A simplex or a Cholesky factor is made of fewer than it has elements. Where a plate expands a distribution the batch
+    is the plate's.
     """
     if isinstance(fn, dist.LowRankMultivariateNormal):
         return (*fn.batch_shape, sum(fn.cov_factor.shape[-2:]))
@@ -80,8 +81,8 @@ def mask_probability(fn: Any) -> jax.Array | None:
 
 
 def with_intermediates(fn: Any, eps: jax.Array) -> tuple[jax.Array, list[Any]]:
-    """The value, and what its transforms passed on the way: with it log q needs none of their inverses."""
-    if not isinstance(fn, dist.TransformedDistribution):
+    """The value, and each transform's input and intermediates: with them log q inverts no transform."""
+    if not isinstance(fn, dist.TransformedDistribution) or hasattr(fn, "from_base"):
         return from_base(fn, eps), []
     value, passed = from_base(fn.base_dist, eps), []
     for transform in fn.transforms:
@@ -97,7 +98,7 @@ def from_base(fn: Any, eps: jax.Array) -> jax.Array:
 
 
 def value_of(fn: Any, eps: jax.Array) -> jax.Array:
-    """The same of standard normals of shape `base_shape`."""
+    """The value that standard normals of shape `base_shape` stand for."""
     probability = mask_probability(fn)
     if probability is not None:
         return (ndtr(eps) < probability).astype(eps.dtype)
@@ -114,9 +115,9 @@ def value_of(fn: Any, eps: jax.Array) -> jax.Array:
         return fn.loc + fn.scale * eps
     if isinstance(fn, dist.MultivariateNormal):
         return fn.loc + (fn.scale_tril @ eps[..., None])[..., 0]
-    if isinstance(fn, dist.LowRankMultivariateNormal) and not fn.batch_shape:
-        common, own = jnp.split(eps, fn.cov_factor.shape[1:])
-        return fn.loc + fn.cov_factor @ common + jnp.sqrt(fn.cov_diag) * own
+    if isinstance(fn, dist.LowRankMultivariateNormal):
+        common, own = jnp.split(eps, fn.cov_factor.shape[-1:], axis=-1)
+        return fn.loc + (fn.cov_factor @ common[..., None])[..., 0] + jnp.sqrt(fn.cov_diag) * own
     if isinstance(fn, dist.Beta):
         return beta_from_base(fn.concentration1, fn.concentration0, eps)
     raise NotImplementedError(

@@ -56,7 +56,7 @@ def columns(fn: Any, nesting: int | None = None) -> int:
 
 
 def event_of(fn: Any) -> tuple[int, ...]:
-    """The shape of the standard normals that one event is made of; a simplex has fewer than elements."""
+    """The shape of the standard normals that one event is made of: a simplex takes fewer than it has elements."""
     if isinstance(fn, dist.LowRankMultivariateNormal):
         return (sum(fn.cov_factor.shape[-2:]),)
     if hasattr(fn, "from_base"):
