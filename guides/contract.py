@@ -112,10 +112,10 @@ class WhitenedCoordinates(Coordinates, Protocol):
 
 
 class Preconditioner:
-    """values = begin + transform x, where ``x = 0`` is the guide's own start.
+    """values = begin + transform x; the guide starts at ``x = 0``.
 
-    The values are the guide's own unconstrained parameters; a family may give others by its own `values`,
-    `from_values` and `slope`.
+    The values are the guide's unconstrained parameters. A family that needs others overrides `values`, `from_values`
+    and `slope`.
     """
 
     def __init__(self, start: Parameters, transform: np.ndarray | None = None) -> None:
@@ -147,9 +147,11 @@ class Preconditioner:
         return np.linalg.solve(self.transform, self.values(parameters) - self.begin)
 
     def whitened(self, x: np.ndarray, hessian: np.ndarray | None) -> Self:
-        """Coordinates around x in which the Hessian of -ELBO there, given in these, is the identity.
+        """New coordinates around x in which the Hessian of -ELBO at x is the identity.
 
-        With None for a Hessian that is too large to form, the directions stay as they are.
+        Args:
+            x: A point in the present coordinates, shape (size,).
+            hessian: The Hessian there, shape (size, size); None if it is too large to form: the directions stay.
         """
         change = self.transform if hessian is None else self.transform @ whitening(hessian)
         return type(self)(self.parameters(x), change)
@@ -157,15 +159,15 @@ class Preconditioner:
 
 @dataclass(frozen=True)
 class LocalPosterior:
-    """A family's posterior of one latent z, as a row of parameters: what an encoder returns for an observation.
+    """A family as the posterior of a single latent z. An encoder returns a row of its parameters for an observation.
 
     Attributes:
-        shapes: The shapes of the parameters by name, in the order of the row, for z of so many dimensions.
-        start: The row, shape (size,), that an encoder starts from: N(0, I) or near it.
-        log_density: log q(z) in nats, shape (n, points), of n rows (n, size) at z, shape (n, points, latent).
-        contains: By the name of each smaller family, what turns its rows, shape (..., size), into this family's.
-        gaussian: The rows, shape (n, size), of Gaussians with these means and sds, (n, latent), of the smallest family.
-        strata: The strata that draws are made in: a mixture's components, else one.
+        shapes: From the dimension of z to the shapes of the parameters by name, in the order of the row.
+        start: From the dimension of z to the row, shape (size,), that an encoder starts from: N(0, I) or near it.
+        log_density: log q(z) in nats, shape (n, points), given rows, shape (n, size), and z, shape (n, points, latent).
+        contains: For each smaller family, by name, a function from its rows, shape (..., size), to rows of this one.
+        gaussian: From means and sds, shape (n, latent), to rows, shape (n, size); for a family that contains no other.
+        strata: Number of strata that draws are divided among: a mixture's components, otherwise 1.
     """
 
     shapes: Callable[[int], dict[str, tuple[int, ...]]]
@@ -190,19 +192,19 @@ class LocalPosterior:
 
 @dataclass(frozen=True)
 class Family:
-    """What fitters may ask of a family, whichever the library.
+    """What fitters may ask of a family, in either library.
 
     Attributes:
-        coordinates: Whitened coordinates around a Laplace approximation, of a Gaussian family.
-        preconditioner: Coordinates around the guide's start, of another family.
+        coordinates: For a Gaussian family, whitened coordinates around a Laplace approximation.
+        preconditioner: For any other family, coordinates around the guide's start.
         local_posterior: Its form for encoders.
         largest_dimension: The dimension beyond which it is not attempted.
-        is_particular: Whether only the models that name it have it.
-        at_mode_of: The Gaussian family whose member at the mode it is: nothing is optimised.
-        response_of: The family whose optimum's response to a tilt of the log joint gives its covariance.
+        is_particular: Whether it is only for the models that name it.
+        at_mode_of: The Gaussian family whose Laplace approximation it is; its ELBO is not optimised.
+        response_of: The family whose optimum gives its covariance, by its response to a tilt of the log joint.
         built_on: The other families whose files it uses.
-        has_density: Whether its members have one. Those that have none are points under random masks, and their
-            objective, E_q[log p(x, z)], is no bound.
+        has_density: Whether its members have a density. Members without one are points under random masks; their
+            objective, E_q[log p(x, z)], is not a bound on the log evidence.
         bends: The Gaussian family whose best member its fit starts from; ``preconditioner`` takes its parameters.
     """
 
@@ -219,12 +221,12 @@ class Family:
 
     @property
     def takes_optimiser(self) -> bool:
-        """Whether the option ``optimiser`` chooses how its members are fitted; else all fits are the zoo's own."""
+        """Whether the option ``optimiser`` applies; other families are always fitted by the zoo's optimiser."""
         return not (self.at_mode_of or self.response_of)
 
 
 class Sites(NamedTuple):
-    """How a guide spells its family's parameters: as its param sites, by name and constrained, and back."""
+    """Conversions between a family's parameters and a guide's param sites, by name and constrained."""
 
     from_parameters: Callable[[dict[str, Any]], dict[str, Any]]
     to_parameters: Callable[[dict[str, Any]], dict[str, Any]]
@@ -244,7 +246,7 @@ def sites_named(prefix: str = "") -> Sites:
 
 
 def absent(*_: Any, **__: Any) -> Any:
-    """What a family does not have: a guide for a whole model, or a form for encoders."""
+    """Stands for what a family lacks, a guide for a model or a form for encoders. Raises `TypeError`."""
     raise TypeError("the family is not made for this: it has no such guide")
 
 
@@ -253,11 +255,11 @@ class Implementation:
     """A family in one library.
 
     Attributes:
-        guide: The guide for a twin, unless only encoders use the family.
-        sites: How the guide spells the family's parameters; None where they are its own unconstrained ones.
-        local_posterior: The distribution of z with a row of parameters, shape (..., size), for z of so many dimensions.
-        is_forward: Whether a draw's density is had only, or much cheaper, on the way that made the draw. Then no path
-            gradient is told from the total one.
+        guide: From a twin to its guide; absent if only encoders use the family.
+        sites: Conversion to the guide's param sites; None if the parameters are the guide's unconstrained ones.
+        local_posterior: From a row of parameters, shape (..., size), and the dimension of z to the distribution of z.
+        is_forward: Whether a draw's density is available only, or much more cheaply, while the draw is computed. Then
+            the total gradient is used, not the path gradient.
     """
 
     guide: Callable[[Any], Any] = absent

@@ -154,11 +154,12 @@ def test_the_moons_grid_lies_around_the_moons():
 
 @NAMED
 def test_what_a_data_set_is_goes_into_the_summary(data):
-    told = data.describe()
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["data"] == data.data and told["task"] == ("classification" if data.dataset.classes else "regression")
-    assert told.get("noise") == (None if data.dataset.classes else data.dataset.noise or "unknown")
-    assert all(len(points) == len(data.dataset.grid) for points in told["f"].values())
+    description = data.describe()
+    assert json.loads(json.dumps(description, allow_nan=False)) == description
+    assert description["data"] == data.data
+    assert description["task"] == ("classification" if data.dataset.classes else "regression")
+    assert description.get("noise") == (None if data.dataset.classes else data.dataset.noise or "unknown")
+    assert all(len(points) == len(data.dataset.grid) for points in description["f"].values())
 
 
 # A user's table
@@ -226,8 +227,8 @@ def test_any_scale_will_do(scale, shift, table):
     data = BnnData(rows_of(table, ["a", "b", "y"], rows), "y")
     plain = BnnData(rows_of(table, ["a", "b", "y"], base.tolist(), "plain.csv"), "y")
     tolerance = 1e-9 + 1e-15 * abs(shift / scale)
-    for found, expected in zip(arrays(data), arrays(plain), strict=True):
-        np.testing.assert_allclose(found, np.sign(scale) * expected, atol=tolerance)
+    for actual, expected in zip(arrays(data), arrays(plain), strict=True):
+        np.testing.assert_allclose(actual, np.sign(scale) * expected, atol=tolerance)
     assert all(np.isfinite(p.log_density).all() for p in MODEL.prediction.baselines(data).values())
 
 
@@ -418,9 +419,9 @@ def test_equal_values_of_other_types_are_one_network(tmp_path):
 def test_a_pickled_network_needs_no_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n" + TEN)
-    kept = pickle.dumps(BnnData(str(path), "y"))
+    pickled = pickle.dumps(BnnData(str(path), "y"))
     path.unlink()
-    assert len(pickle.loads(kept).dataset.inputs) == 8
+    assert len(pickle.loads(pickled).dataset.inputs) == 8
 
 
 # The baselines
@@ -430,19 +431,20 @@ def test_a_pickled_network_needs_no_file(tmp_path):
 def test_every_baseline_predicts_every_row_held_out(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found, again = MODEL.prediction.baselines(data), MODEL.prediction.baselines(data)
-    assert list(found) == ["logistic model" if data.dataset.classes else "linear model", "network, one fit"]
+        baselines, again = MODEL.prediction.baselines(data), MODEL.prediction.baselines(data)
+    assert list(baselines) == ["logistic model" if data.dataset.classes else "linear model", "network, one fit"]
     shape = (1, len(data.dataset.test_targets))
-    for name, one in found.items():
-        assert one.observed is data.dataset.test_targets
-        assert one.log_density.shape == one.mean.shape == shape and np.isfinite(one.log_density).all()
-        assert np.array_equal(one.log_density, again[name].log_density)
+    for name, prediction in baselines.items():
+        assert prediction.observed is data.dataset.test_targets
+        assert prediction.log_density.shape == prediction.mean.shape == shape
+        assert np.isfinite(prediction.log_density).all()
+        assert np.array_equal(prediction.log_density, again[name].log_density)
         if data.dataset.classes:
-            assert one.below is None
-            right = np.where(one.observed == 1, one.mean, 1 - one.mean)
-            np.testing.assert_allclose(np.exp(one.log_density), right, rtol=1e-9)
+            assert prediction.below is None
+            right = np.where(prediction.observed == 1, prediction.mean, 1 - prediction.mean)
+            np.testing.assert_allclose(np.exp(prediction.log_density), right, rtol=1e-9)
         else:
-            assert one.below.shape == shape and (np.abs(one.below - 0.5) <= 0.5).all()
+            assert prediction.below.shape == shape and (np.abs(prediction.below - 0.5) <= 0.5).all()
 
 
 def joint_covariance(data: BnnData, scale: float) -> np.ndarray:
@@ -458,16 +460,17 @@ def test_the_linear_model_with_known_noise_is_conditioning_a_joint_gaussian(name
     gain = np.linalg.solve(covariance[:count, :count], covariance[:count, count:])
     mean = gain.T @ data.dataset.targets
     sd = np.sqrt(np.diag(covariance)[count:] - np.sum(gain * covariance[:count, count:], axis=0))
-    found = linear_model(data)
-    np.testing.assert_allclose(found.mean[0], mean, atol=1e-9)
-    np.testing.assert_allclose(found.log_density[0], stats.norm.logpdf(data.dataset.test_targets, mean, sd), atol=1e-8)
-    np.testing.assert_allclose(found.below[0], stats.norm.cdf(data.dataset.test_targets, mean, sd), atol=1e-9)
+    prediction = linear_model(data)
+    np.testing.assert_allclose(prediction.mean[0], mean, atol=1e-9)
+    exact = stats.norm(mean, sd)
+    np.testing.assert_allclose(prediction.log_density[0], exact.logpdf(data.dataset.test_targets), atol=1e-8)
+    np.testing.assert_allclose(prediction.below[0], exact.cdf(data.dataset.test_targets), atol=1e-9)
 
 
 @pytest.mark.parametrize("data", [BnnData(noise="unknown"), BnnData("diabetes")], ids=lambda data: data.data)
 def test_the_linear_model_with_unknown_noise_integrates_it_out(data):
     """p(y* | y) = p(y*, y) / p(y), each an integral over the noise's variance by quadrature."""
-    count, covariance, found = len(data.dataset.targets), joint_covariance(data, 0.1), linear_model(data)
+    count, covariance, prediction = len(data.dataset.targets), joint_covariance(data, 0.1), linear_model(data)
     prior = stats.invgamma(0.5, scale=0.1**2 / 2)
 
     def log_marginal(targets: np.ndarray, rows: list[int]) -> float:
@@ -489,12 +492,12 @@ def test_the_linear_model_with_unknown_noise_integrates_it_out(data):
     for point in (0, 1, 2, 40):
         with_one = np.append(data.dataset.targets, data.dataset.test_targets[point])
         expected = log_marginal(with_one, [*fitted, count + point]) - evidence
-        assert found.log_density[0, point] == pytest.approx(expected, abs=1e-6)
+        assert prediction.log_density[0, point] == pytest.approx(expected, abs=1e-6)
     # The distribution function is the density's integral: by a secant, between a row and one a little higher.
     higher = dataclasses.replace(data.dataset, test_targets=data.dataset.test_targets + 1e-4)
     moved = linear_model(SimpleNamespace(dataset=higher))
-    slope = (moved.below - found.below)[0] / 1e-4
-    np.testing.assert_allclose(slope, np.exp((found.log_density + moved.log_density)[0] / 2), rtol=1e-6, atol=1e-9)
+    slope = (moved.below - prediction.below)[0] / 1e-4
+    np.testing.assert_allclose(slope, np.exp((prediction.log_density + moved.log_density)[0] / 2), rtol=1e-6, atol=1e-9)
 
 
 def test_the_logistic_model_is_at_the_mode_that_it_claims():
@@ -554,8 +557,8 @@ def test_the_linear_model_is_calibrated_on_real_data():
     """Over 5 splits: the share of rows held out in its 95% interval, within 4 standard errors of 88 rows' mean."""
     below = np.concatenate([linear_model(BnnData("diabetes", split=split)).below[0] for split in range(5)])
     assert abs(np.mean(np.abs(below - 0.5) < 0.475) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 88)
-    rows = [linear_model(BnnData("diabetes", split=split)) for split in range(5)]
-    assert np.mean([np.sqrt(np.mean((one.observed - one.mean) ** 2)) for one in rows]) < 0.75
+    predictions = [linear_model(BnnData("diabetes", split=split)) for split in range(5)]
+    assert np.mean([np.sqrt(np.mean((p.observed - p.mean) ** 2)) for p in predictions]) < 0.75
 
 
 def test_claims_of_a_network_so_wide_that_its_modes_cannot_be_written_out():

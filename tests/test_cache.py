@@ -1,4 +1,4 @@
-"""What is kept, under which key, and what happens when it is damaged, in the way, or cannot be written."""
+"""What is cached, under which key, and what happens when an entry is damaged, in the way, or cannot be written."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ DIFFERENT = [
 
 
 def test_different_values_have_different_content():
-    told = [json.dumps(canonical(value), sort_keys=True) for value in DIFFERENT]
+    contents = [json.dumps(canonical(value), sort_keys=True) for value in DIFFERENT]
     same = {json.dumps(canonical(value)) for value in (np.float64(1), np.array(1.0))}
     assert len(same) == 1  # one number is one number
-    assert len(set(told)) == len(DIFFERENT) - 1
+    assert len(set(contents)) == len(DIFFERENT) - 1
 
 
 def test_the_same_content_is_the_same():
@@ -88,7 +88,7 @@ def test_the_same_content_is_the_same():
 
 
 @pytest.mark.parametrize("value", [print, lambda: 0, Coin, object(), {"a": [print]}, np.array([print])])
-def test_what_has_no_content_is_refused(value):
+def test_a_value_that_cannot_be_hashed_is_refused(value):
     with pytest.raises(Uncacheable):
         canonical(value)
 
@@ -152,7 +152,7 @@ def test_the_key_follows_the_source_that_decides_the_numbers(path, changes, hous
 
 def test_a_report_follows_all_source_but_that_of_other_models(house):
     request = Request(models.load("coin"), Coin())
-    told = [digest(keys.report_document(request))]
+    digests = [digest(keys.report_document(request))]
     for path in (
         "models/chain/in_numpyro.py",
         "compare/report/plots/posteriors.py",
@@ -160,8 +160,8 @@ def test_a_report_follows_all_source_but_that_of_other_models(house):
     ):
         with open(house / path, "a") as file:
             file.write("\n")
-        told.append(digest(keys.report_document(request)))
-    assert told[0] == told[1] != told[2] != told[3]
+        digests.append(digest(keys.report_document(request)))
+    assert digests[0] == digests[1] != digests[2] != digests[3]
 
 
 def test_the_key_follows_versions_and_the_environment(monkeypatch):
@@ -180,7 +180,7 @@ def test_the_key_follows_versions_and_the_environment(monkeypatch):
 
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_the_key_sees_every_file_that_a_fit_loads(name):
-    """Walked through the imports: what is loaded and not in the key could change without being noticed."""
+    """By a walk through the imports: a file that is loaded but not in the key could change without being noticed."""
     source = everything()
     model = models.load(name)
     data = model.data()
@@ -193,22 +193,22 @@ def test_the_key_sees_every_file_that_a_fit_loads(name):
         loaded = set(starts)
         assert loaded <= set(source)
         for start in loaded.copy():
-            loaded |= {one for one in loads(start, source) if one in source or f"{one}.__init__" in source}
-        files = {one if one in source else f"{one}.__init__" for one in loaded} - unseen
-        files = {
-            f"{one.replace('.', '/')}.py" for one in files if not one.startswith("compare.user_model")
-        }  # not of the zoo
-        assert files - set(keys.fit_sources(name, library, job.guide)) == set(), job.name
+            loaded |= {module for module in loads(start, source) if module in source or f"{module}.__init__" in source}
+        files = {module if module in source else f"{module}.__init__" for module in loaded} - unseen
+        zoo_files = {
+            f"{module.replace('.', '/')}.py" for module in files if not module.startswith("compare.user_model")
+        }
+        assert zoo_files - set(keys.fit_sources(name, library, job.guide)) == set(), job.name
 
 
 @pytest.mark.parametrize("name", models.CATALOGUE)
-def test_every_fit_of_the_zoo_can_be_kept(name, tmp_path):
-    """Of a model whose network is learnt first, those that then stand on it too."""
+def test_every_fit_of_the_zoo_can_be_cached(name, tmp_path):
+    """For a model whose network is trained first, the fits that use that network too."""
     model = models.load(name)
-    data, kept = model.data(), FitCache(Store(tmp_path))
+    data, cache = model.data(), FitCache(Store(tmp_path))
     planned = [*trainings(Request(model, data)), *plan(Request(model, with_network(model, data)))]
-    found = [kept.key(job) for job in planned]
-    assert None not in found and len(set(found)) == len(found)
+    fit_keys = [cache.key(job) for job in planned]
+    assert None not in fit_keys and len(set(fit_keys)) == len(fit_keys)
 
 
 class Called:
@@ -227,18 +227,18 @@ def test_an_object_that_can_be_called_has_the_content_that_it_holds():
 
 
 def test_what_is_written_is_read(tmp_path):
-    kept = Store(tmp_path)
-    assert kept.read("fits", "a") is None
-    kept.write("fits", "a", {"one": b"1", "two": b""})
-    assert kept.read("fits", "a") == {"one": b"1", "two": b""}
-    assert kept.read("fits", "b") is kept.read("reports", "a") is None
+    cache = Store(tmp_path)
+    assert cache.read("fits", "a") is None
+    cache.write("fits", "a", {"one": b"1", "two": b""})
+    assert cache.read("fits", "a") == {"one": b"1", "two": b""}
+    assert cache.read("fits", "b") is cache.read("reports", "a") is None
     assert Store(tmp_path, fresh=True).read("fits", "a") is None
     Store(tmp_path, fresh=True).write("fits", "a", {"one": b"2"})
-    assert kept.read("fits", "a") == {"one": b"2"}
+    assert cache.read("fits", "a") == {"one": b"2"}
 
 
 def damaged(content: bytes) -> list[bytes]:
-    """Cut off anywhere, or with a byte of the content changed."""
+    """The content cut off in five places, with one bit changed, and replaced by zeros."""
     place = content.index(b"payload")
     flipped = content[: place + 2] + bytes([content[place + 2] ^ 1]) + content[place + 3 :]
     return [content[:end] for end in (0, 1, 30, len(content) // 2, len(content) - 1)] + [flipped, b"\0" * len(content)]
@@ -246,11 +246,11 @@ def damaged(content: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("number", range(7))
 def test_a_damaged_entry_is_noticed_and_removed(number, tmp_path):
-    kept = Store(tmp_path)
-    kept.write("fits", "a", {"one": b"payload" * 100})
-    path = kept.entry("fits", "a")
+    cache = Store(tmp_path)
+    cache.write("fits", "a", {"one": b"payload" * 100})
+    path = cache.entry("fits", "a")
     path.write_bytes(damaged(path.read_bytes())[number])
-    assert kept.read("fits", "a") is None
+    assert cache.read("fits", "a") is None
     assert not path.exists()
 
 
@@ -260,46 +260,44 @@ def test_a_disk_that_takes_nothing_is_a_warning_once(error, tmp_path, monkeypatc
         raise OSError(error, os.strerror(error))
 
     monkeypatch.setattr(os, "replace", refuse)
-    kept = Store(tmp_path)
+    cache = Store(tmp_path)
     for _ in range(2):
-        kept.write("fits", "a", {"one": b"1"})
+        cache.write("fits", "a", {"one": b"1"})
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert os.strerror(error) in err and store.VARIABLE in err
-    assert kept.read("fits", "a") is None
+    assert cache.read("fits", "a") is None
     assert list((tmp_path / "fits").iterdir()) == []
 
 
 def test_a_run_whose_folder_cannot_be_written_is_made_all_the_same(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("mine")
     monkeypatch.setenv(store.VARIABLE, str(tmp_path / "file" / "below"))
-    made = Ran(tmp_path / "out", *SMALL)
+    ran = Ran(tmp_path / "out", *SMALL)
     assert (
-        made.status == 0
-        and made.err.startswith("compare: warning: nothing can be cached")
-        and made.err.count("\n") == 1
+        ran.status == 0 and ran.err.startswith("compare: warning: nothing can be cached") and ran.err.count("\n") == 1
     )
-    assert made.summary["fits"]["exact"]["status"] == "done"
+    assert ran.summary["fits"]["exact"]["status"] == "done"
     assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_least_recently_used_is_removed_first(tmp_path):
-    kept = Store(tmp_path, limit=10_000)
+    cache = Store(tmp_path, limit=10_000)
     for number, name in enumerate("abc"):
-        kept.write("fits", name, {"one": bytes(3000)})
-        os.utime(kept.entry("fits", name), (1000 + number, 1000 + number))
-    assert kept.read("fits", "a")  # now the last that was used
-    kept.write("fits", "d", {"one": bytes(3000)})
-    assert [name for name in "abcd" if kept.entry("fits", name).exists()] == ["a", "c", "d"]
+        cache.write("fits", name, {"one": bytes(3000)})
+        os.utime(cache.entry("fits", name), (1000 + number, 1000 + number))
+    assert cache.read("fits", "a")  # now the last that was used
+    cache.write("fits", "d", {"one": bytes(3000)})
+    assert [name for name in "abcd" if cache.entry("fits", name).exists()] == ["a", "c", "d"]
 
 
-def test_what_nobody_finished_is_removed_after_a_day(tmp_path):
-    kept = Store(tmp_path)
+def test_an_unfinished_entry_is_removed_after_a_day(tmp_path):
+    cache = Store(tmp_path)
     (tmp_path / "fits").mkdir()
     for name, age in ((".a.1.zip", 2 * store.DAY), (".b.1.zip", 0)):
         (tmp_path / "fits" / name).write_bytes(b"half")
         os.utime(tmp_path / "fits" / name, (time.time() - age,) * 2)
-    kept.prune(tmp_path)
+    cache.prune(tmp_path)
     assert [path.name for path in (tmp_path / "fits").iterdir()] == [".b.1.zip"]
 
 
@@ -338,52 +336,52 @@ def test_leftovers_of_processes_that_are_gone(tmp_path):
 
 @pytest.fixture(scope="module")
 def fitted() -> list[Fit]:
-    """A guide's, chains', coordinate ascent's, and one from the exact posterior."""
+    """Fits of the chain: by a guide, NUTS, coordinate ascent and from the exact posterior."""
     chain = models.load("chain")
-    wanted = ("exact", "coordinate_ascent", "numpyro-mean_field", "numpyro-nuts")
-    return [run(job) for job in plan(Request(chain, chain.data())) if job.name in wanted]
+    names = ("exact", "coordinate_ascent", "numpyro-mean_field", "numpyro-nuts")
+    return [run(job) for job in plan(Request(chain, chain.data())) if job.name in names]
 
 
 def test_a_fit_comes_back_as_it_was(fitted, tmp_path):
-    """Bit by bit: every group, attribute and type, its seconds and its gradients."""
-    kept = FitCache(Store(tmp_path))
+    """Bit by bit: every group, attribute and type, its seconds and its number of gradients."""
+    cache = FitCache(Store(tmp_path))
     for fit in fitted:
-        assert kept.load(fit.job) is None
-        kept.save(fit)
-        found = kept.load(fit.job)
-        assert found.tree.identical(fit.tree) and found.cached and not fit.cached
+        assert cache.load(fit.job) is None
+        cache.save(fit)
+        loaded = cache.load(fit.job)
+        assert loaded.tree.identical(fit.tree) and loaded.cached and not fit.cached
         for node in fit.tree.subtree:
             for name, values in node.to_dataset().variables.items():
-                assert found.tree[node.path].to_dataset().variables[name].dtype == values.dtype
-        assert (found.job, found.status, found.seconds, found.gradients) == (
+                assert loaded.tree[node.path].to_dataset().variables[name].dtype == values.dtype
+        assert (loaded.job, loaded.status, loaded.seconds, loaded.gradients) == (
             fit.job,
             "done",
             fit.seconds,
             fit.gradients,
         )
-        assert kept.load(replace(fit.job, seed=1)) is None
+        assert cache.load(replace(fit.job, seed=1)) is None
 
 
 @pytest.mark.parametrize("change", [{"status": "failed", "tree": None}, {"status": "skipped", "tree": None}])
-def test_what_was_not_made_is_not_kept(change, fitted, tmp_path):
-    kept = FitCache(Store(tmp_path))
-    kept.save(replace(fitted[0], **change))
-    assert kept.load(fitted[0].job) is None
+def test_a_fit_that_failed_or_was_skipped_is_not_cached(change, fitted, tmp_path):
+    cache = FitCache(Store(tmp_path))
+    cache.save(replace(fitted[0], **change))
+    assert cache.load(fitted[0].job) is None
 
 
-def test_an_entry_that_is_whole_and_yet_no_fit_is_made_anew(fitted, tmp_path):
-    kept = FitCache(Store(tmp_path))
-    kept.store.write("fits", kept.key(fitted[0].job), {"cost.json": b"{}", "tree.nc": b"no"})
-    assert kept.load(fitted[0].job) is None
-    assert not kept.store.entry("fits", kept.key(fitted[0].job)).exists()
+def test_an_intact_entry_that_holds_no_fit_is_removed(fitted, tmp_path):
+    cache = FitCache(Store(tmp_path))
+    cache.store.write("fits", cache.key(fitted[0].job), {"cost.json": b"{}", "tree.nc": b"no"})
+    assert cache.load(fitted[0].job) is None
+    assert not cache.store.entry("fits", cache.key(fitted[0].job)).exists()
 
 
 # The command
 
 
 @pytest.fixture
-def unmade(monkeypatch):
-    """From here on no fit can be made."""
+def forbid_fits(monkeypatch):
+    """A function after whose call any fit that is made fails the test."""
 
     def stop() -> None:
         monkeypatch.setattr(compare.pipeline, "run", lambda job: pytest.fail(f"{job.name} was made"))
@@ -391,12 +389,12 @@ def unmade(monkeypatch):
     return stop
 
 
-def test_a_second_run_makes_nothing_and_leaves_the_same(tmp_path, unmade):
+def test_a_second_run_makes_nothing_and_leaves_the_same(tmp_path, forbid_fits):
     folder = tmp_path / "out"
     first = Ran(folder, *SMALL)
     (folder / "rank.png").write_bytes(b"of another run, with chains")
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "rank.png"}
-    unmade()
+    forbid_fits()
     (folder / "report.html").write_text("changed")
     (folder / "draws.nc").unlink()
     second = Ran(folder, *SMALL)
@@ -407,8 +405,8 @@ def test_a_second_run_makes_nothing_and_leaves_the_same(tmp_path, unmade):
     assert (as_json.out, as_json.err) == ((folder / "summary.json").read_text(), "")
 
 
-def test_what_is_kept_serves_another_comparison(tmp_path):
-    """Its fits, with the seconds that they took when they were made; the others are made."""
+def test_cached_fits_serve_another_comparison(tmp_path):
+    """With the seconds that they took when they were made; the other fits are made."""
     first = Ran(tmp_path / "first", *SMALL)
     more = Ran(tmp_path / "more", "coin", "--libraries", "numpyro", "--guides", "mean_field,conjugate", "--no-nuts")
     assert "2 of 3 fits were cached by an earlier run" in more.out
@@ -435,7 +433,7 @@ def test_a_fit_that_failed_is_tried_again(tmp_path, monkeypatch):
     assert "1 of 2 fits were cached" in second.out
 
 
-def test_a_kept_report_needs_no_library(tmp_path):
+def test_a_cached_report_needs_no_library(tmp_path):
     Ran(tmp_path / "out", *SMALL)
     code = f"""
 import sys
@@ -453,15 +451,15 @@ print("loaded", *sys.modules)
 def test_two_at_once_do_not_spoil_each_other(tmp_path):
     command = [sys.executable, "-m", "compare", *SMALL, "--out", str(tmp_path / "out"), "--format", "json"]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    said = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0] and [err for _, err in said] == [b"", b""]
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0] and [err for _, err in outputs] == [b"", b""]
     third = Ran(tmp_path / "out", *SMALL)
     assert "2 of 2 fits were cached" in third.out
     assert third.out and not list((tmp_path / "out").glob(".*"))
 
 
 def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):
-    """Killed as soon as a fit is kept; the next run does not make that one again, and ends as if nothing had been."""
+    """Killed as soon as a fit is cached; the next run does not repeat that fit, and ends as an undisturbed run does."""
     folder = Path(os.environ[store.VARIABLE]) / "fits"
     command = [
         sys.executable,
@@ -485,13 +483,13 @@ def test_a_run_that_was_killed_goes_on_where_it_was(tmp_path):
     for path in entries:
         with zipfile.ZipFile(path) as archive:
             seconds.add(json.loads(archive.read("cost.json"))["seconds"])
-    made = Ran(tmp_path / "out", *command[3:])
-    assert f"{len(entries)} of 4 fits were cached" in made.out
-    assert seconds <= {fit["seconds"] for fit in made.summary["fits"].values()}
+    ran = Ran(tmp_path / "out", *command[3:])
+    assert f"{len(entries)} of 4 fits were cached" in ran.out
+    assert seconds <= {fit["seconds"] for fit in ran.summary["fits"].values()}
     assert not list((tmp_path / "out").glob(".*"))
 
 
-# A user's own model
+# A user's model
 
 
 WRITTEN = """
@@ -511,11 +509,11 @@ def model(x):
 
 
 def test_a_users_fit_follows_the_file_its_neighbours_and_what_they_read(tmp_path, monkeypatch):
-    """Each is read as by a process of its own."""
+    """Each version is read as a new process would read it."""
 
-    def told(beside: str = "SCALE = 2.0\n", shift: str = "0.5", more: str = "", data: float = 0.5) -> str:
-        told.calls += 1
-        folder = tmp_path / str(told.calls)
+    def fit_key(beside: str = "SCALE = 2.0\n", shift: str = "0.5", more: str = "", data: float = 0.5) -> str:
+        fit_key.calls += 1
+        folder = tmp_path / str(fit_key.calls)
         folder.mkdir()
         (folder / "beside_mine.py").write_text(beside)
         (folder / "shift.txt").write_text(shift)
@@ -528,15 +526,22 @@ def test_a_users_fit_follows_the_file_its_neighbours_and_what_they_read(tmp_path
         mine, _ = user_model.read("mine.py")
         given = user_model.data_of(mine, {"x": np.array([data, 1.5])})
         job = Job("numpyro-mean_field", "mine.py", given, "svi", "numpyro", "mean_field", 0, Options())
-        return FitCache(Store(tmp_path / "kept")).key(job)
+        return FitCache(Store(tmp_path / "cache")).key(job)
 
-    told.calls = 0
-    found = [told(), told(), told(beside="SCALE = 2.5\n"), told(beside="SCALE = 2.0  # \n"), told(shift="0.6")]
-    found += [told(more="# more\n"), told(data=0.6)]
-    assert None not in found and found[0] == found[1] and len(set(found)) == len(found) - 1
+    fit_key.calls = 0
+    fit_keys = [
+        fit_key(),
+        fit_key(),
+        fit_key(beside="SCALE = 2.5\n"),
+        fit_key(beside="SCALE = 2.0  # \n"),
+        fit_key(shift="0.6"),
+        fit_key(more="# more\n"),
+        fit_key(data=0.6),
+    ]
+    assert None not in fit_keys and fit_keys[0] == fit_keys[1] and len(set(fit_keys)) == len(fit_keys) - 1
 
 
-def test_a_truth_without_content_keeps_nothing_and_does_no_harm(tmp_path):
+def test_options_that_cannot_be_hashed_are_not_cached(tmp_path):
     class Odd:
         def __init__(self) -> None:
             self.function = lambda: 0

@@ -46,15 +46,15 @@ NOTHING = {"fits": {}, "held_out": None}
 """The summary of a comparison without fits."""
 
 WRONG = ("the mean-field fit of log GDP by Adam", "the mode there is", "the objective of a guide with a point mass")
-"""What a tutorial prints that is wrong, whatever the data."""
+"""How the claims begin that are wrong whatever the data: a tutorial prints them."""
 
 SCHEMA = json.loads((Path(files.__file__).parent / "summary.schema.json").read_text(encoding="utf-8"))
 
 
-def by_claim(found: list[Published], part: str) -> Published:
-    """The one claim that has these words."""
-    (one,) = [one for one in found if part in one.claim]
-    return one
+def by_claim(entries: list[Published], part: str) -> Published:
+    """The only entry whose claim contains these words."""
+    (entry,) = [entry for entry in entries if part in entry.claim]
+    return entry
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +65,25 @@ def of_chain() -> Comparison:
 
 @pytest.fixture(scope="module")
 def of_coin() -> Comparison:
-    """The coin with a Gaussian and with its own family, fitted."""
+    """The coin with a Gaussian and with the Beta family, fitted."""
     request = Request(models.load("coin"), Coin(), ("numpyro",), ("mean_field", "conjugate"), nuts=False)
     return pipeline.compare(request)
 
 
 @pytest.mark.parametrize("name", [name for name in models.CATALOGUE if models.load(name).literature])
 def test_every_claim_has_a_source_and_numbers_and_agrees(name: str) -> None:
-    """Without fits, whatever the data: what is proven holds, and of the rest nothing is said."""
+    """Without fits, whatever the data: proven claims hold, and the others are left open."""
     model = models.load(name)
     assert len(model.literature.published(model.data(), NOTHING)) >= 2
     for data in ready(name):
-        found = model.literature.published(data, NOTHING)
-        assert any(one.agrees for one in found), data
-        for one in found:
-            assert re.search(r"\b1[7-9]\d\d\b|\b20\d\d\b", one.source), one
-            assert one.claim and one.published and (one.agrees in (True, None) or one.claim.startswith(WRONG)), one
-            assert one.agrees is None or re.search(r"\d", one.ours), one
-        assert len({one.claim for one in found}) == len(found)
+        entries = model.literature.published(data, NOTHING)
+        assert any(entry.agrees for entry in entries), data
+        for entry in entries:
+            assert re.search(r"\b1[7-9]\d\d\b|\b20\d\d\b", entry.source), entry
+            assert entry.claim and entry.published, entry
+            assert entry.agrees in (True, None) or entry.claim.startswith(WRONG), entry
+            assert entry.agrees is None or re.search(r"\d", entry.ours), entry
+        assert len({entry.claim for entry in entries}) == len(entries)
 
 
 @pytest.mark.parametrize(
@@ -101,11 +102,11 @@ def test_every_claim_has_a_source_and_numbers_and_agrees(name: str) -> None:
 def test_numbers_agree_in_the_digits_that_are_printed(
     published: str, values: list[float], agrees: bool, ours: str
 ) -> None:
-    found = printed("a claim", "a source", published, *values)
-    assert (found.agrees, found.ours) == (agrees, ours)
+    entry = printed("a claim", "a source", published, *values)
+    assert (entry.agrees, entry.ours) == (agrees, ours)
 
 
-def test_what_was_simulated_may_be_off_by_so_much() -> None:
+def test_a_simulated_number_may_be_off_by_the_slack() -> None:
     assert printed("", "", "-0.220", -0.217, slack=(0.004,)).agrees
     assert not printed("", "", "-0.220", -0.215, slack=(0.004,)).agrees
     with pytest.raises(ValueError, match="2 numbers, but 1 values"):
@@ -131,9 +132,9 @@ def test_a_wrong_update_of_the_coin_is_noticed(monkeypatch: pytest.MonkeyPatch) 
             self.posterior = stats.beta(self.a, self.b)
 
         monkeypatch.setattr(exact.BetaPosterior, "__init__", init)
-        found = models.load("coin").literature.published(Coin(), NOTHING)
-        wanted = ("437 girls", "rule of succession", "241,945") if wrong is None else ("rule of succession", "variance")
-        assert all(by_claim(found, claim).agrees is False for claim in wanted), wrong
+        entries = models.load("coin").literature.published(Coin(), NOTHING)
+        parts = ("437 girls", "rule of succession", "241,945") if wrong is None else ("rule of succession", "variance")
+        assert all(by_claim(entries, part).agrees is False for part in parts), wrong
 
 
 def test_a_wrong_evidence_of_the_coin_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,14 +161,14 @@ def test_a_wrong_factor_of_the_chain_is_noticed(monkeypatch: pytest.MonkeyPatch)
         return diagonal, beside
 
     monkeypatch.setattr(exact, "factorise", wrong)
-    found = models.load("chain").literature.published(Chain(), NOTHING)
-    assert [by_claim(found, part).agrees for part in ("filter's", "prediction errors")] == [False, False]
+    entries = models.load("chain").literature.published(Chain(), NOTHING)
+    assert [by_claim(entries, part).agrees for part in ("filter's", "prediction errors")] == [False, False]
 
 
 def test_the_chains_mean_field_is_as_theory_says(of_chain: Comparison) -> None:
-    found = of_chain.model.literature.published(of_chain.data, of_chain.summary)
-    assert [one.agrees for one in found] == [True] * 6
-    assert "coordinate_ascent, numpyro-mean_field" in by_claim(found, "posterior's means").ours
+    entries = of_chain.model.literature.published(of_chain.data, of_chain.summary)
+    assert [entry.agrees for entry in entries] == [True] * 6
+    assert "coordinate_ascent, numpyro-mean_field" in by_claim(entries, "posterior's means").ours
 
 
 @pytest.mark.parametrize(
@@ -182,8 +183,8 @@ def test_the_chains_mean_field_is_as_theory_says(of_chain: Comparison) -> None:
 def test_a_mean_field_that_is_another_is_noticed(of_chain: Comparison, claim: str, change: Any) -> None:
     summary = copy.deepcopy(of_chain.summary)
     change(summary["fits"]["numpyro-mean_field"])
-    found = of_chain.model.literature.published(of_chain.data, summary)
-    assert [one.claim for one in found if one.agrees is False] == [by_claim(found, claim).claim]
+    entries = of_chain.model.literature.published(of_chain.data, summary)
+    assert [entry.claim for entry in entries if entry.agrees is False] == [by_claim(entries, claim).claim]
 
 
 def test_a_fit_that_did_not_arrive_says_nothing(of_chain: Comparison) -> None:
@@ -191,13 +192,14 @@ def test_a_fit_that_did_not_arrive_says_nothing(of_chain: Comparison) -> None:
     summary["fits"]["numpyro-mean_field"]["optimisation"]["converged"] = False
     summary["fits"]["coordinate_ascent"] |= {"status": "failed", "optimisation": None}
     assert list(settled(summary, "mean_field")) == []
-    found = of_chain.model.literature.published(of_chain.data, summary)
-    assert [one.agrees for one in found] == [True] * 3 + [None] * 3
+    entries = of_chain.model.literature.published(of_chain.data, summary)
+    assert [entry.agrees for entry in entries] == [True] * 3 + [None] * 3
 
 
 def test_the_moments_of_a_factorised_gaussian_are_those_of_its_draws() -> None:
     rng, count = np.random.default_rng(1), 400_000
-    q = Moments(*(np.exp(one) if number % 2 else one for number, one in enumerate(rng.normal(0, 0.5, (6, 1, 3)))))
+    normal = rng.normal(0, 0.5, (6, 1, 3))
+    q = Moments(*(np.exp(values) if number % 2 else values for number, values in enumerate(normal)))
     for x in (-0.8, 0.0, 1.7):
         weight, bias, output = (q[2 * i] + q[2 * i + 1] * rng.standard_normal((count, 3)) for i in range(3))
         squares = (output * np.maximum(weight * x + bias, 0.0)).sum(axis=1)
@@ -206,7 +208,7 @@ def test_the_moments_of_a_factorised_gaussian_are_those_of_its_draws() -> None:
 
 
 def test_the_theorem_would_notice_units_that_are_not_independent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gaussians that are not factorised: were f(0) = 0 at the ends only, the bound would be broken."""
+    """With variance exp(-x^2), which no factorised Gaussian gives, f is most uncertain between the ends."""
     module = import_module("models.bnn.literature")
     monkeypatch.setattr(module, "variance", lambda q, x: np.exp(-(x**2)))
     assert theorem(BnnData()).agrees is False
@@ -215,8 +217,8 @@ def test_the_theorem_would_notice_units_that_are_not_independent(monkeypatch: py
 def test_a_network_without_its_symmetry_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     network = import_module("models.bnn.network")
     monkeypatch.setitem(network.ACTIVATIONS, "tanh", lambda a: np.tanh(a - 0.1))
-    found = by_claim(models.load("bnn").literature.published(BnnData(), NOTHING), "change places")
-    assert found.agrees is False and found.ours.startswith("120 equal")
+    entry = by_claim(models.load("bnn").literature.published(BnnData(), NOTHING), "change places")
+    assert entry.agrees is False and entry.ours.startswith("120 equal")
 
 
 @pytest.mark.parametrize(("middle", "bounded"), [(0.5, True), (1.5, False)])
@@ -229,12 +231,12 @@ def test_fits_of_the_network_are_held_against_the_theorem(middle: float, bounded
         return {"status": "done", "method": method, "guide": guide, "optimisation": arrived, "variables": sds}
 
     summary = NOTHING | {"fits": {"reference": fit("reference", None), "pyro-mean_field": fit("svi", "mean_field")}}
-    found = models.load("bnn").literature.published(BnnData(activation="relu"), summary)
-    assert by_claim(found, "obey that bound").agrees is bounded
-    assert by_claim(found, "exact inference").agrees is not bounded
-    assert f"{2 * middle**2:.3g} ± " in by_claim(found, "exact inference").ours
-    unsaid = models.load("bnn").literature.published(BnnData(), summary)
-    assert [by_claim(unsaid, part).agrees for part in ("obey that bound", "exact inference")] == [None, None]
+    entries = models.load("bnn").literature.published(BnnData(activation="relu"), summary)
+    assert by_claim(entries, "obey that bound").agrees is bounded
+    assert by_claim(entries, "exact inference").agrees is not bounded
+    assert f"{2 * middle**2:.3g} ± " in by_claim(entries, "exact inference").ours
+    left_open = models.load("bnn").literature.published(BnnData(), summary)
+    assert [by_claim(left_open, part).agrees for part in ("obey that bound", "exact inference")] == [None, None]
 
 
 def ledgers(**gaps: tuple[float, float]) -> dict[str, Any]:
@@ -261,12 +263,12 @@ def ledgers(**gaps: tuple[float, float]) -> dict[str, Any]:
     ],
 )
 def test_the_order_of_the_gaps_is_read_off(gaps: dict[str, tuple[float, float]], agrees: list[bool | None]) -> None:
-    found = import_module("models.vae.literature").gaps(ledgers(**gaps)["held_out"])
-    assert [one.agrees for one in found] == agrees
+    entries = import_module("models.vae.literature").gaps(ledgers(**gaps)["held_out"])
+    assert [entry.agrees for entry in entries] == agrees
 
 
 def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proposals that are not normalised, and a noise that is an sd where a variance belongs."""
+    """Proposals that are not normalised, and a noise whose sd stands where its variance belongs."""
     vae, module = models.load("vae"), import_module("models.vae.literature")
     data = next(ready("vae"))
     with monkeypatch.context() as patch:
@@ -276,12 +278,12 @@ def test_a_wrong_evidence_of_the_autoencoder_is_noticed(monkeypatch: pytest.Monk
     right = linear.Principal.decoder
 
     def wrong(self: Any, latent: int) -> Any:
-        found = right(self, latent)
-        return type(found)(dict(found.weights) | {"noise": found.weights["noise"] ** 2})
+        decoder = right(self, latent)
+        return type(decoder)(dict(decoder.weights) | {"noise": decoder.weights["noise"] ** 2})
 
     monkeypatch.setattr(linear.Principal, "decoder", wrong)
-    found = vae.literature.published(data, NOTHING)
-    assert [by_claim(found, part).agrees for part in ("most likely noise", "log likelihood")] == [False, False]
+    entries = vae.literature.published(data, NOTHING)
+    assert [by_claim(entries, part).agrees for part in ("most likely noise", "log likelihood")] == [False, False]
 
 
 def normal_fit(mean: float, sd: float, khat: float) -> tuple[dict[str, FitSummary], dict[str, Fit], Any]:
@@ -289,7 +291,7 @@ def normal_fit(mean: float, sd: float, khat: float) -> tuple[dict[str, FitSummar
     rng = np.random.default_rng(5)
     theta = rng.normal(mean, sd, 4000)
     stats_ = {"log_joint": stats.norm.logpdf(theta) - 2.0, "log_guide": stats.norm.logpdf(theta, mean, sd)}
-    tree = build(split({"theta": theta}), {name: split({name: one})[name] for name, one in stats_.items()}, {})
+    tree = build(split({"theta": theta}), {name: split({name: values})[name] for name, values in stats_.items()}, {})
     truth_ = SimpleNamespace(mean=lambda: {"theta": np.asarray(0.0)}, sd=lambda: {"theta": np.asarray(1.0)})
     away = {"mean_error": float(theta.mean()), "mcse_mean_error": sd / np.sqrt(4000)}
     away |= {"sd_ratio": float(theta.std()), "mcse_sd_ratio": sd / np.sqrt(8000)}
@@ -318,11 +320,11 @@ ONE = Layout({"theta": ()}, {}, {}, (("theta", ()),))
 )
 def test_khat_is_held_against_the_distance(mean: float, sd: float, khat: float, agrees: list[bool | None]) -> None:
     summaries, fits, known = normal_fit(mean, sd, khat)
-    found = of_khat(summaries, fits, known)
-    assert [one.agrees for one in found] == agrees
-    said = next(one.ours for one in found if one.agrees is not None)
-    assert ("a-fit" in said) is (False in agrees)
-    assert [one.agrees for one in of_khat(summaries, fits, None)] == [None] * 3
+    entries = of_khat(summaries, fits, known)
+    assert [entry.agrees for entry in entries] == agrees
+    ours = next(entry.ours for entry in entries if entry.agrees is not None)
+    assert ("a-fit" in ours) is (False in agrees)
+    assert [entry.agrees for entry in of_khat(summaries, fits, None)] == [None] * 3
 
 
 @pytest.mark.parametrize(
@@ -349,29 +351,29 @@ def test_the_summary_has_them_all(of_coin: Comparison, of_chain: Comparison) -> 
     for comparison in (of_coin, of_chain):
         summary = json.loads(files.as_json(comparison.summary))
         jsonschema.validate(summary, SCHEMA)
-        own_claims = comparison.model.literature.published(comparison.data, comparison.summary)
-        told = summary["published"]
-        assert [one["claim"] for one in told[: len(own_claims)]] == [one.claim for one in own_claims]
-        assert all(one["agrees"] is not one["claim"].startswith(WRONG) for one in told[: len(own_claims)])
-        assert ["k-hat" in one["claim"] for one in told[len(own_claims) :]] == [True] * 3
+        entries = comparison.model.literature.published(comparison.data, comparison.summary)
+        rows = summary["published"]
+        assert [row["claim"] for row in rows[: len(entries)]] == [entry.claim for entry in entries]
+        assert all(row["agrees"] is not row["claim"].startswith(WRONG) for row in rows[: len(entries)])
+        assert ["k-hat" in row["claim"] for row in rows[len(entries) :]] == [True] * 3
     khats = of_coin.summary["published"][-3:]
-    assert [one["agrees"] for one in khats] == [True, None, False]  # a Gaussian's tails: far off, means and sds are not
+    assert [row["agrees"] for row in khats] == [True, None, False]  # a Gaussian's tails: far off, means and sds are not
     assert "1 of 1 fits right" in khats[0]["ours"] and "right nevertheless: numpyro-mean_field" in khats[2]["ours"]
 
 
 def test_the_page_and_the_terminal_tell_them(of_coin: Comparison) -> None:
-    told = claims.published(of_coin.published)
-    assert claims.tally(told) == "10 of 13 agree; 2 do not; of 1 these data and fits say nothing"
+    cited = claims.published(of_coin.published)
+    assert claims.tally(cited) == "10 of 13 agree; 2 do not; of 1 these data and fits say nothing"
     html = page(of_coin)
     assert html.count('<td role="cell" class="l yes">✓ agrees') == 10 and html.count('class="l no">✗ differs') == 2
     assert 'id="published"' in html and "0.44603" in html and "[0.415, 0.477]" in html and "– not told" in html
     out = io.StringIO()
     terminal.show(of_coin, Console(file=out, width=140, highlight=False), verbose=True)
-    said = out.getvalue().partition("Against numbers that others published")[2]
-    assert "10 of 13 agree" in said and said.count("differs") == 2 and "✗ differs: k-hat above 0.7" in said
+    section = out.getvalue().partition("Against numbers that others published")[2]
+    assert "10 of 13 agree" in section and section.count("differs") == 2 and "✗ differs: k-hat above 0.7" in section
 
 
-def test_what_is_told_is_escaped_and_may_be_missing(tmp_path: Path) -> None:
+def test_claims_are_escaped_and_may_be_missing(tmp_path: Path) -> None:
     assert "Against numbers" not in page(a_comparison())
     claim = Published("<b>k", "[i]A & B 2018", "1", "2 > 1", None)
     made_up = a_comparison(published=(claim,))
@@ -388,7 +390,7 @@ def test_what_is_told_is_escaped_and_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_posteriordbs_eight_schools_are_right() -> None:
-    """Its ten means, by quadrature: within its own standard errors."""
+    """Its ten means agree with quadrature within its standard errors."""
     away = (np.array(POSTERIORDB["mean"]) - quadrature()) / np.array(POSTERIORDB["mcse"])
     assert np.abs(away).max() < threshold(len(away))
 
@@ -398,8 +400,8 @@ def test_posteriordbs_eight_schools_are_right() -> None:
 def test_the_reference_of_eight_schools_is_right(library: str) -> None:
     """Against the quadrature, and against posteriordb within the errors of both."""
     module = import_module(f"tests.user_models.eight_schools_{library}")
-    found = compare(module.non_centred, module.data, library, ["mean_field"], nuts=False, reference_ess=1000.0)
-    variables = found.summary["fits"]["reference"]["variables"]
+    result = compare(module.non_centred, module.data, library, ["mean_field"], nuts=False, reference_ess=1000.0)
+    variables = result.summary["fits"]["reference"]["variables"]
     means, errors = (np.array([variables[name][key] for name in NAMES]) for key in ("mean", "mcse_mean"))
     assert np.abs((means - quadrature()) / errors).max() < threshold(len(NAMES))
     apart = (means - np.array(POSTERIORDB["mean"])) / np.hypot(errors, POSTERIORDB["mcse"])
@@ -409,7 +411,7 @@ def test_the_reference_of_eight_schools_is_right(library: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_khat_of_eight_schools_is_as_published(library: str) -> None:
-    """Of mean field on the non-centred form with Yao et al.'s priors: their one number is like ours over the seeds."""
+    """Mean field on the non-centred form with Yao et al.'s priors: their single k-hat fits ours over eight seeds."""
     import_module(f"compare.user_model.in_{library}")
     mine = user_model.register(import_module(f"tests.user_models.yao_{library}").model, library)
     given = user_model.data_of(mine, import_module(f"tests.user_models.eight_schools_{library}").data)

@@ -1,4 +1,4 @@
-"""What others print: the truths by second methods, the words for the pages, and the rule behind the words."""
+"""What others print: truths by a second method, every page's verdict, and the rule for verdicts."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_every_page_has_its_numbers():
 
 def test_the_readme_counts_them():
     right = len(PAGE) - len(WRONG) - len(UNTOLD)
-    said = f"Of {len(PAGE)} pages {right} are right, {len(WRONG)} are wrong, and of {len(UNTOLD)} nothing can be told."
-    assert said in " ".join((readme.ROOT / "models/README.md").read_text(encoding="utf-8").split())
+    counts = f"{len(PAGE)} pages {right} are right, {len(WRONG)} are wrong, and of {len(UNTOLD)} nothing can be told."
+    assert f"Of {counts}" in " ".join((readme.ROOT / "models/README.md").read_text(encoding="utf-8").split())
 
 
 def test_an_unknown_page_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -47,7 +47,7 @@ def test_an_unknown_page_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch,
     assert capsys.readouterr().err.startswith("no page 'coins'; there are coin_svi, ")
 
 
-def test_a_page_can_be_seen_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_every_quantity_of_a_page_can_be_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr("sys.argv", ["tutorials", "coin_svi"])
     main()
     first, last = capsys.readouterr().out.splitlines()
@@ -55,14 +55,14 @@ def test_a_page_can_be_seen_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 @pytest.mark.parametrize("key", [pytest.param(key, marks=[pytest.mark.slow] * (key in SLOW)) for key in sorted(PAGE)])
-def test_a_page_is_called_what_it_is(key: str):
+def test_a_page_has_its_verdict(key: str):
     expected = "wrong" if key in WRONG else "cannot be told" if key in UNTOLD else "right"
     assert f"**{expected}**" in row(PAGE[key])
 
 
 @pytest.mark.parametrize("quantity", ["mean", "sd"])
 def test_another_number_is_wrong(quantity: str):
-    """NUTS's mean half an sd off, and its sd 0.7 of what it is."""
+    """NUTS's mean is moved by half an sd, or its sd is made 0.7 as large."""
     entries, known = printed()["waffles_age"], dict(PAGE["waffles_age"].truth())
     assert judge(entries, known).word == "right"
     moved = replace(entries[1], mean="-0.51") if quantity == "mean" else replace(entries[1], sd="0.08")
@@ -70,7 +70,7 @@ def test_another_number_is_wrong(quantity: str):
     assert judgement.word == "wrong" and judgement.worst == 1
 
 
-def test_chance_is_not_called_wrong_and_little_tells_nothing():
+def test_chance_is_not_called_wrong_and_a_tiny_ess_decides_nothing():
     entry = printed()["stan_nuts"][0]
     apart = replace(entry, mean="0.31")  # half an sd
     known = {"theta": Truth(0.25, 0.12)}
@@ -90,7 +90,7 @@ def test_eight_schools_by_the_other_quadrature():
 
 
 def test_eight_schools_by_independent_draws():
-    """Everything that is printed, within 4 errors: theta_base from theta, mu and tau."""
+    """All printed quantities agree within 4 standard errors; theta_base is computed from theta, mu and tau."""
     s, rng, n = Schools(5.0, stats.halfcauchy(scale=5.0)), np.random.default_rng(1), 200_000
     k = rng.choice(len(s.tau), n, p=s.weights)
     mu = rng.normal(s.mu[k], np.sqrt(s.mu_variance[k]))
@@ -104,14 +104,15 @@ def test_eight_schools_by_independent_draws():
         assert abs(drawn.std() / true.sd - 1) < 4 * ((true.kurtosis - 1) / (4 * n)) ** 0.5, name
 
 
-def test_two_forms_of_eight_schools_have_other_log_joints():
-    """8 E[log tau] apart, which the quadrature knows: within 4 errors."""
-    found, apart = truths.log_joints(), truths.schools()["log tau"]
-    error = 8 * apart.sd / 400_000**0.5
-    assert abs(found["non-centred"].mean - found["centred"].mean - 8 * apart.mean) < 4 * error
+def test_log_joints_of_the_two_forms_of_eight_schools_differ():
+    """By 8 E[log tau], which the quadrature knows, within 4 standard errors."""
+    log_joints, log_tau = truths.log_joints(), truths.schools()["log tau"]
+    error = 8 * log_tau.sd / 400_000**0.5
+    difference = log_joints["non-centred"].mean - log_joints["centred"].mean
+    assert abs(difference - 8 * log_tau.mean) < 4 * error
 
 
-def test_the_regression_by_the_zoos_own():
+def test_the_regression_by_the_zoos_model():
     exact, known = unknown_noise(LinearData("rugged")), regressions.rugged_regression()
     places = {"sigma": ("sigma", ()), "a": ("intercept", ()), "bA": ("weights", (0,)), "bAR": ("weights", (2,))}
     for name, place in places.items():
@@ -120,14 +121,14 @@ def test_the_regression_by_the_zoos_own():
 
 
 def noisy() -> Regression:
-    """Six rows with noise of their own."""
+    """Six rows, each with a different known noise."""
     rng = np.random.default_rng(3)
     features = np.column_stack([np.ones(6), rng.standard_normal(6)])
     return Regression(features, rng.standard_normal(6), [0.2, 0.5], stats.expon(), rng.uniform(0.2, 0.9, 6))
 
 
 def test_latent_targets_by_conditioning_a_joint_gaussian():
-    """Coefficients and rates given one sigma, as one Gaussian that is conditioned on the measured values."""
+    """Given sigma, coefficients and rates are jointly Gaussian; condition them on the measured values."""
     r = noisy()
     k = len(r.sigma) // 2
     prior = r.features @ np.diag([0.04, 0.25]) @ r.features.T + r.sigma[k] ** 2 * np.eye(6)
@@ -141,7 +142,7 @@ def test_latent_targets_by_conditioning_a_joint_gaussian():
 
 
 def test_sigma_by_the_dense_evidence():
-    """Its posterior by N(targets; 0, all variances) at each node, without any coefficient."""
+    """Sigma's posterior from N(targets; 0, marginal covariance) at each node, the coefficients integrated out."""
     r = noisy()
     prior = r.features @ np.diag([0.04, 0.25]) @ r.features.T
     log_density = [
@@ -152,7 +153,7 @@ def test_sigma_by_the_dense_evidence():
 
 
 def test_log_predictive_density_by_draws():
-    """Within 4 of the errors that the draws' own scatter gives, and that scatter is not above what is said of it."""
+    """Within 4 standard errors of the draws, whose scatter does not exceed the sd that is stated."""
     age, divorces = regressions.table("waffles.csv")[1:3]
     x, y = ((v - v.mean()) / v.std(ddof=1) for v in (age, divorces))
     r = Regression(np.column_stack([np.ones(50), x]), y, [0.2, 0.5], stats.expon())
@@ -189,7 +190,7 @@ def test_memory_by_adaptive_quadrature():
 
 @pytest.mark.parametrize("prior", ["flat", "normal", "ordered", "dirichlet"])
 def test_ordered_classes_by_importance_sampling(prior: str):
-    """A Student t around the lattice's moments; within 4 errors by the delta method."""
+    """With a Student t proposal around the lattice's moments; within 4 standard errors, by the delta method."""
     x, y = regressions.table("ordinal.csv")
     known, names, n = regressions.ordinal(prior), ("b_X_eta", "c_y[0]", "c_y[1]"), 40_000
     rng = np.random.default_rng(0)
@@ -218,7 +219,7 @@ def test_ordered_classes_by_importance_sampling(prior: str):
 
 
 def test_the_data_are_those_of_the_pages():
-    """By what the pages print of them: counts and means of classes, the log density at the sampler's first point."""
+    """The pages print some of their properties: class counts and means, the log density at a sampler's first point."""
     x, y = regressions.table("ordinal.csv")
     assert [(int((y == k).sum()), round(float(x[y == k].mean()), 3)) for k in range(3)] == [
         (15, 0.042), (19, 0.832), (16, 1.448),

@@ -1,6 +1,6 @@
-"""The walls that hold the house up, read off the source: the library wall, the one direction, no special cases.
+"""The walls that hold the house up, checked on the source: the library wall, one direction, no special cases.
 
-Every check takes sources by module name, so that each is also shown made-up sources that break its wall.
+Every check takes sources by module name, so that tests can also pass it made-up sources that break its wall.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("compare.pipeline",),
     ("compare.cli",),
 )
-"""The one direction: a module imports from its own layer and those before it, directly or through others."""
+"""In order: a module imports only from its layer and the ones before it, directly or through others."""
 
 OLD_NAMES = re.compile(
     "Chart|CHAINS|Kept|LENDER|Wish|asked|bend|cases|draughtsman|drive|facts|found|hands|held_against|is_reference|"
@@ -72,7 +72,7 @@ Sources = Mapping[str, str]
 
 
 class Import(NamedTuple):
-    """An imported name (a module, or something in one), the line, and whether only a type checker sees it."""
+    """An imported name (a module, or something in a module), its line, and whether only a type checker sees it."""
 
     name: str
     line: int
@@ -80,7 +80,7 @@ class Import(NamedTuple):
 
 
 def sources(*folders: str) -> dict[str, str]:
-    """Every file of the folders by module name; a folder's ``__init__`` keeps that last part."""
+    """Every file of the folders by module name; a package is listed as ``package.__init__``."""
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
         for folder in folders or ("models", "guides", "compare")
@@ -100,7 +100,7 @@ def under(name: str, prefix: str) -> bool:
 
 @cache
 def imports(module: str, source: str) -> list[Import]:
-    """All imports, wherever they stand; those by name (``import_module``) with ``*`` for what is filled in later."""
+    """All imports, also in functions and by ``import_module``, with ``*`` for parts known only at run time."""
     tree = ast.parse(source)
     typing = {
         id(node)
@@ -126,7 +126,7 @@ def imports(module: str, source: str) -> list[Import]:
 
 
 def pattern(node: ast.expr) -> str:
-    """A string expression with ``*`` for what only running it can tell."""
+    """A string expression with ``*`` for parts that are known only at run time."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -137,8 +137,8 @@ def pattern(node: ast.expr) -> str:
 
 
 def loads(module: str, everything: Sources) -> dict[str, str]:
-    """What importing or using a module loads, through all project modules: each name, and the module that asks."""
-    found: dict[str, str] = {}
+    """What importing or using a module loads, through all project modules: each name and the module that imports it."""
+    loaded: dict[str, str] = {}
     waiting = [module]
     seen = set()
     while waiting:
@@ -146,29 +146,29 @@ def loads(module: str, everything: Sources) -> dict[str, str]:
         if here in seen:
             continue
         seen.add(here)
-        for one in imports(here, everything[here]):
-            if one.typing:
+        for imported in imports(here, everything[here]):
+            if imported.typing:
                 continue
-            found.setdefault(one.name, here)
-            parts = one.name.split(".")
+            loaded.setdefault(imported.name, here)
+            parts = imported.name.split(".")
             for length in range(1, len(parts) + 1):
                 name = ".".join(parts[:length])
                 waiting += [known for known in (name, f"{name}.__init__") if known in everything]
-    return found
+    return loaded
 
 
 def through_the_library_wall(everything: Sources) -> list[str]:
-    """Imports of a library, or of a module named for one, in a file that is not named for it."""
+    """Imports of a library, or of a module named for a library, in a file that is not named for that library."""
     holes = []
     for module, source in everything.items():
         own = library_of(module)
-        for one in imports(module, source):
+        for imported in imports(module, source):
             for library, packages in SIDES.items():
-                touched = one.name.split(".")[0] in packages or any(
-                    library_of(part) == library for part in one.name.split(".")
+                touched = imported.name.split(".")[0] in packages or any(
+                    library_of(part) == library for part in imported.name.split(".")
                 )
                 if touched and library != own:
-                    holes.append(f"{module}:{one.line} imports {one.name}")
+                    holes.append(f"{module}:{imported.line} imports {imported.name}")
         if own is None:
             continue
         for name, by in loads(module, everything).items():
@@ -184,7 +184,7 @@ def layer_of(name: str) -> int | None:
 
 
 def against_the_direction(everything: Sources) -> list[str]:
-    """Imports from a later layer, those for the sake of a type included."""
+    """Imports from a later layer, including those for type checkers only."""
     holes = []
     for module, source in everything.items():
         own = layer_of(module)
@@ -200,7 +200,7 @@ def against_the_direction(everything: Sources) -> list[str]:
 
 
 def circle(everything: Sources) -> list[str]:
-    """Modules that import each other, the first one again at the end; imports in functions and for types included."""
+    """Modules that import each other, the first repeated at the end; imports in functions and for types count."""
     module_names = {module.removesuffix(".__init__"): module for module in everything}
     graph: dict[str, set[str]] = {}
     for name, module in module_names.items():
@@ -224,7 +224,7 @@ def circle(everything: Sources) -> list[str]:
 
 
 def old_names(everything: Sources) -> list[str]:
-    """Identifiers and modules that have better names now."""
+    """Identifiers and modules with names that have been replaced."""
     uses = []
     for module, source in everything.items():
         uses += [f"{module} is a module"] if OLD_MODULES.fullmatch(module) else []
@@ -241,7 +241,7 @@ def special_cases(everything: Sources, names: set[str]) -> list[str]:
     ``chain`` is also the name of ArviZ's dimension. Such a name counts in a comparison, a match or a dictionary's key,
     and not where its companion ``draw`` stands beside it.
     """
-    found = []
+    mentions = []
     for module, source in everything.items():
         if not (under(module, "guides") or under(module, "compare")):
             continue
@@ -253,16 +253,16 @@ def special_cases(everything: Sources, names: set[str]) -> list[str]:
             and node.body
             and isinstance(node.body[0], ast.Expr)
         }
-        for one in imports(module, source):
-            if any(under(one.name, f"models.{name}") for name in names):
-                found.append(f"{module}:{one.line} imports {one.name}")
+        for imported in imports(module, source):
+            if any(under(imported.name, f"models.{name}") for name in names):
+                mentions.append(f"{module}:{imported.line} imports {imported.name}")
         for node in ast.walk(tree):
             if id(node) in docstrings:
                 continue
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 mentioned = re.search(rf"\bmodels[./]({'|'.join(names)})\b", node.value)
                 if mentioned or node.value in names - {"chain"}:
-                    found.append(f"{module}:{node.lineno} says {node.value!r}")
+                    mentions.append(f"{module}:{node.lineno} says {node.value!r}")
             strings = set()
             if isinstance(node, ast.Compare | ast.match_case):
                 part = node.pattern if isinstance(node, ast.match_case) else node
@@ -270,13 +270,13 @@ def special_cases(everything: Sources, names: set[str]) -> list[str]:
             elif isinstance(node, ast.Dict):
                 strings = {key.value for key in node.keys if isinstance(key, ast.Constant)}
             if "chain" in strings & names and "draw" not in strings:
-                found.append(f"{module}:{getattr(node, 'lineno', '')} decides by 'chain'")
+                mentions.append(f"{module}:{getattr(node, 'lineno', '')} decides by 'chain'")
             if isinstance(node, ast.Compare):
                 for side in (node.left, *node.comparators):
                     name = side.id if isinstance(side, ast.Name) else getattr(side, "attr", "")
                     if name.lower() in names:
-                        found.append(f"{module}:{node.lineno} compares {name}")
-    return found
+                        mentions.append(f"{module}:{node.lineno} compares {name}")
+    return mentions
 
 
 def test_the_library_wall():

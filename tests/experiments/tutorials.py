@@ -54,9 +54,9 @@ def row(page: Page) -> str:
     shown = sorted({judgement.worst, *[k for k in shown if k != judgement.worst][: SHOWN - 1]})
     pairs = [compared(entries[k], truths[entries[k].quantity]) for k in shown]
     more = f"; {len(entries) - len(shown)} more" if len(entries) > len(shown) else ""
-    said = verdict(entries, truths, judgement) + (f"; {page.remark}" if page.remark else "")
+    words = verdict(entries, truths, judgement) + (f"; {page.remark}" if page.remark else "")
     claim = f"{page.claim}: " + "; ".join(text for text, _ in pairs) + more
-    return f"| {page.source} | {claim} | {'; '.join(true for _, true in pairs)} ({page.method}) | {said} |"
+    return f"| {page.source} | {claim} | {'; '.join(true for _, true in pairs)} ({page.method}) | {words} |"
 
 
 def detail(page: Page) -> None:
@@ -64,9 +64,9 @@ def detail(page: Page) -> None:
     entries, truths = printed()[page.key], dict(page.truth())
     judgement = judge(entries, truths)
     for entry, d in zip(entries, judgement.distances, strict=True):
-        said, true = compared(entry, truths[entry.quantity])
+        shown, true = compared(entry, truths[entry.quantity])
         ratio = "" if d.ratio is None else f", sd {d.ratio:.3f} of the true one (± {d.allowed[1]:.3f})"
-        print(f"{'WRONG' if d.wrong else 'right'}  {said}; {true}: {d.mean:+.4f} (± {d.allowed[0]:.4f}){ratio}")
+        print(f"{'WRONG' if d.wrong else 'right'}  {shown}; {true}: {d.mean:+.4f} (± {d.allowed[0]:.4f}){ratio}")
     print(judgement.word)
 
 

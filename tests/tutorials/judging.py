@@ -1,10 +1,10 @@
-"""What a page prints against what is true.
+"""Judge what a page prints against the truth.
 
-A mean's distance is counted in posterior sds, an sd's relative to the true one, both beyond what rounding explains. As
-in the zoo's verdicts it is a fault where it exceeds both what is tolerated (0.1 sd, 10%) and what chance explains:
-standard errors follow from the effective sample size that the page prints, 1 / sqrt(ess) of a mean and
-sqrt((kurtosis - 1) / (4 ess)) of an sd, and as many of them count as keep a false alarm on a whole page below 1e-4.
-Numbers that are no random quantities must agree in every digit, or to `POINT` where an optimiser found them.
+A mean's distance is measured in posterior sds, an sd's as a ratio to the true sd. As in the zoo's verdicts, a number is
+wrong if it is off by more than the tolerance (0.1 sd, 10%) and by more than chance explains, after rounding. Standard
+errors follow from the effective sample size that the page prints: 1 / sqrt(ess) for a mean and
+sqrt((kurtosis - 1) / (4 ess)) for an sd. Their multiple is chosen so that a page raises a false alarm with probability
+at most 1e-4. Numbers that are not random must agree in every digit, or to `POINT`, which allows for an optimiser.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.tutorials.truths import Truth
 
 __all__ = ["Distance", "Judgement", "Printed", "judge", "printed"]
 
-POINT = 5e-4  # what is tolerated of a number that is no random quantity, relative
-BLIND = 1.0  # of a page whose standard errors allow a mean to be this many sds off nothing can be told
+POINT = 5e-4  # relative tolerance for a number that is not random
+BLIND = 1.0  # a page whose standard errors allow a mean to be this many sds off cannot be judged
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A quantity as it is printed: mean and sd as text, the sd empty where none is, and the ess, None where none is."""
+    """A quantity as printed: mean and sd as text (sd empty if not printed), and the ess (None if not printed)."""
 
     quantity: str
     mean: str
@@ -41,10 +41,10 @@ class Distance:
     """How far a quantity is off.
 
     Attributes:
-        mean: Signed distance of the mean in posterior sds; of a number that is no random quantity, in its own unit.
-        ratio: The printed sd over the true one; None where none is printed.
-        allowed: What chance and tolerance allow of the mean, and of the ratio's distance from 1.
-        wrong: Whether either is exceeded.
+        mean: Signed distance of the mean in posterior sds, or in the unit of a number that is not random.
+        ratio: The printed sd over the true sd; None if no sd is printed.
+        allowed: The largest distance of the mean, and of the ratio from 1, that is not wrong.
+        wrong: Whether either limit is exceeded.
     """
 
     mean: float
@@ -55,7 +55,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The word ("right", "wrong", "cannot be told") for a page, its quantities' distances, and which is the worst."""
+    """The verdict on a page ("right", "wrong" or "cannot be told"), each quantity's distance, and the worst's index."""
 
     word: str
     distances: tuple[Distance, ...]
@@ -64,7 +64,7 @@ class Judgement:
 
 @cache
 def printed() -> dict[str, tuple[Printed, ...]]:
-    """The numbers of all pages by the pages' keys, in the order of ``printed.csv``."""
+    """The numbers of all pages by page key, in the order of ``printed.csv``."""
     pages: dict[str, list[Printed]] = {}
     with Path(__file__).with_name("printed.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -79,7 +79,7 @@ def rounding(text: str) -> float:
 
 
 def distance(entry: Printed, truth: Truth, z: float) -> Distance:
-    """Of one quantity, where ``z`` standard errors may be chance."""
+    """How far a quantity is off, where up to ``z`` standard errors may be chance."""
     away = float(entry.mean) - truth.mean
     if truth.sd == 0:
         most = max(rounding(entry.mean), POINT * abs(truth.mean))
@@ -95,7 +95,7 @@ def distance(entry: Printed, truth: Truth, z: float) -> Distance:
 
 
 def judge(entries: tuple[Printed, ...], truths: dict[str, Truth]) -> Judgement:
-    """The word for a page's numbers, given what is true of each of its quantities."""
+    """The verdict on a page's numbers, given the truth about each of its quantities."""
     z = threshold(2 * len(entries))
     distances = tuple(distance(entry, truths[entry.quantity], z) for entry in entries)
 

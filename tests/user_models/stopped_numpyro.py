@@ -1,4 +1,4 @@
-"""Five models with guides whose best member `tests.stopped` knows, and SVI by hand that is stopped on its way."""
+"""Five models, guides whose best member `tests.stopped` knows, and a hand-written SVI loop that stops early."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ MODELS = {"line": line, "walk": walk, "counts": counts, "measured": measured, "d
 
 @cache
 def guide_of(case):
-    """The guide of a model, an autoguide or a function."""
+    """The guide of a model: an autoguide or a function."""
     autoguides = {"walk": AutoMultivariateNormal, "measured": AutoNormal}
     return autoguides[case](MODELS[case]) if case in autoguides else globals()[f"{case}_guide"]
 
 
 @cache
 def loop(case, guide):
-    """The library's SVI, and a function that advances its state by so many steps, compiled once."""
+    """NumPyro's SVI, and a function, compiled once, that advances its state by a number of steps."""
     svi = SVI(MODELS[case], guide, numpyro.optim.Adam(0.01), Trace_ELBO())
 
     @jax.jit
@@ -86,7 +86,7 @@ def loop(case, guide):
 
 
 def train(case, guide, data, seed, stops: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
-    """The params after so many steps of Adam at 0.01, one draw a step, in float32."""
+    """The params at each stop, a number of steps of Adam at 0.01 with one draw a step, in float32."""
     data = {name: jnp.asarray(value, jnp.float32) for name, value in data.items()}
     svi, advance = loop(case, guide)
     state = svi.init(jax.random.key(seed), **data)

@@ -1,4 +1,4 @@
-"""Five models with guides whose best member `tests.stopped` knows, and SVI by hand that is stopped on its way."""
+"""Five models, guides whose best member `tests.stopped` knows, and a hand-written SVI loop that stops early."""
 
 from __future__ import annotations
 
@@ -67,13 +67,16 @@ MODELS = {"line": line, "walk": walk, "counts": counts, "measured": measured, "d
 
 
 def guide_of(case):
-    """The guide of a model, a new autoguide or a function."""
+    """The guide of a model: a new autoguide or a function."""
     autoguides = {"walk": AutoMultivariateNormal, "measured": AutoNormal}
     return autoguides[case](MODELS[case]) if case in autoguides else globals()[f"{case}_guide"]
 
 
 def train(case, guide, data, seed, stops: Sequence[int]) -> Iterator[dict[str, np.ndarray]]:
-    """The params after so many steps of Adam at 0.01, one draw a step, in float32. The param store is emptied first."""
+    """The params at each stop, a number of steps of Adam at 0.01 with one draw a step, in float32.
+
+    Clears the param store first.
+    """
     pyro.clear_param_store()
     pyro.set_rng_seed(seed)
     data = {name: torch.tensor(value, dtype=torch.float32) for name, value in data.items()}
