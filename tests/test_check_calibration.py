@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tests.experiments.check_calibration import checks, errors
 from tests.stopped import CASES, best, short_of
 
 
+@pytest.fixture
+def single_precision():
+    """As in a process of the user's, whatever the tests before have set."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize(("library", "case"), [("numpyro", "counts"), ("pyro", "line")])
 def test_the_gap_of_a_stopped_fit_is_within_four_errors(library, case):
     for row in checks(library, case, 0, stops=(50, 500)):

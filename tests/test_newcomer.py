@@ -16,6 +16,7 @@ from battery.known import density_misfits, evidence_varies, moments_differ, twin
 from conftest import LIBRARIES
 
 import models
+from compare import registry, user_model
 from compare.cli.main import main
 
 README = Path(models.__file__).parent / "README.md"
@@ -38,6 +39,8 @@ def poisson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[models.contrac
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "__path__", [*models.__path__, str(folder)])
         patch.setitem(models.CATALOGUE, name, line)
+        for named in (user_model._known, registry._added):  # another test's own model may have the name
+            patch.delitem(named, name, raising=False)
         importlib.invalidate_caches()
         yield models.load(name)
     for module in [module for module in sys.modules if module.startswith("models.poisson")]:

@@ -16,7 +16,8 @@ import xarray as xr
 from conftest import LIBRARIES
 from matplotlib.figure import Figure
 
-from compare import compare, user_model
+import models
+from compare import compare, registry, user_model
 from compare.cli.main import main
 from compare.user_model.source import is_model_spec, library_of
 from compare.user_model.tracing import report
@@ -326,6 +327,15 @@ def test_the_command_refuses_in_one_line(arguments, line, tmp_path, capsys):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_library_is_found_out(library):
     assert library_of(written("awkward", library).simplex) == library
+
+
+def test_a_model_named_as_one_of_the_catalogue_leaves_that_alone():
+    def coin():
+        """No model; its name is what counts."""
+
+    user = user_model.register(coin, "numpyro")
+    assert user.name == "coin-2" and user_model.register(coin, "numpyro") is user
+    assert not user_model.knows("coin") and registry.load("coin") is models.load("coin")
 
 
 def test_two_models_of_one_name_are_kept_apart():

@@ -26,6 +26,7 @@ from compare.user_model.exact import UserExact, check_exact
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
+from models import CATALOGUE
 from models.contract import Exact, Model, Reference
 
 __all__ = [
@@ -154,7 +155,7 @@ def register(
     name: str | None = None,
     beside: Mapping[str, Any] | None = None,
 ) -> UserModel:
-    """Give a model a name: that of its function, with a number behind it where another model has that already.
+    """Give a model a name: that of its function, with a number behind it where another model or the catalogue has that.
 
     Under a ``name`` that says where it stands it takes the place of what was read from there before.
 
@@ -166,9 +167,9 @@ def register(
         raise ValueError(f"model is {function!r}: give a function with sample statements, or an object that is called")
     first = name or getattr(function, "__name__", type(function).__name__)
     library, name, number = library_of(function, library), first, 1
-    while name in _known:
-        other = _known[name]
-        if other.function is function and other.exact is exact and other.library == library:
+    while name in _known or name in CATALOGUE:
+        other = _known.get(name)
+        if other and other.function is function and other.exact is exact and other.library == library:
             return other
         if first == name and is_model_spec(name):
             guides.forget(name)
