@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["WriteError", "atomic_file", "atomic_folder", "explain_write_errors", "find_leftovers", "remove_leftovers"]
-
 TEMPORARY = re.compile(r"\..+\.(\d+)(\.\w+)?")
 """A temporary file's name; the number is the process that writes it."""
 

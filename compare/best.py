@@ -22,8 +22,6 @@ from compare.verdict.judge import complaints, convict
 from compare.verdict.thresholds import DECISIVE_ESS, KHAT, RELATIVE_ESS, is_short
 from compare.verdict.without_truth import beside
 
-__all__ = ["BestDraws", "best_draws"]
-
 SEED = 8
 """Seed of the resampling, so that every call gives the same draws."""
 

@@ -24,8 +24,6 @@ from compare.summary import Estimate, Optimisation
 from compare.user_model import guides as user_guides
 from compare.user_model.process import undisturbed
 
-__all__ = ["FittedGuide", "fit_guide", "fitted"]
-
 
 @dataclass(frozen=True, eq=False)
 class FittedGuide:

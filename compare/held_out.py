@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from compare.summary import Score, Status
 
-__all__ = ["HeldOut", "HeldOutEvidence", "HeldOutLedger", "NetworkSummary"]
-
 
 @dataclass(frozen=True)
 class HeldOutLedger:

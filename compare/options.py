@@ -11,16 +11,6 @@ from typing import Any
 from models.contract import UnknownName, nearest
 from models.options import option
 
-__all__ = [
-    "Options",
-    "option_fields",
-    "parse_count",
-    "parse_field",
-    "parse_names",
-    "parse_positive",
-    "parse_whole",
-]
-
 
 def option_fields(kind: type) -> list[dataclasses.Field]:
     """The fields of a dataclass that are options of the command line."""

@@ -32,8 +32,6 @@ from compare.verdict.thresholds import is_short
 from compare.verdict.without_truth import assess
 from models.contract import Best, Claim, Model
 
-__all__ = ["PACKAGES", "compare", "make_fits", "with_network"]
-
 PACKAGES = ("numpyro", "jax", "pyro-ppl", "torch", "arviz_stats", "arviz_plots", "numpy", "scipy", "xarray")
 """The packages whose versions a summary states."""
 

@@ -19,8 +19,6 @@ from compare.user_model.guides import find
 from compare.user_model.tracing import lay_out
 from models.contract import Best, CoordinateAscent, Exact, Model, Reference, UnknownName, nearest
 
-__all__ = ["best_member", "coordinate_ascents", "family_of", "needed_libraries", "plan", "seconds_at_most", "trainings"]
-
 LEFT_OUT = "would be a long run of NUTS, which --quick leaves out"
 """Why there is no reference where neither quadrature nor importance sampling gives one and NUTS is left out."""
 

@@ -15,18 +15,6 @@ from models.contract import Model
 if TYPE_CHECKING:
     from compare.comparison import Job
 
-__all__ = [
-    "LIBRARIES",
-    "TITLES",
-    "add",
-    "cached_by_model",
-    "first_installed",
-    "fitting_library",
-    "is_installed",
-    "load",
-    "twin",
-]
-
 TITLES = {"numpyro": "NumPyro", "pyro": "Pyro"}
 
 LIBRARIES = tuple(TITLES)

@@ -12,28 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = [
-    "ABSENT",
-    "LEDGER_TERMS",
-    "Correlation",
-    "Diagnostics",
-    "Distance",
-    "Estimate",
-    "Evidence",
-    "FitSummary",
-    "Ledger",
-    "LooPit",
-    "ModelCheck",
-    "Optimisation",
-    "PredictiveP",
-    "Score",
-    "Status",
-    "VariableSummary",
-    "Verdict",
-    "WithoutTruth",
-    "to_json",
-]
-
 Status = Literal["done", "skipped", "failed"]
 
 ABSENT: Any = None

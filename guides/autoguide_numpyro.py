@@ -11,8 +11,6 @@ from numpyro import handlers
 from numpyro.infer.autoguide import AutoContinuous
 from numpyro.infer.initialization import init_to_uniform
 
-__all__ = ["AutoGaussian", "AutoScaled"]
-
 
 class AutoScaled(AutoContinuous):
     """A guide over the entire latent space; ``init_scale`` is the sd that every latent starts with."""

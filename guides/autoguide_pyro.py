@@ -9,8 +9,6 @@ import torch
 from pyro.infer.autoguide import AutoContinuous
 from pyro.infer.autoguide.initialization import init_to_median
 
-__all__ = ["AutoGaussian", "AutoScaled"]
-
 
 class AutoScaled(AutoContinuous):
     """A guide over the entire latent space; ``init_scale`` is the sd that every latent starts with."""

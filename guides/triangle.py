@@ -7,8 +7,6 @@ import math
 import numpy as np
 import scipy.linalg
 
-__all__ = ["Triangle"]
-
 
 class Triangle:
     """A lower factor as start L(x): L has x / sqrt(weight) below its diagonal, and on it exp(basis x / sqrt(2 weight)).

@@ -9,8 +9,6 @@ standard deviation 1 / diagonal_i.
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["inverse_bands", "multiply", "solve"]
-
 
 def multiply(diagonal: np.ndarray, off_diagonal: np.ndarray, y: np.ndarray, transposed: bool = False) -> np.ndarray:
     """B y, or B' y, for y of shape (..., n)."""

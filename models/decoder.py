@@ -19,8 +19,6 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-__all__ = ["Decoder", "check_sizes", "random_weights", "softplus", "softplus_and_slope"]
-
 HIDDEN_LAYER = ("hidden_weights", "hidden_biases")
 OUTPUT_LAYER = ("output_weights", "output_biases")
 

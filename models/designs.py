@@ -11,8 +11,6 @@ import numpy as np
 from models.contract import Latents
 from models.tables import Table, no_such_data, read_csv, standardised
 
-__all__ = ["Design", "coefficients", "column_of", "load", "sites"]
-
 
 @dataclass(frozen=True)
 class Design:

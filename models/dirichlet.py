@@ -3,8 +3,6 @@
 import numpy as np
 from scipy import special
 
-__all__ = ["divergence", "draw", "expected_log", "log_beta", "log_density"]
-
 
 def log_beta(a: np.ndarray) -> np.ndarray:
     """The log of B(a) = prod Gamma(a_i) / Gamma(sum a_i)."""

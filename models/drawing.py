@@ -12,8 +12,6 @@ from models.plotting import PALE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["STEP", "contour_levels", "draw_images", "draw_sheet", "tile"]
-
 STEP = 1.08  # distance between the left edges of neighbouring images of a row; images are one unit wide
 
 

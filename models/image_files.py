@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Part", "read"]
-
 PIXELS = 100_000_000  # most pixels of a file: in float64 they take eight times as many bytes
 
 RIGHT = "give MNIST's idx (plain or .gz) or a .npz with x_train or images"

@@ -16,8 +16,6 @@ from models.decoder import Decoder
 from models.marginals import BandLimited
 from models.shared_lattice import integrate
 
-__all__ = ["WORST", "GaussianPosteriors", "Likelihood", "Posteriors", "QuadraturePosteriors", "normal", "posteriors"]
-
 WORST = 1e-6  # with a larger tolerance of an image's log evidence, in nats, nothing is called exact
 AT_ONCE = 1_000_000  # numbers that a network's layer may hold at once
 

@@ -10,8 +10,6 @@ import numpy as np
 from models import image_files
 from models.contract import Element, UnknownName, nearest
 
-__all__ = ["PIXELS", "Images", "check_batch", "choose_shown", "every_latent", "load"]
-
 PIXELS = ("binary", "grey")  # what a pixel can be: 0 or 1, or a number from 0 to 1
 FEWEST = 20  # images that a file must have at least
 TEST = 180  # test images: all of the digits' tenth, and at most of a file's own test part

@@ -13,8 +13,6 @@ import numpy as np
 
 from models.decoder import Decoder
 
-__all__ = ["Principal", "applies", "most_likely", "posteriors", "principal"]
-
 
 def applies(decoder: Any) -> bool:
     """Whether all is linear and Gaussian."""

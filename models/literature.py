@@ -15,8 +15,6 @@ from scipy import special
 
 from models.contract import Published
 
-__all__ = ["ERRORS", "by_formula", "mean_field_cost", "printed", "rounds_to", "settled", "threshold"]
-
 ERRORS = 4  # the number of standard errors that may be chance
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]*[\d%])")

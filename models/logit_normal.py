@@ -3,8 +3,6 @@
 import numpy as np
 from scipy import optimize, special
 
-__all__ = ["best_logit_normal"]
-
 
 def best_logit_normal(a: float, b: float) -> tuple[float, float, float]:
     """The Gaussian on the logit of theta nearest to Beta(a, b) in KL(q, Beta).

@@ -7,8 +7,6 @@ import numpy as np
 import scipy.fft
 from scipy import optimize, special, stats
 
-__all__ = ["BandLimited", "BetaMixture", "NormalScores", "TabulatedMixture", "draw_beta"]
-
 LEVELS = 64  # how many different sds a table of Gaussians is made with
 
 

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-__all__ = [
-    "CLASS_COLORS", "EXACT", "FAMILY_COLORS", "GREY", "PALE", "REFERENCES", "SPARE_COLORS", "Z_95", "Fits", "Look",
-    "ShownFit", "dataset", "family_colors", "find_reference", "flat_draws", "legend_line", "legend_patch", "list_fits",
-    "looks", "new_figure", "one_per_family", "save", "small_multiples", "style",
-]  # fmt: skip
-
 Fits = Mapping[str, "xr.DataTree"]  # the finished fits' draws by the fit's name
 
 EXACT, GREY, PALE = "#000000", "#777777", "#bbbbbb"

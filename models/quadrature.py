@@ -15,18 +15,6 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-__all__ = [
-    "Lattice",
-    "LogDensity",
-    "TooManyPoints",
-    "Trapezoid",
-    "find",
-    "grow",
-    "pack",
-    "sample_by_rejection",
-    "unpack",
-]
-
 LogDensity = Callable[[np.ndarray], np.ndarray]  # from points, shape (n_points, dimension), to nats, shape (n_points,)
 
 GENERIC = np.sqrt([2.0, 3.0, 5.0, 7.0])

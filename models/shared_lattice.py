@@ -23,8 +23,6 @@ from models import quadrature
 from models.marginals import BandLimited
 from models.quadrature import find, sample_by_rejection
 
-__all__ = ["LogJoint", "Mass", "integrate", "pack", "unpack"]
-
 LogJoint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From numbers of densities, shape (rows,), and points, (n_points, dimension), to nats, shape (n_points, rows)."""
 

@@ -17,9 +17,6 @@ from models.contract import UnknownName, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "has_two_classes", "no_such_data", "read_bytes", "read_cells", "read_column", "read_csv", "refuse"]
-__all__ += ["shipped", "standardised"]
-
 MAX_BYTES = 50_000_000  # largest file that is read
 MAX_ROWS = 10_000  # most rows of a file: every draw of a fit keeps the log likelihood of every row
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "nan", "null"})  # what stands for a missing value, in lower case

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bind"]
-
 
 def bind(
     module: ModuleType, arguments: Mapping[str, Any], convert: Callable[[Any], Any]

@@ -16,8 +16,6 @@ from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 import guides
 from compare.bench.baseline import bind
 
-__all__ = ["Nuts", "Svi"]
-
 numpyro.enable_x64()
 
 

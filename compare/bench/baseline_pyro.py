@@ -18,8 +18,6 @@ from pyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 import guides
 from compare.bench.baseline import bind
 
-__all__ = ["Nuts", "Svi"]
-
 torch.set_default_dtype(torch.float64)
 
 

@@ -22,8 +22,6 @@ from compare.options import parse_count, parse_names, parse_positive, parse_whol
 from compare.registry import LIBRARIES
 from models.options import option
 
-__all__ = ["WAYS", "Plan", "describe_machine", "run_plan"]
-
 WAYS = ("zoo", "usual")
 
 

@@ -12,8 +12,6 @@ from compare.bench.runner import WAYS
 from compare.report.tables.table import Column, Row, Table
 from compare.report.terminal import heading, print_table
 
-__all__ = ["cells", "columns", "markdown", "remarks", "show"]
-
 ABSENT = "-"
 TITLES = {
     "svi": "Guides: the zoo's fit beside the library's SVI with Adam 0.01, {steps:,} steps",

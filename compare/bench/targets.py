@@ -9,8 +9,6 @@ import models
 from compare.options import option_fields, parse_field
 from models.contract import Model, UnknownName, nearest
 
-__all__ = ["offered", "parse"]
-
 
 def parse(text: str) -> tuple[Model, Any]:
     """The model and the data that ``MODEL`` or ``MODEL:OPTION=VALUE,...`` stands for.

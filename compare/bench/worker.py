@@ -17,8 +17,6 @@ from typing import Any
 from compare.bench import targets
 from models.contract import Model
 
-__all__ = ["answer"]
-
 BATCHES = 64
 
 

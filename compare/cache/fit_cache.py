@@ -13,8 +13,6 @@ from compare.cache.store import Store
 from compare.comparison import Fit, Job
 from compare.registry import fitting_library
 
-__all__ = ["FitCache"]
-
 KIND = "fits"
 
 

@@ -30,17 +30,6 @@ from compare.registry import LIBRARIES
 if TYPE_CHECKING:
     from compare.comparison import Job, Request
 
-__all__ = [
-    "Uncacheable",
-    "canonical",
-    "digest",
-    "fit_document",
-    "fit_sources",
-    "report_document",
-    "user_sources",
-    "versions",
-]
-
 FORMAT = 2
 """The version of the entries; those of another version are not used."""
 

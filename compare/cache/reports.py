@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from compare.comparison import Request
 
-__all__ = ["ReportCache", "Restored"]
-
 KIND, TEXTS = "reports", "texts"
 ABOUT = "about.json"
 

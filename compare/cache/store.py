@@ -19,8 +19,6 @@ from platformdirs import user_cache_path
 
 from compare.atomic import atomic_file
 
-__all__ = ["LIMIT", "VARIABLE", "Store", "cache_folder"]
-
 VARIABLE = "POSTERIOR_ZOO_CACHE"
 """The environment variable that names the folder."""
 

@@ -15,8 +15,6 @@ from typing import NoReturn
 
 from compare.atomic import WriteError
 
-__all__ = ["check_text", "check_writable", "exit_status", "hold_interrupts", "leave"]
-
 LONGEST = 1000
 """Characters beyond which an error's message is cut in its middle."""
 

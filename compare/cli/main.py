@@ -10,8 +10,6 @@ from importlib import import_module
 import models
 from compare.cli.errors import check_text, exit_status
 
-__all__ = ["main"]
-
 COMMANDS = ("all", "bench")
 """The commands that are no model's name."""
 

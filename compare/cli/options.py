@@ -23,8 +23,6 @@ from compare.user_model.source import is_model_spec
 from models.contract import Model, UnknownName, nearest
 from models.options import option
 
-__all__ = ["Invocation", "Parser", "Settings", "build", "flag", "invoke", "parse"]
-
 MOST_PROCESSES = 1000
 
 OUT = Path("out")

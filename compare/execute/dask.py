@@ -22,8 +22,6 @@ from compare.cache.keys import user_sources
 from compare.comparison import Fit, Job
 from compare.fit import run_each
 
-__all__ = ["TIMEOUT", "Cluster", "cluster"]
-
 TIMEOUT = 5.0
 """Seconds within which a scheduler must answer."""
 

@@ -11,8 +11,6 @@ from compare.comparison import Fit, Job
 from compare.execute.processes import Workers
 from compare.fit import run_each
 
-__all__ = ["ATTEMPTS", "SMALL", "dispatch", "make_batches"]
-
 SMALL = 100
 """Up to this number of jobs, each job is a task of its own."""
 

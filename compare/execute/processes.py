@@ -17,8 +17,6 @@ from typing import Any
 from compare import user_model
 from compare.fit.mcmc.child import begin
 
-__all__ = ["RestartingPool", "Workers", "workers"]
-
 
 @dataclass(frozen=True)
 class Workers:

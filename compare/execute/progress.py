@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ["Progress", "show_progress", "silent"]
-
 
 class Progress(Protocol):
     """Shows what is being done, and how far all of it is."""

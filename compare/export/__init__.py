@@ -29,8 +29,6 @@ from compare.user_model.source import is_model_spec
 from compare.user_model.source import path_of as file_of
 from models.contract import Model
 
-__all__ = ["METHOD", "program", "programs", "twin"]
-
 PRECISION = {"numpyro": "numpyro.enable_x64()", "pyro": "torch.set_default_dtype(torch.float64)"}
 
 METHOD = "svi"

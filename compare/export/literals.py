@@ -12,8 +12,6 @@ import numpy as np
 
 from compare.user_model.arguments import without_params
 
-__all__ = ["MOST", "dictionary", "literal", "size", "wide"]
-
 MOST = 400
 """Numbers up to which data are written out."""
 

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Program", "definition", "path_of"]
-
 OURS = ("models", "guides", "compare")
 """Packages whose definitions are written out: the program must run without them."""
 

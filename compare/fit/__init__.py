@@ -20,8 +20,6 @@ from compare.comparison import Drawn, Fit, Job
 from compare.fit.density import layout_of
 from compare.fit.groups import with_groups
 
-__all__ = ["draw_many", "run", "run_each", "run_many"]
-
 WAYS = {
     "svi": ("svi.svi", "svi.objective"),
     "nuts": ("mcmc.nuts", "mcmc.nuts"),

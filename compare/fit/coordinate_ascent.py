@@ -19,8 +19,6 @@ from compare.fit.density import log_densities
 from compare.fit.tree import N_CHAINS, Draws
 from models.contract import CoordinateAscent
 
-__all__ = ["ascend", "draw_many", "fit"]
-
 DRAWS = 4000
 NUMBERS = 100_000_000
 """Draws of the guide to keep, fewer where they would take more than this many random numbers in all."""

@@ -10,8 +10,6 @@ from compare import registry, user_model
 from compare.comparison import Job, Layout
 from models.contract import Latents
 
-__all__ = ["derive", "layout_of", "log_densities"]
-
 
 def log_densities(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
     """log p(z) and log p(x | z) in nats, each of shape (n_draws,), of latents of shape (n_draws, *site).

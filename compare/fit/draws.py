@@ -10,8 +10,6 @@ from compare.fit.density import log_densities
 from compare.fit.tree import build, keep
 from compare.user_model import draws
 
-__all__ = ["fit"]
-
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
     """The tree of the given draws; it took no gradient evaluations.

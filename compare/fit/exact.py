@@ -13,8 +13,6 @@ from compare.fit.density import log_densities
 from compare.fit.tree import Draws, how_many
 from models.contract import Latents
 
-__all__ = ["draw_many", "fit"]
-
 QUERIES = 256
 """Draws of the posteriors of other observations, where the data ask for those."""
 

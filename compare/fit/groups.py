@@ -23,8 +23,6 @@ from compare.user_model.sites import one_line
 from compare.user_model.sitewise import Arrays, Sitewise, draw_prior, evaluate
 from models.contract import Latents
 
-__all__ = ["GROUPS", "LARGEST", "with_groups"]
-
 GROUPS = ("log_likelihood", "log_prior", "posterior_predictive", "prior", "prior_predictive")
 """The groups that are added."""
 

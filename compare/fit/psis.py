@@ -8,8 +8,6 @@ import numpy as np
 import xarray as xr
 from arviz_stats.base import array_stats
 
-__all__ = ["has_equal_weights", "log_ratios", "relative_ess", "smooth"]
-
 
 def log_ratios(tree: xr.DataTree) -> np.ndarray:
     """log p(x, z) - log q(z) of a guide's draws, shape (count,)."""

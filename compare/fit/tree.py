@@ -14,8 +14,6 @@ from compare.comparison import MOST_JUDGED, Job
 from compare.fit.density import derive
 from models.contract import Latents
 
-__all__ = ["LONG", "N_CHAINS", "Draws", "build", "how_many", "joined", "keep", "split"]
-
 LONG = 1000
 """Elements of all latents beyond which fewer draws are made."""
 

@@ -11,8 +11,6 @@ from compare.measure.elements import suspects
 from compare.measure.moments import digits, elements, values
 from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
 
-__all__ = ["diagnostics", "optimisation"]
-
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
 

@@ -10,8 +10,6 @@ from compare.measure.many import blocks, columns, moments, r_hats, standard_erro
 from compare.measure.moments import NO_DISTANCE, Moments, distance, summarise
 from compare.summary import VariableSummary
 
-__all__ = ["suspects", "unreported"]
-
 MOST_SUSPECT = 10
 """Elements with the largest R-hat, and with the largest errors, whose chains ArviZ's diagnostics look at."""
 

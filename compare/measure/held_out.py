@@ -17,8 +17,6 @@ from compare.held_out import HeldOut, HeldOutEvidence, HeldOutLedger, NetworkSum
 from compare.summary import Score
 from models.contract import Amortization, Evidences, Model
 
-__all__ = ["held_out", "ledger", "per_observation", "weights"]
-
 
 def weights(fit: Fit) -> dict[str, np.ndarray]:
     """The weights of the network that a training gave, by name."""

@@ -11,8 +11,6 @@ from compare.measure.truth import evidence_error
 from compare.summary import Estimate, Ledger
 from models.contract import Best
 
-__all__ = ["ledger"]
-
 
 def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
     """The ledger. Both its equations hold to rounding: complexity and optimisation gap close them."""

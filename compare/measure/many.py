@@ -16,8 +16,6 @@ from compare.comparison import Element, Truth
 from compare.measure.moments import Moments
 from compare.measure.truth import Sampled, errors
 
-__all__ = ["blocks", "columns", "moments", "r_hats", "standard_errors", "true_columns"]
-
 Indices = Sequence[tuple[int, ...]]
 
 BLOCK = 256

@@ -11,8 +11,6 @@ from compare.measure.predictive import predictions
 from compare.summary import FitSummary, VariableSummary
 from models.contract import Best
 
-__all__ = ["measure"]
-
 
 def measure(fit: Fit, truth: Truth | None, best: Best | None) -> FitSummary:
     """The summary of a fit, without verdicts; ``best`` is the best member of its family, where that is known."""

@@ -18,8 +18,6 @@ from scipy import stats
 from compare.fit.psis import has_equal_weights, log_ratios, smooth
 from compare.summary import LooPit, ModelCheck, PredictiveP
 
-__all__ = ["STATISTICS", "check_model"]
-
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "sd": np.std, "min": np.min, "max": np.max}
 """The statistics, each of all observations of a site."""
 

@@ -15,9 +15,6 @@ from compare.fit.density import layout_of
 from compare.measure.truth import errors
 from compare.summary import Correlation, Distance, Estimate, VariableSummary
 
-__all__ = ["Moments", "correlations", "digits", "distance", "elements", "standard_error", "true_moments", "values"]
-__all__ += ["summarise", "variables"]
-
 QUANTILES = (0.025, 0.5, 0.975)
 
 NO_DISTANCE = Distance(Estimate(0.0), Estimate(1.0))

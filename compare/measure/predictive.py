@@ -32,8 +32,6 @@ from compare.comparison import Fit
 from compare.summary import Score
 from models.contract import Predictions, Scores
 
-__all__ = ["BLOCKS", "predictions", "score"]
-
 BLOCKS = 16
 """Blocks of consecutive draws that the jackknife leaves out one by one."""
 

@@ -21,8 +21,6 @@ from compare.measure.moments import digits
 from compare.summary import Estimate
 from models.plotting import flat_draws
 
-__all__ = ["shares_gap", "symmetry_gap"]
-
 
 def symmetry_gap(fit: Fit) -> Estimate | None:
     """The symmetry gap in nats, from the fit's draws; 0 of an exact posterior, None where no symmetry is declared."""

@@ -14,8 +14,6 @@ from compare.summary import Evidence
 from compare.user_model import Estimated
 from models.contract import Model, Reference
 
-__all__ = ["Sampled", "errors", "evidence", "evidence_error", "find_truth"]
-
 AXES = {"chain_axis": 0, "draw_axis": 1}
 
 

@@ -8,8 +8,6 @@ from typing import IO
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["PIPED", "console_for", "name_files"]
-
 PIPED = 140  # columns of text where there is no terminal to ask
 
 

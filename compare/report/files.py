@@ -11,8 +11,6 @@ import xarray as xr
 
 from compare.atomic import atomic_file
 
-__all__ = ["as_json", "save_draws", "save_text", "strict"]
-
 
 def save_text(text: str, path: Path) -> Path:
     """Write text as UTF-8."""

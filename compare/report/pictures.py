@@ -13,8 +13,6 @@ from typing import NamedTuple
 from compare.comparison import Comparison
 from compare.report.tables.elements import finished, optimised, sampled
 
-__all__ = ["PLOTS", "Drawn", "drawing", "prepare"]
-
 CAPTIONS = {
     "posterior": "Every fit's posterior (lines; Pyro's are dashed) over the true one (grey). Densities of draws "
     "wiggle a little; a fit that is narrower or shifted as a whole is wrong.",

@@ -17,8 +17,6 @@ from compare.report.tables import claims, diagnostics, estimates, predictive, sc
 from compare.report.tables.numbers import printable, value
 from compare.report.tables.table import Table
 
-__all__ = ["STYLES", "heading", "print_table", "print_text", "show"]
-
 STYLES = {
     "exact": "bold",
     "agrees": "green",

@@ -16,9 +16,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Container", "Positional", "Static", "Words", "arguments", "assemble", "bound", "call", "from_json", "hold"]
-__all__ += ["signature_of", "split", "without_params"]
-
 Static = tuple[tuple[str, Any], ...]
 """A twin's arguments that are not arrays, by name."""
 

@@ -14,8 +14,6 @@ from compare import registry
 from compare.user_model.arguments import Static, split
 from compare.user_model.jit_numpyro import compiled, is_quick, unvalidated
 
-__all__ = ["Density", "density", "split_arguments"]
-
 CHUNK = 1024
 """Points a density is evaluated at in one go: one shape, one compilation. Fewer where they hold many numbers."""
 

@@ -20,9 +20,6 @@ from pyro.poutine.util import site_is_subsample
 from compare import registry
 from compare.user_model.arguments import Static, split
 
-__all__ = ["CHUNK", "Density", "Form", "Held", "choose_form", "density", "is_same", "many_terms", "nesting"]
-__all__ += ["per_particle", "split_arguments", "tensors"]
-
 CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
 

@@ -14,8 +14,6 @@ from compare.comparison import Layout
 from compare.user_model.guides import listed
 from compare.user_model.sites import underscored
 
-__all__ = ["UserDraws", "add", "find"]
-
 STATS = ("diverging", "energy")
 """What of a sampler's statistics is looked at."""
 

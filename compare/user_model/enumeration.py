@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check"]
-
 Message = Any
 """A library's own record of a site."""
 

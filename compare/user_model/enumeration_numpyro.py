@@ -21,8 +21,6 @@ from numpyro.primitives import Messenger
 from compare.user_model import enumeration
 from compare.user_model.jit_numpyro import ONCE, unvalidated
 
-__all__ = ["check", "marginal"]
-
 Model = Callable[..., Any]
 Message = Any
 Arrays = dict[str, Any]

@@ -22,8 +22,6 @@ from pyro.poutine.util import site_is_subsample
 from compare.user_model import enumeration
 from compare.user_model.density_pyro import Held, Tensors, Trace
 
-__all__ = ["check", "marginal"]
-
 Model = Callable[..., Any]
 Message = Any
 

@@ -11,8 +11,6 @@ import numpy as np
 from compare.comparison import Layout
 from models.contract import Exact
 
-__all__ = ["UserExact", "check_exact"]
-
 REQUIRED = ("method", "tolerance", "log_evidence", "draw", "log_posterior")
 ALTERNATIVES = ("mean", "sd", "quantile", "density")
 """What a user's exact posterior must offer, and what it may offer instead of `marginal`."""

@@ -30,8 +30,6 @@ from compare.user_model.guides import (
 from compare.user_model.in_numpyro import Unsplit, twin
 from compare.user_model.sites import one_line
 
-__all__ = ["Begun", "begin", "check"]
-
 
 class Begun(NamedTuple):
     """A guide that has been run once.

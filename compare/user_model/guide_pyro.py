@@ -33,8 +33,6 @@ from compare.user_model.guides import (
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
 from compare.user_model.sites import one_line
 
-__all__ = ["Begun", "begin", "check"]
-
 
 class Begun(NamedTuple):
     """A guide that has been run once.

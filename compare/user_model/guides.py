@@ -20,9 +20,6 @@ import guides
 from compare.user_model.arguments import bound, call, signature_of, without_params
 from compare.user_model.sites import one_line
 
-__all__ = ["GuideSite", "UserGuide", "add", "caller", "find", "names_of", "refuse_mismatch", "refuse_params"]
-__all__ += ["constraint_name", "guide_in", "instance", "listed", "no_density", "notes_on", "params_in", "unconstrained"]
-
 SHOWN = 8
 """Names that an error lists at most."""
 

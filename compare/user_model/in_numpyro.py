@@ -24,20 +24,6 @@ from compare.user_model.jit_numpyro import ONCE, unvalidated
 from compare.user_model.priors_numpyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, one_line, underscored
 
-__all__ = [
-    "abstract",
-    "check_discrete",
-    "derive",
-    "draw",
-    "log_joints",
-    "merge",
-    "plain",
-    "points_of",
-    "refuse_uncompilable",
-    "support_point",
-    "twin",
-]
-
 Message = dict[str, Any]
 
 

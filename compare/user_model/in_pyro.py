@@ -23,19 +23,6 @@ from compare.user_model.density_pyro import Held, split_arguments
 from compare.user_model.priors_pyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, underscored
 
-__all__ = [
-    "abstract",
-    "check_discrete",
-    "derive",
-    "draw",
-    "log_joints",
-    "merge",
-    "points_of",
-    "refuse_uncompilable",
-    "support_point",
-    "twin",
-]
-
 Message = dict[str, Any]
 
 

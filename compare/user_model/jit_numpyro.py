@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
-__all__ = ["ONCE", "QUICK", "compiled", "is_quick", "unvalidated"]
-
 numpyro.enable_x64()
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import optimize
 
-__all__ = ["minimise"]
-
 MOST_STEPS = 300
 
 

@@ -12,8 +12,6 @@ from compare.user_model.arguments import Container, hold
 from compare.user_model.sites import Inspection, Site
 from compare.user_model.tracing import draw
 
-__all__ = ["learn_params"]
-
 
 def learn_params(
     user: Any, values: Mapping[str, Any], given: Mapping[str, Any] | None = None

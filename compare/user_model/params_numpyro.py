@@ -21,8 +21,6 @@ from compare.user_model.in_numpyro import plain, twin
 from compare.user_model.jit_numpyro import QUICK, unvalidated
 from compare.user_model.minimise import minimise
 
-__all__ = ["learn", "used"]
-
 N_PARTICLES = 256
 """Draws that the ELBO is averaged over."""
 

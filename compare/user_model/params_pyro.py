@@ -18,8 +18,6 @@ from compare.user_model.density_pyro import Held, split_arguments
 from compare.user_model.in_pyro import twin
 from compare.user_model.minimise import minimise
 
-__all__ = ["learn", "used"]
-
 N_PARTICLES = 24
 """Draws that the ELBO is averaged over."""
 

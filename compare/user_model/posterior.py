@@ -12,8 +12,6 @@ import numpy as np
 from compare.comparison import Element
 from models.contract import Exact, Latents
 
-__all__ = ["Estimated", "Tabulated", "TabulatedExact"]
-
 SMOOTH = 4096
 """Quantiles that a density is drawn through."""
 

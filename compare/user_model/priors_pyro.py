@@ -12,8 +12,6 @@ from torch.distributions import biject_to, constraints
 
 from compare.user_model.sites import layers
 
-__all__ = ["START", "Startable", "place", "startable", "unmasked"]
-
 START = 2.0
 """Half the width of the unconstrained interval that starts lie in, as both libraries have it."""
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["undisturbed"]
-
 
 @contextmanager
 def undisturbed(*libraries: str) -> Iterator[None]:

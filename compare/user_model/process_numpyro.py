@@ -10,8 +10,6 @@ import jax
 import numpyro
 from numpyro.distributions import Distribution, distribution
 
-__all__ = ["stored_params", "undisturbed"]
-
 
 def stored_params() -> dict[str, Any]:
     """Nothing: NumPyro has no store of params."""

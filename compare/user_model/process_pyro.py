@@ -9,8 +9,6 @@ from typing import Any
 import pyro
 import torch
 
-__all__ = ["constrained", "stored_params", "undisturbed"]
-
 STORE = ("_params", "_param_to_name", "_constraints")
 """What a param store consists of. Its own `get_state` takes from the params their way back to unconstrained ones."""
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Inspection", "Site", "is_improper", "layers", "make_twin", "one_line", "underscored"]
-
 
 @dataclass(frozen=True, eq=False)
 class Site:

@@ -15,8 +15,6 @@ import numpy as np
 from compare.user_model.sites import one_line
 from compare.user_model.variates import draw
 
-__all__ = ["Arrays", "Form", "Program", "Sitewise", "Terms", "draw_prior", "evaluate"]
-
 Arrays = dict[str, np.ndarray]
 """Values by site, shape (count, *site)."""
 

@@ -22,8 +22,6 @@ from compare.user_model.sites import layers
 from compare.user_model.sitewise import Arrays, Form, Terms
 from compare.user_model.variates import SAMPLERS
 
-__all__ = ["latents_of", "program"]
-
 
 class Replaced(Messenger):
     """Observed sites at other values than the data's; control flow, into which no handler reaches, is noted."""

@@ -22,8 +22,6 @@ from compare.user_model.sites import layers
 from compare.user_model.sitewise import Arrays, Form, Terms
 from compare.user_model.variates import SAMPLERS
 
-__all__ = ["latents_of", "program"]
-
 PATIENCE = 2.0
 """Seconds that one block of points may take of a model which can only be run point by point."""
 

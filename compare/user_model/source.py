@@ -14,8 +14,6 @@ from typing import Any
 
 from models.contract import nearest
 
-__all__ = ["is_model_spec", "library_of", "locate", "stem", "under_main_guard"]
-
 ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
 """The library that a package shows."""
 

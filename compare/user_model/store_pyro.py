@@ -11,8 +11,6 @@ from torch.distributions import constraints as of_torch
 
 from compare.user_model.process_pyro import constrained
 
-__all__ = ["read"]
-
 
 def read(path: Path | str) -> dict[str, Any]:
     """The params, constrained, in a file that ``pyro.get_param_store().save(path)`` wrote; no code in it is run.

@@ -20,8 +20,6 @@ from compare.user_model.arguments import Words
 from compare.user_model.sites import Inspection, Site, one_line
 from models.contract import Model
 
-__all__ = ["inspect_model", "lay_out", "trace"]
-
 N_DRAWS = 3
 """Values of the latents that an inspection looks at."""
 

@@ -11,8 +11,6 @@ import numpy as np
 
 from compare.comparison import Element, Layout
 
-__all__ = ["Functions", "Unconstrained"]
-
 LARGEST = 4_000_000, 400_000
 """Numbers, points times data, of a call for values, and of one for gradients, which are often wanted of few points."""
 

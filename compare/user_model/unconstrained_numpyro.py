@@ -16,8 +16,6 @@ from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.in_numpyro import twin, unsplit
 from compare.user_model.jit_numpyro import ONCE, unvalidated
 
-__all__ = ["Functions"]
-
 Arrays = dict[str, Any]
 
 

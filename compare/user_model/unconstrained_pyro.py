@@ -15,8 +15,6 @@ from torch.distributions import biject_to
 from compare.user_model.density_pyro import Tensors, many_terms, split_arguments, tensors
 from compare.user_model.in_pyro import derive, twin, unsplit
 
-__all__ = ["Functions"]
-
 
 class Functions:
     """What `compare.user_model.unconstrained.Functions` asks for, in Pyro."""

@@ -14,8 +14,6 @@ from scipy import special
 from models import dirichlet
 from models.marginals import draw_beta
 
-__all__ = ["SAMPLERS", "Sampler", "draw"]
-
 
 class Sampler(NamedTuple):
     """How to draw from a distribution.

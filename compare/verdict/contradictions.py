@@ -11,8 +11,6 @@ from compare.summary import Estimate, Evidence, FitSummary, VariableSummary
 from compare.verdict.judge import complaints
 from compare.verdict.thresholds import APART, ERRORS, KHAT, MISSED, NEAR, mean_excess, widen, worst
 
-__all__ = ["find_contradictions", "modes_apart"]
-
 
 def find_contradictions(summaries: Mapping[str, FitSummary], evidence: Evidence, options: Options) -> tuple[str, ...]:
     """How fits contradict each other or the reference, a sentence each; none where there is no healthy reference.

@@ -7,8 +7,6 @@ import math
 from compare.summary import Distance, Estimate, FitSummary
 from compare.verdict.thresholds import ERRORS, MEAN, SPREAD, doubt, worst
 
-__all__ = ["about", "distances_of", "of_how_many", "what_decides"]
-
 
 def distances_of(summary: FitSummary) -> dict[str, Distance]:
     """The distances of all judged elements, by name."""

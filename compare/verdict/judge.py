@@ -25,8 +25,6 @@ from compare.verdict.thresholds import (
     worst,
 )
 
-__all__ = ["complaints", "convict", "judge", "sentence"]
-
 IMPORTANCE = (
     "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
     "second proposal confirms; every other fit is compared with it within its error."

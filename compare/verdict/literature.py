@@ -31,8 +31,6 @@ from compare.verdict.thresholds import (
 )
 from models.contract import Published
 
-__all__ = ["of_khat", "of_reference", "published"]
-
 YAO = "Yao, Vehtari, Simpson & Gelman 2018, Yes, but Did It Work?: Evaluating Variational Inference"
 POSTERIORDB = "posteriordb (Magnusson et al. 2025), doc/REFERENCE_POSTERIOR_DEFINITION.md"
 RIGHT = f"right: every mean within {MEAN} sd and every sd within {SPREAD:.0%} of the truth's, or within {ERRORS} errors"

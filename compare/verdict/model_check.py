@@ -8,8 +8,6 @@ from dataclasses import replace
 from compare.summary import ModelCheck
 from compare.verdict.thresholds import ERRORS, EXTREME
 
-__all__ = ["judge_model"]
-
 
 def judge_model(check: ModelCheck) -> ModelCheck:
     """The check with its sentence, where some p-value is extreme."""

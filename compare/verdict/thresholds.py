@@ -11,38 +11,6 @@ from scipy import special
 from compare.options import Options
 from compare.summary import Diagnostics, Distance, Estimate
 
-__all__ = [
-    "APART",
-    "COMPARISONS",
-    "DECISIVE_ESS",
-    "ERRORS",
-    "EXTREME",
-    "E_BFMI",
-    "KHAT",
-    "KHAT_GOOD",
-    "MEAN",
-    "MISSED",
-    "NEAR",
-    "POSTERIORDB_DRAWS",
-    "POSTERIORDB_ESS",
-    "POSTERIORDB_E_BFMI",
-    "POSTERIORDB_R_HAT",
-    "RELATIVE_ESS",
-    "R_HAT_SHORT",
-    "SPREAD",
-    "THRESHOLDS",
-    "TINY",
-    "Thresholds",
-    "doubt",
-    "excess",
-    "is_short",
-    "mean_excess",
-    "rules",
-    "sd_excess",
-    "widen",
-    "worst",
-]
-
 MEAN = 0.1
 """How far a mean may be off, in posterior sd."""
 

@@ -25,8 +25,6 @@ from compare.summary import Distance, Estimate, FitSummary, VariableSummary, Wit
 from compare.verdict.judge import sentence
 from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, widen, worst
 
-__all__ = ["Distances", "Weighed", "assess", "beside", "decide", "own_distance", "weigh"]
-
 DRAWS, NUTS = "by its own draws, reweighted", "beside NUTS"
 """What a verdict rests on."""
 

@@ -8,6 +8,4 @@ from __future__ import annotations
 
 from guides.contract import Family
 
-__all__ = ["FAMILY"]
-
 FAMILY = Family(is_particular=True)

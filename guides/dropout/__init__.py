@@ -21,8 +21,6 @@ import numpy as np
 
 from guides.contract import Family
 
-__all__ = ["FAMILY", "OneWeight", "one_weight"]
-
 FAMILY = Family(is_particular=True, has_density=False)
 
 

@@ -30,8 +30,6 @@ import numpy as np
 
 from guides.contract import Family, LocalPosterior, Parameters, Preconditioner
 
-__all__ = ["CLIP", "FAMILY", "LOCAL_POSTERIOR", "STEPS", "masks", "networks", "step_names", "steps"]
-
 STEPS = 2
 UNITS = 8
 """Hidden units of each step's network; for a whole model of more latents as many as these."""

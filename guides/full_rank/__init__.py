@@ -12,8 +12,6 @@ import scipy.linalg
 from guides.contract import Curvature, Family, LocalPosterior, Parameters
 from guides.triangle import Triangle
 
-__all__ = ["FAMILY", "LOCAL_POSTERIOR", "Coordinates"]
-
 
 class Coordinates:
     """location = mode + C0 x_1, scale_tril = C0 L(x_2), with C0 C0' the inverse of the precision at the mode.

@@ -20,8 +20,6 @@ import scipy.linalg
 
 from guides.contract import Family, Parameters, Preconditioner
 
-__all__ = ["EMBEDDING", "FAMILY", "HIDDEN", "SPREAD", "OutputCoordinates", "outputs"]
-
 EMBEDDING = 4
 """Numbers in one embedding."""
 

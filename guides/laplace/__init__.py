@@ -12,6 +12,4 @@ from dataclasses import replace
 
 from guides import full_rank
 
-__all__ = ["FAMILY"]
-
 FAMILY = replace(full_rank.FAMILY, local_posterior=None, at_mode_of="full_rank", built_on=("full_rank",))

@@ -16,7 +16,5 @@ from dataclasses import replace
 
 from guides import full_rank
 
-__all__ = ["FAMILY"]
-
 FAMILY = replace(full_rank.FAMILY, local_posterior=None, response_of="mean_field", built_on=("mean_field", "full_rank"))
 """The Hessian takes 16 d batches of gradients and more, and its inverse is dense."""

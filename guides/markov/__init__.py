@@ -14,8 +14,6 @@ import numpy as np
 from guides.contract import Curvature, Family, Parameters
 from models import banded
 
-__all__ = ["FAMILY", "Coordinates"]
-
 
 class Coordinates:
     r"""x = (x_1, x_2, x_3), of sizes d, d and d - 1, to the parameters:

@@ -22,8 +22,6 @@ import scipy.linalg
 from guides.contract import Curvature, Family, Parameters
 from guides.triangle import Triangle
 
-__all__ = ["FAMILY", "Coordinates"]
-
 
 class Coordinates:
     r"""location = mode + factor^-T x_1, and each site's A = A0 L(x_2), B = B0 L(x_3), as `Triangle` says.

@@ -13,8 +13,6 @@ import numpy as np
 
 from guides.contract import Curvature, Family, LocalPosterior, Parameters
 
-__all__ = ["FAMILY", "LOCAL_POSTERIOR", "Coordinates"]
-
 
 class Coordinates:
     """location = mode + factor^-T x_1, scale = exp(x_2 / sqrt 2) / sqrt(precision diagonal)."""

@@ -11,8 +11,6 @@ from scipy.special import log_softmax, logsumexp
 
 from guides.contract import Family, LocalPosterior
 
-__all__ = ["FAMILY", "LOCAL_POSTERIOR"]
-
 COMPONENTS = 3
 """Draws are made component by component, each with its weight, which has a gradient."""
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from models.options import Data, option, parse_int, parse_number
 
-__all__ = ["Bandit", "text_of"]
-
 MOST_ARMS, MOST_PULLS, LEAST, MOST_HORIZON = 20, 10_000, 0.5, 150
 """Limits within which P(an arm is the best) by quadrature and regret by recursion take little time."""
 

@@ -18,8 +18,6 @@ from models.contract import Best, Exact, Latents, Marginal
 from models.logit_normal import best_logit_normal
 from models.marginals import draw_beta
 
-__all__ = ["Arms", "Lead", "best_member", "derive", "masses", "nodes"]
-
 
 def derive(data: Bandit, latents: Latents) -> dict[str, np.ndarray]:
     """``lead[k]``: theta_k less the largest of the other arms, shape (n_draws, arms)."""

@@ -17,8 +17,6 @@ from models.plotting import CLASS_COLORS, EXACT, PALE, Fits, dataset, list_fits,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES"]
-
 
 def draw_chances(axes: Axes, fits: Fits, data: Bandit, exact: Arms) -> None:
     """Draw the probability that the last arm is the best: the exact one as a line, each fit's with four errors."""

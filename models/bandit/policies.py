@@ -15,8 +15,6 @@ from scipy import special
 from models.bandit.exact import masses, nodes
 from models.logit_normal import best_logit_normal
 
-__all__ = ["Policy", "epsilon_greedy", "greedy", "logit_normal", "means", "optimal", "thompson", "uniform"]
-
 Policy = Callable[[int, int], np.ndarray]
 
 TIE = 1e-12

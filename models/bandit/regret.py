@@ -16,18 +16,6 @@ from scipy import integrate, interpolate, optimize, special
 from models.bandit import policies
 from models.bandit.policies import Policy
 
-__all__ = [
-    "RATIOS",
-    "World",
-    "by_ratio",
-    "crossing",
-    "expected_regret",
-    "fixed",
-    "prior",
-    "simulate",
-    "standard_policies",
-]
-
 RATIOS = np.geomspace(0.1, 1.4, 18)
 """Sd ratios that regret is tabulated for."""
 

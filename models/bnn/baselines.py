@@ -15,8 +15,6 @@ from models.bnn import network
 from models.bnn.data import BnnData
 from models.contract import Latents, Predictions
 
-__all__ = ["baselines", "linear_model", "logistic_model", "one_fit"]
-
 NOISE = 0.1  # A small sd of the noise for a target of sd 1: the centre of what is assumed where the noise is unknown
 TRIED = (0.1, 0.2, 0.4, 0.8)  # sds of the noise among which a network's penalty is chosen where the noise is unknown
 

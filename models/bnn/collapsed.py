@@ -28,8 +28,6 @@ from models.bnn import network
 from models.bnn.data import BnnData
 from models.quadrature import Lattice
 
-__all__ = ["Collapsed", "OutputLayer", "Share"]
-
 STARTS = 32  # starts of the search for the highest points, from the prior widened by half
 SMALL = 1e-5  # the step of difference quotients
 

@@ -11,8 +11,6 @@ import numpy as np
 from models.bnn.datasets import DATASETS, Dataset, load
 from models.options import Data, check_choices, option, parse_int, parse_number
 
-__all__ = ["BnnData"]
-
 TASKS = ("auto", "regression", "classification")
 ACTIVATIONS = ("tanh", "relu")
 

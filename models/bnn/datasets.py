@@ -8,8 +8,6 @@ import numpy as np
 
 from models.tables import Table, has_two_classes, no_such_data, read_csv, shipped, standardised
 
-__all__ = ["DATASETS", "Dataset", "load", "sine"]
-
 
 @dataclass(frozen=True)
 class Dataset:

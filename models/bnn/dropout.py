@@ -11,8 +11,6 @@ from models.bnn import network
 from models.bnn.data import BnnData
 from models.contract import Latents
 
-__all__ = ["MOST", "Points", "dropped", "enumerated", "moments", "objective"]
-
 MOST = 17
 """Inputs and units together, of which all masks are enumerated: 131,072 of them, for 16 units and one input."""
 

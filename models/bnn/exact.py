@@ -20,8 +20,6 @@ from models.contract import Exact, Latents
 from models.marginals import TabulatedMixture
 from models.quadrature import Lattice, TooManyPoints, Trapezoid, grow
 
-__all__ = ["QuadraturePosterior", "exact"]
-
 WORST = 0.01  # with a larger tolerance nothing is called exact
 GOAL = 1e-5  # the lattices are made finer until the tolerance is below this, or the next ones would be beyond `WORK`
 

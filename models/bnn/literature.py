@@ -14,8 +14,6 @@ from models.bnn.data import BnnData
 from models.contract import Claim, Published
 from models.literature import ERRORS, settled
 
-__all__ = ["Moments", "claims", "published", "theorem", "variance"]
-
 N_GUIDES = 2000  # factorised Gaussians over the weights that the theorem is tried on
 WIDEST = 50  # most units that the theorem is tried on; it holds of any number
 COPIES = 4000  # most equal points that are counted one by one

@@ -8,11 +8,6 @@ from scipy import special, stats
 from models.bnn.data import BnnData
 from models.contract import Element, Latents, Predictions
 
-__all__ = [
-    "ACTIVATIONS", "complete", "derive", "log_density", "log_prior", "observe", "pointwise", "predict", "prior",
-    "report", "shapes", "units", "values",
-]  # fmt: skip
-
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0.0)}
 
 

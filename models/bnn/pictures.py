@@ -42,8 +42,6 @@ from models.plotting import (
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["PICTURES"]
-
 UNCERTAIN = "#5b3e99"
 QUANTILES = (0.025, 0.25, 0.5, 0.75, 0.975)
 

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = [
-    "N_DRAWS", "POINTS", "SHADE", "Bin", "Bound", "bound", "coverage", "covered", "curve_inputs", "gap", "input_range",
-    "limited", "one_input", "reliability", "reliable", "spread",
-]  # fmt: skip
-
 N_DRAWS = 2000  # draws of a fit behind a curve, and half as many behind a surface: an sd is then known to some 2%
 POINTS, SHADE = "#222222", "#f4ecdb"  # the colours of training data, and of the largest gap between them
 

@@ -18,8 +18,6 @@ from models.chain.data import Chain
 from models.chain.exact import LOG_2PI, GaussianChain
 from models.contract import CoordinateAscent, Latents
 
-__all__ = ["coordinate_ascent"]
-
 NODE_BY_NODE = 100  # up to this length every node's update is yielded; beyond it, whole sweeps
 
 State = Mapping[str, np.ndarray]

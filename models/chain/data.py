@@ -10,8 +10,6 @@ import numpy as np
 
 from models.options import Data, option, parse_int
 
-__all__ = ["EVERY", "Chain", "report"]
-
 LONGEST, LARGEST = 1_000_000, 1e100
 """The most nodes, of each of which hundreds of draws are made; and the largest observation: its square is finite."""
 

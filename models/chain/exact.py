@@ -16,8 +16,6 @@ from models import banded
 from models.chain.data import Chain, report
 from models.contract import Best, Exact, Latents, Marginal, element
 
-__all__ = ["GaussianChain", "best_member", "coverage"]
-
 LOG_2PI = math.log(2 * math.pi)
 
 DENSE = 500  # length beyond which no dense matrix is formed

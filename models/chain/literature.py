@@ -13,8 +13,6 @@ from models.chain.exact import DENSE, GaussianChain
 from models.contract import Claim, Published
 from models.literature import ERRORS, by_formula, settled, threshold
 
-__all__ = ["claims", "published"]
-
 STEADY = 201  # A chain this long forgets both its ends in the middle: what is left of them is below 1e-40
 
 BISHOP = "Bishop 2006, Pattern Recognition and Machine Learning, section 10.1.2"

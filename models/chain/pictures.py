@@ -29,8 +29,6 @@ from models.plotting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES"]
-
 TEXT_COLOR = "#D55E00"  # the colour of coordinate ascent as the founding text prints it
 
 ELLIPSES = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from models.options import Data, option, parse_int, parse_number
 
-__all__ = ["Coin"]
-
 LARGEST = 1_000_000_000
 """Tosses, seen or of the prior, up to which the log densities keep the digits that the ledger shows."""
 

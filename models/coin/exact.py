@@ -14,8 +14,6 @@ from models.contract import Best, Exact, Latents, Marginal
 from models.logit_normal import best_logit_normal
 from models.marginals import draw_beta
 
-__all__ = ["BetaPosterior", "best_member"]
-
 
 class BetaPosterior(Exact):
     """theta | heads ~ Beta(a, b)."""

@@ -14,8 +14,6 @@ from models.contract import Claim, Published
 from models.literature import ERRORS, by_formula, printed
 from models.logit_normal import best_logit_normal
 
-__all__ = ["claims", "published"]
-
 PYRO = "Pyro 1.9.1 (2024)"
 BDA = "Gelman et al. 2013, Bayesian Data Analysis (3rd edition)"
 

@@ -13,8 +13,6 @@ from models.dlgm.layers import Layers
 from models.images import PIXELS, Images, choose_shown, load
 from models.options import Data, check_choices, check_limits, option, parse_int, parse_number
 
-__all__ = ["DeepData"]
-
 LATENTS = ("values", "noise")
 """The coordinates: the layers' values z2 and z1, or their noise e2 and e1."""
 

@@ -24,8 +24,6 @@ from models.dlgm.layers import Layers
 from models.image_posteriors import GaussianPosteriors, Posteriors, QuadraturePosteriors
 from models.marginals import BandLimited
 
-__all__ = ["DeepPosterior", "Nested", "nested"]
-
 GOAL = 1e-9  # in nats: the lattices are fine enough when half of their steps change no log evidence by more
 FIRST, LAST = 8, 12  # the powers of two that the lattices begin and end with
 REACH = 9.0  # sds of each layer's noise that the lattices span

@@ -20,8 +20,6 @@ from models.dlgm.exact import DeepPosterior, Nested, nested
 from models.dlgm.layers import Layers
 from models.image_posteriors import normal
 
-__all__ = ["FAMILIES", "Members", "best_member", "best_members", "log_joint"]
-
 FAMILIES = ("mean_field", "full_rank")
 
 NODES, MANY = 10, (24, 32)

@@ -9,8 +9,6 @@ import numpy as np
 
 from models.decoder import Decoder
 
-__all__ = ["Layers"]
-
 
 @dataclass(frozen=True)
 class Layers:

@@ -20,8 +20,6 @@ from models.plotting import EXACT, FAMILY_COLORS, Fits, legend_line, legend_patc
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES"]
-
 MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
 SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
 SIDE = 161  # points a side of a posterior's grid

@@ -18,8 +18,6 @@ from models.dlgm.layers import Layers
 from models.images import Images
 from models.linear_decoder import most_likely
 
-__all__ = ["linear", "train"]
-
 Z2 = np.linspace(-6, 6, 97)[:, None]
 """The lattice of z2."""
 

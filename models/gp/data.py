@@ -14,8 +14,6 @@ from models.designs import Design
 from models.options import Data, check_choices, option, parse_int, parse_number
 from models.tables import Table, read_csv
 
-__all__ = ["GpData"]
-
 CHOICES = {
     "kernel": ("rbf", "matern52"),
     "latents": ("whitened", "values"),

@@ -21,8 +21,6 @@ from scipy.linalg import cho_solve, solve_triangular
 from models.contract import Best, Exact, Latents, Marginal, element
 from models.gp.data import GpData
 
-__all__ = ["LOG_2PI", "GaussianProcess", "coverage", "gaussian_best"]
-
 LOG_2PI = math.log(2 * math.pi)
 
 

@@ -21,8 +21,6 @@ from models.gp.exact import LOG_2PI, GaussianProcess
 from models.marginals import NormalScores, TabulatedMixture
 from models.shared_lattice import integrate
 
-__all__ = ["UnknownHyperparameters", "truth"]
-
 MOST_POINTS = 60
 """Points up to which length and noise are integrated over; every draw takes factors of its own."""
 

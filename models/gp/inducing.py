@@ -22,8 +22,6 @@ from models.contract import Best, CoordinateAscent, Latents
 from models.gp.data import GpData
 from models.gp.exact import LOG_2PI, GaussianProcess, gaussian_best
 
-__all__ = ["InducingPoints", "best_member", "inducing_points"]
-
 State = Mapping[str, np.ndarray]
 
 

@@ -13,8 +13,6 @@ from models.gp.exact import LOG_2PI, GaussianProcess
 from models.gp.inducing import InducingPoints
 from models.literature import by_formula, mean_field_cost
 
-__all__ = ["published"]
-
 RATES = "Burt, Rasmussen & van der Wilk 2019, Rates of convergence for sparse variational GP regression (ICML)"
 DEFAULT_POINTS = 10
 

@@ -28,8 +28,6 @@ from models.plotting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES"]
-
 Band = tuple[np.ndarray, np.ndarray]
 
 

@@ -28,8 +28,6 @@ from models.contract import Best, CoordinateAscent, Latents
 from models.dirichlet import divergence, expected_log, log_density
 from models.lda.data import Corpus
 
-__all__ = ["Updates", "best_member", "coordinate_ascent", "optima", "restarts"]
-
 MOST_LOGS = 50_000  # pairs of a document and a word, times topics, up to which the ELBO takes seconds
 STARTS, FEWEST = 400, 8  # how many starts, fewer where the corpus is large
 WORK = 40_000_000  # pairs of a document and a word, times topics, times starts, times sweeps

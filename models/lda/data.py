@@ -11,8 +11,6 @@ from models.options import Data, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_bytes, read_cells, refuse
 from models.tables import parse_number as parse_cell
 
-__all__ = ["Corpus", "bars"]
-
 SMALLEST, LARGEST = 0.05, 1e3  # concentrations; of smaller ones float64 holds draws at the corners only
 MOST_TOPICS = 200
 

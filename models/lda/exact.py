@@ -29,8 +29,6 @@ from models.lda.marginals import Drawn
 from models.lda.quantities import derive, first_words, shown
 from models.marginals import BetaMixture
 
-__all__ = ["CountTables", "n_tables", "truth"]
-
 LIMIT = 150_000
 """Most tables that are summed over."""
 

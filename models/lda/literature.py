@@ -14,8 +14,6 @@ from models.lda.coordinate_ascent import Updates, restarts
 from models.lda.data import Corpus
 from models.lda.exact import CountTables, truth
 
-__all__ = ["point_mass", "published"]
-
 CORNERS = (1e-4, 1e-8, 1e-16)
 
 

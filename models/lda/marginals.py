@@ -4,8 +4,6 @@ import numpy as np
 from scipy import optimize
 from scipy.interpolate import PchipInterpolator
 
-__all__ = ["Drawn"]
-
 
 class Drawn:
     """A distribution known by many independent draws: its quantiles, joined by a monotone cubic.

@@ -15,8 +15,6 @@ from models.lda.exact import CountTables, truth
 from models.lda.quantities import responsibilities
 from models.plotting import EXACT, FAMILY_COLORS, GREY, Fits, flat_draws, new_figure, one_per_family, save
 
-__all__ = ["PICTURES", "by_token", "shared"]
-
 MOST_DRAWS, MOST_WORDS, MOST_FITS = 4000, 60, 4
 
 

@@ -7,8 +7,6 @@ import numpy as np
 from models.contract import Element, Latents
 from models.lda.data import Corpus
 
-__all__ = ["derive", "first_words", "report", "responsibilities", "shown"]
-
 MOST_SHARES = 5
 
 

@@ -19,8 +19,6 @@ from models.designs import coefficients, sites
 from models.linear.data import LinearData
 from models.linear.exact import LOG_2PI
 
-__all__ = ["coordinate_ascent", "rate"]
-
 State = Mapping[str, np.ndarray]
 
 

@@ -13,8 +13,6 @@ from models.designs import Design
 from models.options import Data, option, parse_number
 from models.tables import Table, read_csv, shipped
 
-__all__ = ["DATASETS", "LinearData"]
-
 PRIORS = ("auto", "known", "conjugate", "uniform", "half_normal")
 
 LIMITS = {

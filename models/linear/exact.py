@@ -18,8 +18,6 @@ from models.contract import Best, Exact, Latents, Marginal
 from models.designs import coefficients, sites
 from models.linear.data import LinearData
 
-__all__ = ["GaussianRegression", "Rotated", "gaussian_best"]
-
 LOG_2PI = math.log(2 * math.pi)
 
 

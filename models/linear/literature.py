@@ -15,8 +15,6 @@ from models.linear.noise import unknown_noise
 from models.linear.pictures import inflation
 from models.literature import ERRORS, by_formula, mean_field_cost, printed
 
-__all__ = ["published"]
-
 INTRODUCTION = "Pyro 1.9.1 (2024), Bayesian Regression - Introduction (Part 1)"
 OVERVIEW = "Pyro 1.9.1 (2024), Introduction to Pyro"
 ALGORITHMS = "Pyro 1.9.1 (2024), Bayesian Regression - Inference Algorithms (Part 2)"

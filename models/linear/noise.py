@@ -22,8 +22,6 @@ from models.linear.exact import LOG_2PI, Rotated, gaussian_best
 from models.marginals import NormalScores, TabulatedMixture
 from models.shared_lattice import integrate
 
-__all__ = ["ConjugateRegression", "MixedRegression", "best_member", "prior_of_sigma", "unknown_noise"]
-
 LEAST = 1e-30  # sigma, for which far scores round to 0
 
 

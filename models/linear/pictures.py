@@ -13,8 +13,6 @@ from models.linear.data import DATASETS, LinearData
 from models.linear.exact import Rotated
 from models.plotting import EXACT, GREY, Fits, flat_draws, list_fits, new_figure, save
 
-__all__ = ["PICTURES", "inflation", "shrinkage"]
-
 MARKERS = {"longley": "s", "diabetes": "^", "rugged": "D"}
 
 

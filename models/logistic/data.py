@@ -14,8 +14,6 @@ from models.designs import Design
 from models.options import Data, option, parse_number
 from models.tables import Table, read_csv, shipped
 
-__all__ = ["DATASETS", "LogisticData", "separation"]
-
 SMALLEST, LARGEST = 1e-3, 1e3  # sds of the prior
 
 FAHRENHEIT = (66, 70, 69, 68, 67, 72, 73, 70, 57, 63, 70, 78, 67, 53, 67, 75, 70, 81, 76, 79, 75, 76, 58)

@@ -20,8 +20,6 @@ from models.logistic.data import LogisticData, separation
 from models.marginals import BandLimited, TabulatedMixture
 from models.quadrature import Lattice, TooManyPoints, Trapezoid, grow, sample_by_rejection
 
-__all__ = ["ImportancePosterior", "LogJoint", "QuadraturePosterior", "truth"]
-
 LOG_2PI = math.log(2 * math.pi)
 
 SMALL = 4  # most coefficients for quadrature

@@ -23,8 +23,6 @@ from models.designs import coefficients, sites
 from models.logistic.data import LogisticData
 from models.logistic.exact import LOG_2PI, LogJoint
 
-__all__ = ["best_member", "bound", "coordinate_ascent", "elbo"]
-
 NODES = np.linspace(-10, 10, 401)
 WEIGHTS = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
 """The trapezoid rule on a standard normal: exact to rounding while logits have sds below 10."""

@@ -13,8 +13,6 @@ from models.logistic.data import LogisticData
 from models.logistic.exact import LogJoint
 from models.logistic.gaussians import best_member, bound
 
-__all__ = ["published"]
-
 
 def published(data: LogisticData, summary: Mapping[str, Any]) -> list[Published]:
     """The O-rings' fit whatever the data, and the bounds on the evidence of the data given."""

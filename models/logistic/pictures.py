@@ -14,8 +14,6 @@ from models.logistic.exact import QuadraturePosterior, truth
 from models.logistic.gaussians import NODES, WEIGHTS, Updates, best_gaussian
 from models.plotting import EXACT, FAMILY_COLORS, GREY, PALE, Fits, new_figure, save
 
-__all__ = ["PICTURES", "risks"]
-
 RADII = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
 """Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
 

@@ -17,8 +17,6 @@ from scipy import optimize, special
 from models.contract import Best
 from models.mixture.data import MixtureData
 
-__all__ = ["best_member", "log_joint"]
-
 COARSE, MIDDLE, FINE = 6, 9, 16
 """Nodes a dimension: to climb from all starts, to climb from the best end, and for the ELBO that is reported."""
 

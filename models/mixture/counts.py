@@ -21,8 +21,6 @@ from models.mixture.data import MixtureData
 from models.mixture.exact import count_probabilities
 from models.shared_lattice import Mass, integrate
 
-__all__ = ["MOST_VALUES", "CountedMixture"]
-
 MOST_VALUES = 200
 CHUNK = 500  # locations whose counts are summed together: they fit into the processor's cache
 

@@ -11,8 +11,6 @@ import numpy as np
 from models.options import Data, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_column
 
-__all__ = ["MixtureData"]
-
 MOST_COMPONENTS = 12
 
 LIMITS = {

@@ -22,8 +22,6 @@ from models.marginals import BandLimited, BetaMixture, NormalScores, TabulatedMi
 from models.mixture.data import MixtureData
 from models.shared_lattice import Mass, integrate
 
-__all__ = ["MOST_ASSIGNMENTS", "EnumeratedMixture", "by_location", "count_probabilities"]
-
 MOST_ASSIGNMENTS = 4096
 MOST_PLACES = 400_000  # points of the grid on which ordered locations are known
 MOST_WORK = 2e9  # points times pairs of assignments and scales, times the square of the components

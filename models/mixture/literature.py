@@ -15,8 +15,6 @@ from models.mixture.best import best_member
 from models.mixture.data import MixtureData
 from models.mixture.exact import EnumeratedMixture
 
-__all__ = ["published", "stationary"]
-
 TUTORIAL = "Pyro 1.9.1 (2024), Gaussian Mixture Model, cell 32"
 
 

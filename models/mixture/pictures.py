@@ -21,8 +21,6 @@ from models.plotting import (
     save,
 )
 
-__all__ = ["PICTURES", "density", "plane"]
-
 MOST_DRAWS = 1000
 
 

@@ -17,8 +17,6 @@ from models.ssvae.data import SemiSupervised, with_possible
 from models.ssvae.decoder import ClassDecoder
 from models.ssvae.exact import class_evidences
 
-__all__ = ["AMORTIZATION"]
-
 
 def training(data: SemiSupervised) -> Training:
     """What encoders are trained on: images beside the classes that they may have; and the decoder's start."""

@@ -20,11 +20,6 @@ from models.ssvae.exact import class_posteriors
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = [
-    "CLASSIFIERS", "baselines", "class_probabilities", "exact_predictions", "labelled", "naive_bayes_evidences",
-    "predict", "queries", "scores",
-]  # fmt: skip
-
 BLOCKS = 16
 """Blocks of draws that a jackknife leaves out one by one."""
 

@@ -13,8 +13,6 @@ from models.images import Images, check_batch, choose_shown, load
 from models.options import Data, check_limits, option, parse_int
 from models.ssvae.decoder import ClassDecoder
 
-__all__ = ["SemiSupervised", "choose_labelled", "with_possible"]
-
 LARGEST_LATENT = 2  # the dimension up to which the posterior is known
 
 LIMITS = {

@@ -18,8 +18,6 @@ from scipy import special
 
 from models.decoder import Decoder
 
-__all__ = ["ClassDecoder"]
-
 
 @dataclass(frozen=True)
 class ClassDecoder:

@@ -19,8 +19,6 @@ from models.image_posteriors import WORST, Posteriors, QuadraturePosteriors, pos
 from models.ssvae.data import SemiSupervised
 from models.ssvae.decoder import ClassDecoder
 
-__all__ = ["class_evidences", "class_posteriors", "truth"]
-
 
 def truth(data: SemiSupervised) -> Posteriors | Reference:
     """The exact posteriors of z of the images that are shown.

@@ -15,8 +15,6 @@ from models.plotting import CLASS_COLORS, Fits, new_figure, save
 from models.ssvae.data import SemiSupervised
 from models.ssvae.exact import class_posteriors
 
-__all__ = ["PICTURES"]
-
 N_SIDE = {1: 13, 2: 7}  # decoded images along a line, and along each side of a plane
 
 

@@ -13,8 +13,6 @@ from models.vae.data import Autoencoder
 from models.vae.exact import exact
 from models.vae.sampling import ais
 
-__all__ = ["AMORTIZATION"]
-
 N_CHAINS, TEMPERATURES = 8, 200
 """Of annealed importance sampling, which stands in where there are too many latent dimensions for quadrature."""
 

@@ -27,8 +27,6 @@ from models.images import Images
 from models.vae.data import Autoencoder
 from models.vae.questions import Question, ask, mixture, n_differing, predictions
 
-__all__ = ["Mixture", "baselines", "best_mixture", "fit", "guesses", "independent", "nearest", "projected"]
-
 COMPONENTS = (10, 20, 40, 80, 160, 320)
 """Numbers of components tried, in this order, until one is worse on the validation images than the one before."""
 

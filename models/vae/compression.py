@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-__all__ = ["bits", "compressed", "compressors", "exact_bits", "fit_bits"]
-
 WINDOW = 32_768  # bytes that zlib can look back
 
 

@@ -11,8 +11,6 @@ from models.decoder import Decoder, check_sizes
 from models.images import PIXELS, Images, check_batch, choose_shown, load
 from models.options import Data, check_choices, check_limits, option, parse_int
 
-__all__ = ["FLIP", "TASKS", "Autoencoder"]
-
 FLIP = 0.1  # the probability with which denoising's noise flips a pixel
 
 TASKS = {

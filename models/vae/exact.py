@@ -8,8 +8,6 @@ from models import linear_decoder
 from models.image_posteriors import WORST, Posteriors, posteriors
 from models.vae.data import Autoencoder
 
-__all__ = ["exact"]
-
 
 def exact(data: Autoencoder, images: np.ndarray | None = None) -> Posteriors | None:
     """The posteriors of images, by default those shown; None where they are not known within `WORST` nats.

@@ -8,8 +8,6 @@ import numpy as np
 from models.image_posteriors import posteriors
 from models.plotting import Fits, ShownFit, dataset, legend_line, list_fits, new_figure, save
 
-__all__ = ["Gap", "estimate_gap", "estimate_gaps", "gaps"]
-
 LEAST = 1e-3  # Nats. Smaller gaps are drawn at this edge.
 
 TITLES = {

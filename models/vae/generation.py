@@ -19,18 +19,6 @@ from models.vae.questions import n_differing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "Generated",
-    "Line",
-    "generate",
-    "generated",
-    "generation",
-    "interpolated",
-    "interpolation",
-    "lines",
-    "pairs",
-]
-
 STEPS = 9  # points of a line between two images, its ends included
 MAX_PAIRS = 5  # most pairs of images
 DRAWN = 20  # images of either kind that are drawn at each point of a line

@@ -16,8 +16,6 @@ from models.literature import ERRORS, by_formula
 from models.vae.data import Autoencoder
 from models.vae.exact import exact
 
-__all__ = ["claims", "published"]
-
 CREMER = "Cremer, Li & Duvenaud 2018, Inference Suboptimality in Variational Autoencoders, abstract"
 TIPPING = "Tipping & Bishop 1999, Probabilistic Principal Component Analysis, section 3.2"
 BURDA = "Burda, Grosse & Salakhutdinov 2016, Importance Weighted Autoencoders, theorem 1"

@@ -10,8 +10,6 @@ from models.vae.generation import generated, interpolated
 from models.vae.planes import latent, plane
 from models.vae.sheets import answers, reconstructions
 
-__all__ = ["PICTURES"]
-
 
 @dataclass(frozen=True)
 class Tasks:

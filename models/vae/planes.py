@@ -21,8 +21,6 @@ from models.plotting import (
     save,
 )
 
-__all__ = ["Window", "choose_images", "grid_over", "latent", "plane", "window_of"]
-
 MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
 
 SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")

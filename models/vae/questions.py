@@ -31,11 +31,6 @@ from models.image_posteriors import Posteriors, posteriors
 from models.images import Images
 from models.vae.data import FLIP
 
-__all__ = [
-    "Noisy", "Question", "ask", "draws", "exactly", "log_bernoulli", "lower_half", "mixture", "n_differing",
-    "posterior", "predictions",
-]  # fmt: skip
-
 PARTS = 16  # parts into which the draws are averaged pixel by pixel
 CHUNK = 8_000_000  # pixels that are held at a time
 

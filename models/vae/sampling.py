@@ -16,8 +16,6 @@ import numpy as np
 from models.decoder import Decoder
 from models.image_posteriors import normal
 
-__all__ = ["Evidence", "ais", "importance"]
-
 LEAPFROG = 5  # leapfrog steps of a transition
 ACCEPTED = 0.8  # the rate of acceptance that the warm-up adapts the step sizes to
 

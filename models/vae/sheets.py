@@ -13,8 +13,6 @@ from models.plotting import EXACT, GREY, Fits, flat_draws, one_per_family, save
 from models.vae import questions, tasks
 from models.vae.baselines import guesses
 
-__all__ = ["answers", "reconstructions"]
-
 N_DRAWS = 256  # draws of a posterior that a mean image averages
 MOST = 10  # most images in a row
 

@@ -29,8 +29,6 @@ from models.vae.questions import Question, ask
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["baselines", "exact_predictions", "exact_queries", "predict", "queries", "question", "scores"]
-
 
 @lru_cache(maxsize=4)
 def cached_question(task: str, images: Images, split: int) -> Question | None:

@@ -26,8 +26,6 @@ from models.options import option
 if TYPE_CHECKING:
     from compare.execute.progress import Progress
 
-__all__ = ["parse", "run"]
-
 
 @dataclass(frozen=True)
 class Zoo:

@@ -17,8 +17,6 @@ from compare.registry import LIBRARIES
 from models.contract import UnknownName, nearest
 from models.options import option
 
-__all__ = ["BenchOutput", "parse", "run"]
-
 
 @dataclass(frozen=True)
 class BenchOutput:

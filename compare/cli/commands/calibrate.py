@@ -12,8 +12,6 @@ from compare.cli.options import Invocation
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["FOLDER", "run"]
-
 FOLDER = "calibration"
 """The folder beside a comparison's files."""
 

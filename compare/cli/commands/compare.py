@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from compare.comparison import Comparison
     from compare.execute.progress import Progress
 
-__all__ = ["Outcome", "compare", "run"]
-
 
 class Outcome(NamedTuple):
     """A comparison that is written: its files, what to print, and how many of its fits came from the cache."""

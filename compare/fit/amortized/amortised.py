@@ -29,8 +29,6 @@ from compare.fit.amortized.local_posteriors import LocalPosteriors, at_once, bes
 from compare.fit.tree import build, how_many, split
 from guides.contract import LocalPosterior
 
-__all__ = ["draw_many", "fit"]
-
 GRID, REACH = 81, 5.0
 """Points a side of the grid on which log q is kept for pictures, and how many sds it reaches."""
 

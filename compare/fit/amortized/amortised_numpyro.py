@@ -20,8 +20,6 @@ from compare.fit.svi.base_numpyro import from_base
 from compare.user_model.jit_numpyro import QUICK, unvalidated
 from models.contract import Training
 
-__all__ = ["Networks", "networks"]
-
 Arrays = dict[str, Any]
 
 

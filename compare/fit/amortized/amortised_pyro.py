@@ -20,8 +20,6 @@ from compare.fit.svi.base_pyro import transform
 from compare.user_model.density_pyro import Held
 from models.contract import Training
 
-__all__ = ["Networks", "networks"]
-
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
 
 

@@ -11,8 +11,6 @@ import numpy as np
 from compare.fit.amortized.encoder import Networks, Weights
 from models.contract import Training
 
-__all__ = ["LocalPosteriors", "at_once", "best", "known_decoder", "weighed"]
-
 ASCENT = 0.02 * 0.5 * (1 + np.cos(np.pi * np.arange(500) / 500))
 """Learning rates of Adam's steps."""
 

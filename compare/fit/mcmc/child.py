@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 
-__all__ = ["begin"]
-
 PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
 

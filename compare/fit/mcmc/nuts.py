@@ -29,8 +29,6 @@ from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
 from models.contract import Latents, Reference
 
-__all__ = ["BLOCK", "Block", "draw_many", "fit", "out_of_budget", "statistics"]
-
 TAIL = (0.05, 0.95)
 
 BLOCK = 300

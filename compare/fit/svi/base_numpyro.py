@@ -18,8 +18,6 @@ from numpyro.primitives import Messenger
 
 from compare.fit.svi.draws import beta_quantile
 
-__all__ = ["BaseDraws", "columns", "mask_probability"]
-
 
 class BaseDraws(Messenger):
     """Feed one row of draws, shape (columns,), to the latent sites of a guide, in the order they come.

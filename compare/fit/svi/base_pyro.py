@@ -16,8 +16,6 @@ from pyro.poutine.util import site_is_subsample
 
 from compare.fit.svi.draws import beta_quantile
 
-__all__ = ["BaseDraws", "columns", "mask_probability"]
-
 
 class BaseDraws(Messenger):
     """Feed draws to a guide's latent sites, in the order they come.

@@ -22,8 +22,6 @@ from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Coordinates, Family, Parameters
 
-__all__ = ["FitBest", "fit_in_stages"]
-
 FitBest = Callable[[Objective, Any, Family, Options, int], Outcome]
 """A fit of a family's best member: objective, data, family, options and seed in."""
 

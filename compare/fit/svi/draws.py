@@ -21,8 +21,6 @@ import scipy.linalg
 from scipy.special import betaincinv, gammaincinv, ndtr, ndtri
 from scipy.stats import qmc
 
-__all__ = ["beta_quantile", "fresh", "matched"]
-
 
 def normal_points(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Scrambled Sobol points as normals, shape (rows, columns); plain draws where Sobol has no use or no dimensions."""

@@ -13,8 +13,6 @@ from compare.fit.svi.gap import Gap
 from compare.fit.svi.protocol import Objective
 from guides.contract import Parameters
 
-__all__ = ["difference", "elbos"]
-
 
 def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.ndarray], data: Any) -> np.ndarray:
     """The ELBO at each batch of draws, in nats, shape (batches,)."""

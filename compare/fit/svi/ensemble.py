@@ -14,8 +14,6 @@ from compare.fit.svi.protocol import Evaluation, LogJoint, Objective
 from compare.options import Options
 from guides.contract import Parameters
 
-__all__ = ["FEW", "UNKNOWN", "Batch", "Ensemble", "Outcome", "State", "n_rows"]
-
 FEW, MANY = 8, 4096
 """Batches of draws that a gap is measured with, at first and at most."""
 

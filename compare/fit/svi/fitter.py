@@ -30,8 +30,6 @@ from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Curvature, Family, WhitenedCoordinates
 
-__all__ = ["fit_all", "modes_of", "shortfall"]
-
 ROUNDS = 12
 """How often a fit may move before it is given up."""
 

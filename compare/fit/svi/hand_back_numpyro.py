@@ -15,8 +15,6 @@ from compare.fit.svi.objective_numpyro import in_model_order
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.guides import caller, find
 
-__all__ = ["guide_of"]
-
 
 def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
     """The guide, ready for ``Predictive(guide, params=params, num_samples=...)``, or for SVI with ``init_params``.

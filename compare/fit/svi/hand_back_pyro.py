@@ -18,8 +18,6 @@ from compare.user_model.guide_pyro import copied
 from compare.user_model.guides import caller, find
 from compare.user_model.process_pyro import undisturbed
 
-__all__ = ["guide_of"]
-
 NUMBERS = itertools.count(1)
 """So that no two guides that are handed back share names in the param store."""
 

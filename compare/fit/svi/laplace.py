@@ -10,8 +10,6 @@ from scipy import optimize
 
 from guides.contract import Curvature
 
-__all__ = ["NoMode", "laplace"]
-
 LogJoint = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """The numbers of some fits and their locations in, log joints (fits,) and gradients (fits, d) out."""
 

@@ -18,8 +18,6 @@ from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Parameters
 
-__all__ = ["ENOUGH", "respond"]
-
 ENOUGH = 0.005
 """Relative Monte Carlo error of every sd at which no more batches are drawn."""
 

@@ -20,8 +20,6 @@ from compare.fit.svi.gap import Gap, raw
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
 
-__all__ = ["Average", "enumerate_masks", "fit_all"]
-
 ENUMERATED = 8
 """Elements of the masks up to which all of them are enumerated."""
 

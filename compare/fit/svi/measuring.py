@@ -10,8 +10,6 @@ from compare.fit.svi.draws import fresh, matched
 from compare.fit.svi.ensemble import FEW, UNKNOWN, Ensemble, State
 from compare.fit.svi.gap import estimate, lanczos, raw
 
-__all__ = ["add_gradients", "measure_gaps", "measure_metrics", "near_the_optimum", "set_gap"]
-
 CLOSE = 0.5
 """Nats within which the ELBO is taken to be a quadratic, where one Newton step is enough."""
 

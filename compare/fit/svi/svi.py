@@ -34,8 +34,6 @@ from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Curvature, Family, Parameters
 
-__all__ = ["draw_many", "finish", "fit", "fit_by_adam", "fit_many", "gap_between", "optimise", "optimise_many"]
-
 Preparation = Callable[[str], Objective]
 """The name of a family in, its objective for a model out."""
 

@@ -30,8 +30,6 @@ from compare.options import Options
 from compare.user_model import guides
 from guides.contract import Family, Parameters
 
-__all__ = ["fit"]
-
 ROUNDS, STEPS = 12, 1000
 """Rounds of the library's SVI, and Adam's steps in each; every round takes half of the last one's learning rate."""
 

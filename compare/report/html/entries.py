@@ -14,9 +14,6 @@ from compare.report.tables.ledger import Terms, mcse, term_value, terms_from_jso
 from compare.report.tables.numbers import printable
 from compare.summary import Estimate
 
-__all__ = ["MEANINGS", "WORDS", "Entry", "count_words", "describe_distance", "distances", "evidence_of", "family"]
-__all__ += ["kind", "library", "line", "read"]
-
 MEANINGS = {
     "exact": "the posterior itself",
     "agrees": "may be used in the posterior's place",

@@ -21,8 +21,6 @@ from compare.report.tables import claims, diagnostics, estimates, ledger, predic
 from compare.report.tables.numbers import value
 from compare.report.tables.table import Table
 
-__all__ = ["code", "command", "page"]
-
 SUMMARY = ("fit", "verdict", "error", "ratio")
 """Columns of the table of verdicts, before the evidence gap, or the ELBO where the evidence is not known."""
 

@@ -13,8 +13,6 @@ from compare.report.tables.ledger import printed_ledgers, terms_from_json
 from compare.report.tables.numbers import estimate
 from compare.summary import Estimate
 
-__all__ = ["HEIGHT", "WIDTH", "Point", "Scatter", "scatter"]
-
 WIDTH, HEIGHT = 400, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 44
 FLOOR, QUICKEST = 1e-6, 1e-3

@@ -10,8 +10,6 @@ from compare.report.tables.ledger import GAPS, Terms, printed_ledgers, term_valu
 from compare.report.tables.numbers import measured
 from compare.summary import Estimate
 
-__all__ = ["TERM_TITLES", "Bar", "Panel", "Segment", "Stack", "stack", "ticks"]
-
 TERM_TITLES = (
     ("data_fit", "data fit"),
     ("complexity", "complexity"),

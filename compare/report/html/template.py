@@ -10,8 +10,6 @@ from PIL import ImageColor
 
 from models.plotting import family_colors
 
-__all__ = ["CARDS", "embedded", "ratio", "render", "visible"]
-
 CARDS = {"light": "#ffffff", "dark": "#1c1f23"}  # what drawings stand on in each scheme
 
 

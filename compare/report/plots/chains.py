@@ -13,8 +13,6 @@ from compare.report.plots.panels import panels, save
 from compare.report.tables.elements import reported_elements, sampled, tree_of
 from models.plotting import GREY, legend_line
 
-__all__ = ["rank", "trace"]
-
 N_ELEMENTS = 4  # most elements that are drawn
 
 CHAIN_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")

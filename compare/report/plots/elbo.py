@@ -10,8 +10,6 @@ from compare.comparison import Comparison
 from compare.report.tables.elements import optimised
 from models.plotting import EXACT, Look, looks, new_figure
 
-__all__ = ["Curve", "elbo", "trajectory"]
-
 N_POINTS = 1500  # most points drawn of a fit's trajectory
 FEW = 16  # up to this many points are marked one by one
 FLOOR = 1e-6  # Nats. No smaller distance is drawn.

@@ -12,8 +12,6 @@ from models.plotting import GREY, PALE, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["costs"]
-
 COLORS = {
     "symmetry gap": "#CC79A7",
     "family gap": "#0072B2",

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 
 from models.plotting import EXACT, Look, legend_line
 
-__all__ = ["legend", "panels", "save"]
-
 
 def save(figure: Figure, path: Path) -> None:
     """Save a figure of pyplot's as PNG and close it."""

@@ -15,8 +15,6 @@ from compare.report.plots.panels import legend, panels, save
 from compare.report.tables.elements import draws, finished, reported_elements
 from models.plotting import EXACT, GREY, Look, looks
 
-__all__ = ["densities", "forest", "posterior"]
-
 N_ELEMENTS = 4  # most elements with densities
 N_ROWS = 12  # most elements in the forest
 N_LABELS = 48  # up to this many intervals are labelled one by one; more are told apart by colour

@@ -12,9 +12,6 @@ from compare.report.tables.estimates import word
 from compare.report.tables.numbers import interval, measured, plain, printable, value
 from models.contract import Claim, Published
 
-__all__ = ["FOUNDING_TEXT", "Cited", "Claimed", "claims", "claims_tally", "evidence", "extra", "published", "tally"]
-__all__ += ["truth", "verdicts"]
-
 FOUNDING_TEXT = (
     'The zoo began from a tutorial, "The fundamentals of variational inference and how it works in probabilistic deep '
     'learning": the founding text.'

@@ -9,8 +9,6 @@ from compare.report.tables.numbers import ABSENT, counted, estimate, khat, plain
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import Optimisation
 
-__all__ = ["cost", "unaided"]
-
 COST = (
     FIT,
     Column("gradients", "gradients", "", "Gradient evaluations of the log joint; a particle or leapfrog step is one."),

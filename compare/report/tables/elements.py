@@ -7,8 +7,6 @@ import xarray as xr
 
 from compare.comparison import Comparison, Element
 
-__all__ = ["draws", "finished", "interval_error", "optimised", "reported_elements", "sampled", "tree_of"]
-
 
 def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
     """The trees of the fits that ended well, by name."""

@@ -9,8 +9,6 @@ from compare.report.tables.numbers import ABSENT, estimate, interval, khat, meas
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import FitSummary, VariableSummary
 
-__all__ = ["COLUMNS", "by_element", "correlations", "fits", "span", "word", "worst"]
-
 FEW = 6  # up to this many elements, or pairs of them, are listed one by one
 
 COLUMNS = (

@@ -20,11 +20,6 @@ from compare.report.tables.numbers import ABSENT, entry, estimate, printable
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import LEDGER_TERMS, Estimate
 
-__all__ = [
-    "FIT", "GAPS", "TERMS", "Unbalanced", "common_digits", "ledgers", "printed", "printed_ledgers", "rounded",
-    "term_value", "terms_from_json",
-]  # fmt: skip
-
 Terms = Mapping[str, "Estimate | None"]  # the terms of a ledger by name; what is absent is not known, or does not apply
 
 GAPS = ("symmetry_gap", "family_gap", "amortisation_gap", "optimisation_gap")

@@ -7,9 +7,6 @@ from typing import Any
 
 from compare.summary import Estimate, Score
 
-__all__ = ["ABSENT", "counted", "entry", "estimate", "interval", "khat", "measured", "plain", "printable", "score"]
-__all__ += ["seconds", "value"]
-
 ABSENT = "–"
 MOST = 6  # items of a list or mapping that are printed
 

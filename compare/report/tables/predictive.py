@@ -4,8 +4,6 @@ from compare.comparison import Comparison
 from compare.report.tables.numbers import ABSENT, measured, plain, printable
 from compare.report.tables.table import Column, Row, Table
 
-__all__ = ["checks"]
-
 COLUMNS = (
     Column("site", "observed site", "", "The observed site.", True),
     Column("statistic", "statistic", "", "What is computed from all of its observations.", True),

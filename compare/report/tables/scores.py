@@ -7,8 +7,6 @@ from compare.report.tables.ledger import FIT, TERMS, ledgers
 from compare.report.tables.numbers import ABSENT, counted, printable, score, seconds
 from compare.report.tables.table import Column, Row, Table
 
-__all__ = ["details", "guides", "networks", "predictions"]
-
 
 def scored(key: str, header: str, meaning: str) -> Column:
     return Column(key, header, "scores", meaning)

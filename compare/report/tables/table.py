@@ -11,8 +11,6 @@ from compare.report.tables.numbers import ABSENT
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Row", "Table"]
-
 
 @dataclass(frozen=True)
 class Column:

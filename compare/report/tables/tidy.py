@@ -14,8 +14,6 @@ from compare.summary import LEDGER_TERMS, Diagnostics, Estimate, FitSummary, Var
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["tidy"]
-
 OF_QUANTITY = {entry.metadata.get("key", entry.name): entry.name for entry in dataclasses.fields(VariableSummary)}
 """The columns of a quantity, and what they are called in its summary."""
 
