@@ -100,10 +100,10 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
         axes.plot(*ellipse(exact.location, exact.covariance(), np.sqrt(2 * nats) * scale), color=PALE, lw=0.9)
     color = FAMILY_COLORS["coordinate_ascent"]
     staircases: tuple[tuple[str, str, dict[str, Any], tuple[int, int]], ...] = (
-        ("coordinate_ascent", "coordinate ascent", {"color": color, "marker": "o", "ls": "-"}, (12, -18)),
+        ("coordinate_ascent", "coordinate ascent", {"color": color, "marker": "o", "ls": "-"}, (24, -42)),
         ("coordinate_ascent-text", "as printed", {"color": TEXT_COLOR, "marker": "s", "ls": "--"}, (-4, 10)),
     )
-    inwards = 1 if x >= 0 else -1  # away from the way it came, and into the panel
+    inwards = 1 if x >= 0 else -1  # where no staircase passes, and within the panel
     for name, words, line, (right, up) in staircases:
         if name not in fits or "mean" not in fits[name]["optimisation"]:
             continue
@@ -113,7 +113,7 @@ def draw_staircases(axes: Axes, fits: Fits, exact: GaussianChain) -> None:
         axes.annotate(
             f"({means[-1, 0]:.3g}, {means[-1, 1]:.3g})", means[-1], (right * inwards, up * inwards),
             textcoords="offset points", color=line["color"], fontsize=10, weight="bold", va="center", zorder=5,
-            ha="left" if right * inwards > 0 else "right", bbox={"color": "white", "alpha": 0.8, "pad": 1},
+            ha="right" if x >= 0 else "left", bbox={"color": "white", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
     axes.plot(*exact.location, marker="*", ms=13, color=EXACT, ls="", zorder=1, label="exact means")
     low, high = sorted((-0.15 * np.sign(x) * scale, 1.25 * np.sign(x) * scale)) if x else (-1.0, 1.0)

@@ -20,8 +20,8 @@ class Coin(Data):
 
     heads: int = option(6, "heads seen", parse_int)
     tosses: int = option(10, "times the coin was tossed", parse_int)
-    alpha: float = option(2.0, "prior Beta(alpha, beta): heads seen before, as it were", parse_number)
-    beta: float = option(2.0, "prior Beta(alpha, beta): tails seen before, as it were", parse_number)
+    alpha: float = option(2.0, "prior Beta(alpha, beta) of theta", parse_number)
+    beta: float = option(2.0, "prior Beta(alpha, beta) of theta", parse_number)
 
     def __post_init__(self) -> None:
         for name in ("heads", "tosses"):

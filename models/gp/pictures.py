@@ -92,7 +92,8 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     left.semilogy(counts, gaps_of_inducing(exact, counts), "o-", color=FAMILY_COLORS["markov"], ms=4, lw=1.4)
     cost = 0.5 * size * data.jitter * data.variance / data.noise**2
     left.axhline(cost, color=PALE, lw=1.2, ls="--", label=f"what the jitter costs: {cost:.2g}")
-    left.set(xlabel="inducing points", ylabel="gap in nats", title="inducing points: the gap falls like a cliff")
+    left.set(xlabel="inducing points", ylabel="gap in nats", title="inducing points: the gap falls off a cliff")
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(loc="upper right", fontsize=8)
     noises = np.geomspace(0.01, 10, 25)
     for (site, values), color in zip(gaps_of_mean_field(data, noises).items(), ("#0072B2", "#D55E00"), strict=True):

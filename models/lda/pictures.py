@@ -50,7 +50,7 @@ def cooccurrence(fits: Fits, data: Corpus, exact: CountTables, path: Path) -> No
         panel.set(xticks=[], yticks=[], xlabel="words, by document")
     for panel in axes[len(matrices) : -1]:
         panel.set_axis_off()
-    figure.colorbar(image, ax=list(axes[: len(matrices)]), label="probability that two words share a topic", shrink=0.6)
+    figure.colorbar(image, ax=list(axes), label="probability that two words share a topic", shrink=0.6)
     draw_restarts(axes[-1], data, exact)
     save(figure, path)
 
@@ -63,7 +63,8 @@ def draw_restarts(panel: Any, data: Corpus, exact: CountTables) -> None:
     panel.axvline(exact.log_evidence, color=EXACT, lw=1.8, label="log evidence")
     within = exact.log_evidence - math.lgamma(data.topics + 1)
     panel.axvline(within, color=GREY, lw=1.4, ls="--", label=f"less log {data.topics}!: a single mode's most")
-    panel.set(xlabel="bound in nats", ylabel="share of the starts", ylim=(0, 1.25))
+    panel.set(xlabel="bound in nats", ylabel="share of the starts", ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
+    panel.margins(x=0.1)
     panel.set_title("where coordinate ascent ends")
     panel.legend(loc="upper left", fontsize=8)
 

@@ -1,4 +1,4 @@
-"""The regression's own picture: three Gaussians on the posterior's plane, and the risk that each foretells."""
+"""The regression's own picture: three Gaussians on the posterior's plane, and the risk that each predicts."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def original(data: LogisticData) -> np.ndarray:
 
 
 def far(data: LogisticData) -> float:
-    """Where the risk is foretold: the Challenger's temperature, or as far below other data."""
+    """Where the risk is predicted: the Challenger's temperature, or as far below other data."""
     x = original(data)
     return CHALLENGER if data.data == "orings" else float(x.min() - 0.8 * np.ptp(x))
 
@@ -106,8 +106,9 @@ def plane(fits: Fits, data: LogisticData, exact: QuadraturePosterior, path: Path
     left.set_title("the posterior leans away from its mode")
     left.legend(loc="upper left", fontsize=8)
     right.set(xlabel=data.design.columns[0], ylabel=f"probability of {data.describe()['target']['class 1']}")
-    right.set_title(f"risk; in the legend at {far(data):g}")
-    right.legend(loc="center right" if data.data != "orings" else "lower left", fontsize=8)
+    right.set_title(f"predicted risk; in the legend, that at {far(data):g}")
+    beside = {"loc": "lower left", "bbox_to_anchor": (0.09, 0.0)}  # the line at the left
+    right.legend(**(beside if data.data == "orings" else {"loc": "center right"}), fontsize=8)
     save(figure, path)
 
 
@@ -120,7 +121,7 @@ PICTURES = (
     Picture(
         "plane",
         "Left, the exact posterior and three Gaussians: Laplace's stands at the mode, Jaakkola and Jordan's is too "
-        "small, the best one has mean and width but no skew. Right, the probability that each foretells.",
+        "small, the best one has mean and width but no skew. Right, the probability that each predicts.",
         plane,
         has_plane,
     ),
