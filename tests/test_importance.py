@@ -19,7 +19,7 @@ from compare import user_model
 from compare.comparison import Request
 from compare.fit.reference import acceptance
 from compare.fit.reference.acceptance import sample_by_importance
-from compare.fit.reference.importance import adapt, draw, estimate
+from compare.fit.reference.importance import WeightedDraws, adapt, draw, estimate
 from compare.fit.reference.modes import find_modes
 from compare.fit.reference.moves import move
 from compare.fit.reference.proposal import Mixture, around_modes, fit_mixture
@@ -172,6 +172,20 @@ def test_walkers_leave_a_part_that_both_proposals_stay_in():
         samples = [draw(target, mixture, 2**14, rng) for mixture in mixtures]
         complaints.append(acceptance.wandering(target, samples, estimate(samples), rng))
     assert not complaints[0] and complaints[1]
+
+
+def test_a_disagreement_names_what_differs_most():
+    """The evidence, each mean and each sd in turn, and by how many of the joint errors."""
+    ones, draws = np.ones(3), np.zeros((0, 3))
+    first = WeightedDraws(-5.0, 0.03, 0 * ones, ones, 0.03 * ones, 0.03 * ones, 0, 0, 1, draws, draws, draws)
+    errors = {"error": 0.04, "mean_error": 0.04 * ones, "sd_error": 0.04 * ones}
+    assert not acceptance.disagreement(first, replace(first, **errors))
+    others = {"log evidences": [{"log_evidence": -4.5}]}
+    others |= {f"{name}s": [{name: getattr(first, name) + 0.5 * row} for row in np.eye(3)] for name in ("mean", "sd")}
+    for what, changes in others.items():
+        for change in changes:
+            said = acceptance.disagreement(first, replace(first, **errors, **change))
+            assert said == f"two proposals differ in their {what} by 10.0 joint standard errors"
 
 
 def test_too_few_draws_and_too_large_errors_are_refused():
