@@ -11,6 +11,7 @@ import xarray as xr
 from scipy import stats
 
 from compare import compare
+from compare.measure import model_check
 from compare.measure.model_check import check_model, p_value
 from compare.summary import ModelCheck
 from compare.verdict.model_check import judge_model
@@ -110,6 +111,22 @@ def test_overdispersed_counts_under_a_poisson_are_told_and_right_counts_are_not(
     assert check.loo_pit["y"].observations == 40
     assert check.loo_pit["y"].p_value < EXTREME
     assert checked(poisson_tree(rng.poisson(5.0, 40), rng)).sentence is None
+
+
+def test_of_many_observations_some_are_looked_at_and_as_many_are_said(monkeypatch):
+    """They are spread evenly over all: the p-value is that of a tree that holds only these."""
+    monkeypatch.setattr(model_check, "MOST", 25)
+    rng = np.random.default_rng(10)
+    tree = normal_tree(rng.normal(0.0, 1.0, 61), rng)
+    places = np.linspace(0, 60, 25).round().astype(int)
+    some = arviz_base.from_dict(
+        {name: {site: values.values[..., places] for site, values in group.data_vars.items()} if "y" in group
+         else {site: values.values for site, values in group.data_vars.items()}
+         for name, group in tree.children.items()}
+    )  # fmt: skip
+    found, alone = (checked(each).loo_pit["y"] for each in (tree, some))
+    assert found.observations == 25
+    assert found.p_value == pytest.approx(alone.p_value, rel=1e-9)
 
 
 def test_masked_observations_do_not_count():

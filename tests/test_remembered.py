@@ -1,0 +1,97 @@
+"""What is computed once is computed anew for whatever it depends on: each of these varied alone, and put back."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models
+from compare.fit import groups
+from compare.fit.amortized import local_posteriors
+
+X, Y = np.array([0, 1, 2, 3, 5, 8, 11, 13, 17, 20, 22, 29]), np.array([0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 0, 1])
+REGRESSION, WORDS = {"x": X, "y": Y}, {"bank": np.array([2, 1, 0]), "river": np.array([1, 0, 3])}
+
+FILES: dict[str, tuple[str, str, dict[str, Any], dict[str, np.ndarray]]] = {
+    "linear": ("models.linear.noise", "MixedRegression", {"target": "y", "prior": "uniform"}, REGRESSION),
+    "logistic": ("models.logistic.exact", "QuadraturePosterior", {"target": "y"}, REGRESSION),
+    "gp": (
+        "models.gp.hyperparameters",
+        "UnknownHyperparameters",
+        {"target": "y", "hyperparameters": "unknown"},
+        REGRESSION,
+    ),
+    "bnn": (
+        "models.bnn.exact",
+        "QuadraturePosterior",
+        {"target": "y", "task": "regression", "hidden": 1, "noise": 0.5},
+        REGRESSION,
+    ),
+    "lda": ("models.lda.exact", "CountTables", {}, WORDS),
+    "mixture": ("models.mixture", "EnumeratedMixture", {"column": "x"}, {"x": X[:6]}),
+}
+"""The models whose data may be a file: what makes the posterior, the options, and the file's columns."""
+
+
+def write(path: Path, columns: dict[str, np.ndarray]) -> None:
+    rows = zip(*columns.values(), strict=True)
+    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_which_one_column_changed_has_another_posterior(name, tmp_path, monkeypatch):
+    """Though its name, and so the data's fields, are the same; as it was, it has the one that it had."""
+    module, made, options, columns = FILES[name]
+    stub = {"tolerance": 0.0, "is_resolved": True}
+    monkeypatch.setattr(import_module(module), made, lambda data: SimpleNamespace(**stub))
+    path = tmp_path / "table.csv"
+
+    def data() -> Any:
+        return models.load(name).data(data=str(path), **options)
+
+    write(path, columns)
+    before, model = data(), models.load(name)
+    first = model.truth(before)
+    assert vars(first) == stub, "no other way to the posterior is taken"
+    for column, values in columns.items():
+        write(path, columns | {column: values[::-1]})
+        assert data() == before and model.truth(data()) is not first, column
+    write(path, columns)
+    assert model.truth(data()) is first
+
+
+def test_draws_from_the_prior_are_one_comparisons(monkeypatch):
+    """The same for its fits in a library; others for another model, library, seed or other data."""
+    monkeypatch.setattr(groups, "_priors", {})
+    monkeypatch.setattr(groups, "drawn_prior", lambda job, library, latents: object())
+    given = {"model": "coin", "seed": 0, "data": object()}
+
+    def drawn(library: str = "numpyro", **other: Any) -> Any:
+        return groups.prior_of(SimpleNamespace(name=object(), **given | other), library, {})
+
+    first = drawn()
+    assert drawn() is first
+    others = [drawn("pyro"), drawn(model="chain"), drawn(seed=1), drawn(data=object())]
+    assert len({id(each) for each in (first, *others)}) == 5
+
+
+def test_the_best_posteriors_of_observations_are_one_decoders(monkeypatch):
+    """The same for every fit of a family; others for another library or family, other observations or weights."""
+    monkeypatch.setattr(local_posteriors, "_best", {})
+    monkeypatch.setattr(local_posteriors, "search", lambda *given: object())
+    test, decoder = np.arange(6.0).reshape(2, 3), {"noise": np.array(1.0), "weights": np.arange(3.0)}
+
+    def best(library: Any = np, family: str = "flow", **other: Any) -> Any:
+        training = SimpleNamespace(**{"test": test.copy(), "decoder": dict(decoder)} | other)
+        return local_posteriors.best(library, "vae", family, training)
+
+    first = best()
+    assert best() is first
+    others = [best(pytest), best(family="mixture"), best(test=test + 1)]
+    others += [best(decoder=decoder | {name: value + 1}) for name, value in decoder.items()]
+    assert len({id(each) for each in (first, *others)}) == 6
