@@ -38,7 +38,7 @@ class Settings:
     guides: tuple[str, ...] | None = option(None, "families of guides", parse_names)
     nuts: bool = option(True, "leave NUTS out")
     quick: bool = option(
-        False, "leave NUTS out as the reference too: guides, against what is exact or importance sampling gives"
+        False, "no NUTS, not even as the reference: guides against the exact posterior or importance sampling"
     )
     seed: int = option(0, "everything random follows from it", parse_whole)
     workers: int | None = option(None, "processes (default: one a library)", parse_count)

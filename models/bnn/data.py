@@ -62,7 +62,7 @@ class BnnData(Data):
     task: str = option("auto", "auto: classification if the target has two values", str, TASKS)
     split: int = option(0, "seed of the split into rows fitted and rows held out", parse_int)
     hidden: int = option(5, "hidden units", parse_int)
-    activation: str = option("tanh", "of the hidden units", str, ACTIVATIONS)
+    activation: str = option("tanh", "the activation of the hidden units", str, ACTIVATIONS)
     noise: Any = option(
         "auto",
         "sd of the Gaussian noise (in sds of a standardised target), or unknown; auto: known for gap",

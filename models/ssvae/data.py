@@ -47,8 +47,8 @@ class SemiSupervised(Data):
     latent: int = option(1, "dimensions of z: 1 or 2", parse_int)
     hidden: int = option(32, "units of the encoder's and of the decoder's hidden layer; 0: linear", parse_int)
     epochs: int = option(200, "most passes over the training images", parse_int)
-    batch: int = option(128, "images a step", parse_int)
-    decoder: str | None = option(None, "file of a trained decoder (.npz), which then is not trained", str)
+    batch: int = option(128, "images per step", parse_int)
+    decoder: str | None = option(None, "file of a trained decoder (.npz), which is held fixed", str)
     split: int = option(0, "seed of the split into training, validation and test images, and of the labels", parse_int)
     images: int = option(5, "test images whose posteriors are compared one by one", parse_int)
     network: ClassDecoder = field(default=None)  # type: ignore[assignment]  # what asks for it comes after training

@@ -32,7 +32,7 @@ class Zoo:
     """Which models to compare."""
 
     models: tuple[str, ...] | None = option(
-        tuple(models.CATALOGUE), f"which (default: {','.join(models.CATALOGUE)})", parse_names
+        tuple(models.CATALOGUE), "names separated by commas (default: the whole catalogue)", parse_names
     )
     page_only: bool = option(False, "fit nothing: write index.html anew from the summaries that are there")
 
