@@ -15,7 +15,7 @@ from compare.comparison import Comparison, Fit, Layout
 from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.fit.reference.importance import systematic
 from compare.measure.many import blocks, columns, moments
-from compare.measure.moments import Moments, distance
+from compare.measure.moments import Moments, distance, moments_of
 from compare.summary import Distance, FitSummary
 from compare.verdict.contradictions import modes_apart
 from compare.verdict.judge import complaints, convict
@@ -181,6 +181,5 @@ def distances(draws: Resampled, layout: Layout, reference: FitSummary) -> dict[s
             if known is not None:
                 mean, sd, *errors = (float(part[place]) for part in own)
                 ours = Moments(mean, sd, *(widening * error for error in errors))
-                true = Moments(known.mean, known.sd, known.mcse_mean, known.mcse_sd)
-                apart[layout.label(site, index)] = distance(ours, true)
+                apart[layout.label(site, index)] = distance(ours, moments_of(known))
     return apart

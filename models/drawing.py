@@ -1,4 +1,4 @@
-"""How images and contours are laid out in pictures of images. Images are black where they are 1."""
+"""How images, and contours of densities in the plane, are drawn. Images are black where they are 1."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STEP = 1.08  # distance between the left edges of neighbouring images of a row; images are one unit wide
+
+MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
+SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
+
+ELLIPSES = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
+"""Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
 
 
 def draw_images(axes: Axes, rows: Sequence[Sequence[np.ndarray]], shape: tuple[int, int], pitch: float = 1.0) -> None:
@@ -72,3 +78,9 @@ def contour_levels(log_density: np.ndarray, masses: tuple[float, ...]) -> list[f
     ordered = np.sort(log_density.ravel())[::-1]
     mass = np.cumsum(np.exp(ordered - ordered[0]))
     return [float(ordered[np.searchsorted(mass, share * mass[-1])]) for share in sorted(masses, reverse=True)]
+
+
+def ellipse(mean: np.ndarray, covariance: np.ndarray, radius: float) -> np.ndarray:
+    """A Gaussian's contour, shape (2, 181)."""
+    angle = np.linspace(0, 2 * np.pi, 181)
+    return mean[:, None] + radius * np.linalg.cholesky(covariance) @ np.stack([np.cos(angle), np.sin(angle)])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 from scipy import optimize, special, stats
+from scipy.interpolate import PchipInterpolator
 
 LEVELS = 64  # how many different sds a table of Gaussians is made with
 
@@ -138,6 +139,34 @@ class BetaMixture:
         if self.cdf(math.exp(least)) >= q:
             return 0.0
         return math.exp(optimize.brentq(lambda log_x: self.cdf(math.exp(log_x)) - q, least, 0.0, xtol=1e-13))
+
+
+class Drawn:
+    """A distribution known by many independent draws: its quantiles, joined by a monotone cubic.
+
+    Args:
+        draws: Shape (n,).
+        mean: Its mean, where that is better known than from the draws.
+        sd: Its standard deviation, likewise.
+    """
+
+    def __init__(self, draws: np.ndarray, mean: float, sd: float) -> None:
+        self.moments = mean, sd
+        levels = np.linspace(0, 1, 129)
+        places, first = np.unique(np.quantile(draws, levels), return_index=True)
+        self.below = PchipInterpolator(places, levels[first], extrapolate=False)
+
+    def mean(self) -> float:
+        return self.moments[0]
+
+    def std(self) -> float:
+        return self.moments[1]
+
+    def pdf(self, x: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(self.below(x, 1), nan=0.0)
+
+    def ppf(self, q: float) -> float:
+        return float(optimize.brentq(lambda x: self.below(x) - q, *self.below.x[[0, -1]], xtol=1e-14))
 
 
 class NormalScores:

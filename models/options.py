@@ -8,8 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Data", "check_choices", "check_limits", "option", "parse_int", "parse_number", "parse_or"]
-
 
 def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, choices: Sequence[str] = ()) -> Any:
     """A field of a model's data that is also an option of the command line.
@@ -21,36 +19,45 @@ def option(default: Any, help: str, parse: Callable[[str], Any] | None = None, c
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def derived() -> Any:
+    """A field that ``__post_init__`` sets: it follows from the options, is none of them, and is not compared."""
+    return dataclasses.field(init=False, repr=False, compare=False)
+
+
 class Data:
-    """Base of a model's data and constants: a frozen dataclass whose fields are made by `option`.
+    """Base of a model's data and constants: a frozen dataclass whose fields are made by `option` and `derived`.
 
     Its ``__post_init__`` validates and raises ``ValueError`` with one line that says what is wrong and what
     would be right. Override a method where the fields do not say it.
     """
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of both twins: here every field, numbers as float64, flags and words as they are."""
+        """The keyword arguments of both twins: here every option, numbers as float64, flags and words as they are."""
         return {
             name: value if isinstance(value, bool | str | None) else np.asarray(value, dtype=np.float64)[()]
             for name, value in self._fields()
         }
 
     def describe(self) -> dict[str, Any]:
-        """The data in JSON's types, for the summary: here every field."""
+        """The data in JSON's types, for the summary: here every option."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self._fields()}
 
     def with_derived(self, **derived: Any) -> Self:
         """A copy in which these attributes have these values; nothing is checked or derived anew.
 
-        It compares equal to the original where none of them is a field.
+        It compares equal to the original where none of them is an option.
         """
         other = copy.copy(self)
-        for name, value in derived.items():
-            object.__setattr__(other, name, value)
+        other._set(**derived)
         return other
 
+    def _set(self, **values: Any) -> None:
+        """Give attributes these values, for ``__post_init__``: else the object is frozen."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
     def _fields(self) -> list[tuple[str, Any]]:
-        return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        return [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self) if field.init]  # type: ignore[arg-type]
 
 
 def check_limits(data: Data, limits: Mapping[str, tuple[int, int | None]]) -> None:
@@ -103,6 +110,11 @@ def parse_number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a number; give one, such as 2") from None
+
+
+def parse_list(parse: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of values separated by commas."""
+    return lambda text: tuple(parse(part) for part in text.split(","))
 
 
 def parse_or(word: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -7,25 +7,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "Amortization",
-    "Best",
-    "Claim",
-    "CoordinateAscent",
-    "Element",
-    "Evidences",
-    "Latents",
-    "Literature",
-    "Picture",
-    "Prediction",
-    "Predictions",
-    "Published",
-    "Quantities",
-    "Scores",
-    "Symmetry",
-    "Training",
-]
-
 Latents = Mapping[str, np.ndarray]  # values of the latent sites by name, each of shape (n_draws, *shape of the site)
 Element = tuple[str, tuple[int, ...]]  # one element of a site: the site's name, and the index in it
 

@@ -238,6 +238,24 @@ def shipped(
     return Table(name, {"source": source}, columns, bunch.data, target, targets, labels, where, rows)
 
 
+def diabetes() -> Table:
+    """Progression of diabetes in 442 patients (Efron et al. 2004, Least angle regression)."""
+    from sklearn.datasets import load_diabetes
+
+    bunch = load_diabetes(scaled=False)
+    source = "scikit-learn's load_diabetes (Efron et al. 2004)"
+    return shipped("diabetes", source, bunch, "progression", bunch.target)
+
+
+def breast_cancer() -> Table:
+    """Which of 569 breast masses are malignant (Street et al. 1993, Wisconsin diagnostic)."""
+    from sklearn.datasets import load_breast_cancer
+
+    bunch, labels = load_breast_cancer(), ("benign", "malignant")  # scikit-learn's 1 is benign
+    source = "scikit-learn's load_breast_cancer (Street et al. 1993)"
+    return shipped("breast_cancer", source, bunch, "diagnosis", 1.0 - bunch.target, labels)
+
+
 def standardised(values: np.ndarray, fitted: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The values less the fitted rows' mean, over their sd; and both, by column. Of numbers of any size.
 

@@ -118,6 +118,7 @@ def measure_svi(
     import numpy as np
 
     from compare.fit.svi.draws import fresh
+    from compare.fit.svi.elbo import elbos
     from compare.fit.svi.ensemble import n_rows
     from compare.plan import best_member
 
@@ -126,16 +127,16 @@ def measure_svi(
     rng = np.random.default_rng([task["seed"], 7])
     batches = [fresh(rng, n_rows(objective.dimension), objective.dimension) for _ in range(BATCHES)]
 
-    def elbos(parameters: Any) -> np.ndarray:
+    def at_batches(parameters: Any) -> np.ndarray:
         with np.errstate(all="ignore"):
-            return np.array([objective.evaluate(parameters, draws, arrays).log_ratio.mean() for draws in batches])
+            return elbos(objective, parameters, batches, arrays)
 
     def gap(shortfall: np.ndarray, value: float = 0.0, mcse: float = 0.0) -> dict[str, float]:
         error = np.hypot(shortfall.std(ddof=1) / np.sqrt(BATCHES), mcse)
         return {"value": float(shortfall.mean() + value), "mcse": float(error)}
 
-    own_elbos = [elbos(outcome.parameters) for outcome in own]
-    other_elbos = [elbos(parameters) for parameters in other]
+    own_elbos = [at_batches(outcome.parameters) for outcome in own]
+    other_elbos = [at_batches(parameters) for parameters in other]
     estimates = [{"value": outcome.gap.value, "mcse": outcome.gap.mcse} for outcome in own]
     best = best_member(model, data, task["guide"])
     if best is None:
@@ -143,7 +144,7 @@ def measure_svi(
         other_gaps = [gap(a - b, **estimate) for a, b, estimate in zip(own_elbos, other_elbos, estimates, strict=True)]
     else:
         is_common = set(best.parameters) == set(start)
-        top = elbos(best.parameters) if is_common else best.elbo
+        top = at_batches(best.parameters) if is_common else best.elbo
         reference = f"{best.method}; {'at common draws' if is_common else 'its ELBO'}"
         gaps, other_gaps = ([gap(top - elbo) for elbo in each] for each in (own_elbos, other_elbos))
     return {
@@ -166,9 +167,7 @@ def measure_nuts(own: Sequence[Any], other: Sequence[Any]) -> dict[str, Any]:
     from compare.report.tables.elements import draws
 
     def smallest(elements: Sequence[Any]) -> float:
-        return min(
-            float(arviz_stats.ess(np.asarray(values), method="bulk", chain_axis=0, draw_axis=1)) for values in elements
-        )
+        return min(float(arviz_stats.ess(np.asarray(values), method="bulk")) for values in elements)
 
     shown = own[0].job.layout.reported
     return {

@@ -11,8 +11,6 @@ from compare.measure.elements import suspects
 from compare.measure.moments import digits, elements, values
 from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
 
-AXES = {"chain_axis": 0, "draw_axis": 1}
-
 
 def diagnostics(fit: Fit) -> Diagnostics:
     """Worst R-hat and ESS, divergences and E-BFMI of Markov chains; Pareto k-hat of a guide with a density; nothing of
@@ -27,10 +25,10 @@ def diagnostics(fit: Fit) -> Diagnostics:
         return Diagnostics(khat=khat, relative_ess=digits(relative_ess(ratio), 6))
     stats = fit.tree["sample_stats"]
     draws = [values(fit.tree, site, index) for site, index in (*elements(fit.job).values(), *suspects(fit))]
-    tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95), **AXES)) for z in draws]
+    tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95))) for z in draws]
     return Diagnostics(
-        r_hat=digits(max(float(arviz_stats.rhat(z, **AXES)) for z in draws), 8),
-        ess_bulk=digits(min(float(arviz_stats.ess(z, method="bulk", **AXES)) for z in draws), 8),
+        r_hat=digits(max(float(arviz_stats.rhat(z)) for z in draws), 8),
+        ess_bulk=digits(min(float(arviz_stats.ess(z, method="bulk")) for z in draws), 8),
         ess_tail=digits(min(tails), 8),
         divergences=int(stats["diverging"].sum()) if "diverging" in stats else ABSENT,
         e_bfmi=digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8) if "energy" in stats else ABSENT,

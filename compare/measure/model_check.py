@@ -97,7 +97,7 @@ def p_value(observed: float, replicated: np.ndarray, weights: np.ndarray | None 
     elif np.ptp(above) == 0:
         error = 0.0
     else:
-        error = float(array_stats.mcse(above, method="mean", chain_axis=0, draw_axis=1))
+        error = float(array_stats.mcse(above, method="mean"))
     error = float(np.fmax(error, np.sqrt(0.5) / effective))  # that of few draws is not a number
     return PredictiveP(min(max(p, 0.0), 1.0), error, float(observed))
 

@@ -32,6 +32,11 @@ class Moments(NamedTuple, Generic[Number]):
     mcse_sd: Number = 0.0  # type: ignore[assignment]
 
 
+def moments_of(variable: VariableSummary) -> Moments:
+    """The moments in an element's summary."""
+    return Moments(variable.mean, variable.sd, variable.mcse_mean, variable.mcse_sd)
+
+
 def elements(job: Job) -> dict[str, Element]:
     """The reported elements by name, such as ``z[0]``."""
     layout = layout_of(job)
@@ -54,7 +59,7 @@ def standard_error(draws: np.ndarray, independent: bool) -> float:
     """The standard error of the mean of draws, shape (chain, draw)."""
     if independent:
         return float(np.std(draws, ddof=1) / np.sqrt(draws.size))
-    return float(arviz_stats.mcse(draws, method="mean", chain_axis=0, draw_axis=1))
+    return float(arviz_stats.mcse(draws, method="mean"))
 
 
 def distance(own: Moments, true: Moments) -> Distance:

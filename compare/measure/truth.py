@@ -14,8 +14,6 @@ from compare.summary import Evidence
 from compare.user_model import Estimated
 from models.contract import Model, Reference
 
-AXES = {"chain_axis": 0, "draw_axis": 1}
-
 
 class Sampled:
     """A posterior known by the draws of a long run, which give no evidence.
@@ -79,8 +77,8 @@ class Sampled:
     def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
         """The Monte Carlo standard errors of an element's mean and sd."""
         draws = self.draws(site, index)
-        mcse_mean = float(arviz_stats.mcse(draws, method="mean", **AXES))
-        return mcse_mean, float(arviz_stats.mcse(draws, method="sd", **AXES))
+        mcse_mean = float(arviz_stats.mcse(draws, method="mean"))
+        return mcse_mean, float(arviz_stats.mcse(draws, method="sd"))
 
 
 def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, float]:

@@ -163,7 +163,7 @@ def log_joints(
     what the model draws itself.
     """
     data, static = split_arguments(values)
-    model, derived = partial(twin(user).model if unmask else partial(masked, user), **dict(static)), set[str]()
+    model, derived = partial(twin(user).model if unmask else partial(unsplit, user, False), **dict(static)), set[str]()
     model = handlers.seed(model, seed)
 
     def joint(data: Any, latents: Any) -> jax.Array:
@@ -243,17 +243,10 @@ def twin(user: Any) -> ModuleType:
     return make_twin(user.name, run, has_discrete, lambda run, data: enumeration().marginal(run, data))
 
 
-def unsplit(user: Any, **data: Any) -> Any:
-    """The model as its user wrote it, its plates not subsampled, its params held."""
+def unsplit(user: Any, unmask: bool = True, /, **data: Any) -> Any:
+    """The model as its user wrote it, its plates not subsampled, its params held; without ``unmask`` its masks too."""
     given, params = without_params(data)
-    with Unsplit(params):
-        return user.run(**given)
-
-
-def masked(user: Any, **data: Any) -> Any:
-    """The same with its masks as written."""
-    given, params = without_params(data)
-    with Unsplit(params, unmask=False):
+    with Unsplit(params, unmask):
         return user.run(**given)
 
 

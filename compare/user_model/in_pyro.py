@@ -171,7 +171,7 @@ def log_joints(
     what the model draws itself.
     """
     data, static = split_arguments(values)
-    model = partial(twin(user).model if unmask else partial(masked, user), **dict(static))
+    model = partial(twin(user).model if unmask else partial(unsplit, user, False), **dict(static))
     joints, derived = [], set[str]()
     for point in points:
         with torch.random.fork_rng(devices=[]), pyro.validation_enabled(True), Held(dict(point)):
@@ -227,17 +227,10 @@ def twin(user: Any) -> ModuleType:
     return make_twin(user.name, run, has_discrete, enumeration_pyro.marginal)
 
 
-def unsplit(user: Any, **data: Any) -> Any:
-    """The model as its user wrote it, its plates not subsampled, its params held."""
+def unsplit(user: Any, unmask: bool = True, /, **data: Any) -> Any:
+    """The model as its user wrote it, its plates not subsampled, its params held; without ``unmask`` its masks too."""
     given, params = without_params(data)
-    with unsplit_plates(), Plain(params):
-        return user.run(**given)
-
-
-def masked(user: Any, **data: Any) -> Any:
-    """The same with its masks as written."""
-    given, params = without_params(data)
-    with unsplit_plates(), Plain(params, unmask=False):
+    with unsplit_plates(), Plain(params, unmask):
         return user.run(**given)
 
 

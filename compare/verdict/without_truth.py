@@ -20,8 +20,8 @@ from compare.comparison import Fit
 from compare.fit.density import layout_of
 from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.measure.many import blocks, columns
-from compare.measure.moments import Moments, digits, distance
-from compare.summary import Distance, Estimate, FitSummary, VariableSummary, WithoutTruth
+from compare.measure.moments import digits, distance, moments_of
+from compare.summary import Distance, Estimate, FitSummary, WithoutTruth
 from compare.verdict.judge import sentence
 from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, widen, worst
 
@@ -121,13 +121,11 @@ def own_distance(draws: np.ndarray, weights: np.ndarray) -> Distance:
 
 def beside(summary: FitSummary, chains: FitSummary) -> Distances:
     """The guide's distances from a NUTS run's moments, in its sds, with the errors of both."""
-
-    def moments(variable: VariableSummary) -> Moments:
-        return Moments(variable.mean, variable.sd, variable.mcse_mean, variable.mcse_sd)
-
-    theirs = chains.judged
+    shared = summary.judged.keys() & chains.judged.keys()
     return {
-        name: distance(moments(own), moments(theirs[name])) for name, own in summary.judged.items() if name in theirs
+        name: distance(moments_of(own), moments_of(chains.judged[name]))
+        for name, own in summary.judged.items()
+        if name in shared
     }
 
 

@@ -6,28 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from models.options import Data, option, parse_int, parse_number
+from models.options import Data, option, parse_int, parse_list, parse_number
 
 MOST_ARMS, MOST_PULLS, LEAST, MOST_HORIZON = 20, 10_000, 0.5, 150
 """Limits within which P(an arm is the best) by quadrature and regret by recursion take little time."""
 
 
-def parse_counts(text: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas.
-
-    Raises:
-        ValueError: some part is not a whole number.
-    """
-    return tuple(parse_int(part) for part in text.split(","))
-
-
-def parse_chances(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas.
-
-    Raises:
-        ValueError: some part is not a number.
-    """
-    return tuple(parse_number(part) for part in text.split(","))
+parse_counts, parse_chances = parse_list(parse_int), parse_list(parse_number)
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class Bandit(Data):
                 f"{math.comb(int(self.horizon) + 3, 4):.2g} states; give at most {MOST_HORIZON} "
                 f"({math.comb(MOST_HORIZON + 3, 4):.2g} states)"
             )
-        object.__setattr__(self, "horizon", int(self.horizon))
+        self._set(horizon=int(self.horizon))
 
     def arguments(self) -> dict[str, Any]:
         every = super().arguments()

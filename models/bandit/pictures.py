@@ -27,7 +27,7 @@ def draw_chances(axes: Axes, fits: Fits, data: Bandit, exact: Arms) -> None:
     shown = list_fits(fits)
     for row, fit in enumerate(shown):
         is_best = dataset(fit.tree, "posterior")["lead"].values[..., -1] > 0  # (chain, draw)
-        error = ERRORS * array_stats.mcse(is_best.astype(float), method="mean", chain_axis=0, draw_axis=1)
+        error = ERRORS * array_stats.mcse(is_best.astype(float), method="mean")
         axes.errorbar(is_best.mean(), row, xerr=error, fmt="o", color=fit.color, ms=5)
     axes.set_yticks(range(len(shown)), [fit.name for fit in shown])
     axes.set(xlabel=f"probability that arm {len(data.pulls) - 1} is pulled", ylim=(len(shown), -1))

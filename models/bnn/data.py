@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models.bnn.datasets import DATASETS, Dataset, load
-from models.options import Data, check_choices, option, parse_int, parse_number
+from models.options import Data, check_choices, derived, option, parse_int, parse_number
 
 TASKS = ("auto", "regression", "classification")
 ACTIVATIONS = ("tanh", "relu")
@@ -69,11 +69,7 @@ class BnnData(Data):
         parse_noise,
     )
     rate: float = option(RATE, "probability with which --guides dropout drops each input and unit", parse_number)
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def dataset(self) -> Dataset: ...
+    dataset: Dataset = derived()
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, str | os.PathLike) or not str(self.data).isprintable():
@@ -92,9 +88,7 @@ class BnnData(Data):
         if isinstance(self.rate, bool) or not MIN_RATE <= self.rate <= MAX_RATE:
             why = "0 drops nothing, and 1 leaves nothing"
             raise ValueError(f"rate is {self.rate}: give a number from {MIN_RATE:g} to {MAX_RATE:g}; {why}")
-        values = {"data": str(self.data), "split": split, "hidden": hidden, "noise": noise, "dataset": dataset}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self._set(data=str(self.data), split=split, hidden=hidden, noise=noise, dataset=dataset)
 
     def arguments(self) -> dict[str, Any]:
         noise = {} if self.dataset.noise is None else {"noise": np.float64(self.dataset.noise)}

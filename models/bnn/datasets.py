@@ -1,12 +1,13 @@
 """The data sets: two clusters with a gap, two moons, two real ones, or the user's own table, split and scaled."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from models.tables import Table, has_two_classes, no_such_data, read_csv, shipped, standardised
+from models import tables
+from models.tables import Table, has_two_classes, no_such_data, read_csv, standardised
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,16 @@ def moons(task: str, split: int) -> Dataset:
 
 
 def diabetes(task: str, split: int) -> Dataset:
-    """Progression of diabetes in 442 patients (Efron et al. 2004, Least angle regression)."""
-    from sklearn.datasets import load_diabetes
-
-    bunch = load_diabetes(scaled=False)
-    has_two_classes(task, len(np.unique(bunch.target)), "of diabetes")  # it has none: refuses classification
-    source = "scikit-learn's load_diabetes (Efron et al. 2004)"
-    return divided(shipped("diabetes", source, bunch, "progression", bunch.target), split)
+    """`models.tables.diabetes`; it has no classes."""
+    table = tables.diabetes()
+    has_two_classes(task, len(np.unique(table.targets)), "of diabetes")  # refuses classification
+    return divided(table, split)
 
 
 def breast_cancer(task: str, split: int) -> Dataset:
-    """Which of 569 breast masses are malignant (Street et al. 1993, Wisconsin diagnostic)."""
-    from sklearn.datasets import load_breast_cancer
-
-    bunch = load_breast_cancer()
-    labels = ("benign", "malignant") if has_two_classes(task, 2, "of breast_cancer") else None
-    source = "scikit-learn's load_breast_cancer (Street et al. 1993)"
-    # scikit-learn's 1 is benign
-    return divided(shipped("breast_cancer", source, bunch, "diagnosis", 1.0 - bunch.target, labels), split)
+    """`models.tables.breast_cancer`; as numbers where the task is regression."""
+    table = tables.breast_cancer()
+    return divided(table if has_two_classes(task, 2, "of breast_cancer") else replace(table, labels=None), split)
 
 
 DATASETS: dict[str, Callable[[str, int], Dataset]] = {

@@ -97,17 +97,7 @@ def orbit(data: BnnData) -> dict[str, np.ndarray]:
 
 def log_joint(data: BnnData, latents: Mapping[str, np.ndarray]) -> np.ndarray:
     """log p(weights) + log p(targets | weights) up to a constant, shape (count,)."""
-    scales = {
-        "hidden_weights": data.dataset.inputs.shape[1] ** -0.5,
-        "hidden_biases": 1.0,
-        "output_weights": data.hidden**-0.5,
-        "output_bias": 1.0,
-    }
-    prior = sum(
-        stats.norm.logpdf(latents[site], 0.0, scale).reshape(len(latents[site]), -1).sum(axis=1)
-        for site, scale in scales.items()
-    )
-    return prior + sum(values.sum(axis=1) for values in network.pointwise(data, latents).values())
+    return network.log_prior(data, latents) + network.pointwise(data, latents)["targets"].sum(axis=1)
 
 
 class Moments(NamedTuple):

@@ -36,9 +36,9 @@ def prior(data: BnnData, rng: np.random.Generator, count: int) -> dict[str, np.n
 
 
 def log_prior(data: BnnData, latents: Latents) -> np.ndarray:
-    """log p(latents) of a network whose noise is known, shape (n_draws,)."""
+    """log p(weights and biases), shape (n_draws,)."""
     scale = {"hidden_biases": 1.0, "output_bias": 1.0, **scales(data)}
-    terms = [stats.norm.logpdf(latents[site], scale=scale[site]) for site in shapes(data)]
+    terms = [stats.norm.logpdf(latents[site], scale=scale[site]) for site in shapes(data) if site in scale]
     return np.sum([term.reshape(len(term), -1).sum(axis=1) for term in terms], axis=0)
 
 

@@ -73,8 +73,7 @@ class Chain(Data):
             raise ValueError(f"x has {x.size} numbers for {length} nodes: give 1 or {length}")
         if self.observe == "all" and x.size == 1:
             x = np.repeat(x, length)
-        object.__setattr__(self, "length", length)
-        object.__setattr__(self, "x", tuple(x.tolist()))
+        self._set(length=length, x=tuple(x.tolist()))
 
     def arguments(self) -> dict[str, Any]:
         return {"length": self.length, "x": np.array(self.x), "observe_all": self.observe == "all"}

@@ -10,6 +10,7 @@ import numpy as np
 from models.chain.data import Chain
 from models.chain.exact import GaussianChain
 from models.contract import Picture, element
+from models.drawing import ELLIPSES, ellipse
 from models.plotting import (
     EXACT,
     FAMILY_COLORS,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 TEXT_COLOR = "#D55E00"  # the colour of coordinate ascent as the founding text prints it
 
-ELLIPSES = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
-"""Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
-
 
 def draws_of(fit: ShownFit) -> np.ndarray:
     """A fit's draws of z, shape (draws, nodes in its tree)."""
@@ -44,12 +42,6 @@ def fits_of(fits: Fits, families: tuple[str, ...]) -> list[ShownFit]:
     """One fit for each of these families that was fitted, in their order."""
     by_family = {fit.family: fit for fit in one_per_family(fits)}
     return [by_family[family] for family in families if family in by_family]
-
-
-def ellipse(mean: np.ndarray, covariance: np.ndarray, radius: float) -> np.ndarray:
-    """A Gaussian's contour, shape (2, 181)."""
-    angle = np.linspace(0, 2 * np.pi, 181)
-    return mean[:, None] + radius * np.linalg.cholesky(covariance) @ np.stack([np.cos(angle), np.sin(angle)])
 
 
 def framed_legend(axes: Axes, alpha: float) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models.dlgm import training
 from models.dlgm.layers import Layers
 from models.images import PIXELS, Images, choose_shown, load
-from models.options import Data, check_choices, check_limits, option, parse_int, parse_number
+from models.options import Data, check_choices, check_limits, derived, option, parse_int, parse_number
 
 LATENTS = ("values", "noise")
 """The coordinates: the layers' values z2 and z1, or their noise e2 and e1."""
@@ -58,14 +58,8 @@ class DeepData(Data):
     iterations: int = option(200, "most iterations of L-BFGS in training", parse_int)
     split: int = option(0, "seed of the split into training, validation and test images", parse_int)
     images: int = option(6, "test images whose posteriors are compared", parse_int)
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def dataset(self) -> Images: ...
-
-        @property
-        def shown(self) -> np.ndarray: ...
+    dataset: Images = derived()
+    shown: np.ndarray = derived()
 
     def __post_init__(self) -> None:
         check_limits(self, LIMITS)
@@ -80,8 +74,7 @@ class DeepData(Data):
             raise ValueError(
                 f"latent is {self.written}, but the images have {n_pixels} pixels: give z1 fewer dimensions"
             )
-        for name, value in {"data": str(self.data), "dataset": dataset, "shown": shown}.items():
-            object.__setattr__(self, name, value)
+        self._set(data=str(self.data), dataset=dataset, shown=shown)
 
     @property
     def written(self) -> str:

@@ -13,15 +13,13 @@ from models.dlgm.data import LATENTS, DeepData
 from models.dlgm.exact import DeepPosterior, Nested, nested
 from models.dlgm.independence import FAMILIES, Members, best_members, log_joint
 from models.dlgm.layers import Layers
-from models.drawing import contour_levels, draw_images
+from models.drawing import MASSES, SHADES, contour_levels, draw_images
 from models.images import Images
 from models.plotting import EXACT, FAMILY_COLORS, Fits, legend_line, legend_patch, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
-SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
 SIDE = 161  # points a side of a posterior's grid
 OUTSIDE = 1e-4  # the exact probability, at most, beyond each of its sides
 MOST = 6  # most images drawn

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models import designs
 from models.designs import Design
-from models.options import Data, check_choices, option, parse_int, parse_number
+from models.options import Data, check_choices, derived, option, parse_int, parse_number
 from models.tables import Table, read_csv
 
 CHOICES = {
@@ -78,11 +78,7 @@ class GpData(Data):
         "whitened", "whitened: u with f = L u; values: the function's values f", str, CHOICES["latents"]
     )
     inducing: int = option(0, "fit this many inducing points as well; 0 for none", parse_int)
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def design(self) -> Design: ...
+    design: Design = derived()
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
@@ -96,10 +92,10 @@ class GpData(Data):
             value = getattr(self, name)
             if isinstance(value, bool) or value % 1 or not least <= value <= MOST_POINTS:
                 raise ValueError(f"{name} is {value}: give a whole number from {least} to {MOST_POINTS:,}")
-            object.__setattr__(self, name, int(value))
+            self._set(**{name: int(value)})
         datasets = {"wave": lambda: wave(self.points), "mcycle": mcycle}
         design = designs.load(self.data, self.target, "regression", datasets, unscaled=("wave",))
-        object.__setattr__(self, "design", design)
+        self._set(design=design)
         rows, columns = design.inputs.shape
         if rows > MOST_POINTS:
             raise ValueError(f"{self.data} has {rows:,} rows: give at most {MOST_POINTS:,}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from models.options import Data, option, parse_int, parse_number, parse_or
+from models.options import Data, derived, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_bytes, read_cells, refuse
 from models.tables import parse_number as parse_cell
 
@@ -78,18 +78,12 @@ class Corpus(Data):
     topics: Any = option("auto", "how many topics; auto: 10 for bars, else 2", parse_or("auto", parse_int))
     alpha: float = option(0.5, "concentration of the prior of a document's topics", parse_number)
     beta: float = option(0.5, "concentration of the prior of a topic's words", parse_number)
-
-    if TYPE_CHECKING:  # set by __post_init__, and no fields: they follow from the fields
-
-        @property
-        def counts(self) -> np.ndarray: ...
-
-        @property
-        def vocabulary(self) -> tuple[str, ...]: ...
+    counts: np.ndarray = derived()
+    vocabulary: tuple[str, ...] = derived()
 
     def __post_init__(self) -> None:
         if self.topics == "auto":
-            object.__setattr__(self, "topics", 2 * SIDE if self.data == "bars" else 2)
+            self._set(topics=2 * SIDE if self.data == "bars" else 2)
         if not isinstance(self.topics, int) or isinstance(self.topics, bool) or not 1 <= self.topics <= MOST_TOPICS:
             raise ValueError(f"topics is {self.topics}: give a whole number from 1 to {MOST_TOPICS}")
         for name in ("alpha", "beta"):
@@ -97,8 +91,7 @@ class Corpus(Data):
             if isinstance(value, bool) or not SMALLEST <= value <= LARGEST:
                 raise ValueError(f"{name} is {value}: give a number from {SMALLEST:g} to {LARGEST:g}")
         counts, vocabulary = DATASETS[self.data]() if self.data in DATASETS else from_csv(self.data)
-        object.__setattr__(self, "counts", counts)
-        object.__setattr__(self, "vocabulary", vocabulary)
+        self._set(counts=counts, vocabulary=vocabulary)
 
     def arguments(self) -> dict[str, Any]:
         n_words = self.counts.shape[1]

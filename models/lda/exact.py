@@ -25,9 +25,8 @@ from models.contract import Exact, Latents, Marginal, Reference
 from models.dirichlet import log_beta
 from models.lda.coordinate_ascent import optima
 from models.lda.data import Corpus
-from models.lda.marginals import Drawn
 from models.lda.quantities import derive, first_words, shown
-from models.marginals import BetaMixture
+from models.marginals import BetaMixture, Drawn
 
 LIMIT = 150_000
 """Most tables that are summed over."""

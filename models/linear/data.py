@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models import designs
 from models.designs import Design
-from models.options import Data, option, parse_number
-from models.tables import Table, read_csv, shipped
+from models.options import Data, derived, option, parse_number
+from models.tables import Table, diabetes, read_csv
 
 PRIORS = ("auto", "known", "conjugate", "uniform", "half_normal")
 
@@ -29,15 +29,6 @@ LIMITS = {
 def longley() -> Table:
     """Employment in the United States, 1947 to 1962 (Longley 1967); NIST certifies its least-squares fit."""
     return beside("longley", "employed", "Longley 1967, An appraisal of least squares programs; public data of NIST")
-
-
-def diabetes() -> Table:
-    """Progression of diabetes in 442 patients (Efron et al. 2004, Least angle regression)."""
-    from sklearn.datasets import load_diabetes
-
-    bunch = load_diabetes(scaled=False)
-    source = "scikit-learn's load_diabetes (Efron et al. 2004)"
-    return shipped("diabetes", source, bunch, "progression", bunch.target)
 
 
 def rugged() -> Table:
@@ -85,11 +76,7 @@ class LinearData(Data):
     intercept_sd: Any = option(
         "auto", "sd of the intercept's prior; auto: 10 for rugged, else that of the weights", str
     )
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def design(self) -> Design: ...
+    design: Design = derived()
 
     def __post_init__(self) -> None:
         if self.prior not in PRIORS:
@@ -100,15 +87,14 @@ class LinearData(Data):
         intercept_sd = self.intercept_sd
         if intercept_sd == "auto":
             intercept_sd = 10.0 if self.data == "rugged" else self.prior_sd
-        object.__setattr__(self, "prior", prior)
-        object.__setattr__(self, "intercept_sd", parse_number(str(intercept_sd)))
+        self._set(prior=prior, intercept_sd=parse_number(str(intercept_sd)))
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not low <= value <= high:
                 why = "; under a flat prior there is no evidence" if value == np.inf else ""
                 raise ValueError(f"{name} is {value}: give a number from {low:g} to {high:g}{why}")
         design = designs.load(self.data, self.target, "regression", DATASETS, unscaled=("rugged",))
-        object.__setattr__(self, "design", design)
+        self._set(design=design)
         if prior == "conjugate" and self.shape + len(design.targets) / 2 <= 2.1:
             rows = len(design.targets)
             raise ValueError(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import optimize, sparse
 
 from models import designs
 from models.designs import Design
-from models.options import Data, option, parse_number
-from models.tables import Table, read_csv, shipped
+from models.options import Data, derived, option, parse_number
+from models.tables import Table, breast_cancer, read_csv
 
 SMALLEST, LARGEST = 1e-3, 1e3  # sds of the prior
 
@@ -36,17 +36,6 @@ def german() -> Table:
     return replace(table, name="german", source={"source": "UCI Statlog German credit, numeric (Hofmann 1994)"})
 
 
-def breast_cancer() -> Table:
-    """Which of 569 breast masses are malignant (Street et al. 1993, Wisconsin diagnostic)."""
-    from sklearn.datasets import load_breast_cancer
-
-    bunch, labels = load_breast_cancer(), ("benign", "malignant")
-    source = "scikit-learn's load_breast_cancer (Street et al. 1993)"
-    return shipped(
-        "breast_cancer", source, bunch, "diagnosis", 1.0 - bunch.target, labels
-    )  # scikit-learn's 1 is benign
-
-
 DATASETS = {"orings": orings, "german": german, "breast_cancer": breast_cancer}
 
 
@@ -65,14 +54,10 @@ class LogisticData(Data):
     data: str = option("orings", "orings, german, breast_cancer, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted, of two classes", str)
     prior_sd: float = option(2.5, "sd of the prior of the intercept and of every weight", parse_number)
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def design(self) -> Design: ...
+    design: Design = derived()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "design", designs.load(self.data, self.target, "classification", DATASETS))
+        self._set(design=designs.load(self.data, self.target, "classification", DATASETS))
         if self.prior_sd == np.inf:
             kind = separation(self.design)
             if kind is None:

@@ -9,13 +9,11 @@ import numpy as np
 from scipy import special
 
 from models.contract import Picture
+from models.drawing import ELLIPSES, contour_levels, ellipse
 from models.logistic.data import LogisticData
 from models.logistic.exact import QuadraturePosterior, truth
 from models.logistic.gaussians import NODES, WEIGHTS, Updates, best_gaussian
 from models.plotting import EXACT, FAMILY_COLORS, GREY, PALE, Fits, new_figure, save
-
-RADII = {"50%": 1.1774100225154747, "95%": 2.4477468306808166}
-"""Radii, in standard deviations, of the ellipses that hold these probabilities of a Gaussian in the plane."""
 
 CHALLENGER = 31.0  # degrees Fahrenheit on the morning of the launch
 
@@ -77,25 +75,20 @@ def plane(fits: Fits, data: LogisticData, exact: QuadraturePosterior, path: Path
     sds = np.sqrt(np.diagonal(exact.covariance))
     axes = [exact.location[j] + sds[j] * np.linspace(-4, 4, 161) for j in (0, 1)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    density = np.exp(exact.log_joint(grid.reshape(-1, 2)) - exact.log_evidence).reshape(161, 161)
-    heights = np.sort(density.ravel())[::-1]
-    mass = np.cumsum(heights) / heights.sum()
-    levels = [float(heights[np.searchsorted(mass, share)]) for share in (0.95, 0.5)]
-    left.contourf(*axes, density.T, levels=[levels[0], levels[1], density.max()], colors=["#e2e2e2", "#c4c4c4"])
+    log_density = (exact.log_joint(grid.reshape(-1, 2)) - exact.log_evidence).reshape(161, 161)
+    density, levels = np.exp(log_density), np.exp(contour_levels(log_density, (0.5, 0.95)))
+    left.contourf(*axes, density.T, levels=[*levels, density.max()], colors=["#e2e2e2", "#c4c4c4"])
     left.contour(*axes, density.T, levels=levels, colors=EXACT, linewidths=1.4)
     left.plot([], [], color=EXACT, lw=1.4, label="exact, 50% and 95%")
     left.plot(*exact.location, marker="*", color=EXACT, ls="", ms=11, label="exact mean")
     left.plot(*exact.log_joint.mode, marker="+", color=EXACT, ls="", ms=10, mew=2, label="mode")
-    angle = np.linspace(0, 2 * np.pi, 181)
-    circle = np.stack([np.cos(angle), np.sin(angle)])
     x = np.linspace(far(data) - 2, original(data).max() + 2, 300)
     features, risk_at = features_at(data, x), risks(exact)
     right.plot(x, exact_risk(exact, features), color=EXACT, lw=2.2, label=f"exact: {risk_at['exact']:.4f}")
     for name, ((mean, covariance), color) in gaussians(exact).items():
-        root = np.linalg.cholesky(covariance)
-        for level, radius in RADII.items():
+        for level, radius in ELLIPSES.items():
             label = name if level == "95%" else None
-            left.plot(*(mean[:, None] + radius * root @ circle), color=color, lw=1.8, ls="--", label=label)
+            left.plot(*ellipse(mean, covariance, radius), color=color, lw=1.8, ls="--", label=label)
         line: dict[str, Any] = {"color": color, "lw": 1.6, "ls": "--"}
         right.plot(x, risk((mean, covariance), features), **line, label=f"{name}: {risk_at[name]:.4f}")
     mode = special.expit(features @ exact.log_joint.mode)

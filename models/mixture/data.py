@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from models.options import Data, option, parse_int, parse_number, parse_or
+from models.options import Data, derived, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_column
 
 MOST_COMPONENTS = 12
@@ -107,26 +107,20 @@ class MixtureData(Data):
         "auto", "scale ~ LogNormal(log median, sd); auto: 1, of a file a tenth of its range", parse_auto
     )
     scale_sd: float = option(2.0, "scale ~ LogNormal(log median, sd)", parse_number)
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def values(self) -> np.ndarray: ...
+    values: np.ndarray = derived()
+    source: str = derived()
 
     def __post_init__(self) -> None:
         is_whole = not isinstance(self.components, bool) and self.components == self.components // 1
         if not is_whole or not 1 <= self.components <= MOST_COMPONENTS:
             raise ValueError(f"components is {self.components}: give a whole number from 1 to {MOST_COMPONENTS}")
-        object.__setattr__(self, "components", int(self.components))
+        self._set(components=int(self.components))
         values, source, prior = load(self.data, self.column)
         largest = values[np.abs(values).argmax()]
         if abs(largest) > LARGEST:
             raise ValueError(f"{self.data} has the value {largest:g}: give values within {LARGEST:g}, in another unit")
         followed = [name for name in prior if getattr(self, name) == "auto"]
-        for name in followed:
-            object.__setattr__(self, name, prior[name])
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "source", source)
+        self._set(values=values, source=source, **{name: prior[name] for name in followed})
         for name in ("concentration", "location_mean", "location_sd", *self.of_scale):
             (low, high), value = LIMITS[name], getattr(self, name)
             if isinstance(value, bool | str) or not low <= value <= high:
@@ -158,4 +152,4 @@ class MixtureData(Data):
         of_scale = ("scale_median", "scale_sd") if self.known_scale else ()
         unused = (*of_scale, *(() if self.column else ("column",)))
         used = {name: value for name, value in super().describe().items() if name not in unused}
-        return {**used, "n": len(self.values), "source": self.source}  # type: ignore[attr-defined]
+        return {**used, "n": len(self.values), "source": self.source}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models.decoder import Decoder, check_sizes
 from models.images import Images, check_batch, choose_shown, load
-from models.options import Data, check_limits, option, parse_int
+from models.options import Data, check_limits, derived, option, parse_int
 from models.ssvae.decoder import ClassDecoder
 
 LARGEST_LATENT = 2  # the dimension up to which the posterior is known
@@ -52,20 +52,10 @@ class SemiSupervised(Data):
     split: int = option(0, "seed of the split into training, validation and test images, and of the labels", parse_int)
     images: int = option(5, "test images whose posteriors are compared one by one", parse_int)
     network: ClassDecoder = field(default=None)  # type: ignore[assignment]  # what asks for it comes after training
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def dataset(self) -> Images: ...
-
-        @property
-        def n_classes(self) -> int: ...
-
-        @property
-        def labelled(self) -> np.ndarray: ...
-
-        @property
-        def shown(self) -> np.ndarray: ...
+    dataset: Images = derived()
+    n_classes: int = derived()
+    labelled: np.ndarray = derived()
+    shown: np.ndarray = derived()
 
     def __post_init__(self) -> None:
         check_limits(self, LIMITS)
@@ -82,8 +72,7 @@ class SemiSupervised(Data):
             network = values["network"] = self.load_decoder(dataset, n_classes)
         if network is not None:
             values |= {"latent": network.latent, "hidden": network.hidden}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self._set(**values)
 
     def load_decoder(self, images: Images, n_classes: int) -> ClassDecoder:
         """The decoder of the file, if it is one for these images, classes and sizes."""

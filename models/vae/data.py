@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from models.decoder import Decoder, check_sizes
 from models.images import PIXELS, Images, check_batch, choose_shown, load
-from models.options import Data, check_choices, check_limits, option, parse_int
+from models.options import Data, check_choices, check_limits, derived, option, parse_int
 
 FLIP = 0.1  # the probability with which denoising's noise flips a pixel
 
@@ -60,14 +60,8 @@ class Autoencoder(Data):
     images: int = option(10, "test images whose posteriors are compared one by one", parse_int)
     task: str = option("compare", f"compare, or what autoencoders are for: {', '.join(TASKS)}", str)
     network: Decoder = field(default=None)  # type: ignore[assignment]  # what asks for it comes after training
-
-    if TYPE_CHECKING:  # set by __post_init__, and no field: it follows from the fields
-
-        @property
-        def dataset(self) -> Images: ...
-
-        @property
-        def shown(self) -> np.ndarray: ...
+    dataset: Images = derived()
+    shown: np.ndarray = derived()
 
     def __post_init__(self) -> None:
         check_limits(self, LIMITS)
@@ -82,8 +76,7 @@ class Autoencoder(Data):
             self.check_decoder(network, dataset)
         if network is not None:
             values |= {"latent": network.latent, "hidden": network.hidden}
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self._set(**values)
         self.check_task()
 
     def check_decoder(self, decoder: Decoder, images: Images) -> None:

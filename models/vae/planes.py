@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from models.drawing import contour_levels, draw_images, tile
+from models.drawing import MASSES, SHADES, contour_levels, draw_images, tile
 from models.image_posteriors import Posteriors, posteriors
 from models.plotting import (
     CLASS_COLORS,
@@ -21,9 +21,6 @@ from models.plotting import (
     save,
 )
 
-MASSES = (0.5, 0.8, 0.95)  # the probabilities that a posterior's contours hold
-
-SHADES = ("#8c8c8c", "#b8b8b8", "#dcdcdc")
 DASHES = (0, (2, 1.2))
 
 N_SIDE = 15  # decoded images along each side of the plane

@@ -141,14 +141,14 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
 
 
 def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    r_hat, ess, along = 0.0, np.inf, {"chain_axis": 0, "draw_axis": 1}
+    r_hat, ess = 0.0, np.inf
     for value in posterior.values():
         elements = value.reshape(*value.shape[:2], -1)
         fixed = np.ptp(elements, axis=(0, 1)) == 0  # such as the zeros of a Cholesky factor: they have no R-hat
         for draws in np.moveaxis(elements[:, :, ~fixed], -1, 0):
-            r_hat = max(r_hat, float(arviz_stats.rhat(draws, **along)))
-            ess = min(ess, float(arviz_stats.ess(draws, method="bulk", **along)))
-            ess = min(ess, float(arviz_stats.ess(draws, method="tail", prob=TAIL, **along)))
+            r_hat = max(r_hat, float(arviz_stats.rhat(draws)))
+            ess = min(ess, float(arviz_stats.ess(draws, method="bulk")))
+            ess = min(ess, float(arviz_stats.ess(draws, method="tail", prob=TAIL)))
     return r_hat, ess
 
 

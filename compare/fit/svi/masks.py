@@ -16,6 +16,7 @@ from scipy import optimize
 
 from compare.fit.svi.draws import normal_points
 from compare.fit.svi.ensemble import UNKNOWN, Outcome
+from compare.fit.svi.fitter import shortfall
 from compare.fit.svi.gap import Gap, raw
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
@@ -185,7 +186,7 @@ def settle(outcome: Outcome, options: Options, is_late: bool) -> Outcome:
     outcome.converged = outcome.gap.upper <= options.tolerance
     if not outcome.converged:
         gap, size = outcome.gap, len(outcome.parameters["flat"])
-        short = f"{gap.value:.2g} ± {gap.mcse:.1g} nats from the optimum (tolerance {options.tolerance:g})"
+        short = shortfall(gap, options)
         if not np.isfinite(gap.value):
             short = "at a saddle or beyond one, where the gap is not known"
             if size > LARGEST_HESSIAN:

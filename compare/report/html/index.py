@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import guides
 from compare.comparison import TRUTH_METHODS
+from compare.registry import TITLES
 from compare.report.files import save_text
 from compare.report.html.entries import (
     MEANINGS,
@@ -32,7 +33,6 @@ from models.contract import Claim, Published
 
 __all__ = ["Entry", "line", "page", "read", "write"]
 
-LIBRARIES = {"numpyro": "NumPyro", "pyro": "Pyro"}
 TRUTH = ("exact", "reference")
 FIRST = ("exact", "reference", "coordinate_ascent")
 
@@ -65,9 +65,9 @@ def kinds(entries: Sequence[Entry]) -> list[str]:
 
 
 def libraries(entries: Sequence[Entry]) -> list[str]:
-    """The libraries that any fit was made in, in the order of `LIBRARIES`."""
+    """The libraries that any fit was made in, in the order of `TITLES`."""
     used = {library(fit, name) for entry in entries for name, fit in entry.fits.items()}
-    return [name for name in LIBRARIES if name in used]
+    return [name for name in TITLES if name in used]
 
 
 def figure(entry: Entry, name: str) -> str:
@@ -206,7 +206,7 @@ def page(entries: Sequence[Entry], command: str | None = None) -> str:
         fits=sum(len(entry.fits) for entry in entries),
         seconds=sum(summary["seconds"] for summary in summaries),
         matrix=rows,
-        libraries={name: LIBRARIES[name] for name in libraries(entries)},
+        libraries={name: TITLES[name] for name in libraries(entries)},
         headers=HEADERS,
         table=list(table(entries)),
         terms=TERM_TITLES,

@@ -58,7 +58,6 @@ def tree_of(tree: xr.DataTree, elements: Mapping[str, Element]) -> xr.DataTree:
 
 def interval_error(values: xr.DataArray) -> float:
     """The larger Monte Carlo standard error of the ends of the 95% interval of draws, shape (chain, draw)."""
-    how = {"method": "quantile", "chain_axis": 0, "draw_axis": 1}
     from arviz_stats.base import array_stats  # slow to import, and a cached report does without
 
-    return max(float(array_stats.mcse(np.asarray(values), prob=p, **how)) for p in (0.025, 0.975))
+    return max(float(array_stats.mcse(np.asarray(values), method="quantile", prob=p)) for p in (0.025, 0.975))
