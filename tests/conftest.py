@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,12 @@ from compare.cache.store import VARIABLE
 from compare.comparison import Layout
 
 LIBRARIES = ("numpyro", "pyro")
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # What is compiled is shared by all processes of a test session: those of xdist and of the command line inherit it.
+    PROGRAMS = tempfile.TemporaryDirectory(prefix="programs-", ignore_cleanup_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,10 @@ from conftest import LIBRARIES
 def test_a_call_leaves_the_process_as_it_was(library):
     """A census of what the libraries, NumPy, Python and Matplotlib keep globally: nothing differs."""
     command = [sys.executable, "-m", "tests.census", library]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=300)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    run = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=300, env=environment
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     ends = ("well", "in an error", "by Ctrl-C")
     assert json.loads(run.stdout) == {f"{call} {end}": [] for call in ("compare", "check") for end in ends}

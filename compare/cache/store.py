@@ -22,6 +22,9 @@ from compare.atomic import atomic_file
 VARIABLE = "POSTERIOR_ZOO_CACHE"
 """The environment variable that names the folder."""
 
+PROGRAMS = "programs"
+"""The folder, in that one, of compiled programs, which JAX writes and reads by itself."""
+
 LIMIT = 2_000_000_000
 """Bytes beyond which the least recently used entries are removed."""
 
@@ -100,7 +103,8 @@ class Store:
     def prune(self, folder: Path) -> None:
         """Remove the least recently used entries beyond the limit, and those that were never finished."""
         with suppress(OSError):
-            entries = [(path, path.stat()) for path in folder.glob("*/*") if path.suffix == ".zip"]
+            paths = [path for path in folder.glob("*/*") if path.suffix == ".zip" or path.parent.name == PROGRAMS]
+            entries = [(path, path.stat()) for path in paths]
             total = sum(stat.st_size for _, stat in entries)
             for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime):
                 if path.name.startswith("."):

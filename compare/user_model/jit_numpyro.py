@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 
+from compare.user_model.programs_numpyro import cache_programs
+
 numpyro.enable_x64()
+cache_programs()
 
 
 def supported(options: dict[str, Any]) -> dict[str, Any]:

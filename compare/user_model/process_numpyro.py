@@ -10,6 +10,8 @@ import jax
 import numpyro
 from numpyro.distributions import Distribution, distribution
 
+from compare.user_model.programs_numpyro import undisturbed_cache
+
 
 def stored_params() -> dict[str, Any]:
     """Nothing: NumPyro has no store of params."""
@@ -18,12 +20,13 @@ def stored_params() -> dict[str, Any]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """A block in float64, after which x64 and validation are as before."""
+    """A block in float64 with cached programs, after which x64, validation and the cache are as before."""
     x64, validation = jax.config.read("jax_enable_x64"), distribution._VALIDATION_ENABLED
     by_distributions = Distribution._validate_args
     numpyro.enable_x64()
     try:
-        yield
+        with undisturbed_cache():
+            yield
     finally:
         jax.config.update("jax_enable_x64", x64)
         numpyro.enable_validation(validation)
