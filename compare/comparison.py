@@ -318,7 +318,7 @@ class Comparison:
 
     @property
     def reference_fit(self) -> str:
-        """The name of the fit that the others are held against."""
+        """The name of the fit that the others are compared with."""
         return next((name for name in ("exact", "reference") if name in self.fits), "exact")
 
     @property

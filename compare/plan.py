@@ -136,7 +136,7 @@ def coordinate_ascents(model: Model, data: Any) -> dict[str, CoordinateAscent]:
 
 
 def family_of(model: Model, data: Any, job: Job) -> str | None:
-    """The family whose best member a fit seeks, or is held against."""
+    """The family whose best member a fit seeks, or is compared with."""
     updates = coordinate_ascents(model, data)
     if job.name in updates:
         return updates[job.name].family
@@ -171,7 +171,7 @@ def too_large(family: str, dimension: int) -> str | None:
 
 
 def too_long(dimension: int, options: Options) -> str | None:
-    """Why NUTS is not attempted at this dimension, or None: its time is foretold and held against the budget.
+    """Why NUTS is not attempted at this dimension, or None: its predicted time is compared with the budget.
 
     Each transition takes some 8 sqrt(d) gradients, at most 1,023 (the trajectory must cross the posterior's widest
     direction in steps of its narrowest), and a gradient at least 10 ns a dimension.

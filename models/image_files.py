@@ -81,7 +81,7 @@ def contents(path: Path) -> bytes:
 
 
 def idx(content: bytes, path: Path, dimensions: int, what: str) -> np.ndarray:
-    """The array in an idx file, which must have so many dimensions, as ``what`` has."""
+    """The array in an idx file, which must have this number of ``dimensions``, as ``what`` has."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in IDX_TYPES:
         raise ValueError(f"{path} is not a file of {what}; {RIGHT}")
     if content[3] != dimensions:

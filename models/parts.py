@@ -232,7 +232,7 @@ class Literature:
 
     Attributes:
         claims: ``claims(data)``: the founding text's claims, judged.
-        published: ``published(data, summary)``: what others published, held against the finished comparison's summary.
+        published: ``published(data, summary)``: what others published, compared with the finished comparison's summary.
     """
 
     claims: Callable[[Any], list[Claim]] | None = None

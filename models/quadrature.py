@@ -159,7 +159,7 @@ class Trapezoid:
         principal: A lattice whose steps are the density's standard deviations.
         step: The lattices' steps in these.
         seeds: Where the lattices begin to grow, shape (n, dimension).
-        drop: They grow to all points less than so many nats below the highest.
+        drop: They grow to all points less than this many nats below the highest.
         limit: The most points that each may visit.
     """
 

@@ -27,10 +27,10 @@ LogJoint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From numbers of densities, shape (rows,), and points, (n_points, dimension), to nats, shape (n_points, rows)."""
 
 GOAL = 1e-9  # in nats: a density is finished when twice the step changes its log integral by less
-DROP = 35.0  # points so many nats below the highest of a density are left out: each has less than 1e-15 of its mass
+DROP = 35.0  # points this many nats below the highest of a density are left out: each has less than 1e-15 of its mass
 
 BEYOND = 30.0
-"""The disc is so wide that the mass beyond it is so many nats below the integral, whatever the likelihood there."""
+"""Nats by which the mass beyond the disc is below the integral, whatever the likelihood there."""
 
 NARROWEST, WIDEST = 8.0, 24.0  # radii of the first disc; it is widened beyond where there is mass at its edge
 

@@ -6,8 +6,9 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Table:
 
 
 def has_two_classes(task: str, n_values: int, target: str) -> bool:
-    """Whether the task is classification, of a target with so many distinct values.
+    """Whether the task is classification, of a target with ``n_values`` distinct values.
 
     Raises:
         ValueError: the task does not fit the target; the message says what would.
@@ -236,6 +237,12 @@ def shipped(
     columns, rows = tuple(map(str, bunch.feature_names)), np.arange(len(targets))
     where = "held-out row, from 0"
     return Table(name, {"source": source}, columns, bunch.data, target, targets, labels, where, rows)
+
+
+def beside(module: str, name: str, target: str, task: str, source: str) -> Table:
+    """The table ``name``.csv that lies beside a module's file."""
+    table = read_csv(str(Path(module).with_name(f"{name}.csv")), target, task)
+    return replace(table, name=name, source={"source": source})
 
 
 def diabetes() -> Table:

@@ -144,7 +144,7 @@ def library_of(function: Callable[..., Any], library: str | None = None) -> str:
     """The library that a model is written in, ``numpyro`` or ``pyro``: as told, or by the names that it uses.
 
     Raises:
-        ValueError: it is told wrongly, is not installed, or cannot be told.
+        ValueError: it is named wrongly, is not installed, or cannot be inferred.
     """
     if library is None:
         used = libraries_used(function)

@@ -82,7 +82,7 @@ def remedy(
 
 
 def longer(summary: FitSummary | None, times: float) -> str:
-    """A run that is so many times as long, and the seconds that it takes."""
+    """A run ``times`` as long, and the seconds that it takes."""
     assert summary is not None
     times = max(times, 1.1)
     seconds = f"about {about(times * summary.seconds)} s" if summary.seconds else "as many times as long"

@@ -26,7 +26,7 @@ GOAL = 1e-5  # the lattices are made finer until the tolerance is below this, or
 WORK = 4_000_000
 """Points visited on the finest lattices; a point counts once, and once more for every 100 values of its units."""
 
-DROP = {1: 25.0, 2: 20.0}  # by the number of hidden units: points so many nats below the highest are left out
+DROP = {1: 25.0, 2: 20.0}  # by the number of hidden units: points this many nats below the highest are left out
 STEP = {1: 0.15, 2: 0.5}  # by the number of hidden units: the steps of the first lattices, in standard deviations
 UNSEEN = 1e-6  # what the points left out may add to the tolerance, whatever the others say
 

@@ -43,7 +43,7 @@ def log_prior(data: BnnData, latents: Latents) -> np.ndarray:
 
 
 def pieces(latents: Latents, size: int) -> Iterator[dict[str, np.ndarray]]:
-    """The draws, so many at a time that what follows from them fits into memory."""
+    """The draws in pieces of ``size``: what follows from a piece fits into memory."""
     for begin in range(0, len(latents["hidden_biases"]), max(1, size)):
         yield {site: value[begin : begin + max(1, size)] for site, value in latents.items()}
 

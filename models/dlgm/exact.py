@@ -72,7 +72,7 @@ def nested(layers: Layers, images: np.ndarray) -> Nested:
 
 
 def summed(layers: Layers, images: np.ndarray, count: int) -> Nested:
-    """The integrals on lattices of so many points."""
+    """The integrals on lattices of about ``count`` points."""
     z2 = np.linspace(-REACH, REACH, count // 2 + 1)
     means = layers.upper(z2[:, None])[:, 0]
     z1 = np.linspace(means.min() - REACH * layers.noise, means.max() + REACH * layers.noise, count + 1)

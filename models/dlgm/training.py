@@ -45,7 +45,7 @@ def linear(images: Images, sizes: tuple[int, int]) -> Layers:
 
 @lru_cache(maxsize=4)
 def train(images: Images, units: int, noise: float, iterations: int) -> Layers:
-    """The layers with one latent each, and so many units in each network, that make the training images likely."""
+    """The layers with one latent each, and ``units`` in each network, that make the training images likely."""
     rng = np.random.default_rng(0)
     middle = np.clip(images.train.mean(axis=0), 0.01, 0.99)
     start = {f"upper_{name}": value for name, value in random_weights(rng, 1, units, np.zeros(1)).items()}

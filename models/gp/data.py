@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from models import designs
 from models.designs import Design
 from models.options import Data, check_choices, derived, option, parse_int, parse_number
-from models.tables import Table, read_csv
+from models.tables import Table, beside
 
 CHOICES = {
     "kernel": ("rbf", "matern52"),
@@ -44,8 +43,7 @@ def wave(points: int) -> Table:
 
 def mcycle() -> Table:
     """Head acceleration in a simulated motorcycle accident, by milliseconds after impact (Silverman 1985)."""
-    table = read_csv(str(Path(__file__).with_name("mcycle.csv")), "accel", "regression")
-    return replace(table, name="mcycle", source={"source": "Silverman 1985; R package MASS"})
+    return beside(__file__, "mcycle", "accel", "regression", "Silverman 1985; R package MASS")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def n_tables(data: Corpus) -> int:
 
 
 def splits(total: int, parts: int) -> np.ndarray:
-    """All ways to split a total into so many parts, shape (ways, parts)."""
+    """All ways to split a total into ``parts`` whole numbers, shape (ways, parts)."""
     if parts == 1:
         return np.array([[total]])
     walls = np.array(list(itertools.combinations(range(total + parts - 1), parts - 1)), int)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from models import designs
 from models.designs import Design
 from models.options import Data, derived, option, parse_number
-from models.tables import Table, diabetes, read_csv
+from models.tables import Table, beside, diabetes
 
 PRIORS = ("auto", "known", "conjugate", "uniform", "half_normal")
 
@@ -28,22 +27,18 @@ LIMITS = {
 
 def longley() -> Table:
     """Employment in the United States, 1947 to 1962 (Longley 1967); NIST certifies its least-squares fit."""
-    return beside("longley", "employed", "Longley 1967, An appraisal of least squares programs; public data of NIST")
+    source = "Longley 1967, An appraisal of least squares programs; public data of NIST"
+    return beside(__file__, "longley", "employed", "regression", source)
 
 
 def rugged() -> Table:
     """Log GDP of 170 countries by ruggedness, within Africa and outside: as in both libraries' regression tutorials."""
-    table = beside("rugged", "rgdppc_2000", "Nunn & Puga 2012, Ruggedness: the blessing of bad geography in Africa")
+    source = "Nunn & Puga 2012, Ruggedness: the blessing of bad geography in Africa"
+    table = beside(__file__, "rugged", "rgdppc_2000", "regression", source)
     africa, terrain = table.inputs.T
     inputs = np.column_stack([africa, terrain, africa * terrain])
     columns = ("cont_africa", "rugged", "cont_africa x rugged")
     return replace(table, columns=columns, inputs=inputs, target="log GDP", targets=np.log(table.targets))
-
-
-def beside(name: str, target: str, source: str) -> Table:
-    """A table that lies beside this file."""
-    table = read_csv(str(Path(__file__).with_name(f"{name}.csv")), target, "regression")
-    return replace(table, name=name, source={"source": source})
 
 
 DATASETS = {"longley": longley, "diabetes": diabetes, "rugged": rugged}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy import optimize, sparse
 from models import designs
 from models.designs import Design
 from models.options import Data, derived, option, parse_number
-from models.tables import Table, breast_cancer, read_csv
+from models.tables import Table, beside, breast_cancer
 
 SMALLEST, LARGEST = 1e-3, 1e3  # sds of the prior
 
@@ -32,8 +31,8 @@ def orings() -> Table:
 
 def german() -> Table:
     """Which of 1,000 loans went bad, by 24 numbers (UCI's Statlog German credit, numeric form)."""
-    table = read_csv(str(Path(__file__).with_name("german.csv")), "bad", "classification")
-    return replace(table, name="german", source={"source": "UCI Statlog German credit, numeric (Hofmann 1994)"})
+    source = "UCI Statlog German credit, numeric (Hofmann 1994)"
+    return beside(__file__, "german", "bad", "classification", source)
 
 
 DATASETS = {"orings": orings, "german": german, "breast_cancer": breast_cancer}

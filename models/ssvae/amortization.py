@@ -1,4 +1,4 @@
-"""What encoders are trained on, the decoder that is learnt with them, and what they are held against."""
+"""What encoders are trained on, the decoder that is learnt with them, and what they are compared with."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class SemiSupervised(Data):
 
 
 def choose_labelled(labels: np.ndarray, n_classes: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Which images keep their label: equally many of each class, up to one, as far as there are so many.
+    """Which images keep their label: equally many of each class, up to one, where the class has enough.
 
     Args:
         labels: Of all images, shape (n,).

@@ -69,7 +69,7 @@ def exact_queries(data: Autoencoder, rng: np.random.Generator, count: int) -> di
 
 
 def baselines(data: Autoencoder) -> dict[str, Predictions | Scores]:
-    """What the task's answers are held against, by name."""
+    """What the task's answers are compared with, by name."""
     if question(data) is not None:
         return dict(guesses(data))
     if data.task == "compress":

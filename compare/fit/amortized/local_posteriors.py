@@ -66,7 +66,7 @@ def weighed(networks: Networks, rows: np.ndarray, training: Training, seed: int,
 
 
 def at_once(numbers: int, most: int) -> int:
-    """How many draws of so many ``numbers`` each are decoded in one go: ``most``, or a smaller power of two."""
+    """How many draws of ``numbers`` numbers each are decoded in one go: ``most``, or a smaller power of two."""
     return min(most, 1 << max(NUMBERS // numbers, 1).bit_length() - 1)
 
 

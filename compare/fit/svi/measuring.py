@@ -15,7 +15,7 @@ CLOSE = 0.5
 
 
 def add_gradients(fits: Ensemble, states: Sequence[State], batches: int) -> None:
-    """Path gradients of so many more fresh batches."""
+    """Add the path gradients of this number of fresh ``batches``."""
     for _ in range(batches if states else 0):
         if fits.is_late() and all(len(state.gradients) >= 4 for state in states):
             return

@@ -5,7 +5,7 @@ Its file in a library has, beside `split_arguments` and `density`:
 
     prepare(user, guide, values, seed)
         A context with the `Objective` of a guide, which knows too whether it ``is_fed`` fixed draws, and whose
-        ``rounds(seed, data, steps, learning_rate)`` yields the parameters after each round of so many steps of the
+        ``rounds(seed, data, steps, learning_rate)`` yields the parameters after each round of ``steps`` steps of the
         library's SVI by Adam, whose rate is halved from round to round.
 """
 

@@ -114,7 +114,7 @@ class UserObjective(Objective):
         return Evaluation(-losses, latents, nothing, nothing)
 
     def rounds(self, seed: int, data: Any, steps: int, learning_rate: float) -> Iterator[Parameters]:
-        """The parameters after each round of so many steps of the library's SVI; Adam's rate is halved each round."""
+        """The parameters after each round of ``steps`` steps of the library's SVI; each round halves Adam's rate."""
         adam = numpyro.optim.Adam(lambda step: learning_rate * 0.5 ** (step // steps))
         svi = SVI(self.model, self.guide, adam, Trace_ELBO())
 

@@ -195,7 +195,7 @@ class UserObjective:
         return next(self.rounds(seed, data, steps, learning_rate))
 
     def rounds(self, seed: int, data: Any, steps: int, learning_rate: float) -> Iterator[Parameters]:
-        """The parameters after each round of so many steps of the library's SVI; Adam's rate is halved each round."""
+        """The parameters after each round of ``steps`` steps of the library's SVI; each round halves Adam's rate."""
         parameters, number = self.first, 0
         while True:
             self.put(parameters)

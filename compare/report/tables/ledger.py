@@ -135,7 +135,7 @@ def rounded(
 def printed_ledgers(
     ledgers: Mapping[str, Terms], evidence: Estimate | None, most: int = 6
 ) -> dict[str, dict[str, str]]:
-    """The ledgers of a model's fits and the log evidence as text, all rounded alike, to at most so many decimals."""
+    """The ledgers of a model's fits and the log evidence as text, all rounded alike, to at most ``most`` decimals."""
     log_evidence = evidence.value if evidence else None
     digits, texts = common_digits(ledgers.values(), log_evidence), {}
     for name, terms in ledgers.items():
