@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import LIBRARIES
 
 import models
-from compare.comparison import Job
+from compare import user_model
+from compare.comparison import Job, Request
 from compare.fit import draw_many, run
 from compare.fit.mcmc import nuts
 from compare.measure.measures import measure
 from compare.options import Options
+from compare.plan import plan
 from compare.summary import to_json
 from compare.verdict.judge import judge
+from tests.user_models import hard_numpyro
 
 # What is tested is what NUTS finds, not how soon: no machine is too slow for this budget.
 PATIENT = Options(budget=600.0)
@@ -99,6 +103,20 @@ def test_a_budget_that_ends_in_the_warm_up_fails(library):
     made = run(job)
     assert made.status == "failed"
     assert "warming up" in made.reason
+
+
+def test_data_of_another_shape_can_follow():
+    """A user's model in one process, on more data: a kernel of NumPyro's that starts twice maps its chains twice."""
+    model, options = hard_numpyro.mirrored, Options(budget=600.0, ess=100.0, warmup=100)
+    for size in (1, 2):
+        data = {"shift": np.zeros(size), "mirrors": np.zeros(size), "y": np.ones(size), "noise": np.ones(size)}
+        own = user_model.register(model, "numpyro", None)
+        request = Request(own.model, user_model.data_of(own, data), ("numpyro",), (), True, options, 0)
+        fit = run(next(job for job in plan(request) if job.method == "nuts"))
+        assert fit.status == "done", fit.reason
+        z = fit.tree["posterior"]["z"].values
+        assert z.shape[2:] == (size,)
+        assert z.mean((0, 1)) == pytest.approx(0.5, abs=6 * np.sqrt(0.5 / 100)), "both are N(0.5, 0.5)"
 
 
 def test_many_data_sets_can_follow_one():

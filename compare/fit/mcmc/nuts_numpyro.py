@@ -75,8 +75,16 @@ class Kernel:
         return jax.lax.fori_loop(0, count, transition, (state, records))
 
 
+def sampler(model: str, program: str, acceptance: float, warmup: int, static: Static, data: Data) -> Sampler:
+    """The chains of a program, whose kernel can start once only: on data of this form, with this warm-up."""
+    form = tuple((name, type(v), np.shape(v), getattr(v, "dtype", None)) for name, v in sorted(data.items()))
+    return sampler_of_form(model, program, acceptance, warmup, static, form)
+
+
 @registry.cached_by_model(16)
-def sampler(model: str, program: str, acceptance: float, static: Static) -> Sampler:
+def sampler_of_form(
+    model: str, program: str, acceptance: float, warmup: int, static: Static, form: tuple[Any, ...]
+) -> Sampler:
     return Sampler(model, program, acceptance, static)
 
 
@@ -94,7 +102,8 @@ def warmed_up(
 def chains(
     job: Job, program: str, acceptance: float, data: Data, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    options, run = job.options, sampler(job.model, program, acceptance, static)
+    options = job.options
+    run = sampler(job.model, program, acceptance, options.warmup, static, data)
     advance = run.advance[is_quick(job.layout.dimension, dict(data))]
 
     def check() -> None:
@@ -125,11 +134,12 @@ def chains_of_many(
 
     Every data set has four chains of its own, each with its own step size and mass matrix.
     """
-    options, run = jobs[0].options, sampler(jobs[0].model, "model", 0.8, static)
+    options = jobs[0].options
     keys = jax.random.split(jax.random.key(jobs[0].fit_seed), len(jobs))
     for begin in range(0, len(jobs), TOGETHER):
         piece = jnp.arange(begin, min(begin + TOGETHER, len(jobs)))
         own = {name: value[piece] for name, value in data.items()}
+        run = sampler(jobs[0].model, "model", 0.8, options.warmup, static, own)
         state = run.initialise_many(keys[piece], options.warmup, own)
         state = warmed_up(state, run.advance_many, options.warmup, own, check)
         parts = []
