@@ -1,7 +1,7 @@
 """Everything that happens to a model: plan, fits, measures, verdicts, report.
 
-``from compare import check, compare, fit_guide`` is the whole of it for a model, a guide or a fit of your own; see
-`compare.result.compare`, `compare.result.check` and `compare.fitted.fit_guide`.
+``from compare import calibrate, check, compare, fit_guide`` is the whole of it for a model, a guide or a fit of your
+own; see `compare.result.compare`, `compare.result.check`, `compare.fitted.fit_guide`, `compare.calibrated.calibrate`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Result", "check", "compare", "fit_guide"]
+__all__ = ["CalibrationResult", "Result", "calibrate", "check", "compare", "fit_guide"]
 
 
 def __getattr__(name: str) -> Any:

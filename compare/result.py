@@ -15,6 +15,7 @@ import xarray as xr
 
 from compare import pipeline, report, user_model
 from compare.best import BestDraws, best_draws
+from compare.calibrated import CalibrationResult, calibrate
 from compare.comparison import Comparison, Request
 from compare.execute.progress import show_progress
 from compare.fitted import FittedGuide, fit_guide, fitted
@@ -32,7 +33,7 @@ from models.contract import Exact
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Result", "check", "compare", "fit_guide"]
+__all__ = ["CalibrationResult", "Result", "calibrate", "check", "compare", "fit_guide"]
 
 
 @dataclass(frozen=True)

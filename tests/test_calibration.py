@@ -245,6 +245,7 @@ def test_the_command_writes_its_files_and_prints_its_json(tmp_path, capsys):
     assert {path.name for path in folder.iterdir()} == {
         "calibration.json",
         "ranks.png",
+        "ranks.nc",
         "coverage.png",
         "calibration.html",
     }
@@ -266,7 +267,8 @@ def test_the_table_names_every_fit(tmp_path, capsys):
         (["coin", "--calibrate", "3"], "give 50 data sets or more"),
         (["coin", "--calibrate", "many"], "is not a whole number"),
         (["all", "--calibrate", "100"], "takes one model"),
-        (["tests/user_models/logistic_numpyro.py", "--calibrate", "100"], "a model of your own"),
+        (["tests/user_models/logistic_numpyro.py", "--calibrate", "9"], "give 50 data sets or more"),
+        (["tests/user_models/logistic_numpyro.py", "--calibrate", "99", "--draws", "x.nc"], "give one of them"),
     ],
 )
 def test_what_cannot_be_calibrated_is_one_line(arguments, says, tmp_path, capsys):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from compare.cache.keys import versions
 from compare.calibration.judge import FAMILYWISE, judge, measure
@@ -48,6 +49,18 @@ class Calibration:
     quantities: list[str]
     summary: dict[str, Any]
 
+    @property
+    def trees(self) -> dict[str, xr.DataTree]:
+        """The ranks of each fit in ArviZ's form: group ``prior_sbc``, a variable a quantity, one draw a data set."""
+        return {name: self.tree_of(ranked) for name, ranked in self.ranks.items()}
+
+    def tree_of(self, ranked: Ranked) -> xr.DataTree:
+        coordinates = {"chain": [0], "draw": ranked.sets}
+        columns = {
+            name: (("chain", "draw"), pit[None]) for name, pit in zip(self.quantities, ranked.pit.T, strict=True)
+        }
+        return xr.DataTree.from_dict({"prior_sbc": xr.Dataset(columns, coordinates)})
+
 
 class Outcome(NamedTuple):
     """The ranks of a fit, or why there are none, and the seconds it took; all None for a skipped fit."""
@@ -69,14 +82,15 @@ def calibrate(
         ValueError: the model cannot draw data, or the data sets are too few.
     """
     if count < LEAST:
-        raise ValueError(f"--calibrate {count}: give {LEAST} data sets or more")
+        raise ValueError(f"calibration over {count} data sets says next to nothing: give {LEAST} data sets or more")
     model, helpers, start = request.model, helpers or Workers(), time.perf_counter()
     if model.simulate is None:
         raise ValueError(f"--calibrate: {model.name} has no way to draw data from its prior")
     data = train_network(request, helpers, progress)
-    request = replace(request, data=data)
+    request = replace(request, data=data, draws=False)  # draws that a user brought are of other data
     simulated = model.simulate(data, np.random.default_rng([request.seed, 7]), count)
-    jobs = [job for job in plan(request) if job.method not in ("exact", "reference") or model.exact(data)]
+    is_known = model.exact(simulated.data[0]) is not None
+    jobs = [job for job in plan(request) if job.method not in ("exact", "reference") or is_known]
     outcomes = rank_all(jobs, simulated, helpers, progress)
     layout = trace(model.name, simulated.data[0], first_installed(request.libraries))
     quantities = find_quantities(layout, simulated.plate)
@@ -111,7 +125,7 @@ def rank_all(jobs: Sequence[Job], simulated: Simulated, helpers: Workers, progre
     todo = [job for job in jobs if job.reason is None]
     futures: dict[str, Future] = {}
     for job in todo:
-        if job.library in helpers.libraries:
+        if job.library in helpers.libraries and not job.is_brought:
             futures[job.name] = helpers.libraries[job.library].submit(try_rank, job, simulated)
     outcomes: dict[str, Outcome] = {}
     for job in sorted(todo, key=lambda job: job.name in futures):  # this process's first

@@ -17,9 +17,11 @@ from compare.report.plots.panels import legend, panels, save
 from models.plotting import GREY, looks, style
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from compare.calibration import Calibration
 
-__all__ = ["CAPTIONS", "PICTURES"]
+__all__ = ["CAPTIONS", "PICTURES", "figure_of"]
 
 PANELS = 4
 
@@ -42,20 +44,22 @@ def choose_quantities(names: list[str]) -> list[str]:
 
 
 def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
-    """Draw the ECDFs of the ranks, or of the coverage, less the uniform one; all fits in each panel."""
+    """Save `figure_of` as PNG."""
+    with style():
+        save(figure_of(calibration, as_coverage), path)
+
+
+def figure_of(calibration: Calibration, as_coverage: bool) -> Figure:
+    """The ECDFs of the ranks, or of the coverage, less the uniform one; all fits in each panel."""
     names, ranks = choose_quantities(calibration.quantities), calibration.ranks
     look = looks(ranks)
     with style():
         collection, figure, axes = panels(names, min(len(names), 2), (4.6, 3.1))
-        for fit, ranked in ranks.items():
-            pit = {name: ranked.pit[:, calibration.quantities.index(name)] for name in names}
-            if as_coverage:
-                pit = {name: 2 * np.abs(values - 0.5) for name, values in pit.items()}
-            tree = xr.DataTree.from_dict({"prior_sbc": xr.Dataset({n: ("draw", v) for n, v in pit.items()})})
+        for fit, tree in calibration.trees.items():
+            pit = tree["prior_sbc"].to_dataset()[names]
             lines = {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.5}
             arviz_plots.plot_ecdf_pit(
-                tree,
-                sample_dims="draw",
+                xr.DataTree.from_dict({"prior_sbc": 2 * np.abs(pit - 0.5) if as_coverage else pit}),
                 plot_collection=collection,
                 stats={"ecdf_pit": {"n_simulations": 2}},
                 visuals={
@@ -76,7 +80,7 @@ def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:
             axis.set_xlabel("probability of the central interval" if as_coverage else "rank of the true value")
             axis.set_ylabel("coverage minus nominal" if as_coverage else "ECDF minus uniform")
         legend(figure, look, list(ranks), None)
-        save(figure, path)
+    return figure
 
 
 PICTURES: dict[str, Callable[..., None]] = {

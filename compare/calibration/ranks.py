@@ -19,7 +19,7 @@ from compare import registry, user_model
 from compare.comparison import Drawn, Job, Layout
 from compare.fit import draw_many
 from compare.fit.density import derive, log_densities
-from models.contract import Latents, Simulated, element
+from models.contract import Latents, Simulated
 
 __all__ = ["ENDS", "LEVELS", "LIKELIHOOD", "Ranked", "find_quantities", "pits", "rank"]
 
@@ -69,7 +69,7 @@ class Ranked:
 
 def find_quantities(layout: Layout, plate: bool) -> list[str]:
     """The names of the quantities: the reported elements and the log likelihood; of a plate one observation's."""
-    names = [element(site, index[plate:]) for site, index in layout.reported]
+    names = [layout.label(site, index[plate:]) for site, index in layout.reported]
     return [*dict.fromkeys(names), *([] if plate else [LIKELIHOOD])]
 
 

@@ -13,7 +13,7 @@ from compare.atomic import atomic_file
 from compare.calibration import Calibration, pictures
 from compare.calibration.judge import widest
 from compare.calibration.ranks import LEVELS
-from compare.report.files import as_json, save_text
+from compare.report.files import as_json, save_draws, save_text
 from compare.report.html.template import embedded, render
 from compare.report.tables.ledger import FIT
 from compare.report.tables.numbers import ABSENT, counted, measured, plain, printable
@@ -140,7 +140,7 @@ def verdicts(calibration: Calibration) -> list[tuple[str, str, str]]:
 
 
 def write(calibration: Calibration, folder: Path, command: str) -> list[Path]:
-    """Write calibration.json, the two pictures and calibration.html, each completely or not at all."""
+    """Write calibration.json, the ranks, the two pictures and calibration.html, each completely or not at all."""
     plots: list[tuple[Path, str]] = []
     for name, picture in pictures.PICTURES.items() if calibration.ranks else ():
         with atomic_file(folder / f"{name}.png") as temporary:
@@ -158,4 +158,7 @@ def write(calibration: Calibration, folder: Path, command: str) -> list[Path]:
         command=command,
     )
     paths = [save_text(as_json(summary), folder / "calibration.json"), *(path for path, _ in plots)]
+    if calibration.ranks:
+        known = {key: summary[key] for key in ("model", "seed", "data_sets")}
+        paths.append(save_draws(calibration.trees, folder / "ranks.nc", known))
     return [*paths, save_text(page, folder / "calibration.html")]

@@ -236,6 +236,8 @@ def parse_user_model(spec: str, arguments: Sequence[str]) -> Invocation:
     folder = OUT / stem(spec)
     add_comparison(parser, user_model.GUIDES, folder, {}, omit="libraries")
     given = {"out": folder} | parser.parse(arguments)
+    if "draws" in given and "calibrate" in given:
+        raise ValueError("--draws are of one data set and --calibrate draws many: give one of them")
     stored = from_json(given["data"]) if "data" in given else None
     user, beside = user_model.read(spec, given.get("library"))
     command = shlex.join(["python", "-m", "compare", spec, *arguments])

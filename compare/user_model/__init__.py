@@ -27,7 +27,7 @@ from compare.user_model.params import learn_params
 from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
 from models import CATALOGUE
-from models.contract import Exact, Model, Reference
+from models.contract import Exact, Model, Reference, Simulated
 
 __all__ = [
     "GUIDES",
@@ -83,6 +83,15 @@ class UserModel:
     def run(self, **values: Any) -> Any:
         """Run the model as written, on flat arguments."""
         return call(self.function, self.signature, values)
+
+    @property
+    def exact_follows_data(self) -> bool:
+        """Whether ``exact`` is a function of the arguments, which gives the posterior of other data too."""
+        return self.exact is not None and (not hasattr(self.exact, "draw") or isinstance(self.exact, type))
+
+    def exact_on(self, values: Mapping[str, Any]) -> Any:
+        """The posterior on these flat arguments as the user gave it; None where it is not known."""
+        return self.exact(**without_params(values)[0]) if self.exact_follows_data else self.exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,12 +197,18 @@ def register(
         shapes, known = data.layout.latents | data.layout.derived, data.posterior
         return (TabulatedExact if known.is_exact else Estimated)(known, shapes, name, library, data.values)
 
+    def simulate(data: UserData, rng: np.random.Generator, count: int) -> Simulated:
+        from compare.user_model import simulation  # with SciPy's distributions, which are slow to import
+
+        return simulation.simulate(user, data, rng, count)
+
     model = Model(
         name=name,
         title=f"a model of your own, in {registry.TITLES[library]}",
         data=UserData,
         guides=(*GUIDES, *([guides.add(name, beside["guide"])] if "guide" in beside else [])),
         truth=truth,
+        simulate=simulate,
     )
     user = _known[name] = UserModel(name, function, library, model, exact, beside)
     registry.add(model, lambda side: import_module(f"compare.user_model.in_{side}").twin(user))
@@ -242,8 +257,7 @@ def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None)
             raise ValueError(f"site {name!r}: ArviZ gives that name to the draws' own dimensions; rename the site")
     if not sum(math.prod(shape) for shape in layout.latents.values()):
         raise ValueError("the model has no latent site with an element: there is nothing to infer; add a sample site")
-    known = user.exact is None or (hasattr(user.exact, "draw") and not isinstance(user.exact, type))
-    truth = user.exact if known else user.exact(**without_params(values)[0])
+    truth = user.exact_on(values)
     if truth is not None:
         check_exact(user, values, layout, truth)
     if not layout.reported:

@@ -42,12 +42,33 @@ class Terms(NamedTuple):
         likelihood: log p of the observations in nats, of factors too.
         parameters: The parameters of each distribution that NumPy draws from.
         drawn: Draws from the others, by the library.
+        weights: What the density of each element of a site is multiplied by: its scale, and 0 where it is masked out.
     """
 
     prior: Arrays
     likelihood: Arrays
     parameters: Mapping[str, Arrays]
     drawn: Arrays
+    weights: Arrays
+
+    def log_joint(self) -> np.ndarray:
+        """log p(x, z) in nats of each point, shape (count,)."""
+        parts = [*self.prior.values(), *self.likelihood.values()]
+        return np.sum([part.reshape(len(part), -1).sum(axis=1) for part in parts], axis=0)
+
+
+class Joint(NamedTuple):
+    """Draws from the joint distribution.
+
+    Attributes:
+        latents: The latent sites, the discrete ones too, each of shape (count, *site).
+        observed: The observed sites, likewise.
+        log_joint: log p(x, z) in nats, shape (count,).
+    """
+
+    latents: Arrays
+    observed: Arrays
+    log_joint: np.ndarray
 
 
 class Program(Protocol):
@@ -146,6 +167,52 @@ def draw_prior(
         return drawn, {}, one_line(error)
 
 
+def draw_joint(program: Program, start: Arrays, observed: Mapping[str, np.ndarray], seed: int) -> Joint:
+    """Draws of all latent and observed sites together.
+
+    Args:
+        program: A model with its discrete latents, and with ``prior``.
+        start: Points of the support to start from, as many as there are to be draws.
+        observed: The values of the observed sites.
+        seed: What the random numbers follow from.
+
+    Raises:
+        ValueError: the joint density is not that of draws: a factor, a scale, a mask that depends on latents; or it
+            cannot be drawn from.
+    """
+    given = repeated(observed, len(next(iter(start.values()))))
+    terms, names = program.run(start, given, seed), [*start, *given]
+    factor = next((name for name in (*terms.prior, *terms.likelihood) if name not in program.forms), None)
+    if factor is not None:
+        raise ValueError(f"site {factor!r} is a factor, from which nothing can be drawn; sample what it stands for")
+    problem = undrawable(program, names)
+    if problem:
+        raise ValueError(problem)
+    try:
+        values, _ = settle(program, start, given, names, seed, terms)
+    except ValueError as error:
+        raise ValueError(f"the prior cannot be drawn from: {one_line(error)}") from error
+    latents, drawn = alike(values, start), alike(values, given)
+    terms = program.run(latents, drawn, seed)
+    for name, weight in terms.weights.items():
+        refuse_weights(name, np.asarray(weight), name in latents)
+    return Joint(latents, drawn, terms.log_joint())
+
+
+def refuse_weights(name: str, weight: np.ndarray, is_latent: bool) -> None:
+    """Raise ValueError where a site's density, multiplied by this in each draw, is not what its draws come from."""
+    scaled = weight[(weight != 1) & (is_latent | (weight != 0))]
+    if scaled.size:
+        raise ValueError(
+            f"the density of site {name!r} is scaled by {scaled[0]:g}, which no draws have; leave the scale out"
+        )
+    if np.any(weight != weight[:1]):
+        raise ValueError(
+            f"which elements of site {name!r} are masked out depends on other sites: no data set has one such "
+            "distribution; mask by the data alone"
+        )
+
+
 def repeated(observed: Mapping[str, np.ndarray], count: int) -> Arrays:
     return {name: np.broadcast_to(value, (count, *np.shape(value))) for name, value in observed.items()}
 
@@ -191,13 +258,18 @@ def settle(
     """
     values = {**latents, **observed}
     for number in range(1, len(names) + 2):
-        terms = terms or program.run({n: values[n] for n in latents}, {n: values[n] for n in observed}, seed)
+        terms = terms or program.run(alike(values, latents), alike(values, observed), seed)
         draws = {name: draw_site(program, terms, name, values[name].shape, seed) for name in names}
         is_settled = all(np.array_equal(draws[name], values[name], equal_nan=True) for name in names)
         values, terms = values | draws, None
         if is_settled or number == rounds:
             break
     return {name: values[name] for name in names}, max(1, number - is_settled)
+
+
+def alike(values: Arrays, start: Arrays) -> Arrays:
+    """The values of these sites, numbers of the kind that they have at the start: counts may be floats in a model."""
+    return {name: values[name].astype(np.result_type(values[name], value)) for name, value in start.items()}
 
 
 def draw_site(program: Program, terms: Terms, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

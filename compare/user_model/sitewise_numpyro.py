@@ -49,6 +49,12 @@ def kind_of(base: Any) -> str | None:
     return name if name in SAMPLERS and type(base) is getattr(dist, name, None) else None
 
 
+def weight_of(site: Mapping[str, Any]) -> Any:
+    """What the density of each element of a site is multiplied by."""
+    mask = next((layer._mask for layer in layers(site["fn"]) if hasattr(layer, "_mask")), True)
+    return (1.0 if site["scale"] is None else site["scale"]) * jnp.asarray(mask, float)
+
+
 class Compiled:
     """A model at many points, compiled; with ``prior`` latents whose distribution only NumPyro draws are drawn too."""
 
@@ -62,7 +68,7 @@ class Compiled:
     def at_point(self, latents: Any, observed: Any, row: Any, data: Any) -> Terms:
         replaced = Replaced(self.function, observed)
         program = handlers.substitute(handlers.seed(replaced, 0), latents)
-        terms = Terms({}, {}, {}, {})
+        terms = Terms({}, {}, {}, {}, {})
         for number, (name, site) in enumerate(handlers.trace(program).get_trace(**data).items()):
             if site["type"] != "sample":
                 continue
@@ -70,6 +76,7 @@ class Compiled:
             density = (1.0 if site["scale"] is None else site["scale"]) * fn.log_prob(site["value"])
             of_prior = is_latent or site["infer"].get("of_prior", False)
             (terms.prior if of_prior else terms.likelihood)[name] = density
+            terms.weights[name] = weight_of(site)
             if not isinstance(innermost(fn), dist.Unit):
                 self.note(name, fn, terms, partial(jax.random.fold_in, jax.random.key(row), number), is_latent)
         if replaced.scans:

@@ -66,6 +66,13 @@ def parameters_of(fn: Any) -> dict[str, torch.Tensor]:
     return {part: torch.as_tensor(getattr(fn, part)) for part in names}
 
 
+def weight_of(site: Mapping[str, Any]) -> torch.Tensor:
+    """What the density of each element of a site is multiplied by."""
+    inner = next((layer._mask for layer in layers(site["fn"]) if hasattr(layer, "_mask")), True)
+    weight = torch.as_tensor(site["scale"]) * torch.as_tensor(inner, dtype=torch.float64)
+    return weight if site["mask"] is None else weight * torch.as_tensor(site["mask"], dtype=torch.float64)
+
+
 class Program:
     """A model on its data at many points: by torch.func.vmap, else one by one."""
 
@@ -122,12 +129,13 @@ class Program:
         with Held(latents), Replaced(observed):
             trace: Any = poutine.trace(self.model).get_trace(**self.data)
         trace.compute_log_prob()
-        terms = Terms({}, {}, {}, {})
+        terms = Terms({}, {}, {}, {}, {})
         for name, site in trace.nodes.items():
             if site["type"] != "sample" or site_is_subsample(site) or site["infer"].get("_deterministic"):
                 continue
             of_prior = name in latents or site["infer"].get("of_prior", False)
             (terms.prior if of_prior else terms.likelihood)[name] = site["log_prob"]
+            terms.weights[name] = weight_of(site)  # type: ignore[assignment]
             if not isinstance(innermost(site["fn"]), dist.Unit):
                 self.note(name, site["fn"], terms, name in latents)
         return terms
@@ -166,7 +174,7 @@ def merged(points: list[Terms]) -> Terms:
             return {name: stack([value[name] for value in values]) for name in values[0]}
         return np.stack(values)
 
-    return Terms(*(stack([point[part] for point in points]) for part in range(4)))
+    return Terms(*(stack([point[part] for point in points]) for part in range(len(Terms._fields))))
 
 
 def program(model: str, arguments: Mapping[str, Any], prior: bool = False, joint: bool = False) -> Program:

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from compare import user_model
 from compare.cli.options import Invocation
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ def run(invocation: Invocation, count: int, console: Console, arguments: Sequenc
     from compare.report.files import as_json
 
     request, settings = invocation.request, invocation.settings
-    if user_model.knows(request.model.name):
-        raise ValueError("--calibrate: the zoo cannot draw data for a model of your own; give a model of the catalogue")
     with show_progress() as progress, workers(request.libraries, settings.workers, settings.scheduler) as helpers:
         calibration = calibrate(request, count, helpers, progress)
     paths = write(calibration, settings.out / FOLDER, shlex.join(["python", "-m", "compare", *arguments]))

@@ -4,14 +4,16 @@ with the params that its user found.
 Its file in a library has, beside `split_arguments` and `density`:
 
     prepare(user, guide, values, seed)
-        A context with the `Objective` of a guide, which knows too whether it ``is_fed`` fixed draws, and whose
-        ``rounds(seed, data, steps, learning_rate)`` yields the parameters after each round of ``steps`` steps of the
-        library's SVI by Adam, whose rate is halved from round to round.
+        A context with the `Objective` of a guide for all data of these shapes, which knows too whether it ``is_fed``
+        fixed draws, and whose ``rounds(seed, data, steps, learning_rate)`` yields the parameters after each round of
+        ``steps`` steps of the library's SVI by Adam, whose rate is halved from round to round.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -19,13 +21,14 @@ import numpy as np
 import xarray as xr
 
 from compare import user_model
-from compare.comparison import Job
+from compare.comparison import Drawn, Job
 from compare.fit.svi.draws import matched
 from compare.fit.svi.elbo import difference
 from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
 from compare.fit.svi.fitter import shortfall
 from compare.fit.svi.gap import Gap
-from compare.fit.svi.svi import finish, fit_by_adam, gap_between, optimise
+from compare.fit.svi.svi import SHARE, alike, attempt, finish, fit_by_adam, gap_between, optimise
+from compare.fit.tree import joined
 from compare.options import Options
 from compare.user_model import guides
 from guides.contract import Family, Parameters
@@ -64,6 +67,69 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     if guide.params is None and not objective.is_fed:
         tree["optimisation"].attrs["optimiser"] = "adam"
     return tree, gradients
+
+
+def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
+    """``count`` draws from the guide on each job's data: fitted to them one by one, or with the params that its user
+    found, if these are an encoder's, which serve other data too. What goes wrong with one stands in its place.
+
+    All have the time that one call of so many fits of the zoo's families has.
+
+    Raises:
+        ValueError: the guide has no density; or its params ignore the data, and are those of one posterior.
+    """
+    guide, user = guides.find(jobs[0].model, jobs[0].guide), user_model.find(jobs[0].model)
+    if guide is None:
+        raise ValueError(f"the guide {jobs[0].guide!r} is known only to the process that it was given to")
+    deadline = time.perf_counter() + jobs[0].options.budget * max(1.0, len(jobs) / SHARE)
+    results: dict[int, Drawn | Exception] = {}
+    for _, data in alike(library, jobs):
+        first = jobs[next(iter(data))]
+        with library.prepare(user, guide, first.data.arguments(), first.fit_seed) as objective:
+            sets = list(data.values())
+            refuse_points(guide, objective, sets[0], first)
+            if guide.params is not None:
+                refuse_fixed(guide, objective, sets, first.fit_seed)
+            for number, values in data.items():
+                drawn = attempt(draw_from, guide, objective, values, jobs[number], count, deadline, number)
+                results[number] = drawn
+    return [results[number] for number in range(len(jobs))]
+
+
+def draw_from(
+    guide: guides.UserGuide, objective: Any, data: Any, job: Job, count: int, deadline: float, number: int
+) -> Drawn:
+    """Draws from the guide on one of many data sets.
+
+    Raises:
+        TimeoutError: the time for all of them is over.
+    """
+    parameters, converged = objective.start(job.fit_seed, data), None
+    if guide.params is None:
+        seconds = deadline - time.perf_counter()
+        if seconds <= 0:
+            raise TimeoutError("the time for all data sets was over before this one; give it a larger --budget")
+        first = objective.first
+        options = replace(job.options, budget=min(job.options.budget, seconds))
+        outcome = outcome_of(guide, objective, data, options, job.fit_seed)
+        objective.first = first  # the next data set's fit starts there too
+        parameters, converged = outcome.parameters, outcome.converged
+    rng, shape = np.random.default_rng([job.fit_seed, 5, number]), (n_rows(objective.dimension), objective.dimension)
+    blocks = -(-count // shape[0])
+    pieces = [objective.evaluate(parameters, rng.standard_normal(shape), data).latents for _ in range(blocks)]
+    latents = {site: value[:count] for site, value in joined(pieces).items()}
+    return Drawn(latents, converged)
+
+
+def refuse_fixed(guide: guides.UserGuide, objective: Any, data: Sequence[Mapping[str, Any]], seed: int) -> None:
+    """Raise ValueError for params with which the guide draws the same on all data: they are of one posterior."""
+    draws = np.random.default_rng(seed).standard_normal((n_rows(objective.dimension), objective.dimension))
+    first, *others = (objective.evaluate(objective.first, draws, values).latents for values in data[:3])
+    if all(np.array_equal(first[site], other[site]) for other in others for site in first):
+        raise ValueError(
+            f"guide {guide.name!r} with its params is the posterior of one data set, not of others; leave the params "
+            "out, and it is fitted to each"
+        )
 
 
 def outcome_of(guide: guides.UserGuide, objective: Any, data: Any, options: Options, seed: int) -> Outcome:

@@ -164,6 +164,7 @@ class UserObjective:
         return elbo.log_ratios(self.model, Held(values)(self.guide), self.data)
 
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Any) -> Evaluation:
+        self.data = data
         self.put(parameters)
         leaves = list(self.leaves.values())
         with pyro.validation_enabled(False), torch.random.fork_rng(devices=[], enabled=not self.is_fed):
@@ -196,7 +197,7 @@ class UserObjective:
 
     def rounds(self, seed: int, data: Any, steps: int, learning_rate: float) -> Iterator[Parameters]:
         """The parameters after each round of ``steps`` steps of the library's SVI; each round halves Adam's rate."""
-        parameters, number = self.first, 0
+        parameters, number, self.data = self.first, 0, data
         while True:
             self.put(parameters)
             pyro.set_rng_seed(seed + number)
