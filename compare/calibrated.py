@@ -23,8 +23,6 @@ from models.contract import Exact
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CalibrationResult", "calibrate"]
-
 
 @dataclass(frozen=True)
 class CalibrationResult:

@@ -15,8 +15,6 @@ import numpy as np
 from compare.user_model import tracing
 from compare.user_model.sites import Inspection
 
-__all__ = ["Source", "find_sources", "replace_observed"]
-
 NOWHERE = -1
 """The place of an element that is no argument's, such as one that stands for a missing value."""
 

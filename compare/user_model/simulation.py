@@ -19,8 +19,6 @@ from compare.user_model.sites import Inspection, one_line
 from compare.user_model.sitewise import Arrays, Joint, draw_joint
 from models.contract import Simulated
 
-__all__ = ["simulate"]
-
 LARGEST = 4_000_000
 """Numbers that are drawn in one go."""
 
