@@ -20,7 +20,7 @@ from models.plotting import list_fits, one_per_family, style
 from models.vae import tasks
 from models.vae.gaps import estimate_gap, estimate_gaps
 from models.vae.pictures import PICTURES
-from models.vae.planes import choose_images, grid_over, window_of
+from models.vae.planes import choose_images, grid_over, plane, window_of
 
 SHAPE = (3, 2)
 SHOWN = np.array([4, 0, 9])
@@ -166,6 +166,17 @@ def test_what_is_seen_holds_every_contour():
     assert second[0] < -2.4 * np.sqrt(0.5) and second[-1] > 0.5 + 2.4 * np.sqrt(0.5)
     point = np.array([[first[3], second[70]]])
     assert density[3, 70] == pytest.approx(exact.log_density(np.tile(point, (3, 1, 1)))[0, 0])
+
+
+def test_the_first_row_of_posteriors_names_the_fits(monkeypatch):
+    figures = []
+    monkeypatch.setattr("models.vae.planes.save", lambda figure, path: figures.append(figure))
+    data, names = some_data(), ["numpyro-mean_field", "numpyro-flow"]
+    with style():
+        plane({name: a_fit(data) for name in names}, data, posteriors(data.network, data.dataset.test[SHOWN]), Path())
+        titles = [axes.get_title(loc="left") for axes in figures[0].axes]
+    assert [title.split("\n")[0] for title in titles[1:3]] == names
+    assert not any(name in title for title in titles[3:] for name in names)
 
 
 # All of them are drawn

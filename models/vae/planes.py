@@ -82,7 +82,7 @@ def plane(fits: Fits, data: Any, exact: Posteriors, path: Path) -> None:
     n_rows, n_columns = max(1, len(images)), max(1, len(families))
     figure = new_figure(2.5 + 2.55 * n_columns, 2.6 * n_rows + 0.6)
     panels = figure.subplots(n_rows, 1 + n_columns, squeeze=False, width_ratios=[0.62] + [1] * n_columns)
-    for row, (place, reason) in zip(panels, images, strict=False):
+    for number, (row, (place, reason)) in enumerate(zip(panels, images, strict=False)):
         draw_images(row[0], [[data.dataset.test[data.shown[place]]]], data.dataset.shape)
         row[0].set_title(reason, fontsize=9)
         row[0].set_xlabel(f"log p(x) = {exact.log_evidences[place]:.2f}", fontsize=9)
@@ -90,7 +90,7 @@ def plane(fits: Fits, data: Any, exact: Posteriors, path: Path) -> None:
         grid = grid_over(windows, exact, place)
         for axes, fit, window in zip(row[1:], families, windows, strict=True):
             draw_posteriors(axes, fit, window, grid)
-            name = f"{fit.name}\n" if row is panels[0] else ""
+            name = f"{fit.name}\n" if number == 0 else ""
             axes.set_title(name + gaps_in_words(fit, data, exact, place), fontsize=9)
     for axes in panels[-1][1:]:
         axes.set_xlabel("z[0]", fontsize=9)
