@@ -12,11 +12,11 @@ from conftest import LIBRARIES
 from scipy import stats
 
 import models
-from compare.calibration import calibrate
-from compare.calibration.judge import band, outside, probability
-from compare.calibration.ranks import LEVELS, pits
+from compare.calibration import calibrate, ranks
+from compare.calibration.judge import band, given, measure, outside, probability
+from compare.calibration.ranks import LEVELS, Ranked, pits
 from compare.cli.main import main
-from compare.comparison import Request
+from compare.comparison import Drawn, Request
 from compare.fit import draw_many
 from compare.fit.svi import svi
 from compare.options import Options
@@ -176,6 +176,57 @@ def test_simulated_networks_follow_the_log_joint(data):
     difference = found - entropy
     assert abs(difference.mean()) < 5 * difference.std() / math.sqrt(count)
     assert data.dataset.targets is not made.data[0].dataset.targets and made.data[0] is not data
+
+
+def test_every_error_is_what_its_number_varies_by():
+    """Over 400 calibrations of 200 data sets, with ranks and scores that are no right posterior's: within 4 errors."""
+    rng, found = np.random.default_rng(2), dict[str, list[tuple[float, float]]]()
+    for _ in range(400):
+        pit, scores = rng.beta(0.7, 1.1, (200, 1)), rng.standard_t(8, (200, 1))
+        ranked = Ranked(pit, scores, np.zeros((200, 1, 6)), np.arange(200), {})
+        numbers = measure(ranked, ["z"], None, {})["z"]
+        for level, coverage in numbers.pop("coverage").items():
+            numbers[f"coverage of {level}%"] = coverage
+        for name, number in numbers.items():
+            if name != "outside":
+                found.setdefault(name, []).append((number["value"], number["mcse"]))
+    assert found.keys() == {"rank_mean", "bias", "spread", *(f"coverage of {level:.0%}" for level in LEVELS)}
+    for name, pairs in found.items():
+        values, errors = np.array(pairs).T
+        spread = stats.kurtosis(values, fisher=False) - 1  # the relative variance of a variance, times their number
+        ratio = np.sqrt(np.mean(errors**2)) / values.std(ddof=1)
+        assert ratio == pytest.approx(1, abs=4 * np.sqrt(spread / len(values)) / 2), name
+
+
+def test_a_fit_and_the_truth_are_compared_on_the_data_sets_that_both_have():
+    """Of five data sets, far from each other, the fit has no second, and the exact posterior no fourth."""
+    draws = 100.0 * np.arange(5)[:, None, None] + np.linspace(0, 1, 101)[:, None]
+    ends = 100.0 * np.arange(5)[:, None, None] + np.array([0.025, 0.1, 0.25, 0.5, 0.9, 0.975])
+    rows, others = np.array([0, 2, 3, 4]), np.array([0, 1, 2, 4])
+    nothing = np.full((4, 1), 0.5)
+    fit = Ranked(nothing, nothing, ends[rows], rows, {1: "it failed"})
+    exact = Ranked(nothing, nothing, ends[others], others, {3: "it failed"}, draws=draws[others])
+    for level, inside in ((0.5, 26 / 101), (0.8, 81 / 101), (0.95, 95 / 101)):
+        assert given(fit, exact, 0, level)["value"] == pytest.approx(inside)
+    assert given(exact, exact, 0, 0.5) is None
+
+
+def test_a_fit_that_fails_in_the_middle_moves_no_others_numbers(monkeypatch):
+    """Each true value is ranked among the draws of its own data set; diagnostics are the worst of all, or their sum."""
+    model = models.load("coin")
+    (job,) = plan(Request(model, model.data(), ("numpyro",), ("mean_field",), nuts=False))[-1:]
+    simulated = model.simulate(model.data(), np.random.default_rng(0), 5)
+    truth = simulated.latents["theta"]
+    steps = 1e-3 * np.linspace(-1, 1, 10)  # five below the truth, five above
+    known = [Drawn({"theta": t + steps}, n != 3, 1.0 + n / 100, 50.0 * n + 50, n) for n, t in enumerate(truth)]
+    monkeypatch.setattr(ranks, "draw_many", lambda *given: [*known[:1], ArithmeticError("no"), *known[2:]])
+    ranked = ranks.rank(job, simulated, with_draws=True)
+    assert ranked.sets.tolist() == [0, 2, 3, 4] and ranked.failed == {1: "no"}
+    assert ((ranked.pit[:, 0] >= 5 / 11) & (ranked.pit[:, 0] <= 6 / 11)).all()
+    np.testing.assert_allclose(ranked.scores[:, 0], 0.0, atol=1e-9)
+    np.testing.assert_allclose(ranked.draws[:, :, 0], truth[[0, 2, 3, 4], None] + steps)
+    assert (ranked.ends[:, 0, 0] < truth[[0, 2, 3, 4]]).all() and (ranked.ends[:, 0, -1] > truth[[0, 2, 3, 4]]).all()
+    assert (ranked.converged, ranked.r_hat, ranked.ess, ranked.divergences) == (3, 1.04, 50.0, 0 + 2 + 3 + 4)
 
 
 def test_images_of_a_plate_are_ranked_one_by_one():

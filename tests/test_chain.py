@@ -336,3 +336,19 @@ def test_data_travels_and_describes_itself():
     assert len(said) < 1000 and "sha256" in said and len(report(long)) == 20
     assert report(long)[0] == ("z", (0,)) and report(long)[-1] == ("z", (4999,))
     assert len(report(Chain(100))) == 100
+
+
+def test_coverage_of_every_reported_node():
+    """Of 150 nodes some are reported, and each has its own: by the dense covariance, and of the other families exactly
+    the level."""
+    data = data_of(150, "last")
+    covariance = GaussianChain(data).covariance()
+    ratio = 1 / np.sqrt(np.diag(np.linalg.inv(covariance)) * np.diag(covariance))
+    nodes = [index[0] for _, index in report(data)]
+    assert len(nodes) < 150 and len({round(ratio[node], 6) for node in nodes}) > 3
+    for level in (0.5, 0.95):
+        z = norm.ppf((1 + level) / 2)
+        expected = {f"z[{node}]": 2 * norm.cdf(ratio[node] * z) - 1 for node in nodes}
+        assert MODEL.coverage(data, "mean_field", level) == pytest.approx(expected, abs=1e-9)
+        for family in ("full_rank", "markov"):
+            assert MODEL.coverage(data, family, level) == pytest.approx(dict.fromkeys(expected, level), abs=1e-12)

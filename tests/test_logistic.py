@@ -8,7 +8,7 @@ import arviz_stats
 import numpy as np
 import pytest
 from polya_gamma import draw, gibbs
-from scipy import integrate, special
+from scipy import integrate, optimize, special
 
 from models.contract import Reference
 from models.logistic import MODEL, LogisticData
@@ -146,6 +146,21 @@ def test_a_posterior_without_a_lattice_has_no_plane(tmp_path) -> None:
     (plane,) = MODEL.pictures
     assert isinstance(MODEL.truth(apart), ImportancePosterior)
     assert plane.applies(LogisticData()) and not plane.applies(apart)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_the_mode_is_as_far_from_the_mean_as_is_said(tmp_path, flipped) -> None:
+    """By another optimiser; the sign is that of the coefficient that is furthest, and turns with the classes."""
+    x, y = [0, 1, 2, 3, 4, 7, 9], [0, 0, 0, 0, 1, 0, 1]
+    rows = "".join(f"{a},{1 - b if flipped else b}\n" for a, b in zip(x, y, strict=True))
+    exact = MODEL.exact(LogisticData(data=write(tmp_path, rows), target="y"))
+    end = optimize.minimize(lambda z: -exact.log_joint(z[None])[0], np.zeros(2), method="Nelder-Mead", tol=1e-10)
+    mean, sd = (np.array([part["intercept"], part["weights"][0]]) for part in (exact.mean(), exact.sd()))
+    off = (end.x - mean) / sd
+    told = exact.extra_summary()["mode less mean, in sds, the largest"]
+    assert told == pytest.approx(off[np.abs(off).argmax()], abs=1e-4)
+    assert abs(off).max() > 1.1 * abs(off).min()
+    assert (told > 0) == flipped
 
 
 @pytest.mark.parametrize(

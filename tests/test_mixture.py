@@ -134,6 +134,10 @@ def test_counts_and_assignments_agree(scale):
                 *((a.ppf(q), b.ppf(q)) for q in (0.025, 0.5, 0.9)),
             ):
                 assert ours == pytest.approx(theirs, abs=1e-5)
+    shares, facts = one.ordered[1][:, :, 0], other.extra_summary()
+    assert facts["components that have values"] == pytest.approx(one.extra_summary()["components that have values"])
+    of_the_lower = float((shares * one.counts).sum() / shares.sum())
+    assert facts["mean count of the component with the lower location"] == pytest.approx(of_the_lower, abs=1e-5)
 
 
 def test_three_components_against_draws_of_the_prior():
