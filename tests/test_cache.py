@@ -66,6 +66,7 @@ DIFFERENT = [
     [2, 1], {"a": 1}, {"a": 2}, {"b": 1}, {1}, np.float64(1), np.float32(1), np.int64(1), np.array(1.0), np.ones(1),
     np.array([[1.0]]), np.array([1]), np.array(["1"]), np.array([None, 1], dtype=object), Coin(),
     Coin(heads=5), Options(),
+    np.zeros(2), np.zeros(2, int), np.zeros((2, 1)), np.zeros((1, 2)), np.zeros(4, np.float32),  # all of the same bytes
     xr.DataTree.from_dict({"/a": xr.Dataset({"x": 1.0})}), xr.DataTree.from_dict({"/a": xr.Dataset({"x": 2.0})}),
 ]  # fmt: skip
 

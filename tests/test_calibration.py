@@ -179,9 +179,9 @@ def test_simulated_networks_follow_the_log_joint(data):
 
 
 def test_every_error_is_what_its_number_varies_by():
-    """Over 400 calibrations of 200 data sets, with ranks and scores that are no right posterior's: within 4 errors."""
+    """Over 200 calibrations of 200 data sets, with ranks and scores that are no right posterior's: within 4 errors."""
     rng, found = np.random.default_rng(2), dict[str, list[tuple[float, float]]]()
-    for _ in range(400):
+    for _ in range(200):
         pit, scores = rng.beta(0.7, 1.1, (200, 1)), rng.standard_t(8, (200, 1))
         ranked = Ranked(pit, scores, np.zeros((200, 1, 6)), np.arange(200), {})
         numbers = measure(ranked, ["z"], None, {})["z"]

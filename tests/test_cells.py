@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -127,7 +128,7 @@ def a_ledger(unequal: Unequal) -> Ledger:
 def a_summary(unequal: Unequal, job: Job) -> FitSummary:
     """All that a guide and chains have, in one."""
     counts = {"divergences": int(100 * unequal.number())}
-    counts |= {name: round(1e3 * unequal.number(), 1) for name in ("ess_bulk", "ess_tail")}
+    counts |= {name: round(1e3 * unequal.number(), 1) for name in ("ess_tail", "ess_bulk")}
     estimates = (unequal.of(Estimate) for _ in range(3))
     return FitSummary(
         job.library,
@@ -148,8 +149,9 @@ def a_summary(unequal: Unequal, job: Job) -> FitSummary:
     )
 
 
-@pytest.fixture(scope="module")
-def comparison() -> Comparison:
+@cache
+def made() -> Comparison:
+    """Guides in both libraries, with all that tables can print."""
     unequal, data = Unequal(), Tosses()
     step_size = np.outer([0.21, 0.34, 0.17, 0.29], np.linspace(3, 1, 100))
     stats = {"step_size": step_size, "acceptance_rate": np.linspace(0.7, 0.93, 400).reshape(4, 100)}
@@ -236,8 +238,9 @@ def columns_of(table: Table, *known: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["cost", "unaided", "ledgers", "predictions", "correlations", "fits"])
-def test_a_cell_holds_its_fields(comparison, name):
+def test_a_cell_holds_its_fields(name):
     """Of every fit, in every column."""
+    comparison = made()
     module = next(m for m in (diagnostics, ledger, scores, estimates) if hasattr(m, name))
     table, cells = getattr(module, name)(comparison), CELLS[name]
     others = {
@@ -256,8 +259,9 @@ def test_a_cell_holds_its_fields(comparison, name):
             assert_holds(row.cells["log_evidence"], LOG_EVIDENCE)
 
 
-def test_an_elements_cells_hold_its_fields(comparison):
+def test_an_elements_cells_hold_its_fields():
     """In the table by element, and in the row of the fit that it stands for as the worst."""
+    comparison = made()
     table = estimates.by_element(comparison)
     assert columns_of(table, "variable") == CELLS["by_element"].keys()
     assert [(row.cells["variable"], row.fit) for row in table.rows] == [(z, fit) for z in NAMES for fit in FITS]
@@ -275,8 +279,9 @@ def test_an_elements_cells_hold_its_fields(comparison):
             assert_holds(row.cells[column], *(at(variables[name], path) for path in CELLS["by_element"][column]))
 
 
-def test_adaptation_is_the_chains(comparison):
+def test_adaptation_is_the_chains():
     """The least and the largest of all chains' last step sizes, and their mean acceptance."""
+    comparison = made()
     row = diagnostics.cost(comparison).rows[0]
     assert_holds(row.cells["step_size"], 0.17, 0.34)
     assert_holds(row.cells["acceptance"], (0.7 + 0.93) / 2)
@@ -291,8 +296,9 @@ def leaves(value: Any, path: str = "") -> set[str]:
     return {path[1:]} if isinstance(value, float | int) else set()
 
 
-def test_every_number_of_a_fit_is_printed_somewhere(comparison):
+def test_every_number_of_a_fit_is_printed_somewhere():
     """A new field needs a column, or a reason why it has none."""
+    comparison = made()
     summary = comparison.summaries["numpyro-mean_field"]
     every = {path for path in leaves(summary) if not path.startswith("variables.")}
     printed = {path for cells in CELLS.values() for paths in cells.values() for path in paths}
@@ -301,7 +307,8 @@ def test_every_number_of_a_fit_is_printed_somewhere(comparison):
     assert leaves(summary.variables["z[0]"]) - of_element == {"median"}  # in the data frame and the truth's lines
 
 
-def test_the_data_frame_holds_every_field(comparison):
+def test_the_data_frame_holds_every_field():
+    comparison = made()
     table = tidy(comparison).set_index(["fit", "quantity"])
     alike = {"estimated_gap": "optimisation.gap.value", "mcse_estimated_gap": "optimisation.gap.mcse"}
     alike |= {"seconds": "seconds"}
@@ -316,7 +323,8 @@ def test_the_data_frame_holds_every_field(comparison):
         assert {column: row[column] for column in OF_QUANTITY} == given
 
 
-def test_a_test_sets_cells_hold_their_fields(comparison):
+def test_a_test_sets_cells_hold_their_fields():
+    comparison = made()
     table, held_out = scores.guides(comparison), comparison.held_out
     assert columns_of(table) == {entry.name for entry in fields(HeldOutLedger)}
     for row in table.rows:
@@ -331,7 +339,8 @@ def test_a_test_sets_cells_hold_their_fields(comparison):
         assert_holds(row.cells[column], *(at(network, path) for path in paths))
 
 
-def test_a_model_checks_cells_hold_their_fields(comparison):
+def test_a_model_checks_cells_hold_their_fields():
+    comparison = made()
     rows = predictive.checks(comparison).rows
     for row, (name, p) in zip(rows[:-1], comparison.model_check.statistics["y"].items(), strict=True):
         assert row.cells["statistic"] == name
@@ -341,8 +350,9 @@ def test_a_model_checks_cells_hold_their_fields(comparison):
     assert_holds(rows[-1].cells["p"], 0.4567)
 
 
-def test_what_is_said_of_the_truth_are_its_numbers(comparison):
+def test_what_is_said_of_the_truth_are_its_numbers():
     """A reference's means and sds, each with its own error, its median and its interval; the evidence with its own."""
+    comparison = made()
     known = Sampled(comparison.fits["numpyro-mean_field"], "a long run")
     for place, (name, line) in enumerate(claims.truth(replace(comparison, truth=known)).items()):
         (mean, sd), errors = (known.mean()["z"][place], known.sd()["z"][place]), known.errors("z", (place,))
@@ -415,9 +425,10 @@ def ends_of(collection: Any) -> list[tuple[float, float]]:
     return [(float(segment[0][0]), float(segment[1][0])) for segment in collection.get_segments()]
 
 
-def test_the_ledgers_figure_has_two_errors_either_side(comparison):
+def test_the_ledgers_figure_has_two_errors_either_side():
     """A bar's parts are the gaps, and the whisker's ends are the evidence gap's, or, where no evidence is known, the
     ELBO's own."""
+    comparison = made()
     axes = costs(comparison).axes[0]
     for place, container in enumerate(whiskers(axes)):
         account = list(comparison.summaries.values())[place].ledger
@@ -438,7 +449,8 @@ def whiskers(axes: Any) -> list[Any]:
     return [container for container in axes.containers if type(container).__name__ == "ErrorbarContainer"]
 
 
-def test_the_zoos_bars_have_two_errors_either_side(comparison):
+def test_the_zoos_bars_have_two_errors_either_side():
+    comparison = made()
     for bar in stack(to_json(comparison.summary)).bars:
         gap = comparison.summaries[bar.fit].ledger.evidence_gap
         assert bar.whisker == pytest.approx((gap.value - 2 * gap.mcse, gap.value + 2 * gap.mcse))
@@ -465,8 +477,9 @@ def test_the_climbs_bands_are_two_errors_either_side():
         assert ends <= drawn
 
 
-def test_the_forest_has_the_quantiles(comparison, monkeypatch):
+def test_the_forest_has_the_quantiles(monkeypatch):
     """Every fit's median, and the ends of its 50% and 95% intervals, are drawn."""
+    comparison = made()
     figures: list[Figure] = []
     monkeypatch.setattr(posteriors, "save", lambda figure, path: figures.append(figure))
     posteriors.forest(replace(comparison, truth=None), Path("forest.png"))

@@ -15,7 +15,7 @@ from compare.cli.main import main
 from models.decoder import Decoder
 from models.dlgm import MODEL, DeepData, training
 from models.dlgm.exact import DeepPosterior, nested, summed
-from models.dlgm.independence import FAMILIES, best_members, elbo, log_joint, starts
+from models.dlgm.independence import FAMILIES, Members, best_members, elbo, log_joint, starts
 from models.dlgm.layers import Layers
 from models.dlgm.pictures import grid
 from models.image_posteriors import GaussianPosteriors, QuadraturePosteriors, normal
@@ -241,3 +241,13 @@ def test_pictures_hold_nearly_all_of_the_posterior(noise, tmp_path):
         cell = np.prod([place[1] - place[0] for place in places])
         held = density.sum() * cell / math.exp(exact.plane.log_evidences[image])
         assert held == pytest.approx(1, abs=2e-3)
+
+
+def test_what_a_gaussian_says_of_the_upper_layer_is_its_divergence_from_the_prior():
+    """KL(q(z2), p(z2)) by quadrature; of the lower layer, whatever it is, nothing."""
+    factors = np.array([[[0.5, 0.0], [0.7, 2.0]], [[1.6, 0.0], [-0.2, 0.1]]])
+    members = Members(np.array([[0.3, 2.0], [-1.0, 0.5]]), factors, np.zeros(2), 0.0)
+    z = np.linspace(-20, 20, 40_001)
+    for image, told in enumerate(members.information):
+        log_q = stats.norm.logpdf(z, members.means[image, 0], factors[image, 0, 0])
+        assert told == pytest.approx(np.sum(np.exp(log_q) * (log_q - stats.norm.logpdf(z))) * 1e-3, abs=1e-9)

@@ -22,6 +22,7 @@ from compare.fit import groups, run
 from compare.options import Options
 from compare.plan import plan
 from compare.user_model.process import undisturbed
+from compare.user_model.sitewise import CHUNK, Form, Terms, evaluate
 from compare.user_model.sitewise_pyro import parameters_of
 from compare.user_model.variates import SAMPLERS, draw
 
@@ -165,6 +166,32 @@ def walk_pyro(x):
     scale = pyro.sample("scale", pdist.HalfNormal(1.0))
     first = pyro.sample("first", pdist.Normal(0.0, 10.0), obs=x[0])
     pyro.sample("second", pdist.Normal(first, 0.1 * scale), obs=x[1])
+
+
+class Line:
+    """A program: y ~ N(z, 1) at every point; it notes the seeds that it is run with."""
+
+    problems: dict[str, str] = {}
+    forms = {"y": Form("Normal", 0)}
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def run(self, latents, observed, seed) -> Terms:
+        self.seeds.append(seed)
+        z = latents["z"]
+        return Terms({"z": 0 * z}, {"y": 0 * z}, {"y": {"loc": z, "scale": np.ones_like(z)}}, {})
+
+
+def test_no_two_points_have_the_same_random_numbers():
+    """Points are evaluated in blocks, and each block has numbers of its own; another seed gives others."""
+    z, observed = np.zeros(3 * CHUNK + 7), {"y": np.zeros(())}
+    line = Line()
+    drawn = [evaluate(line, {"z": z}, observed, seed).replicated["y"] for seed in (0, 0, 10**6)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert len(np.unique(np.concatenate(drawn[1:]))) == 2 * len(z)
+    assert stats.kstest(drawn[0], "norm").pvalue > 1e-4
+    assert len(set(line.seeds)) == 8  # a library that draws by itself has another seed in each block, too
 
 
 @pytest.mark.parametrize(("library", "function"), [("numpyro", walk_numpyro), ("pyro", walk_pyro)])

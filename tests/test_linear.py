@@ -183,6 +183,21 @@ def write(tmp_path, text: str) -> str:
 ROWS = "1,2,0,3.1\n2,4,0,5.2\n3,6,0,6.8\n4,8,0,9.3\n"
 
 
+def test_what_is_said_of_a_scaled_table_gives_it_back(tmp_path) -> None:
+    """Inputs and target from their scaled values, by the means and sds that the data describe and keep."""
+    rows = np.random.default_rng(0).normal(size=(9, 3)) * [1, 20, 300] + [5, -70, 900]
+    text = "".join(",".join(map(repr, row)) + "\n" for row in rows.tolist())
+    design = LinearData(write(tmp_path, "a,b,y\n" + text), target="y").design
+    np.testing.assert_allclose(design.inputs * design.spread + design.centre, rows[:, :2], rtol=1e-12)
+    about = design.about["target"]
+    assert (about["name"], about["mean"], about["sd"]) == (
+        "y",
+        *(pytest.approx(f(rows[:, 2])) for f in (np.mean, np.std)),
+    )
+    np.testing.assert_allclose(design.targets * about["sd"] + about["mean"], rows[:, 2], rtol=1e-12)
+    assert design.about["rows"] == 9 and design.about["inputs"] == ["a", "b"]
+
+
 def test_collinear_constant_and_wide_tables_are_right(tmp_path) -> None:
     """Two columns that say the same, one that says nothing, and more columns than rows: all have a posterior."""
     data = LinearData(write(tmp_path, "a,b,c,y\n" + ROWS), target="y")

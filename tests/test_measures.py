@@ -20,6 +20,7 @@ from compare.fit.tree import build
 from compare.measure.measures import measure
 from compare.measure.truth import Sampled
 from compare.summary import LEDGER_TERMS, to_json
+from compare.user_model.posterior import Estimated, Tabulated
 from models.coin import Coin
 
 COIN = Coin()
@@ -302,6 +303,45 @@ def test_a_reference_that_has_kept_some_elements_knows_which():
     assert truth.sd()["z"][4000] == pytest.approx(draws[:, :, 1].std(ddof=1))
     assert truth.quantile(0.5)["z"][0] == pytest.approx(np.median(draws[:, :, 0]))
     assert (truth.draws("z", (4000,)) == draws[:, :, 1]).all()
+
+
+def test_a_references_errors_are_what_its_moments_vary_by():
+    """Of mean and sd of 150 references of 400 draws, which are uniform: an sd's error is less than half of a mean's."""
+    rng, scores = np.random.default_rng(13), []
+    for _ in range(150):
+        tree = build({"z": rng.random((4, 100, 1))}, {"energy": np.zeros((4, 100))}, {})
+        truth = Sampled(Fit(a_job(1, "reference"), "done", tree=tree), "NUTS")
+        off = truth.mean()["z"][0] - 0.5, truth.sd()["z"][0] - 12**-0.5
+        scores.append(np.array(off) / truth.errors("z", (0,)))
+    for known in np.transpose(scores):
+        spread = np.std(known**2, ddof=1) / math.sqrt(len(known))
+        assert abs(np.mean(known**2) - 1) < ERRORS * spread
+        assert spread < 0.18
+
+
+def an_estimate() -> Estimated:
+    """A posterior of three elements that is known within standard errors, no two of which are equal."""
+    elements = tuple(("z", (place,)) for place in range(3))
+    moments = np.array([[1.0, 2.0, 3.0], [0.5, 2.0, 0.7], [0.011, 0.13, 0.017], [0.019, 0.023, 0.29]])
+    points = np.zeros((5, 3))
+    table = Tabulated("a way", False, -2.0, 0.1, elements, *moments, points, {"z": points}, np.full(5, 0.2))
+    return Estimated(table, {"z": (3,)}, "coin", "numpyro", {})
+
+
+@pytest.mark.parametrize("shown", [3, 1])
+def test_the_truths_own_errors_are_part_of_a_distances(shown):
+    """Of each moment its own, of elements that are printed and of those that are not."""
+    truth, draws = an_estimate(), np.random.default_rng(14).normal(size=(4, 500, 3))
+    fit = a_fit(draws, "svi")
+    for place, (name, found) in enumerate(measure(hide(fit, shown), truth, None).judged.items()):
+        values, table = draws[..., place], truth.table
+        own = values.std(ddof=1) / math.sqrt(values.size)
+        of_sd = ((values - values.mean()) ** 2).std(ddof=1) / math.sqrt(values.size) / (2 * values.std(ddof=1))
+        mean, ratio = table.mean_error[place], values.std(ddof=1) / table.sd[place] * table.sd_error[place]
+        assert name == f"z[{place}]"
+        assert found.mean_error == pytest.approx((values.mean() - table.mean[place]) / table.sd[place], rel=1e-6)
+        assert found.mcse_mean_error == pytest.approx(math.hypot(own, mean) / table.sd[place], rel=1e-5)
+        assert found.mcse_sd_ratio == pytest.approx(math.hypot(of_sd, ratio) / table.sd[place], rel=1e-5)
 
 
 def test_relative_ess_is_that_of_the_weights():

@@ -185,10 +185,13 @@ def test_names_alone_cost_log_factorial():
     assert shares_gap(np.array([2048, 2048]), 2).value == pytest.approx(0.0, abs=2e-4)
     gap = shares_gap(np.array([900_000, 100_000]), 2)
     assert gap.value == pytest.approx(math.log(2) + 0.9 * math.log(0.9) + 0.1 * math.log(0.1), abs=1e-5)
-    counts = np.random.default_rng(3).multinomial(4000, [0.9, 0.1], 2000)
-    gaps = np.array([shares_gap(row, 2).value for row in counts])
-    assert gaps.mean() == pytest.approx(gap.value, abs=4 * gaps.std() / math.sqrt(2000))
-    assert gaps.std() == pytest.approx(shares_gap(np.array([3600, 400]), 2).mcse, rel=0.1)
+    for shares in ([0.9, 0.1], [0.5, 0.3, 0.2], [0.4, 0.4, 0.1, 0.1], [0.97, 0.03]):
+        counts = np.random.default_rng(3).multinomial(4000, shares, 2000)
+        gaps = np.array([shares_gap(row, len(shares)).value for row in counts])
+        right = math.log(len(shares)) + float(np.dot(shares, np.log(shares)))
+        assert gaps.mean() == pytest.approx(right, abs=4 * gaps.std() / math.sqrt(2000))
+        error = shares_gap(4000 * np.array(shares), len(shares)).mcse
+        assert gaps.std() == pytest.approx(error, rel=4 / math.sqrt(2 * 2000))  # that of an sd of as many
 
 
 def fitted(data: MixtureData, draws: dict[str, np.ndarray] | None = None, guide: str = "mean_field"):

@@ -101,6 +101,18 @@ def test_weights_stand_for_the_posterior():
     assert abs(p.value - stats.norm(1, 1).sf(1.5)) < ERRORS * p.mcse
 
 
+def test_the_error_of_a_weighted_p_value_is_what_it_varies_by():
+    """Of N(1, 1) by 400 weighted draws of N(0, 1.3), whose weights are far from equal; over 400 sets, in 4 errors."""
+    rng, found, right = np.random.default_rng(12), [], stats.norm(1, 1).sf(0.4)
+    for _ in range(400):
+        draws = 1.3 * rng.standard_normal((4, 100))
+        ratio = np.exp(stats.norm(1, 1).logpdf(draws) - stats.norm(0, 1.3).logpdf(draws))
+        p = p_value(0.4, draws, ratio / ratio.sum())
+        found.append((p.value - right) / p.mcse)
+    squares = np.square(found)
+    assert abs(squares.mean() - 1) < ERRORS * squares.std() / np.sqrt(400) + 0.05  # a ratio of averages
+
+
 def test_overdispersed_counts_under_a_poisson_are_told_and_right_counts_are_not():
     rng = np.random.default_rng(8)
     over = rng.poisson(rng.gamma(1.0, 5.0, 40))

@@ -15,7 +15,7 @@ from compare import check, compare, fit_guide
 from compare.cli.main import main
 from compare.fit.tree import Draws
 from compare.options import Options
-from compare.user_model.draws import arrays_of
+from compare.user_model.draws import arrays_of, cut
 from compare.user_model.guides import UserGuide, params_in
 
 X = np.random.default_rng(0).normal(size=(12, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
@@ -342,7 +342,15 @@ def test_draws_from_anywhere_are_judged(tmp_path):
         assert again["variables"] == result.summary["fits"]["draws"]["variables"]
         assert again["diagnostics"]["divergences"] == 0
     flat = check(side.line, DATA, draws={"b": good.reshape(-1, 2)})
-    assert flat.tree["draws/posterior"]["b"].shape == (4, 1000, 2) and flat.verdict["draws"].word == "agrees"
+    np.testing.assert_array_equal(flat.tree["draws/posterior"]["b"], good)
+    assert flat.verdict["draws"].word == "agrees"
+
+
+def test_one_chain_is_cut_into_pieces_in_their_order():
+    """Draws that drift differ between the pieces; what is left over is taken from the beginning."""
+    assert cut(np.arange(11)).tolist() == [[3, 4], [5, 6], [7, 8], [9, 10]]
+    sites = np.arange(24.0).reshape(8, 3)
+    np.testing.assert_array_equal(cut(sites), sites.reshape(4, 2, 3))
 
 
 def test_an_mcmc_objects_divergences_come_with_its_draws():

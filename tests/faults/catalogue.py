@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from faults import Fault, in_exact_posteriors, in_fits, in_guides, in_later_models, in_measures, in_models, in_the_text
+from faults import (
+    Fault,
+    in_exact_posteriors,
+    in_fits,
+    in_guides,
+    in_later_models,
+    in_measures,
+    in_models,
+    in_print,
+    in_the_text,
+)
 
 __all__ = ["KINDS"]
 
@@ -14,4 +24,5 @@ KINDS: dict[str, list[Fault]] = {
     "measure": in_measures.FAULTS,
     "text": in_the_text.FAULTS,
     "later model": in_later_models.FAULTS,
+    "print": in_print.FAULTS,
 }
