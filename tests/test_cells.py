@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from test_report import LOG_EVIDENCE, Tosses, a_comparison
 
 from compare.bench.tables import cells as bench_cells
-from compare.calibration import pictures
+from compare.calibration import Calibration, pictures
 from compare.calibration import report as calibration
 from compare.calibration.ranks import LIKELIHOOD
 from compare.comparison import Comparison, Fit, Job, Layout
@@ -505,9 +505,10 @@ def test_a_panel_of_ranks_shows_its_own_quantity(picture, monkeypatch, tmp_path)
     monkeypatch.setattr(arviz_plots, "plot_ecdf_pit", lambda tree, **options: drawn.append(tree["prior_sbc"].dataset))
     monkeypatch.setattr(pictures, "band", lambda *given: (np.zeros(2), np.zeros(2), np.ones(2)))
     monkeypatch.setattr(pictures, "save", lambda *given: None)
-    shown = SimpleNamespace(quantities=names, ranks={"exact": SimpleNamespace(pit=pit)})
+    ranks = {"exact": SimpleNamespace(pit=pit, sets=np.arange(50))}
+    shown = Calibration(None, {}, ranks, names, {})
     pictures.PICTURES[picture](shown, tmp_path / "ranks.png")
     assert list(drawn[0]) == ["z[0]", "z[2]", "z[5]", LIKELIHOOD]
     for name, values in drawn[0].items():
         own = pit[:, names.index(name)]
-        np.testing.assert_array_equal(values, own if picture == "ranks" else 2 * np.abs(own - 0.5))
+        np.testing.assert_array_equal(np.ravel(values), own if picture == "ranks" else 2 * np.abs(own - 0.5))
