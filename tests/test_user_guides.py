@@ -11,12 +11,13 @@ import pytest
 from conftest import LIBRARIES
 from scipy import optimize, stats
 
-from compare import check, compare, fit_guide
+from compare import check, compare, fit_guide, user_model
 from compare.cli.main import main
 from compare.fit.tree import Draws
 from compare.options import Options
 from compare.user_model.draws import arrays_of, cut
 from compare.user_model.guides import UserGuide, params_in
+from compare.user_model.process import undisturbed
 
 X = np.random.default_rng(0).normal(size=(12, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])
 DATA = {"x": X, "y": X @ [1.0, -0.5] + 0.5 * np.random.default_rng(1).normal(size=12)}
@@ -190,6 +191,69 @@ def test_a_guide_without_params_is_its_familys_only_member(library):
         gap = fit["ledger"]["evidence_gap"]
         far = MEAN_FIELD_GAP + short_of(np.array([0.9, -0.4]), np.array([0.3, 0.2]))
         assert abs(gap["value"] - far) < 4 * gap["mcse"]
+
+
+def masking_guides(library: str):
+    """A model of two latents, one element masked out, and guides of it that mask densities, in one library."""
+    module, dist = import_module(library), import_module(f"{library}.distributions")
+    handlers = import_module("numpyro.handlers" if library == "numpyro" else "pyro.poutine")
+    number = np.asarray if library == "numpyro" else import_module("torch").tensor
+    there, auxiliary = number([True, False]), {"is_auxiliary": True}
+
+    def model(y):
+        z = module.sample("z", dist.Normal(number([0.0, 0.0]), 1.0).mask(there).to_event(1))
+        module.sample("y", dist.Normal(z[0], 1.0), obs=y)
+
+    def normal():
+        return dist.Normal(module.param("loc", number([0.0, 0.0])), 1.0)
+
+    def own_mask(y):
+        raw = module.sample("raw", normal().mask(False).to_event(1), infer=auxiliary)
+        module.sample("z", dist.Delta(raw, event_dim=1))
+
+    def handled(y):
+        with handlers.mask(mask=False):
+            raw = module.sample("raw", normal().to_event(1), infer=auxiliary)
+        module.sample("z", dist.Normal(raw, 0.5).to_event(1))
+
+    def half(y):
+        module.sample("z", normal().mask(there).to_event(1))
+
+    def by_hand(y):
+        raw = module.sample("raw", normal().mask(False).to_event(1), infer=auxiliary)
+        module.sample("z", dist.Delta(raw, log_density=normal().log_prob(raw).sum(), event_dim=1))
+
+    def unmasked(y):
+        raw = module.sample("raw", normal().to_event(1), infer=auxiliary)
+        module.sample("z", dist.Delta(raw, event_dim=1))
+
+    return model, {"raw": [own_mask, handled], "z": [half]}, [by_hand, unmasked]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_guide_that_masks_its_density_is_refused_in_one_line(library):
+    """Its ELBO would lack E_q[log q] of what is masked. One that counts the density elsewhere has the right ELBO: with
+    locations 0.5 and 0 and sd 1, log N(1; 0, 2) - KL(N(0.5, 1), N(0.5, 1/2)) = -1/4 - log(4 pi) / 2 - (1 - log 2) / 2.
+    The model's own mask stands behind `to_event`: what it masks out has its prior, not a flat one.
+    """
+    model, refused, right = masking_guides(library)
+    params = {"loc": np.array([0.5, 0.0])}
+    for site, guides in refused.items():
+        for guide in guides:
+            with pytest.raises(ValueError, match=f"the density of site '{site}' is masked out") as refusal:
+                check(model, {"y": 1.0}, guide=guide, params=params)
+            assert "\n" not in str(refusal.value)
+    own = user_model.register(model, library)
+    fitter = import_module(f"compare.fit.svi.user_guide_{library}")
+    with undisturbed(library):
+        values = user_model.data_of(own, {"y": 1.0}).values
+        data, _ = fitter.split_arguments(values)
+        for guide in right:
+            with fitter.prepare(own, UserGuide("own", guide, params), values, 0) as objective:
+                draws = np.random.default_rng(0).standard_normal((512, objective.dimension))
+                ratios = objective.evaluate(objective.start(0, data), draws, data).log_ratio
+            elbo = -0.25 - 0.5 * np.log(4 * np.pi) - 0.5 * (1 - np.log(2))
+            assert abs(ratios.mean() - elbo) < 4 * ratios.std() / np.sqrt(ratios.size)
 
 
 def test_pyro_takes_the_params_of_its_store():

@@ -256,10 +256,11 @@ def test_a_flat_prior_on_the_scale_of_six_groups_is_proper(library):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_what_is_masked_out_has_its_prior_and_is_not_reported(library):
+@pytest.mark.parametrize("name", ["padded", "padded_vector"])
+def test_what_is_masked_out_has_its_prior_and_is_not_reported(library, name):
     """log p(x, z) is the sum over what is there, and over the priors of the rest, whose mass is one."""
     module = written(library)
-    mine = user_model.register(module.padded, library)
+    mine = user_model.register(getattr(module, name), library)
     layout = user_model.data_of(mine, {"values": VALUES, "there": SEEN}).layout
     assert "site 'effect': 4 elements are masked out" in layout.notes[0]
     assert {index for site, index in layout.reported if site == "effect"} == {(i,) for i in np.flatnonzero(SEEN)}

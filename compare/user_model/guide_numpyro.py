@@ -28,7 +28,7 @@ from compare.user_model.guides import (
     unconstrained,
 )
 from compare.user_model.in_numpyro import Unsplit, twin
-from compare.user_model.sites import one_line
+from compare.user_model.sites import has_mask, is_by_hand, is_point, one_line
 
 
 class Begun(NamedTuple):
@@ -126,13 +126,17 @@ def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout
 
 
 def sites_of(trace: Mapping[str, Any]) -> dict[str, GuideSite]:
-    """The sample sites of a trace that are not observed."""
+    """The sample sites of a trace that are not observed. A guide with a factor, or a point with a log density, counts
+    densities by its own hand: what it masks is then no fault."""
+    fns = [site["fn"] for site in trace.values() if site["type"] == "sample" and not has_mask(site["fn"])]
+    by_hand = any(map(is_by_hand, fns))
     return {
         name: GuideSite(
             np.shape(site["value"]),
             float(np.mean(1.0 if site["scale"] is None else site["scale"])),
             bool(site["fn"].support is not None and site["fn"].support.is_discrete),
             bool(site["infer"].get("is_auxiliary")),
+            has_mask(site["fn"]) and not is_point(site["fn"]) and not by_hand,
         )
         for name, site in trace.items()
         if site["type"] == "sample" and not site["is_observed"]

@@ -31,7 +31,7 @@ from compare.user_model.guides import (
     unconstrained,
 )
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
-from compare.user_model.sites import one_line
+from compare.user_model.sites import has_mask, is_by_hand, is_point, one_line
 
 
 class Begun(NamedTuple):
@@ -159,13 +159,18 @@ def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout
 
 
 def sites_of(trace: Any) -> dict[str, GuideSite]:
-    """The sample sites of a trace that are not observed, plates apart."""
+    """The sample sites of a trace that are not observed, plates apart. A guide with a factor, or a point with a log
+    density, counts densities by its own hand: what it masks is then no fault."""
+    drawn = [site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
+    fns = [site["fn"] for site in drawn if not has_mask(site["fn"], site["mask"])]
+    by_hand = any(map(is_by_hand, fns))
     return {
         name: GuideSite(
             tuple(np.shape(site["value"].detach())),
             float(torch.as_tensor(site["scale"]).double().mean()),
             bool(getattr(site["fn"], "has_enumerate_support", False)),
             bool(site["infer"].get("is_auxiliary")),
+            has_mask(site["fn"], site["mask"]) and not is_point(site["fn"]) and not by_hand,
         )
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)

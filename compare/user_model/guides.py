@@ -40,12 +40,14 @@ class UserGuide:
 
 
 class GuideSite(NamedTuple):
-    """A sample site of a guide or of a model: its shape, by what its density is scaled, and what kind it is."""
+    """A sample site of a guide or of a model: its shape, by what its density is scaled, and what kind it is; masked
+    where its density, or some elements', does not count."""
 
     shape: tuple[int, ...]
     scale: float = 1.0
     is_discrete: bool = False
     is_auxiliary: bool = False
+    is_masked: bool = False
 
 
 _known: dict[tuple[str, str], UserGuide] = {}
@@ -112,7 +114,9 @@ def caller(function: Callable[..., Any], name: str, user: Any, values: Mapping[s
 def refuse_mismatch(
     name: str, sites: Mapping[str, GuideSite], latents: Mapping[str, tuple[int, ...]], model: Mapping[str, GuideSite]
 ) -> None:
-    """Raise ValueError for a guide whose sites are not the model's latents, one by one and scaled alike."""
+    """Raise ValueError for a guide whose sites are not the model's latents, one by one and scaled alike, or that masks
+    its density."""
+    refuse_masked(name, sites)
     own = {site: known for site, known in sites.items() if not known.is_auxiliary}
     for site, known in own.items():
         if known.is_discrete:
@@ -135,6 +139,17 @@ def refuse_mismatch(
             raise ValueError(
                 f"guide {name!r}: the density of site {site!r} is scaled by {own[site].scale:g}, in the model by "
                 f"{model[site].scale:g}; put it into the same plates"
+            )
+
+
+def refuse_masked(name: str, sites: Mapping[str, GuideSite]) -> None:
+    """Raise ValueError for a continuous site whose density is masked out: what is left is not log q, nor its mean with
+    the log joint a bound. (Dropout's masks are discrete: `no_density`.)"""
+    for site, known in sites.items():
+        if known.is_masked and not known.is_discrete:
+            raise ValueError(
+                f"guide {name!r}: the density of site {site!r} is masked out, so that what is left is not log q, and "
+                "its ELBO no bound; remove the mask (what the model masks out has its prior as posterior)"
             )
 
 

@@ -60,7 +60,10 @@ def unmasked(fn: Any) -> tuple[Any, Any]:
         return fn.base_dist, fn._mask
     if isinstance(fn, dist.ExpandedDistribution):
         inner, mask = unmasked(fn.base_dist)
-        return (fn, None) if mask is None else (inner.expand(fn.batch_shape), jnp.broadcast_to(mask, fn.batch_shape))
+        return (fn, None) if mask is None else (inner.expand(fn.batch_shape), mask)
+    if isinstance(fn, dist.Independent):
+        inner, mask = unmasked(fn.base_dist)
+        return (fn, None) if mask is None else (inner.to_event(fn.reinterpreted_batch_ndims), mask)
     return fn, None
 
 

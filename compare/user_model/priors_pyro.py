@@ -54,6 +54,9 @@ def unmasked(fn: Any) -> tuple[Any, Any]:
     """
     if isinstance(fn, dist.MaskedDistribution) and not isinstance(fn._mask, bool):
         return fn.base_dist, fn._mask
+    if isinstance(fn, torch.distributions.Independent):
+        inner, mask = unmasked(fn.base_dist)
+        return (fn, None) if mask is None else (inner.to_event(fn.reinterpreted_batch_ndims), mask)
     return fn, None
 
 

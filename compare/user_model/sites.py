@@ -78,9 +78,10 @@ class Inspection:
             self.notes[name] = f"site {name!r} is empty (shape {tuple(shape)}): there is nothing to infer"
 
     def mask(self, name: str, fn: Any, shape: Sequence[int], mask: np.ndarray) -> None:
-        """Note the elements of a latent site that a mask takes the density from."""
-        batch = shape[: len(shape) - fn.event_dim]
-        there = np.broadcast_to(np.broadcast_to(mask, batch).reshape(*batch, *(1,) * fn.event_dim), shape)
+        """Note the elements of a latent site that a mask takes the density from; it may stand behind ``to_event``."""
+        carrier = next((layer for layer in layers(fn) if not isinstance(getattr(layer, "_mask", True), bool)), fn)
+        batch = shape[: len(shape) - carrier.event_dim]
+        there = np.broadcast_to(np.broadcast_to(mask, batch).reshape(*batch, *(1,) * carrier.event_dim), shape)
         self.masked[underscored(name)] = there
         count = int(np.sum(~np.broadcast_to(mask, batch)))
         elements = "one element is" if count == 1 else f"{count} elements are"
@@ -140,6 +141,24 @@ def is_improper(fn: Any) -> bool:
     """Whether a prior has the same density everywhere: ``ImproperUniform``, or all of it masked out."""
     kinds = [type(layer).__name__ for layer in layers(fn)]
     return "ImproperUniform" in kinds or any(getattr(layer, "_mask", None) is False for layer in layers(fn))
+
+
+def is_point(fn: Any) -> bool:
+    """Whether a site is a point, with no density of its own."""
+    *_, base = layers(fn)
+    return type(base).__name__ == "Delta" and not np.any(np.asarray(base.log_density != 0))
+
+
+def is_by_hand(fn: Any) -> bool:
+    """Whether a site adds a density that its user computed: a factor, or a point with a log density."""
+    *_, base = layers(fn)
+    return type(base).__name__ in ("Unit", "Delta") and not is_point(fn)
+
+
+def has_mask(fn: Any, mask: Any = None) -> bool:
+    """Whether a mask, its own or that of a handler, takes the density from some element of a site."""
+    masks = [mask, *(getattr(layer, "_mask", None) for layer in layers(fn))]
+    return not all(np.all(np.asarray(there)) for there in masks if there is not None)
 
 
 def refuse_unusable(name: str, fn: Any, library: str, improper: bool) -> None:

@@ -183,6 +183,13 @@ def padded(values, there):
         pyro.sample("values", dist.Normal(mean + effect, 1.0), obs=values)
 
 
+def padded_vector(values, there):
+    """The same, its points as one vector; the masks stand behind `to_event`."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    effect = pyro.sample("effect", dist.Normal(0.0, 1.0).expand([len(values)]).mask(there).to_event(1))
+    pyro.sample("values", dist.Normal(mean + effect, 1.0).mask(there).to_event(1), obs=values)
+
+
 def half_masked(values, there):
     """The prior is masked, the likelihood is not."""
     with pyro.plate("points", len(values)):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.ensemble import n_rows
+from compare.fit.svi.ensemble import Outcome, n_rows
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.protocol import Objective
+from compare.options import Options
 from guides.contract import Parameters
+
+BATCHES, MOST_BATCHES = 64, 256
+"""Batches of draws that two ELBOs are compared with, at first and at most."""
+
+FREEDOM = 20.0
+"""Degrees of freedom of an error below which more batches are drawn: with so many, two errors of Student's t hold 95%
+as two of a normal do."""
 
 
 def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.ndarray], data: Any) -> np.ndarray:
@@ -22,7 +31,55 @@ def elbos(objective: Objective, parameters: Parameters, batches: Sequence[np.nda
 def difference(
     objective: Objective, data: Any, better: Parameters, worse: Parameters, rng: np.random.Generator, count: int
 ) -> Gap:
-    """By how many nats one ELBO is above another, on ``count`` fresh batches common to both."""
+    """By how many nats one ELBO is above another, on ``count`` fresh batches common to both; good enough to decide
+    whether a round of a fit gained."""
+    values = gains(objective, data, better, worse, rng, count)
+    return Gap(float(values.mean()), float(values.std(ddof=1) / np.sqrt(count)))
+
+
+def gains(
+    objective: Objective, data: Any, better: Parameters, worse: Parameters, rng: np.random.Generator, count: int
+) -> np.ndarray:
+    """By how many nats one ELBO is above another on each of ``count`` fresh batches, shape (count,).
+
+    Both are taken on the same draws, so that what is common to them cancels; each batch is unbiased.
+    """
     batches = [fresh(rng, n_rows(objective.dimension), objective.dimension) for _ in range(count)]
-    gains = elbos(objective, better, batches, data) - elbos(objective, worse, batches, data)
-    return Gap(float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(count)))
+    return elbos(objective, better, batches, data) - elbos(objective, worse, batches, data)
+
+
+def average(values: np.ndarray) -> tuple[Gap, float]:
+    """The mean of independent values, shape (n,), with its standard error; and the error's degrees of freedom.
+
+    With kurtosis k the sample variance s^2 has the relative variance (k - 1) / n to first order, that of a chi-square
+    with f = 2n / (k - 1) degrees of freedom (Satterthwaite 1946; Box 1953). Then (mean - truth) / (s / sqrt(n)) is
+    Student's t with f of them, whose variance is f / (f - 2), and the error is s sqrt(1 / n) sqrt(f / (f - 2)) =
+    s / sqrt(n + 1 - k). Where a single value carries all of the variance, k is n - 2 and the error
+    s / sqrt(3), several times the mean.
+    """
+    count, mean, variance = len(values), values.mean(), values.var(ddof=1)
+    if not variance > 0:
+        return Gap(float(mean), float(variance)), np.inf
+    kurtosis = float(np.mean((values - mean) ** 4) / values.var() ** 2)
+    return Gap(float(mean), float(np.sqrt(variance / (count + 1 - kurtosis)))), 2 * count / max(kurtosis - 1, 1e-12)
+
+
+def gap_between(
+    objective: Objective, data: Any, parameters: Parameters, best: Outcome, options: Options, seed: int
+) -> Gap:
+    """How far the ELBO at the parameters is below that of the best member: where a fit ended, and what it left.
+
+    The value is the sum of two gaps in nats: from the parameters to where the fit of the best member ended, on draws
+    common to both (`gains`), and what that fit itself left, where it is known. Their errors are independent and add in
+    quadrature: that of the mean of the batches (`average`), and that of `compare.fit.svi.gap.estimate`. Far from the
+    optimum few batches may carry the difference: they are doubled while the error has fewer than `FREEDOM` degrees of
+    freedom, up to `MOST_BATCHES` of them and to the budget.
+    """
+    deadline, rng = time.perf_counter() + options.budget, np.random.default_rng([seed, 3])
+    values = gains(objective, data, best.parameters, parameters, rng, BATCHES)
+    apart, freedom = average(values)
+    while freedom < FREEDOM and len(values) < MOST_BATCHES and time.perf_counter() < deadline:
+        values = np.append(values, gains(objective, data, best.parameters, parameters, rng, len(values)))
+        apart, freedom = average(values)
+    left = best.gap if np.isfinite(best.gap.value) else Gap(0.0, 0.0)
+    return Gap(apart.value + left.value, float(np.hypot(apart.mcse, left.mcse)))

@@ -24,7 +24,7 @@ from compare.comparison import Drawn, Job
 from compare.fit.svi import masks
 from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.elbo import difference, elbos
+from compare.fit.svi.elbo import elbos, gap_between
 from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, modes_of, shortfall
 from compare.fit.svi.gap import Gap
@@ -32,7 +32,7 @@ from compare.fit.svi.linear_response import respond
 from compare.fit.svi.protocol import Density, Objective, Static
 from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
-from guides.contract import Curvature, Family, Parameters
+from guides.contract import Curvature, Family
 
 Preparation = Callable[[str], Objective]
 """The name of a family in, its objective for a model out."""
@@ -200,7 +200,7 @@ def at_modes(
     for (number, mode), optimum in zip(there.items(), best, strict=True):
         coordinates = family.coordinates(mode)
         parameters = coordinates.parameters(np.zeros(coordinates.size))
-        gap = gap_between(objective, data[number], parameters, optimum, seeds[number])
+        gap = gap_between(objective, data[number], parameters, optimum, options, seeds[number])
         if not np.isfinite(gap.value):
             outcomes[number] = FloatingPointError("the ELBO is not finite at the Gaussian around the mode")
             continue
@@ -325,7 +325,7 @@ def fit_by_adam(
             "parameters are not finite; try a smaller learning rate"
         )
     best = fit_best(objective, data, family, options, seed)
-    gap = gap_between(objective, data, parameters, best, seed)
+    gap = gap_between(objective, data, parameters, best, options, seed)
     if not np.isfinite(gap.value):
         raise FloatingPointError("the ELBO is not finite where Adam ended; try a smaller learning rate")
     converged = gap.upper <= options.tolerance and best.converged
@@ -335,13 +335,3 @@ def fit_by_adam(
     history = [(0, start), (options.steps, parameters)]
     gap = gap if is_known else UNKNOWN
     return Outcome(parameters, gap, converged, None if converged else reason, options.steps, history)
-
-
-def gap_between(objective: Objective, data: Any, parameters: Parameters, best: Outcome, seed: int) -> Gap:
-    """How far the ELBO at the parameters is below that of the best member: where a fit ended, and what it left.
-
-    Both ELBOs are taken on common draws. What the best one itself left is added, where it is known.
-    """
-    apart = difference(objective, data, best.parameters, parameters, np.random.default_rng([seed, 3]), 64)
-    left = best.gap if np.isfinite(best.gap.value) else Gap(0.0, 0.0)
-    return Gap(apart.value + left.value, float(np.hypot(apart.mcse, left.mcse)))

@@ -23,11 +23,11 @@ import xarray as xr
 from compare import user_model
 from compare.comparison import Drawn, Job
 from compare.fit.svi.draws import matched
-from compare.fit.svi.elbo import difference
+from compare.fit.svi.elbo import difference, gap_between
 from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
 from compare.fit.svi.fitter import shortfall
 from compare.fit.svi.gap import Gap
-from compare.fit.svi.svi import SHARE, alike, attempt, finish, fit_by_adam, gap_between, optimise
+from compare.fit.svi.svi import SHARE, alike, attempt, finish, fit_by_adam, optimise
 from compare.fit.tree import joined
 from compare.options import Options
 from compare.user_model import guides
@@ -177,7 +177,7 @@ def judge_given(objective: Any, given: Parameters, data: Any, options: Options, 
         best = optimise(objective, data, Family(), options, seed)
     else:
         best = fit_by_library(objective, data, options, seed)
-    gap = gap_between(objective, data, given, best, seed)
+    gap = gap_between(objective, data, given, best, options, seed)
     if not np.isfinite(gap.value):
         raise ValueError("params: the ELBO is not finite there; the guide draws where the model has no density")
     converged = gap.upper <= options.tolerance and best.converged
