@@ -180,7 +180,7 @@ class Line:
     def run(self, latents, observed, seed) -> Terms:
         self.seeds.append(seed)
         z = latents["z"]
-        return Terms({"z": 0 * z}, {"y": 0 * z}, {"y": {"loc": z, "scale": np.ones_like(z)}}, {})
+        return Terms({"z": 0 * z}, {"y": 0 * z}, {"y": {"loc": z, "scale": np.ones_like(z)}}, {}, {})
 
 
 def test_no_two_points_have_the_same_random_numbers():
