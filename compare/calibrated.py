@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from compare import calibration, user_model
@@ -133,7 +134,7 @@ def calibrate(
     settings = Options.given(options)
     if isinstance(guides, str) or not isinstance(guides, Iterable):
         raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
-    if isinstance(count, bool) or not isinstance(count, int):
+    if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise ValueError(f"count is {count!r}: give the number of data sets, such as 1000")
     own = user_model.register(model, library, exact)
     names = user_guides.names_of(own.name, guides)
@@ -142,4 +143,4 @@ def calibrate(
         given = user_model.check_guides(own, user_model.data_of(own, data), names)
         command = f"calibrate({own.name}, data, {count})"
         request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command)
-        return CalibrationResult(calibration.calibrate(request, count, progress=progress))
+        return CalibrationResult(calibration.calibrate(request, int(count), progress=progress))

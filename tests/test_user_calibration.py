@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from importlib import import_module
+from types import SimpleNamespace
 
 import arviz_plots
 import numpy as np
@@ -93,13 +95,14 @@ def test_sites_that_observe_elements_of_one_argument_each_get_their_own(library)
 def test_what_is_missing_stays_missing(library):
     made = simulated(library, "with_gaps", {"y": np.array([0.4, np.nan, 1.0])})
     y = column(made, "y")
+    assert made.data[0].layout.reported == (("mean", ()), ("residual", (0,)), ("residual", (2,)))
     assert np.isnan(y[:, 1]).all() and np.isfinite(y[:, [0, 2]]).all()
     assert_covariance(np.column_stack([made.latents["mean"], y[:, 0], y[:, 2]]), np.ones((3, 3)) + np.diag([0, 1, 1.0]))
 
 
 @pytest.mark.parametrize("library", BOTH)
 def test_a_site_that_depends_on_what_another_observes_is_drawn_given_that(library):
-    """y = slope x + noise with x drawn too: E x y slope = E slope^2 E x^2 = 5."""
+    """y = slope x + noise with x drawn too: the noise has sd 1/2 about the drawn x, and x has mean 1."""
     made = simulated(library, "chained", {"x": np.array([1.0, 2.0]), "y": np.array([0.5, 1.0])}, count=4000)
     x, y, slope = column(made, "x"), column(made, "y"), made.latents["slope"][:, None]
     assert abs((y - slope * x).std() - 0.5) < 5 * 0.5 / math.sqrt(2 * y.size)
@@ -119,8 +122,14 @@ def test_discrete_latents_are_drawn_too(library):
 REFUSED = {
     "improper": "prior of site 'mean' is improper",
     "with_factor": "site 'penalty' is a factor",
+    "with_density_on_a_point": "site 'penalty' is a factor",
+    "with_far_penalty": "density of site 'penalty' is scaled by",
     "scaled": "density of site 'y' is scaled by 10",
     "moving_mask": "masked out depends on other sites",
+    "moving_mask_under_another": "masked out depends on other sites",
+    "moving_mask_inside": "masked out depends on other sites",
+    "assigned_with_gaps": "site 'z' is discrete and has its prior masked out, of some elements or all",
+    "too_wide": "draws of site 'rate' are not finite",
     "nothing_observed": "observes nothing",
     "logged": "site 'y' observes no argument of the model as it is",
     "autoregressive": "depends on 'y' other than by what it observes",
@@ -131,9 +140,41 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_drawn_is_refused_in_one_line(library, name):
+    data = {"y": np.array([0.4, np.nan, 1.0])} if "gaps" in name else Y
     with pytest.raises(ValueError, match=REFUSED[name]) as refused:
-        simulated(library, name, Y, count=50)
+        simulated(library, name, data, count=50)
     assert "\n" not in str(refused.value)
+
+
+def test_a_latent_point_with_a_density_is_refused():
+    """Pyro takes one, NumPyro cannot run it."""
+    with pytest.raises(ValueError, match="site 'penalty' is a factor"):
+        simulated("pyro", "with_density_on_a_latent_point", Y, count=50)
+
+
+def test_two_arguments_in_one_site_are_refused(library):
+    with pytest.raises(ValueError, match="site 'both' observes elements of both 'x' and 'y'"):
+        simulated(library, "observed_together", {"x": np.array([1.0, 2.0]), "y": np.array([0.5, 1.0])}, count=50)
+
+
+def test_a_prior_that_the_data_shift_a_little_is_refused_however_many_they_are(library):
+    """It changes the log joint by 1e-7 of what 40,000 observations make of it."""
+    with pytest.raises(ValueError, match=r"depends on 'y' other than by what it observes: .* of site 'mean'"):
+        simulated(library, "slightly_of_the_data", {"y": np.random.default_rng(0).standard_normal(40_000)}, count=10)
+
+
+def test_a_slow_model_is_calibrated(monkeypatch):
+    """Of which a comparison refuses to run all points, one by one, only to replicate data."""
+    sitewise = import_module("compare.user_model.sitewise_pyro")
+    hours = SimpleNamespace(perf_counter=itertools.count(0.0, 3600.0).__next__)
+    monkeypatch.setattr(sitewise, "time", hours)
+    made = simulated("pyro", "branching", Y, count=400)
+    sd = np.where(made.latents["mean"] > 0, 1.0, 2.0)
+    noise = (column(made, "y") - made.latents["mean"][:, None]) / sd[:, None]
+    assert abs(noise.std() - 1) < 5 / math.sqrt(2 * noise.size)
+    with undisturbed("pyro"), pytest.raises(ValueError, match="can only be run point by point"):
+        user = user_model.register(written("pyro").branching, "pyro")
+        sitewise.program(user.name, user_model.data_of(user, Y).values).run({"mean": np.zeros(20)}, {}, 0)
 
 
 def test_labels_tell_all_elements_apart():
@@ -150,7 +191,7 @@ def sums():
     """Guides, one with half of the right sds, and the exact posterior of two latents of which the sum is observed."""
     module = written("numpyro")
     guides = ["mean_field", "full_rank", module.halved]
-    return calibrate(module.model, module.data, 100, guides=guides, exact=module.exact, budget=600.0)
+    return calibrate(module.model, module.data, np.int64(100), guides=guides, exact=module.exact, budget=600.0)
 
 
 def test_right_posteriors_pass_and_wrong_ones_fail_as_they_must(sums):
@@ -173,7 +214,7 @@ def test_wrong_sds_cover_as_little_as_theory_says(sums, fit):
         for level, coverage in sums.summary["fits"][fit]["quantities"][name]["coverage"].items():
             theory = 2 * stats.norm.cdf(ratio * stats.norm.ppf((1 + float(level) / 100) / 2)) - 1
             assert abs(coverage["value"] - theory) < 4 * math.sqrt(theory * (1 - theory) / 100)
-            assert abs(coverage["given_truth"]["value"] - theory) < 4 * coverage["given_truth"]["mcse"] + 0.02
+            assert abs(coverage["given_truth"]["value"] - theory) < 4 * coverage["given_truth"]["mcse"]
 
 
 def test_arviz_draws_the_ranks(sums, tmp_path):

@@ -41,7 +41,7 @@ def find_sources(user: Any, values: Mapping[str, Any], observed: Mapping[str, np
         observed: The observed values by site.
 
     Raises:
-        ValueError: a site observes what is no argument, or an element is observed twice.
+        ValueError: a site observes what is no argument, or two of them; or an element is observed twice.
     """
     sources: dict[str, Source] = {}
     for name, value in values.items():
@@ -53,6 +53,11 @@ def find_sources(user: Any, values: Mapping[str, Any], observed: Mapping[str, np
             seen = [sites[site] for sites in runs if site in sites and sites[site].shape == given.shape]
             places = places_of(seen, labels) if len(seen) == len(labels) else np.full(given.shape, NOWHERE)
             if np.any(places != NOWHERE):
+                if site in sources:
+                    raise ValueError(
+                        f"site {site!r} observes elements of both {sources[site].argument!r} and {name!r}, so that no "
+                        "other data can be given to it; pass what it observes as one argument"
+                    )
                 sources[site] = Source(name, places)
     for site in observed:
         if site not in sources:

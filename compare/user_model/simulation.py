@@ -6,6 +6,7 @@ run on the drawn data as on its user's own, and must give them the density that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
@@ -15,18 +16,15 @@ import numpy as np
 
 from compare.user_model import tracing
 from compare.user_model.observations import find_sources, replace_observed
-from compare.user_model.sites import Inspection, one_line
-from compare.user_model.sitewise import Arrays, Joint, draw_joint
+from compare.user_model.sites import Inspection, is_by_hand, one_line
+from compare.user_model.sitewise import LARGEST, Arrays, Joint, draw_joint
 from models.contract import Simulated
-
-LARGEST = 4_000_000
-"""Numbers that are drawn in one go."""
 
 CHECKED = 64
 """Drawn data sets that the model is run on to compare densities."""
 
 ROUNDING = 1e-6
-"""Relative difference of two log joints that rounding explains."""
+"""Relative difference of two log densities that rounding explains."""
 
 
 def simulate(user: Any, data: Any, rng: np.random.Generator, count: int) -> Simulated:
@@ -71,19 +69,27 @@ def draw_all(user: Any, data: Any, seed: int, count: int) -> Joint:
     layout = data.layout
     size = layout.dimension + sum(map(np.size, layout.observed.values()))
     chunk = min(count, max(16, LARGEST // size))
-    program = side.program(user.name, data.values, prior=True, joint=True)
+    program = side.program(user.name, data.values, prior=True, joint=True, patience=math.inf)
     start = side.latents_of(program, chunk) | starts(user, data.values, chunk)
-    pieces = [draw_joint(program, start, layout.observed, seed + begin) for begin in range(0, count, chunk)]
+    with np.errstate(over="ignore", invalid="ignore"):  # draws that overflow are refused
+        pieces = [draw_joint(program, start, layout.observed, seed + begin) for begin in range(0, count, chunk)]
     refuse_not_finite(pieces)
     latents = joined([piece.latents for piece in pieces], count)
     observed = joined([piece.observed for piece in pieces], count)
-    return Joint(latents, observed, np.concatenate([piece.log_joint for piece in pieces])[:count])
+    return Joint(latents, observed, joined([piece.log_densities for piece in pieces], count))
 
 
 def starts(user: Any, values: Mapping[str, Any], count: int) -> Arrays:
-    """Points of the support of the continuous latents, shape (count, *site)."""
+    """Points of the support of the continuous latents, shape (count, *site).
+
+    Raises:
+        ValueError: a site is a factor.
+    """
     side = import_module(f"compare.user_model.in_{user.library}")
     sites = tracing.draw(side, user, values, Inspection(), 0)
+    for name, site in sites.items():
+        if site.kind != "derived" and is_by_hand(site.raw["fn"]):
+            raise ValueError(f"site {name!r} is a factor, from which nothing can be drawn; sample what it stands for")
     latents = {name: np.asarray(site.value) for name, site in sites.items() if site.kind == "latent"}
     return {name: np.repeat(value[None], count, axis=0) for name, value in latents.items()}
 
@@ -99,8 +105,8 @@ def refuse_not_finite(pieces: list[Joint]) -> None:
             bad = ~np.isfinite(value)
             if bad.any():
                 raise ValueError(
-                    f"{np.sum(bad.reshape(len(bad), -1).any(axis=1)):,} of {len(bad):,} draws of site {site!r} from "
-                    "the prior are not finite; give the model priors whose draws it can be run on"
+                    f"{np.sum(bad.reshape(len(bad), -1).any(axis=1)):,} of {len(bad):,} draws of site {site!r} are "
+                    "not finite; give the model priors whose draws it can be run on"
                 )
 
 
@@ -117,10 +123,13 @@ def refuse_other_density(user: Any, arguments: list[dict[str, Any]], joint: Join
             terms = side.program(user.name, values, joint=True).run(point, {}, 0)
         except Exception as error:
             raise ValueError(f"the model could not be run on drawn values of {observed}: {one_line(error)}") from error
-        drawn, again = float(joint.log_joint[row]), float(terms.log_joint()[0])
-        if not np.isclose(again, drawn, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
-            raise ValueError(
-                f"the model depends on {observed} other than by what it observes: drawn data have log joint {again:.6g}"
-                f", and were drawn with {drawn:.6g}; what is observed must not be a covariate, a size or a prior's "
-                "parameter too"
-            )
+        drawn = {site: float(value[row]) for site, value in joint.log_densities.items()}
+        again = {site: float(value[0]) for site, value in terms.log_densities().items()}
+        for site in drawn | again:
+            first, second = (part.get(site, math.nan) for part in (drawn, again))
+            if not np.isclose(first, second, rtol=ROUNDING, atol=ROUNDING):
+                raise ValueError(
+                    f"the model depends on {observed} other than by what it observes: on drawn data the log density of "
+                    f"site {site!r} is {abs(first - second):.3g} nats from the one that it was drawn with; what is "
+                    "observed must not be a covariate, a size or a prior's parameter too"
+                )

@@ -67,11 +67,11 @@ class Inspection:
 
     def latent(self, name: str, fn: Any, shape: Sequence[int], library: str, mask: Any = None) -> None:
         """Refuse a latent site that the fits cannot handle; note one that is empty, and where it has no density."""
-        improper = mask is False or is_improper(fn)
-        refuse_unusable(name, fn, library, improper)
+        improper, is_partial = mask is False or is_improper(fn), mask is not None and not np.asarray(mask).all()
+        refuse_unusable(name, fn, library, improper or is_partial)
         if improper:
             self.improper.add(underscored(name))
-        elif mask is not None and not np.asarray(mask).all():
+        elif is_partial:
             self.mask(name, fn, shape, np.asarray(mask, bool))
         if 0 in shape:
             self.empty.add(name)
@@ -161,12 +161,15 @@ def has_mask(fn: Any, mask: Any = None) -> bool:
     return not all(np.all(np.asarray(there)) for there in masks if there is not None)
 
 
-def refuse_unusable(name: str, fn: Any, library: str, improper: bool) -> None:
+def refuse_unusable(name: str, fn: Any, library: str, is_masked: bool) -> None:
     """Raise ValueError for a discrete latent site with values that cannot be summed over."""
     if not (fn.has_enumerate_support or fn.support.is_discrete):
         return
-    if improper:
-        raise ValueError(f"site {name!r} is discrete and has its prior masked out; give it a proper one")
+    if is_masked:
+        raise ValueError(
+            f"site {name!r} is discrete and has its prior masked out, of some elements or all; sample it outside of "
+            "the mask"
+        )
     *_, base = layers(fn)
     kind = type(base).__name__
     if not (fn.has_enumerate_support or base.has_enumerate_support):

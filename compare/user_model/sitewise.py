@@ -42,7 +42,8 @@ class Terms(NamedTuple):
         likelihood: log p of the observations in nats, of factors too.
         parameters: The parameters of each distribution that NumPy draws from.
         drawn: Draws from the others, by the library.
-        weights: What the density of each element of a site is multiplied by: its scale, and 0 where it is masked out.
+        weights: What the density of a site's elements is multiplied by, all such factors one after another, shape
+            (count, factors): 1 for none, 0 where a mask takes an element out.
     """
 
     prior: Arrays
@@ -51,10 +52,9 @@ class Terms(NamedTuple):
     drawn: Arrays
     weights: Arrays
 
-    def log_joint(self) -> np.ndarray:
-        """log p(x, z) in nats of each point, shape (count,)."""
-        parts = [*self.prior.values(), *self.likelihood.values()]
-        return np.sum([part.reshape(len(part), -1).sum(axis=1) for part in parts], axis=0)
+    def log_densities(self) -> Arrays:
+        """log p of each site in nats at each point, shape (count,)."""
+        return {n: part.reshape(len(part), -1).sum(axis=1) for n, part in (self.prior | self.likelihood).items()}
 
 
 class Joint(NamedTuple):
@@ -63,12 +63,12 @@ class Joint(NamedTuple):
     Attributes:
         latents: The latent sites, the discrete ones too, each of shape (count, *site).
         observed: The observed sites, likewise.
-        log_joint: log p(x, z) in nats, shape (count,).
+        log_densities: log p of each site in nats, shape (count,).
     """
 
     latents: Arrays
     observed: Arrays
-    log_joint: np.ndarray
+    log_densities: Arrays
 
 
 class Program(Protocol):
@@ -177,14 +177,11 @@ def draw_joint(program: Program, start: Arrays, observed: Mapping[str, np.ndarra
         seed: What the random numbers follow from.
 
     Raises:
-        ValueError: the joint density is not that of draws: a factor, a scale, a mask that depends on latents; or it
-            cannot be drawn from.
+        ValueError: the joint density is not that of draws: a scale, a mask that depends on latents; or it cannot be
+            drawn from.
     """
     given = repeated(observed, len(next(iter(start.values()))))
     terms, names = program.run(start, given, seed), [*start, *given]
-    factor = next((name for name in (*terms.prior, *terms.likelihood) if name not in program.forms), None)
-    if factor is not None:
-        raise ValueError(f"site {factor!r} is a factor, from which nothing can be drawn; sample what it stands for")
     problem = undrawable(program, names)
     if problem:
         raise ValueError(problem)
@@ -196,7 +193,7 @@ def draw_joint(program: Program, start: Arrays, observed: Mapping[str, np.ndarra
     terms = program.run(latents, drawn, seed)
     for name, weight in terms.weights.items():
         refuse_weights(name, np.asarray(weight), name in latents)
-    return Joint(latents, drawn, terms.log_joint())
+    return Joint(latents, drawn, terms.log_densities())
 
 
 def refuse_weights(name: str, weight: np.ndarray, is_latent: bool) -> None:

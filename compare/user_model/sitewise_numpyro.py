@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -49,10 +50,15 @@ def kind_of(base: Any) -> str | None:
     return name if name in SAMPLERS and type(base) is getattr(dist, name, None) else None
 
 
-def weight_of(site: Mapping[str, Any]) -> Any:
-    """What the density of each element of a site is multiplied by."""
-    mask = next((layer._mask for layer in layers(site["fn"]) if hasattr(layer, "_mask")), True)
-    return (1.0 if site["scale"] is None else site["scale"]) * jnp.asarray(mask, float)
+def weights_of(site: Mapping[str, Any]) -> Any:
+    """What the density of a site's elements is multiplied by: its scale, every mask, and the density of a point."""
+    parts = [1.0 if site["scale"] is None else site["scale"]]
+    for layer in layers(site["fn"]):
+        if hasattr(layer, "_mask"):
+            parts.append(layer._mask)
+        if isinstance(layer, dist.Delta):
+            parts.append(jnp.exp(layer.log_density))
+    return jnp.concatenate([jnp.ravel(jnp.asarray(part, float)) for part in parts])
 
 
 class Compiled:
@@ -76,7 +82,7 @@ class Compiled:
             density = (1.0 if site["scale"] is None else site["scale"]) * fn.log_prob(site["value"])
             of_prior = is_latent or site["infer"].get("of_prior", False)
             (terms.prior if of_prior else terms.likelihood)[name] = density
-            terms.weights[name] = weight_of(site)
+            terms.weights[name] = weights_of(site)
             if not isinstance(innermost(fn), dist.Unit):
                 self.note(name, fn, terms, partial(jax.random.fold_in, jax.random.key(row), number), is_latent)
         if replaced.scans:
@@ -120,8 +126,17 @@ def compiled_model(model: str, static: Static, entry: str, prior: bool) -> Compi
     return Compiled(partial(getattr(registry.twin(model, "numpyro"), entry), **dict(static)), prior)
 
 
-def program(model: str, arguments: Mapping[str, Any], prior: bool = False, joint: bool = False) -> Bound:
-    """A model on its arguments; with ``joint`` a user's with its discrete latents, where they are not summed out."""
+def program(
+    model: str,
+    arguments: Mapping[str, Any],
+    prior: bool = False,
+    joint: bool = False,
+    patience: float = math.inf,
+) -> Bound:
+    """A model on its arguments; with ``joint`` a user's with its discrete latents, where they are not summed out.
+
+    ``patience`` is Pyro's: here all points are run at once.
+    """
     data, static = split_arguments(arguments)
     return Bound(compiled_model(model, static, "joint" if joint else "model", prior), data)
 

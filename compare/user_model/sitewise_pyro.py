@@ -66,18 +66,22 @@ def parameters_of(fn: Any) -> dict[str, torch.Tensor]:
     return {part: torch.as_tensor(getattr(fn, part)) for part in names}
 
 
-def weight_of(site: Mapping[str, Any]) -> torch.Tensor:
-    """What the density of each element of a site is multiplied by."""
-    inner = next((layer._mask for layer in layers(site["fn"]) if hasattr(layer, "_mask")), True)
-    weight = torch.as_tensor(site["scale"]) * torch.as_tensor(inner, dtype=torch.float64)
-    return weight if site["mask"] is None else weight * torch.as_tensor(site["mask"], dtype=torch.float64)
+def weights_of(site: Mapping[str, Any]) -> torch.Tensor:
+    """What the density of a site's elements is multiplied by: its scale, every mask, and the density of a point."""
+    parts = [site["scale"], True if site["mask"] is None else site["mask"]]
+    for layer in layers(site["fn"]):
+        if hasattr(layer, "_mask"):
+            parts.append(layer._mask)
+        if isinstance(layer, dist.Delta):
+            parts.append(torch.as_tensor(layer.log_density, dtype=torch.float64).exp())
+    return torch.cat([torch.as_tensor(part, dtype=torch.float64).reshape(-1) for part in parts])
 
 
 class Program:
-    """A model on its data at many points: by torch.func.vmap, else one by one."""
+    """A model on its data at many points: by torch.func.vmap, else one by one, if that takes these seconds at most."""
 
-    def __init__(self, model: Callable[..., Any], data: Tensors, prior: bool) -> None:
-        self.model, self.data, self.prior = model, data, prior
+    def __init__(self, model: Callable[..., Any], data: Tensors, prior: bool, patience: float) -> None:
+        self.model, self.data, self.prior, self.patience = model, data, prior, patience
         self.forms: dict[str, Form] = {}
         self.problems: dict[str, str] = {}
         self.is_mapped: bool | None = None
@@ -121,7 +125,7 @@ class Program:
             point = ({name: value[row] for name, value in part.items()} for part in (latents, observed))
             points.append(in_numpy(self.at_point(*point)))
             seconds = (time.perf_counter() - begin) / (row + 1) * count
-            if row == 10 and seconds > PATIENCE:
+            if row == 10 and seconds > self.patience:
                 raise ValueError(f"the model can only be run point by point, which would take {seconds:.0f} s or more")
         return merged(points)
 
@@ -135,7 +139,7 @@ class Program:
                 continue
             of_prior = name in latents or site["infer"].get("of_prior", False)
             (terms.prior if of_prior else terms.likelihood)[name] = site["log_prob"]
-            terms.weights[name] = weight_of(site)  # type: ignore[assignment]
+            terms.weights[name] = weights_of(site)  # type: ignore[assignment]
             if not isinstance(innermost(site["fn"]), dist.Unit):
                 self.note(name, site["fn"], terms, name in latents)
         return terms
@@ -177,11 +181,17 @@ def merged(points: list[Terms]) -> Terms:
     return Terms(*(stack([point[part] for point in points]) for part in range(len(Terms._fields))))
 
 
-def program(model: str, arguments: Mapping[str, Any], prior: bool = False, joint: bool = False) -> Program:
+def program(
+    model: str,
+    arguments: Mapping[str, Any],
+    prior: bool = False,
+    joint: bool = False,
+    patience: float = PATIENCE,
+) -> Program:
     """A model on its arguments; with ``joint`` a user's with its discrete latents, where they are not summed out."""
     data, static = split_arguments(arguments)
     function = getattr(registry.twin(model, "pyro"), "joint" if joint else "model")
-    return Program(partial(function, **dict(static)), data, prior)
+    return Program(partial(function, **dict(static)), data, prior, patience)
 
 
 def latents_of(program: Program, count: int) -> Arrays:

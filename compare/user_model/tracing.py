@@ -95,7 +95,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
     derived = {name: shape for name, shape in shapes_of(traces[0], "derived").items() if name in remaining}
     derived = {name: shape for name, shape in derived.items() if is_numeric(traces[0][name].value)}
     varying = {
-        name: np.any([drawn[name].value != traces[0][name].value for drawn in traces[1:]], axis=0)
+        name: np.any([differs(drawn[name].value, traces[0][name].value) for drawn in traces[1:]], axis=0)
         for name in (*latents, *derived)
     }
     for name, there in inspection.masked.items():
@@ -161,6 +161,11 @@ def shapes_of(sites: Mapping[str, Site], kind: str) -> dict[str, tuple[int, ...]
 def observed_values(sites: Mapping[str, Site]) -> dict[str, np.ndarray]:
     """The values of the observed sites; a factor has none."""
     return {name: site.value for name, site in sites.items() if site.kind == "observed" and np.size(site.value)}
+
+
+def differs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where two values differ; NaN, for what is missing, is as NaN."""
+    return (first != second) & ~(np.isnan(first) & np.isnan(second))
 
 
 def is_numeric(value: Any) -> bool:

@@ -48,6 +48,14 @@ def with_gaps(y):
     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
     with numpyro.plate("rows", len(y)), handlers.mask(mask=~jnp.isnan(y)):
         numpyro.sample("y", dist.Normal(mean, 1.0), obs=jnp.nan_to_num(y))
+    numpyro.deterministic("residual", y - mean)
+
+
+def assigned_with_gaps(y):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 3.0))
+    with numpyro.plate("rows", len(y)), handlers.mask(mask=~jnp.isnan(y)):
+        z = numpyro.sample("z", dist.Bernoulli(0.3))
+        numpyro.sample("y", dist.Normal(mean + 5.0 * z, 0.5), obs=jnp.nan_to_num(y))
 
 
 def chained(x, y):
@@ -75,6 +83,21 @@ def with_factor(y):
     numpyro.factor("penalty", -(mean**2))
 
 
+def with_density_on_a_point(y):
+    """A factor in other words."""
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    numpyro.sample("penalty", dist.Delta(y[0], log_density=-10.0 * (mean - 3.0) ** 2), obs=y[0])
+    numpyro.sample("y", dist.Normal(mean, 1.0).expand([len(y) - 1]).to_event(1), obs=y[1:])
+
+
+def with_far_penalty(y):
+    """A factor that is 0 near the prior's mean."""
+    mean = numpyro.sample("mean", dist.Normal(0.0, 3.0))
+    penalty = jnp.where(mean > 3.0, -10.0 * (mean - 3.0), 0.0)
+    numpyro.sample("penalty", dist.Delta(y[0], log_density=penalty), obs=y[0])
+    numpyro.sample("y", dist.Normal(mean, 1.0).expand([len(y) - 1]).to_event(1), obs=y[1:])
+
+
 def scaled(y):
     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
     with handlers.scale(scale=10.0):
@@ -85,6 +108,18 @@ def moving_mask(y):
     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
     with numpyro.plate("rows", len(y)), handlers.mask(mask=mean > 0.5):
         numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def moving_mask_under_another(y):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    with numpyro.plate("rows", len(y)), handlers.mask(mask=y < 100), handlers.mask(mask=mean > 0.5):
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+
+def moving_mask_inside(y):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    noise = dist.Normal(mean, 1.0).expand([len(y)])
+    numpyro.sample("y", noise.mask(mean > 0.5).mask(y < 100).to_event(1).mask(True), obs=y)
 
 
 def nothing_observed(y):
@@ -106,6 +141,17 @@ def of_the_data(y):
     numpyro.sample("y", dist.Normal(mean, 1.0).expand([len(y)]).to_event(1), obs=y)
 
 
+def slightly_of_the_data(y):
+    mean = numpyro.sample("mean", dist.Normal(0.01 * y.mean(), 1.0))
+    numpyro.sample("y", dist.Normal(mean, 1.0).expand([len(y)]).to_event(1), obs=y)
+
+
+def observed_together(x, y):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("both", dist.Normal(mean, 1.0).expand([2]).to_event(1), obs=jnp.stack([x, y], -1))
+
+
 def observed_twice(y):
     mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
     for name in ("first", "second"):
@@ -113,5 +159,5 @@ def observed_twice(y):
 
 
 def too_wide(y):
-    rate = numpyro.sample("rate", dist.LogNormal(0.0, 40.0))
-    numpyro.sample("y", dist.Poisson(rate).expand([len(y)]).to_event(1), obs=jnp.floor(y * y))
+    rate = numpyro.sample("rate", dist.LogNormal(0.0, 1000.0))
+    numpyro.sample("y", dist.Normal(rate, 1.0).expand([len(y)]).to_event(1), obs=y)
