@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 
 import arviz_base
@@ -254,6 +255,22 @@ def test_a_guide_that_masks_its_density_is_refused_in_one_line(library):
                 ratios = objective.evaluate(objective.start(0, data), draws, data).log_ratio
             elbo = -0.25 - 0.5 * np.log(4 * np.pi) - 0.5 * (1 - np.log(2))
             assert abs(ratios.mean() - elbo) < 4 * ratios.std() / np.sqrt(ratios.size)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_guide_that_counts_another_density_than_its_own_is_refused(library):
+    """Its ELBO may exceed the evidence: by log 4 at the first scale of 1/2, where the Jacobian counts twice."""
+    side = written(library)
+    params = {"loc": np.zeros(2), "scale": np.full(2, 0.5)}
+    for guide, times in ((side.without_jacobian, 0), (side.twice_the_jacobian, 2)):
+        result = check(side.line, DATA, guide=guide, params=params)
+        fit = result.comparison.summaries[f"{library}-{guide.__name__}"]
+        assert fit.status == "failed" and "\n" not in fit.reason
+        counted, true = map(float, re.search(r"log q = (\S+) nats .* density is (\S+):", fit.reason).groups())
+        assert counted - true == pytest.approx((times - 1) * np.log(4), abs=2e-3)
+    with pytest.raises(ValueError, match=r"draws 2 auxiliary numbers \(mean\) and makes latents of 0") as refusal:
+        check(side.line, DATA, guide=side.integrated, params={"loc": np.zeros(2)})
+    assert "\n" not in str(refusal.value)
 
 
 def test_pyro_takes_the_params_of_its_store():

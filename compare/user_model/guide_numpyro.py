@@ -137,6 +137,8 @@ def sites_of(trace: Mapping[str, Any]) -> dict[str, GuideSite]:
             bool(site["fn"].support is not None and site["fn"].support.is_discrete),
             bool(site["infer"].get("is_auxiliary")),
             has_mask(site["fn"]) and not is_point(site["fn"]) and not by_hand,
+            is_point(site["fn"]),
+            bool(site["infer"].get("is_auxiliary")) and not is_point(site["fn"]) and not by_hand,
         )
         for name, site in trace.items()
         if site["type"] == "sample" and not site["is_observed"]

@@ -171,6 +171,8 @@ def sites_of(trace: Any) -> dict[str, GuideSite]:
             bool(getattr(site["fn"], "has_enumerate_support", False)),
             bool(site["infer"].get("is_auxiliary")),
             has_mask(site["fn"], site["mask"]) and not is_point(site["fn"]) and not by_hand,
+            is_point(site["fn"]),
+            bool(site["infer"].get("is_auxiliary")) and not is_point(site["fn"]) and not by_hand,
         )
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)

@@ -41,13 +41,15 @@ class UserGuide:
 
 class GuideSite(NamedTuple):
     """A sample site of a guide or of a model: its shape, by what its density is scaled, and what kind it is; masked
-    where its density, or some elements', does not count."""
+    where its density, or some elements', does not count; open where a latent is still to be made of it."""
 
     shape: tuple[int, ...]
     scale: float = 1.0
     is_discrete: bool = False
     is_auxiliary: bool = False
     is_masked: bool = False
+    is_point: bool = False
+    is_open: bool = False
 
 
 _known: dict[tuple[str, str], UserGuide] = {}
@@ -114,9 +116,10 @@ def caller(function: Callable[..., Any], name: str, user: Any, values: Mapping[s
 def refuse_mismatch(
     name: str, sites: Mapping[str, GuideSite], latents: Mapping[str, tuple[int, ...]], model: Mapping[str, GuideSite]
 ) -> None:
-    """Raise ValueError for a guide whose sites are not the model's latents, one by one and scaled alike, or that masks
-    its density."""
+    """Raise ValueError for a guide whose sites are not the model's latents, one by one and scaled alike, that masks its
+    density, or that draws more than it makes latents of."""
     refuse_masked(name, sites)
+    refuse_integrated(name, sites)
     own = {site: known for site, known in sites.items() if not known.is_auxiliary}
     for site, known in own.items():
         if known.is_discrete:
@@ -151,6 +154,20 @@ def refuse_masked(name: str, sites: Mapping[str, GuideSite]) -> None:
                 f"guide {name!r}: the density of site {site!r} is masked out, so that what is left is not log q, and "
                 "its ELBO no bound; remove the mask (what the model masks out has its prior as posterior)"
             )
+
+
+def refuse_integrated(name: str, sites: Mapping[str, GuideSite]) -> None:
+    """Raise ValueError for auxiliary draws beyond the latents that are points made of them. What is left is integrated
+    out of q, and a bound then needs a reverse model of it (Ranganath, Tran & Blei 2016, Hierarchical Variational
+    Models)."""
+    drawn = {site: math.prod(known.shape) for site, known in sites.items() if known.is_open and not known.is_discrete}
+    made = sum(math.prod(known.shape) for known in sites.values() if known.is_point)
+    if sum(drawn.values()) > made:
+        raise ValueError(
+            f"guide {name!r} draws {sum(drawn.values())} auxiliary numbers ({listed(drawn)}) and makes latents of "
+            f"{made}; its density is then an integral over the others, and its ELBO no bound: draw each latent from a "
+            "density of its own, or make it a Delta of as many auxiliary numbers"
+        )
 
 
 def refuse_params(name: str, given: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:

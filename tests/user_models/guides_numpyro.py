@@ -81,6 +81,23 @@ def late(x, y):
     numpyro.sample("y", dist.Normal(x @ b, 0.5), obs=y)
 
 
+def without_jacobian(x, y, times=0.0):
+    """As `late`, but the density is that of ``eps``."""
+    eps = numpyro.sample("eps", dist.Normal(jnp.zeros(2), 1.0).to_event(1), infer={"is_auxiliary": True})
+    loc, scale = numpyro.param("loc", jnp.zeros(2)), positive("scale", jnp.full(2, 0.5))
+    numpyro.sample("b", dist.Delta(loc + scale * eps, log_density=-times * jnp.log(scale).sum(), event_dim=1))
+
+
+def twice_the_jacobian(x, y):
+    without_jacobian(x, y, 2.0)
+
+
+def integrated(x, y):
+    """A mean with a wide density of its own, which is counted as well: log q(b) is an integral over it."""
+    mean = numpyro.sample("mean", dist.Normal(jnp.zeros(2), 10.0).to_event(1), infer={"is_auxiliary": True})
+    numpyro.sample("b", dist.Normal(numpyro.param("loc", jnp.zeros(2)) + 0.1 * mean, 0.5).to_event(1))
+
+
 def settled(x, y):
     """A posterior worked out elsewhere: it has no params."""
     numpyro.sample("b", dist.Normal(jnp.array([0.9, -0.4]), jnp.array([0.3, 0.2])).to_event(1))

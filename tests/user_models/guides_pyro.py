@@ -84,6 +84,23 @@ def late(x, y):
     pyro.sample("y", dist.Normal(x @ b, 0.5).to_event(1), obs=y)
 
 
+def without_jacobian(x, y, times=0.0):
+    """As `late`, but the density is that of ``eps``."""
+    eps = pyro.sample("eps", dist.Normal(torch.zeros(2), 1.0).to_event(1), infer={"is_auxiliary": True})
+    loc, scale = pyro.param("loc", torch.zeros(2)), positive("scale", torch.full((2,), 0.5))
+    pyro.sample("b", dist.Delta(loc + scale * eps, log_density=-times * torch.log(scale).sum(), event_dim=1))
+
+
+def twice_the_jacobian(x, y):
+    without_jacobian(x, y, 2.0)
+
+
+def integrated(x, y):
+    """A mean with a wide density of its own, which is counted as well: log q(b) is an integral over it."""
+    mean = pyro.sample("mean", dist.Normal(torch.zeros(2), 10.0).to_event(1), infer={"is_auxiliary": True})
+    pyro.sample("b", dist.Normal(pyro.param("loc", torch.zeros(2)) + 0.1 * mean, 0.5).to_event(1))
+
+
 def settled(x, y):
     """A posterior worked out elsewhere: it has no params."""
     pyro.sample("b", dist.Normal(torch.tensor([0.9, -0.4]), torch.tensor([0.3, 0.2])).to_event(1))

@@ -5,12 +5,14 @@ Its file in a library has, beside `split_arguments` and `density`:
 
     prepare(user, guide, values, seed)
         A context with the `Objective` of a guide for all data of these shapes, which knows too whether it ``is_fed``
-        fixed draws, and whose ``rounds(seed, data, steps, learning_rate)`` yields the parameters after each round of
-        ``steps`` steps of the library's SVI by Adam, whose rate is halved from round to round.
+        fixed draws and whether some density ``is_scaled``, and whose ``rounds(seed, data, steps, learning_rate)``
+        yields the parameters after each round of ``steps`` steps of the library's SVI by Adam, whose rate is halved
+        from round to round.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from compare import user_model
 from compare.comparison import Drawn, Job
@@ -48,12 +51,16 @@ MOST_MOVED = 100
 BATCHES = 16
 """Batches of draws that two ELBOs are compared with."""
 
+STEP, ROUNDING = 1e-4, 0.01
+"""Of a standard normal, by which the slopes of what a guide draws are taken; and nats that the differences may cost."""
+
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Fit the guide, or judge its user's params: the tree, and the gradient evaluations that it took.
 
     Raises:
-        ValueError: the guide is one point in some latent: it has no density, and so no ELBO.
+        ValueError: the guide is one point in some latent, so that it has no density and no ELBO; or the density that it
+            counts is another than that of what it draws.
     """
     values, guide = job.data.arguments(), guides.find(job.model, job.guide)
     if guide is None:
@@ -61,9 +68,11 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     user = user_model.find(job.model)
     data, static = library.split_arguments(values)
     with library.prepare(user, guide, values, job.fit_seed) as objective:
+        log_joint = library.density(job.model, static)
         refuse_points(guide, objective, data, job)
+        refuse_other_density(guide, objective, log_joint, data, job)
         outcome = outcome_of(guide, objective, data, job.options, job.fit_seed)
-        tree, gradients = finish(job, outcome, objective, library.density(job.model, static), data)
+        tree, gradients = finish(job, outcome, objective, log_joint, data)
     if guide.params is None and not objective.is_fed:
         tree["optimisation"].attrs["optimiser"] = "adam"
     return tree, gradients
@@ -227,3 +236,28 @@ def refuse_points(guide: guides.UserGuide, objective: Any, data: Any, job: Job) 
         values = latents[site][(slice(None), *index)]
         if len(np.unique(values)) <= len(values) // 2:
             raise guides.no_density(guide.name, f"site {site!r}")
+
+
+def refuse_other_density(guide: guides.UserGuide, objective: Any, log_joint: Any, data: Any, job: Job) -> None:
+    """Raise ValueError for a guide that counts another density than that of what it draws: its ELBO is no bound.
+
+    Where as many standard normals u feed it as its latents z have elements, log q(z) is log N(u) - log |det dz/du|.
+    """
+    sites, size, rows = job.layout.latents, objective.dimension, n_rows(objective.dimension)
+    elements = sum(math.prod(shape) for shape in sites.values())
+    if not objective.is_fed or objective.is_scaled or elements != size or rows < 2 * size + 1:
+        return
+    draws = np.tile(np.random.default_rng([job.fit_seed, 8]).standard_normal(size), (rows, 1))
+    draws[1 : size + 1] += STEP * np.eye(size)
+    draws[size + 1 : 2 * size + 1] -= STEP * np.eye(size)
+    drawn = objective.evaluate(objective.start(job.fit_seed, data), draws, data)
+    z = np.hstack([np.reshape(drawn.latents[site], (rows, -1)) for site in sites])
+    _, log_det = np.linalg.slogdet((z[1 : size + 1] - z[size + 1 : 2 * size + 1]) / (2 * STEP))
+    counted = float(np.add(*log_joint(drawn.latents, data))[0] - drawn.log_ratio[0])
+    true = float(stats.norm.logpdf(draws[0]).sum() - log_det)
+    if np.isfinite(counted) and not abs(counted - true) <= ROUNDING:
+        raise ValueError(
+            f"guide {guide.name!r} counts log q = {counted:.4g} nats for a draw whose log density is {true:.4g}: its "
+            "ELBO is no bound; give a latent that is computed from a draw its Jacobian: "
+            "Delta(loc + scale * eps, log_density=-log(scale).sum())"
+        )

@@ -55,6 +55,7 @@ class UserObjective(Objective):
     Attributes:
         is_fed: Whether all that it draws can be made of standard normals; else a draw is one number, whose bits are the
             key, and only its values may be used, not their slopes.
+        is_scaled: Whether a handler or a subsampled plate scales the density of a site that it draws.
         is_late: Whether params enter the latents behind the draws, as in ``loc + scale * sample("eps", Normal(0, 1))``.
     """
 
@@ -64,7 +65,9 @@ class UserObjective(Objective):
         self.model, self.guide = partial(twin(user).model, **dict(static)), begun.program
         self.sites, self.log_joint, self.transforms = None, None, begun.transforms
         self.first = {name: np.asarray(value) for name, value in self.parameters(begun.params).items()}
-        drawn = [site["fn"] for site in begun.trace.values() if site["type"] == "sample" and not site["is_observed"]]
+        sites = [site for site in begun.trace.values() if site["type"] == "sample" and not site["is_observed"]]
+        drawn = [site["fn"] for site in sites]
+        self.is_scaled = not all(np.all(site["scale"] == 1) for site in sites if site["scale"] is not None)
         self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
         if self.dimension == 0 or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)

@@ -61,6 +61,7 @@ class UserObjective:
         dimension: Numbers that one draw takes.
         is_fed: Whether all that it draws can be made of standard normals; else a draw is one number, whose bits are the
             seed, and only its values may be used, not their slopes.
+        is_scaled: Whether a handler or a subsampled plate scales the density of a site that it draws.
         is_late: Whether params enter the latents behind the draws, as in ``loc + scale * sample("eps", Normal(0, 1))``.
     """
 
@@ -73,6 +74,7 @@ class UserObjective:
         sites = [site for site in begun.trace.nodes.values() if site["type"] == "sample" and not site["is_observed"]]
         drawn = [site["fn"] for site in sites if not site_is_subsample(site)]
         self.shapes = {site["name"]: tuple(site["value"].shape) for site in sites}
+        self.is_scaled = not all(np.all(torch.as_tensor(site["scale"]).numpy() == 1) for site in sites)
         self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
         if self.dimension == 0 or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)
