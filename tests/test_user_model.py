@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import xarray as xr
 from conftest import LIBRARIES
 from matplotlib.figure import Figure
+from scipy import stats
 
 import models
 from compare import compare, registry, user_model
@@ -327,6 +329,26 @@ def test_the_command_refuses_in_one_line(arguments, line, tmp_path, capsys):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_library_is_found_out(library):
     assert library_of(written("awkward", library).simplex) == library
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_model_whose_global_has_changed_is_another(library):
+    """As in a notebook: z ~ N(0, scale), y ~ N(z, 1), and y is N(0, scale^2 + 1)."""
+    module = importlib.util.module_from_spec(importlib.machinery.ModuleSpec(f"globals_{library}", None))
+    exec(
+        f"from {library} import sample\nfrom {library}.distributions import Normal\n\nscale = [1.0]\n\n"
+        "def prior():\n    return Normal(0.0, scale[0])\n\n"
+        "def model(y):\n    sample('y', Normal(sample('z', prior()), 1.0), obs=y)\n",
+        vars(module),
+    )
+    names = set()
+    for scale in (1.0, 3.0, 3.0):
+        module.scale[0] = scale
+        result = compare(module.model, {"y": 1.0}, library=library, guides=[], nuts=False)
+        evidence = stats.norm.logpdf(1.0, scale=np.hypot(scale, 1.0))
+        assert result.comparison.log_evidence.value == pytest.approx(evidence, abs=1e-8)
+        names.add(result.comparison.request.model.name)
+    assert len(names) == 1
 
 
 def test_a_model_named_as_one_of_the_catalogue_leaves_that_alone():

@@ -26,6 +26,7 @@ from compare.user_model.exact import UserExact, check_exact
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
+from compare.user_model.surroundings import surroundings
 from models import CATALOGUE
 from models.contract import Exact, Model, Reference, Simulated
 
@@ -132,6 +133,9 @@ def described(value: Any) -> Any:
 
 _known: dict[str, UserModel] = {}
 
+_surroundings: dict[str, dict[str, Any]] = {}
+"""What each model read beside its arguments when it was registered."""
+
 
 def knows(name: str) -> bool:
     """Whether the name is that of a user's model."""
@@ -166,7 +170,8 @@ def register(
 ) -> UserModel:
     """Give a model a name: that of its function, with a number behind it where another model or the catalogue has that.
 
-    Under a ``name`` that says where it stands it takes the place of what was read from there before.
+    Under a ``name`` that says where it stands it takes the place of what was read from there before; and a function of
+    which a global or an enclosing value has changed takes its own.
 
     Raises:
         ValueError: it is no function, its library cannot be told, or the guide beside it is none.
@@ -175,11 +180,13 @@ def register(
     if not callable(function):
         raise ValueError(f"model is {function!r}: give a function with sample statements, or an object that is called")
     first = name or getattr(function, "__name__", type(function).__name__)
-    library, name, number = library_of(function, library), first, 1
+    library, name, number, around = library_of(function, library), first, 1, surroundings(function)
     while name in _known or name in CATALOGUE:
         other = _known.get(name)
         if other and other.function is function and other.exact is exact and other.library == library:
-            return other
+            if _surroundings[name] == around:
+                return other
+            break
         if first == name and is_model_spec(name):
             guides.forget(name)
             break
@@ -211,6 +218,7 @@ def register(
         simulate=simulate,
     )
     user = _known[name] = UserModel(name, function, library, model, exact, beside)
+    _surroundings[name] = around
     registry.add(model, lambda side: import_module(f"compare.user_model.in_{side}").twin(user))
     return user
 
