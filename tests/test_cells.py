@@ -1,4 +1,4 @@
-"""Every printed cell is its field: a comparison in which no two numbers are equal, traced back by value.
+"""Every printed cell is its field: a comparison whose numbers all differ, traced back by value.
 
 Errors have one digit and numbers four, so that what is printed is what was given. `CELLS` says which fields stand in
 which column; a column that is not in it fails, and so does a field of the summary that is printed nowhere.
@@ -93,7 +93,7 @@ def numbers_in(text: str) -> list[tuple[float, float]]:
 
 
 def assert_holds(text: str, *values: float, halves: float = 1.0) -> None:
-    """The text has these numbers in this order and no others, each to its last digit, or to so many halves of it."""
+    """The text has these numbers in this order and no others, each to `halves` halves of its last digit."""
     known = numbers_in(text)
     assert len(known) == len(values), f"{text!r} has not the {len(values)} numbers {values}"
     for (number, half), value in zip(known, values, strict=True):
@@ -316,6 +316,7 @@ def test_the_data_frame_holds_every_field():
     for term in LEDGER_TERMS:
         alike |= {term: f"ledger.{term}.value", f"mcse_{term}": f"ledger.{term}.mcse"}
     assert set(table.columns) == {*alike, *OF_QUANTITY, "verdict"}
+    assert len(table) == len(FITS) * len(NAMES)
     for (fit, quantity), row in table.iterrows():
         summary = comparison.summaries[fit]
         assert {column: row[column] for column in alike} == {c: float(at(summary, path)) for c, path in alike.items()}
@@ -327,6 +328,7 @@ def test_a_test_sets_cells_hold_their_fields():
     comparison = made()
     table, held_out = scores.guides(comparison), comparison.held_out
     assert columns_of(table) == {entry.name for entry in fields(HeldOutLedger)}
+    assert [row.fit for row in table.rows] == list(FITS)
     for row in table.rows:
         for column in columns_of(table):
             term = getattr(held_out.guides[row.fit], column)
@@ -354,10 +356,12 @@ def test_what_is_said_of_the_truth_are_its_numbers():
     """A reference's means and sds, each with its own error, its median and its interval; the evidence with its own."""
     comparison = made()
     known = Sampled(comparison.fits["numpyro-mean_field"], "a long run")
-    for place, (name, line) in enumerate(claims.truth(replace(comparison, truth=known)).items()):
+    lines = claims.truth(replace(comparison, truth=known))
+    assert tuple(lines) == NAMES
+    for place, line in enumerate(lines.values()):
         (mean, sd), errors = (known.mean()["z"][place], known.sd()["z"][place]), known.errors("z", (place,))
         low, middle, high = (known.quantile(p)["z"][place] for p in (0.025, 0.5, 0.975))
-        assert name == NAMES[place] and f"{errors[0]:.0e}" != f"{errors[1]:.0e}"
+        assert f"{errors[0]:.0e}" != f"{errors[1]:.0e}"
         assert_holds(line, mean, errors[0], sd, errors[1], middle, 95, low, high)
     told, method = claims.evidence(replace(comparison, log_evidence=Evidence(-12.3456, 0.002, "a way"), truth=known))
     assert_holds(told, -12.3456, 0.002)
@@ -430,9 +434,8 @@ def test_the_ledgers_figure_has_two_errors_either_side():
     ELBO's own."""
     comparison = made()
     axes = costs(comparison).axes[0]
-    for place, container in enumerate(whiskers(axes)):
-        account = list(comparison.summaries.values())[place].ledger
-        gap = account.evidence_gap
+    for place, (container, summary) in enumerate(zip(whiskers(axes), comparison.summaries.values(), strict=True)):
+        account, gap = summary.ledger, summary.ledger.evidence_gap
         assert ends_of(container[2][0]) == [pytest.approx((gap.value - 2 * gap.mcse, gap.value + 2 * gap.mcse))]
         widths = [bar.get_width() for bar in axes.patches if bar.get_y() < place < bar.get_y() + bar.get_height()]
         gaps = ("symmetry_gap", "family_gap", "amortisation_gap", "optimisation_gap")
@@ -451,7 +454,9 @@ def whiskers(axes: Any) -> list[Any]:
 
 def test_the_zoos_bars_have_two_errors_either_side():
     comparison = made()
-    for bar in stack(to_json(comparison.summary)).bars:
+    bars = stack(to_json(comparison.summary)).bars
+    assert {bar.fit for bar in bars} == FITS.keys()
+    for bar in bars:
         gap = comparison.summaries[bar.fit].ledger.evidence_gap
         assert bar.whisker == pytest.approx((gap.value - 2 * gap.mcse, gap.value + 2 * gap.mcse))
         assert bar.gap[-1].end == pytest.approx(gap.value)

@@ -381,12 +381,6 @@ def broken(library: str, body: str, name: str):
     return module
 
 
-IMPROPER = {
-    "numpyro": "ppl.sample('z', dist.ImproperUniform(dist.constraints.real, (), ()))",
-    "pyro": "ppl.sample('z', dist.ImproperUniform(dist.constraints.real, (), ()))",
-}
-
-
 def test_a_model_that_returns_nan_fails(library):
     body = "def model():\n    z = ppl.sample('z', dist.Normal(0.0, 1.0))\n    ppl.factor('nan', z * float('nan'))\n"
     module = broken(library, body, "nan")

@@ -77,7 +77,7 @@ def test_moments_by_independent_draws(hard: Hard):
 
 
 def test_what_is_asked_for_is_there():
-    """All kinds, one to ten dimensions, no mode below 5% but products of them, and the same again."""
+    """All kinds, one to ten dimensions, and the same again."""
     assert {hard.kind for hard in POSTERIORS} == {kind.__name__ for kind in KINDS}
     assert {1, 2, 3, 10} <= {len(hard.names) for hard in POSTERIORS}
     again = hard_posterior(3)

@@ -101,10 +101,10 @@ class Store:
             self.prune(self.path)
 
     def prune(self, folder: Path) -> None:
-        """Remove the least recently used entries beyond the limit, and those that were never finished."""
+        """Remove the least recently used fits and oldest programs beyond the limit, and what was never finished."""
         with suppress(OSError):
             paths = [path for path in folder.glob("*/*") if path.suffix == ".zip" or path.parent.name == PROGRAMS]
-            entries = [(path, path.stat()) for path in paths]
+            entries = [(path, path.stat()) for path in paths if path.is_file()]
             total = sum(stat.st_size for _, stat in entries)
             for path, stat in sorted(entries, key=lambda entry: entry[1].st_mtime):
                 if path.name.startswith("."):

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from compare.cache.store import PROGRAMS, cache_folder
+from compare.cache.store import PROGRAMS, Store, cache_folder
 
 SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
@@ -17,9 +17,9 @@ SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_
 def cache_programs() -> None:
     """Have JAX cache what it compiles in the zoo's cache folder, unless it already caches it elsewhere.
 
-    JAX's key holds the program with its constants and options, the versions, and the processor's kind; what it reads is
-    the machine code that it has written, so the numbers are the same. A program that calls back into Python is not
-    cached. An entry that cannot be read or written costs its compilation.
+    JAX's key holds the program with its constants and options, the versions, and the platform; what it reads is the
+    machine code that it has written, so the numbers are the same. A program that calls back into Python is not cached.
+    An entry that cannot be read or written costs its compilation in each process: JAX never replaces one.
     """
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")
     if jax.config.values[SETTINGS[0]] is not None:
@@ -41,3 +41,4 @@ def undisturbed_cache() -> Iterator[None]:
             for name, value in settings.items():
                 jax.config.update(name, value)
             compilation_cache.reset_cache()  # it is open as long as the process, whatever the settings say
+            Store(cache_folder()).prune(cache_folder())

@@ -121,12 +121,8 @@ def own_distance(draws: np.ndarray, weights: np.ndarray) -> Distance:
 
 def beside(summary: FitSummary, chains: FitSummary) -> Distances:
     """The guide's distances from a NUTS run's moments, in its sds, with the errors of both."""
-    shared = summary.judged.keys() & chains.judged.keys()
-    return {
-        name: distance(moments_of(own), moments_of(chains.judged[name]))
-        for name, own in summary.judged.items()
-        if name in shared
-    }
+    ours, theirs = summary.judged, chains.judged
+    return {name: distance(moments_of(own), moments_of(theirs[name])) for name, own in ours.items() if name in theirs}
 
 
 def assess(fit: Fit, summary: FitSummary, chains: FitSummary | None) -> WithoutTruth | None:

@@ -12,9 +12,6 @@ MOST_ARMS, MOST_PULLS, LEAST, MOST_HORIZON = 20, 10_000, 0.5, 150
 """Limits within which P(an arm is the best) by quadrature and regret by recursion take little time."""
 
 
-parse_counts, parse_chances = parse_list(parse_int), parse_list(parse_number)
-
-
 @dataclass(frozen=True)
 class Bandit(Data):
     """What the arms gave so far, and their prior.
@@ -24,12 +21,14 @@ class Bandit(Data):
             horizon out of its range; pulls and successes of different lengths, or of too few or too many arms.
     """
 
-    pulls: tuple[int, ...] = option((24, 16), "how often each arm was pulled, such as 24,16", parse_counts)
-    successes: tuple[int, ...] = option((12, 7), "how often each arm paid, such as 12,7", parse_counts)
+    pulls: tuple[int, ...] = option((24, 16), "how often each arm was pulled, such as 24,16", parse_list(parse_int))
+    successes: tuple[int, ...] = option((12, 7), "how often each arm paid, such as 12,7", parse_list(parse_int))
     alpha: float = option(1.0, "prior Beta(alpha, beta) of each arm", parse_number)
     beta: float = option(1.0, "prior Beta(alpha, beta) of each arm", parse_number)
     horizon: int = option(30, "pulls in all, from the first, that regret is shown for", parse_int)
-    arms: tuple[float, ...] = option((0.5, 0.7), "true chances of two arms that regret is shown for", parse_chances)
+    arms: tuple[float, ...] = option(
+        (0.5, 0.7), "true chances of two arms that regret is shown for", parse_list(parse_number)
+    )
 
     def __post_init__(self) -> None:
         for name in ("pulls", "successes"):

@@ -49,8 +49,7 @@ def objective(data: BnnData, points: Points) -> float:
         ValueError: there are too many masks.
     """
     latents, probabilities = enumerated(data, points)
-    log_joint = network.log_prior(data, latents) + network.pointwise(data, latents)["targets"].sum(axis=1)
-    return float(probabilities @ log_joint)
+    return float(probabilities @ network.log_joint(data, latents))
 
 
 def moments(data: BnnData, points: Points, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

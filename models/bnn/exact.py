@@ -174,8 +174,7 @@ class QuadraturePosterior(Exact):
         return network.complete(self.data, {"hidden_weights": weights[:, None, :], "hidden_biases": biases}, rng)
 
     def log_posterior(self, latents: Latents) -> np.ndarray:
-        log_likelihood = network.pointwise(self.data, latents)["targets"].sum(axis=1)
-        return network.log_prior(self.data, latents) + log_likelihood - self.log_evidence
+        return network.log_joint(self.data, latents) - self.log_evidence
 
     def extra_summary(self) -> dict[str, Any]:
         """What the quadrature consists of, and how far the hidden weights go."""

@@ -15,7 +15,7 @@ from models.contract import Claim, Published
 from models.literature import ERRORS, settled
 
 N_GUIDES = 2000  # factorised Gaussians over the weights that the theorem is tried on
-WIDEST = 50  # most units that the theorem is tried on; it holds of any number
+WIDEST = 50  # most units that the theorem is checked on; it holds for any number
 COPIES = 4000  # most equal points that are counted one by one
 DIGITS = 15  # most digits of a number that is written out
 
@@ -70,7 +70,7 @@ def symmetries(data: BnnData) -> Published:
     if modes(data) > COPIES:
         return Published(claim, source, expected, f"not counted: more than {COPIES:,}", None)
     points = orbit(data)
-    joint = log_joint(data, points)
+    joint = network.log_joint(data, points)
     equal = int(np.isclose(joint, joint[0], rtol=1e-10).sum())
     flat = np.concatenate([points[site].reshape(len(joint), -1) for site in sorted(points)], axis=1)
     different = len(np.unique(flat, axis=0))
@@ -93,11 +93,6 @@ def orbit(data: BnnData) -> dict[str, np.ndarray]:
         moved = np.moveaxis(point[site][..., order], -2, 0)
         copies[site] = moved * (sign[:, None] if site == "hidden_weights" else sign)
     return copies
-
-
-def log_joint(data: BnnData, latents: Mapping[str, np.ndarray]) -> np.ndarray:
-    """log p(weights) + log p(targets | weights) up to a constant, shape (count,)."""
-    return network.log_prior(data, latents) + network.pointwise(data, latents)["targets"].sum(axis=1)
 
 
 class Moments(NamedTuple):

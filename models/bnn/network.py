@@ -101,6 +101,11 @@ def pointwise(data: BnnData, latents: Latents) -> dict[str, np.ndarray]:
     return {"targets": log_density(data, latents, f, data.dataset.targets)}
 
 
+def log_joint(data: BnnData, latents: Latents) -> np.ndarray:
+    """log p(targets, weights) in nats, shape (n_draws,)."""
+    return log_prior(data, latents) + pointwise(data, latents)["targets"].sum(axis=1)
+
+
 def predict(data: BnnData, latents: Latents) -> Predictions:
     """What draws of the weights say of the held-out rows."""
     f, targets = values(latents, data.dataset.test_inputs, data.activation), data.dataset.test_targets

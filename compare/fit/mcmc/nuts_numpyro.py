@@ -34,7 +34,7 @@ Data = Mapping[str, Any]
 
 
 class Sampler:
-    """Compiled chains of one program of a model's twin; data sets of the same shape share them."""
+    """Compiled chains of one program of a model's twin, for data of one form and one warm-up; see `sampler`."""
 
     def __init__(self, model: str, program: str, acceptance: float, static: Static) -> None:
         run = getattr(bind(registry.twin(model, "numpyro"), static), program)
@@ -77,7 +77,7 @@ class Kernel:
 
 def sampler(model: str, program: str, acceptance: float, warmup: int, static: Static, data: Data) -> Sampler:
     """The chains of a program, whose kernel can start once only: on data of this form, with this warm-up."""
-    form = tuple((name, type(v), np.shape(v), getattr(v, "dtype", None)) for name, v in sorted(data.items()))
+    form = tuple((name, value.shape, value.dtype) for name, value in sorted(data.items()))
     return sampler_of_form(model, program, acceptance, warmup, static, form)
 
 
