@@ -161,11 +161,11 @@ def refuse_integrated(name: str, sites: Mapping[str, GuideSite]) -> None:
     out of q, and a bound then needs a reverse model of it (Ranganath, Tran & Blei 2016, Hierarchical Variational
     Models)."""
     drawn = {site: math.prod(known.shape) for site, known in sites.items() if known.is_open and not known.is_discrete}
-    made = sum(math.prod(known.shape) for known in sites.values() if known.is_point)
-    if sum(drawn.values()) > made:
+    computed = sum(math.prod(known.shape) for known in sites.values() if known.is_point)
+    if sum(drawn.values()) > computed:
         raise ValueError(
             f"guide {name!r} draws {sum(drawn.values())} auxiliary numbers ({listed(drawn)}) and makes latents of "
-            f"{made}; its density is then an integral over the others, and its ELBO no bound: draw each latent from a "
+            f"{computed}; its density is then an integral over the others, and its ELBO no bound: draw each latent from a "
             "density of its own, or make it a Delta of as many auxiliary numbers"
         )
 
