@@ -165,8 +165,8 @@ def refuse_integrated(name: str, sites: Mapping[str, GuideSite]) -> None:
     if sum(drawn.values()) > computed:
         raise ValueError(
             f"guide {name!r} draws {sum(drawn.values())} auxiliary numbers ({listed(drawn)}) and makes latents of "
-            f"{computed}; its density is then an integral over the others, and its ELBO no bound: draw each latent from a "
-            "density of its own, or make it a Delta of as many auxiliary numbers"
+            f"{computed}; its density is then an integral over the others, and its ELBO no bound: draw each latent "
+            "from a density of its own, or make it a Delta of as many auxiliary numbers"
         )
 
 
