@@ -90,7 +90,9 @@ def test_the_updates_as_printed_are_worse(chains):
 
 
 @pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("data", [Coin(), CHAIN], ids=["coin", "chain"])
+@pytest.mark.parametrize(
+    "data", [pytest.param(Coin(), id="coin"), pytest.param(CHAIN, id="chain", marks=pytest.mark.slow)]
+)
 def test_nuts_side_by_side_passes(library, data):
     name = type(data).__name__.lower()
     options = Options(budget=600)  # it ends when its targets are met

@@ -143,7 +143,7 @@ HARD = [
     for family in ("mean_field", "full_rank")
     for library in LIBRARIES
     for slow in [
-        (name, family, library) == ("regression", "mean_field", "pyro")
+        (name, library) == ("regression", "pyro")
         or (name == "logistic" and (family, library) != ("mean_field", "numpyro"))
     ]
 ]

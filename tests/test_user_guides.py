@@ -180,7 +180,7 @@ def test_given_params_are_judged_as_they_are(library):
             assert fit["optimisation"]["converged"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_a_guide_without_params_is_its_familys_only_member(library):
     side, name = written(library), f"{library}-settled"
     for result in (

@@ -217,6 +217,7 @@ def test_training_is_the_same_again(library):
     assert first.tree["test_set"].dataset.identical(again.tree["test_set"].dataset)
 
 
+@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_a_linear_autoencoder_learns_principal_components(library):
     """Of grey pixels a linear decoder has its maximum in closed form (Tipping & Bishop 1999), and full rank holds the
     posterior: what was learnt comes near the one (0.001 nats an image when this was written; small steps of Adam with
