@@ -13,6 +13,7 @@ import pytest
 import models
 from compare.fit import groups
 from compare.fit.amortized import local_posteriors
+from compare.user_model.surroundings import surroundings
 
 X, Y = np.array([0, 1, 2, 3, 5, 8, 11, 13, 17, 20, 22, 29]), np.array([0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 0, 1])
 REGRESSION, WORDS = {"x": X, "y": Y}, {"bank": np.array([2, 1, 0]), "river": np.array([1, 0, 3])}
@@ -95,3 +96,52 @@ def test_the_best_posteriors_of_observations_are_one_decoders(monkeypatch):
     others = [best(pytest), best(family="mixture"), best(test=test + 1)]
     others += [best(decoder=decoder | {name: value + 1}) for name, value in decoder.items()]
     assert len({id(each) for each in (first, *others)}) == 6
+
+
+FACTOR = {0: 1.0}
+
+
+def scaled(value):
+    return FACTOR[0] * value
+
+
+class Scaled:
+    """A model that is an object, or a method of one."""
+
+    def __init__(self) -> None:
+        self.scale = {0: 1.0}
+
+    def __call__(self, y):
+        return self.scale[0] * y
+
+    def method(self, y):
+        return self.scale[0] * y
+
+
+def readers():
+    """Functions with what they read: a global, one by another function, one within, what encloses them, an object."""
+    enclosing, called = {0: 1.0}, Scaled()
+
+    def within(y):
+        return [scaled(value) for value in y]
+
+    yield lambda y: FACTOR[0] * y, FACTOR
+    yield lambda y: scaled(y), FACTOR
+    yield within, FACTOR
+    yield lambda y: enclosing[0] * y, enclosing
+    yield called, called.scale
+    yield called.method, called.scale
+
+
+@pytest.mark.parametrize(("function", "read"), list(readers()))
+def test_what_a_model_reads_beside_its_arguments_is_seen(function, read, monkeypatch):
+    before = surroundings(function)
+    assert surroundings(function) == before
+    monkeypatch.setitem(read, 0, 2.0)
+    assert surroundings(function) != before
+
+
+def test_a_variable_that_is_not_assigned_yet_is_nothing_that_a_model_reads():
+    seen = surroundings(lambda y: later * y)
+    later = 1.0
+    assert seen == {} and later

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import pickle
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ def surroundings(function: Callable[..., Any]) -> dict[str, Any]:
             own, inner = inner, getattr(type(inner), "forward", None) or type(inner).__call__
         near = {} if own is None else {"self": own}
         near |= read_by(inner) if isinstance(inner, FunctionType) else {}
-        for name, value in near.items():
+        for name, value in ((name, inspect.unwrap(value)) for name, value in near.items()):
             place = f"{getattr(inner, '__qualname__', '')}: {name}"
             if isinstance(value, FunctionType) and value.__module__ == inner.__module__ and place not in values:
                 todo.append(value)
@@ -36,7 +37,8 @@ def read_by(function: FunctionType) -> dict[str, Any]:
     known = function.__globals__
     read = {name: known[name] for name in names_in(function.__code__) if name in known}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        read[name] = getattr(cell, "cell_contents", None)  # empty before it is assigned
+        with suppress(ValueError):  # it is empty before it is assigned
+            read[name] = cell.cell_contents
     return read
 
 
