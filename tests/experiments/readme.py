@@ -86,7 +86,7 @@ class Block:
     @property
     def picture(self) -> Path:
         """The file that the README shows."""
-        return self.readme.parent / re.search(r"\((.*?)\)$", self.text)[1]
+        return self.readme.parent / re.search(r"\(([^()]*)\)$", self.text)[1]
 
 
 def readmes() -> list[Path]:
