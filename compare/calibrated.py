@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,17 +68,13 @@ class CalibrationResult:
             return write(self.calibration, Path(folder), request.command or "")
 
     def _drawn(self, as_coverage: bool) -> Figure:
-        """A figure that is shown where its caller shows it, and no second time by pyplot."""
-        from matplotlib import pyplot
-
         from compare.calibration.pictures import figure_of
+        from compare.report.plots.panels import for_caller
 
         if not self.calibration.ranks:
             raise ValueError("no fit was made on any data set: there are no ranks to draw")
         with undisturbed(*self.calibration.request.libraries):
-            figure = figure_of(self.calibration, as_coverage)
-            pyplot.close(figure)
-        return figure
+            return for_caller(figure_of, self.calibration, as_coverage)
 
     def __str__(self) -> str:
         from compare.calibration.report import show
@@ -132,8 +128,6 @@ def calibrate(
         ('agrees', ['mean', 'log likelihood'])
     """
     settings = Options.given(options)
-    if isinstance(guides, str) or not isinstance(guides, Iterable):
-        raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
     if isinstance(count, bool) or not isinstance(count, int | np.integer):
         raise ValueError(f"count is {count!r}: give the number of data sets, such as 1000")
     own = user_model.register(model, library, exact)

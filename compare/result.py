@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
@@ -96,15 +96,10 @@ class Result:
             return report.write(self.comparison, folder)[1]
 
     def _drawn(self, draw: Callable[[Comparison], Figure]) -> Figure:
-        """A figure that is shown where its caller shows it, and no second time by pyplot."""
-        from matplotlib import pyplot
+        from compare.report.plots.panels import for_caller
 
-        from models.plotting import style
-
-        with undisturbed(*self.comparison.request.libraries), style():
-            figure = draw(self.comparison)
-            pyplot.close(figure)
-        return figure
+        with undisturbed(*self.comparison.request.libraries):
+            return for_caller(draw, self.comparison)
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -167,8 +162,6 @@ def compare(
         {'exact': 'exact', 'numpyro-full_rank': 'agrees'}
     """
     settings = Options.given(options)
-    if isinstance(guides, str) or not isinstance(guides, Iterable):
-        raise ValueError(f"guides is {guides!r}: give a list, such as [{guides!r}]")
     own = user_model.register(model, library, exact)
     names = user_guides.names_of(own.name, guides)
     with show_progress() as progress, undisturbed(own.library):

@@ -53,8 +53,22 @@ def alone(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.empty((len(u), 0)), np.empty((len(u), 0))
 
 
+class WithMoments:
+    """Means and sds from first and second ``moments``, shape (k,) each."""
+
+    moments: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.moments[0]
+
+    @property
+    def sd(self) -> np.ndarray:
+        return np.sqrt(self.moments[1] - self.moments[0] ** 2)
+
+
 @dataclass(frozen=True)
-class Curve:
+class Curve(WithMoments):
     """One coordinate u on a grid, and others that are independent and Gaussian given it.
 
     Attributes:
@@ -92,16 +106,8 @@ class Curve:
         first, second = (np.trapezoid(self.density[:, None] * part, self.grid, axis=0) for part in (firsts, squares))
         return first, second
 
-    @property
-    def mean(self) -> np.ndarray:
-        return self.moments[0]
-
-    @property
-    def sd(self) -> np.ndarray:
-        return np.sqrt(self.moments[1] - self.moments[0] ** 2)
-
     def quantile(self, probability: Any) -> np.ndarray:
-        """Of u."""
+        """Quantiles of u."""
         steps = np.diff(self.grid) * (self.density[1:] + self.density[:-1]) / 2
         below = np.append(0.0, np.cumsum(steps))
         return np.interp(np.asarray(probability) * below[-1], below, self.grid)
@@ -157,7 +163,7 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Ring:
+class Ring(WithMoments):
     """A shell in two or three dimensions whose radius is observed, N(|z|, width), under the prior N((shift, 0, 0), 1).
 
     Given the radius, the direction is a von Mises-Fisher one (Mardia & Jupp 2000, Directional statistics, 9.3.2).
@@ -197,14 +203,6 @@ class Ring:
         parts = [r * cosine, r**2 * along, r**2 * (1 - along) / (n - 1)]
         first, square, other = (np.trapezoid(self.radial.density * part, r) for part in parts)
         return np.append(first, np.zeros(n - 1)), np.append(square, np.full(n - 1, other))
-
-    @property
-    def mean(self) -> np.ndarray:
-        return self.moments[0]
-
-    @property
-    def sd(self) -> np.ndarray:
-        return np.sqrt(self.moments[1] - self.moments[0] ** 2)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         r = self.radial.quantile(rng.random(n))

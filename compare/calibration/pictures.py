@@ -53,33 +53,32 @@ def figure_of(calibration: Calibration, as_coverage: bool) -> Figure:
     """The ECDFs of the ranks, or of the coverage, less the uniform one; all fits in each panel."""
     names, ranks = choose_quantities(calibration.quantities), calibration.ranks
     look = looks(ranks)
-    with style():
-        collection, figure, axes = panels(names, min(len(names), 2), (4.6, 3.1))
-        for fit, tree in calibration.trees.items():
-            pit = tree["prior_sbc"].to_dataset()[names]
-            lines = {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.5}
-            arviz_plots.plot_ecdf_pit(
-                xr.DataTree.from_dict({"prior_sbc": 2 * np.abs(pit - 0.5) if as_coverage else pit}),
-                plot_collection=collection,
-                stats={"ecdf_pit": {"n_simulations": 2}},
-                visuals={
-                    "ecdf_lines": lines,
-                    "credible_interval": False,
-                    "title": False,
-                    "xlabel": False,
-                    "ylabel": False,
-                    "remove_axis": False,
-                },
-            )
-        most = max(len(ranked.pit) for ranked in ranks.values())
-        points, low, high = band(most, probability(len(calibration.quantities)))
-        for name, axis in axes.items():
-            axis.fill_between(points, low - points, high - points, color=GREY, alpha=0.18, lw=0)
-            axis.axhline(0, color=GREY, lw=0.8)
-            axis.set_title(name)
-            axis.set_xlabel("probability of the central interval" if as_coverage else "rank of the true value")
-            axis.set_ylabel("coverage minus nominal" if as_coverage else "ECDF minus uniform")
-        legend(figure, look, list(ranks), None)
+    collection, figure, axes = panels(names, min(len(names), 2), (4.6, 3.1))
+    for fit, tree in calibration.trees.items():
+        pit = tree["prior_sbc"].to_dataset()[names]
+        lines = {"color": look[fit].color, "linestyle": look[fit].line, "width": 1.5}
+        arviz_plots.plot_ecdf_pit(
+            xr.DataTree.from_dict({"prior_sbc": 2 * np.abs(pit - 0.5) if as_coverage else pit}),
+            plot_collection=collection,
+            stats={"ecdf_pit": {"n_simulations": 2}},
+            visuals={
+                "ecdf_lines": lines,
+                "credible_interval": False,
+                "title": False,
+                "xlabel": False,
+                "ylabel": False,
+                "remove_axis": False,
+            },
+        )
+    most = max(len(ranked.pit) for ranked in ranks.values())
+    points, low, high = band(most, probability(len(calibration.quantities)))
+    for name, axis in axes.items():
+        axis.fill_between(points, low - points, high - points, color=GREY, alpha=0.18, lw=0)
+        axis.axhline(0, color=GREY, lw=0.8)
+        axis.set_title(name)
+        axis.set_xlabel("probability of the central interval" if as_coverage else "rank of the true value")
+        axis.set_ylabel("coverage minus nominal" if as_coverage else "ECDF minus uniform")
+    legend(figure, look, list(ranks), None)
     return figure
 
 

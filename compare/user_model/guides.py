@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -79,7 +79,13 @@ def forget(model: str) -> None:
 
 
 def names_of(model: str, chosen: Sequence[Any]) -> tuple[str, ...]:
-    """The names of families and of users' guides, which are then known, in the order given."""
+    """The names of families and of users' guides, which are then known, in the order given.
+
+    Raises:
+        ValueError: it is no list, or holds what is no guide.
+    """
+    if isinstance(chosen, str) or not isinstance(chosen, Iterable):
+        raise ValueError(f"guides is {chosen!r}: give a list, such as [{chosen!r}]")
     names: list[str] = []
     for guide in chosen:
         names.append(guide if isinstance(guide, str) else add(model, guide, among=names))

@@ -1,7 +1,7 @@
 """Grids of panels for ArviZ to draw on, and legends of fits."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from arviz_plots import PlotCollection
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.plotting import EXACT, Look, legend_line
+from models.plotting import EXACT, Look, legend_line, style
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -20,6 +20,16 @@ def save(figure: Figure, path: Path) -> None:
 
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def for_caller(draw: Callable[..., Figure], *arguments: Any) -> Figure:
+    """A figure that is shown where its caller shows it, and no second time by pyplot."""
+    from matplotlib import pyplot
+
+    with style():
+        figure = draw(*arguments)
+        pyplot.close(figure)
+    return figure
 
 
 def panels(
