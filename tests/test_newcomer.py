@@ -28,7 +28,10 @@ MOST = 100
 
 @pytest.fixture(scope="module")
 def poisson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[models.contract.Model]:
-    """The model of the page, in the catalogue while the tests of this file run."""
+    """The model of the page, in the catalogue while the tests of this file run.
+
+    Another test's own model may have the name, and what was compiled for it is found by that name alone.
+    """
     folder, text = tmp_path_factory.mktemp("models"), README.read_text(encoding="utf-8")
     for name, code in BLOCK.findall(text):
         path = folder / name
@@ -39,14 +42,21 @@ def poisson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[models.contrac
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "__path__", [*models.__path__, str(folder)])
         patch.setitem(models.CATALOGUE, name, line)
-        for named in (user_model._known, registry._added):  # another test's own model may have the name
+        for named in (user_model._known, registry._added):
             patch.delitem(named, name, raising=False)
         importlib.invalidate_caches()
+        forget_compiled()
         yield models.load(name)
+    forget_compiled()
     for module in [module for module in sys.modules if module.startswith("models.poisson")]:
         del sys.modules[module]
     for check in set(CHECKS) - before:
         del CHECKS[check]
+
+
+def forget_compiled() -> None:
+    for cache in registry._caches:
+        cache.cache_clear()
 
 
 def test_it_is_one_short_folder() -> None:
