@@ -37,7 +37,7 @@ def in_the_gap(fit: Fit, data: BnnData, known) -> np.ndarray:
     return np.array([variables[f"f[{point}]"].sd_ratio for point in inside])
 
 
-def spread(fit: Fit, data: BnnData, x: float) -> tuple[float, float]:
+def variance(fit: Fit, data: BnnData, x: float) -> tuple[float, float]:
     """The variance of f at a point, and its standard error."""
     sites = fit.tree["posterior"].dataset
     latents = {site: sites[site].values.reshape(-1, *sites[site].shape[2:]) for site in layout(data).latents}
@@ -63,7 +63,7 @@ def gap(libraries: Sequence[str]) -> None:
                 jobs = [Job(name, "bnn", data, "svi", library, family, seed, together) for seed in range(SEEDS)]
                 fits = [fit for fit in run_many(jobs) if fit.tree is not None]
                 row(activation, name, fits, data, known, (p, q), clusters)
-        bound = [spread(reference, data, x) for x in (0.0, p, q)]
+        bound = [variance(reference, data, x) for x in (0.0, p, q)]
         print(f"| {activation} | reference | | 1 | 1 | 1 | {bounded(bound)} |", flush=True)
 
 
@@ -74,7 +74,7 @@ def row(activation, name, fits, data, known, ends, clusters) -> None:
     centre = [summary.variables["f[6]"].sd_ratio for summary in summaries]
     inside = [in_the_gap(fit, data, known).mean() for fit in fits]
     beside = [np.mean([fit.variables[f"f[{point}]"].sd_ratio for point in clusters]) for fit in summaries]
-    held = [spread(fit, data, 0.0)[0] <= sum(spread(fit, data, end)[0] for end in ends) for fit in fits]
+    held = [variance(fit, data, 0.0)[0] <= sum(variance(fit, data, end)[0] for end in ends) for fit in fits]
     print(
         f"| {activation} | {name} | {converged} of {len(fits)} | {about(centre)} | {about(inside)} | {about(beside)} "
         f"| {sum(held)} of {len(held)} |",
@@ -96,7 +96,7 @@ def bounded(variances) -> str:
 def held_out(libraries: Sequence[str]) -> None:
     options = replace(OPTIONS, budget=60.0)
     for name in sys.argv[3].split(",") if len(sys.argv) > 3 else ("diabetes", "breast_cancer"):
-        found: dict[str, list[dict]] = {}
+        entries_of: dict[str, list[dict]] = {}
         for split in range(SPLITS):
             data = BnnData(name, split=split)
             for job in plan(Request(MODEL, data, tuple(libraries), options=options)):
@@ -106,14 +106,14 @@ def held_out(libraries: Sequence[str]) -> None:
                 summary = to_json(measure(fit, None, None))
                 if summary["predictions"]:
                     entry = summary["predictions"] | {"optimisation": summary["optimisation"]}
-                    found.setdefault(job.name, []).append(entry)
+                    entries_of.setdefault(job.name, []).append(entry)
                 print(f"# {name} {split} {job.name} {fit.status} {fit.seconds:.0f} s", file=sys.stderr, flush=True)
             for baseline, predictions in MODEL.prediction.baselines(data).items():
-                found.setdefault(baseline, []).append(to_json(score(predictions)) | {"optimisation": None})
-        scores = [key for key in found["reference"][0] if key != "optimisation"]
+                entries_of.setdefault(baseline, []).append(to_json(score(predictions)) | {"optimisation": None})
+        scores = [key for key in entries_of["reference"][0] if key != "optimisation"]
         print(f"| {name} | converged | {' | '.join(key.replace('_', ' ') for key in scores)} |")
         print(f"| --- | ---: |{' ---: |' * len(scores)}")
-        for fit, entries in found.items():
+        for fit, entries in entries_of.items():
             known = [entry["optimisation"]["converged"] for entry in entries if entry["optimisation"]]
             arrived = f"{sum(known)} of {len(known)}" if known else ""
             cells = [about([entry[key]["value"] for entry in entries], 3) for key in scores]

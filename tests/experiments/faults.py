@@ -37,25 +37,25 @@ def made_with() -> str:
     return f"{date.today()}, {', '.join(f'{package} {version(package)}' for package in PACKAGES)}"
 
 
-def few_words(said: str, most: int = 100) -> str:
+def few_words(text: str, most: int = 100) -> str:
     """A complaint in a cell of a table."""
-    line = " ".join(said.split()).replace("|", "\\|")
+    line = " ".join(text.split()).replace("|", "\\|")
     return line if len(line) <= most else line[:most].rsplit(" ", 1)[0] + " ..."
 
 
 def tried(fault: Fault, quiet: dict[tuple[str, str], str | None]) -> tuple[str, str]:
     """Whether a fault is caught, and what is said of it."""
-    asked = fault.caught_by, repr(fault.arguments)
-    if asked not in quiet:
-        quiet[asked] = complaint(fault)
-    if quiet[asked] is not None:
-        return "no", f"without the fault, too: {quiet[asked]}"
+    key = fault.caught_by, repr(fault.arguments)
+    if key not in quiet:
+        quiet[key] = complaint(fault)
+    if quiet[key] is not None:
+        return "no", f"without the fault, too: {quiet[key]}"
     try:
         with planted(fault):
-            said = complaint(fault)
+            message = complaint(fault)
     except Exception as error:  # a crash is seen by anyone, and is no merit of the check's
         return "no", f"{type(error).__name__}: {error}"
-    return ("no", "nothing") if said is None else ("yes", said)
+    return ("no", "nothing") if message is None else ("yes", message)
 
 
 def faults() -> None:
@@ -64,15 +64,15 @@ def faults() -> None:
     caught: Counter[str] = Counter()
     print("| | fault | where | felt in | library | must be caught by | caught | what it says |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for kind, found in KINDS.items():
-        for fault in found:
+    for kind, faults in KINDS.items():
+        for fault in faults:
             number += 1
             began = time.perf_counter()
-            answer, said = tried(fault, quiet)
+            answer, message = tried(fault, quiet)
             print(f"{time.perf_counter() - began:6.1f} s  {fault.name}", file=sys.stderr, flush=True)
             caught[answer] += 1
             where = f"{kind} (`{fault.module}`)"
-            cells = [number, fault.name, where, fault.model, fault.library, fault.caught_by, answer, few_words(said)]
+            cells = [number, fault.name, where, fault.model, fault.library, fault.caught_by, answer, few_words(message)]
             print(f"| {' | '.join(map(str, cells))} |", flush=True)
     print(f"\n{caught['yes']} of {number} are caught ({time.perf_counter() - start:.0f} s; {made_with()}).")
 
@@ -90,43 +90,44 @@ def row(name: str, checks: int | str, total: int, count: int) -> str:
 
 def groups() -> list[list[str]]:
     """The checks that look at the same thing, which is then made once; those that take longest first."""
-    found: dict[str, list[str]] = {}
+    by_model: dict[str, list[str]] = {}
     for name in CHECKS:
-        found.setdefault(name.rpartition(": ")[0], []).append(name)
-    return sorted(found.values(), key=lambda names: "nuts" not in names[0])
+        by_model.setdefault(name.rpartition(": ")[0], []).append(name)
+    return sorted(by_model.values(), key=lambda names: "nuts" not in names[0])
 
 
 def looked(names: list[str], seeds: int) -> list[tuple[str, int, str | None]]:
     """What each of these checks says of each seed; of the first alone where it draws no random numbers."""
-    start, found = time.perf_counter(), []
+    start, rows = time.perf_counter(), []
     for begin in range(0, seeds, TOGETHER):
         for name in names:
             some = list(range(begin, min(begin + TOGETHER, seeds))) if CHECKS[name].random else [0][begin:]
-            found += [(name, seed, said) for seed, said in zip(some, CHECKS[name].complaints(some), strict=True)]
+            rows += [(name, seed, message) for seed, message in zip(some, CHECKS[name].complaints(some), strict=True)]
     print(f"{time.perf_counter() - start:6.0f} s  {', '.join(names)}", file=sys.stderr, flush=True)
-    return found
+    return rows
 
 
 def alarms(seeds: int, processes: int) -> None:
     """Run the battery without a fault and print the table."""
     start = time.perf_counter()
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        made = [one for some in pool.map(looked, groups(), repeat(seeds)) for one in some]
+        rows = [result for some in pool.map(looked, groups(), repeat(seeds)) for result in some]
     looks: dict[str, list[tuple[str, int, str | None]]] = {}
     for name in CHECKS:  # in the order of the battery
         looks.setdefault(name.rpartition(": ")[2], [])
-    for one in made:
-        looks[one[0].rpartition(": ")[2]].append(one)
-    wrong = [one for one in made if one[2] is not None]
+    for result in rows:
+        looks[result[0].rpartition(": ")[2]].append(result)
+    wrong = [result for result in rows if result[2] is not None]
     print("| what is looked at | checks | runs | false alarms | rate | 95% interval |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for look, found in looks.items():
-        print(row(look, len({name for name, _, _ in found}), len(found), sum(said is not None for *_, said in found)))
-    print(row("**all checks**", len(CHECKS), len(made), len(wrong)))
+    for look, seen in looks.items():
+        checks, alarms = {name for name, _, _ in seen}, [message for *_, message in seen if message is not None]
+        print(row(look, len(checks), len(seen), len(alarms)))
+    print(row("**all checks**", len(CHECKS), len(rows), len(wrong)))
     print(row("**the whole battery, by seed**", "", seeds, len({seed for _, seed, _ in wrong})))
     print(f"\n{time.perf_counter() - start:.0f} s in {processes} processes; {made_with()}.")
-    for name, seed, said in wrong:
-        print(f"\n- {name}, seed {seed}: {said}")
+    for name, seed, message in wrong:
+        print(f"\n- {name}, seed {seed}: {message}")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     python -m tests.experiments.killed KILLS SEED -- MODEL [options]
     python -m tests.experiments.killed KILLS SEED -- all [options]
 
-A run is killed with SIGKILL after a time drawn between 0 and what an undisturbed run took, and started again, with one
-folder for what is kept, until one ends before its time has come; then all begins anew, until there were so many kills.
-The summaries at the end of each such round must be the undisturbed run's but for the seconds; no fit that was kept may
-be made again; nothing half-written may be left; and once more the pages must be the same.
+A run is killed with SIGKILL at a random time, at most what an undisturbed run takes, and started again with the same
+cache, until it ends undisturbed; such rounds are repeated until there were KILLS kills. After each round the summaries
+must equal the undisturbed run's but for the seconds, no cached fit may be repeated, nothing half-written may be left,
+and the pages must be the same.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(arguments: list[str], place: Path, cache: Path, limit: float | None = No
 
 
 def entries(cache: Path) -> dict[str, int]:
-    """The fits that are kept, and when each was written."""
+    """The fits that are cached, and when each was written."""
     return {path.name: path.stat().st_ino for path in cache.glob("fits/[!.]*.zip")}
 
 
@@ -71,9 +71,9 @@ def main() -> None:
     rng, command = random.Random(seed), sys.argv[split + 1 :]
     with tempfile.TemporaryDirectory() as scratch:
         alone = Path(scratch) / "alone"
-        status, whole, _ = run(command, Path(scratch) / "undisturbed", alone)
+        status, undisturbed, _ = run(command, Path(scratch) / "undisturbed", alone)
         assert status == 0
-        print(f"undisturbed: {whole:.1f} s, {len(entries(alone))} fits")
+        print(f"undisturbed: {undisturbed:.1f} s, {len(entries(alone))} fits")
         expected = summaries(Path(scratch) / "undisturbed")
         killed = turn = 0
         while killed < kills:
@@ -82,14 +82,14 @@ def main() -> None:
             before: dict[str, int] = {}
             status = -signal.SIGKILL
             while status:
-                limit = rng.uniform(0, whole) if killed < kills else None
-                status, seconds, said = run(command, out, cache, limit)
+                limit = rng.uniform(0, undisturbed) if killed < kills else None
+                status, seconds, output = run(command, out, cache, limit)
                 assert status in (0, -signal.SIGKILL)
                 now = entries(cache)
                 again = [name for name in before if now.get(name) != before[name]]
                 killed += status != 0
                 done = f"kill {killed}" if status else "ended by itself"
-                print(f"round {turn}: {done} after {seconds:.1f} s; {len(now)} fits kept, {len(again)} made again")
+                print(f"round {turn}: {done} after {seconds:.1f} s; {len(now)} fits cached, {len(again)} repeated")
                 assert not again
                 before = now
             assert expected and summaries(out) == expected
@@ -97,7 +97,7 @@ def main() -> None:
             status, seconds, _ = run(command, out, cache)
             assert status == 0 and once and pages(out) == once
             assert not [*out.rglob(".*"), *cache.glob("*/.*")]
-            print(f"round {turn}: {said.splitlines()[-1] if 'kept' in said else 'nothing was kept'}")
+            print(f"round {turn}: {output.splitlines()[-1] if 'were cached' in output else 'nothing was cached'}")
             print(f"round {turn}: {len(expected)} summaries the same, nothing half-written")
             print(f"round {turn}: once more, in {seconds:.1f} s, the same pages")
 

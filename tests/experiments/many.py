@@ -27,11 +27,11 @@ def drawn(count: int) -> dict[str, list]:
     """Data sets from the prior predictive."""
     rng = np.random.default_rng(0)
     heads = rng.binomial(10, rng.beta(2, 2, count))
-    made = {"coin": [Coin(heads=int(number), tosses=10) for number in heads]}
+    data_sets = {"coin": [Coin(heads=int(number), tosses=10) for number in heads]}
     for length in (2, 10):
         x = rng.normal(0, np.sqrt(length + 1), count)
-        made[f"chain of {length}"] = [Chain(length, float(value)) for value in x]
-    return made
+        data_sets[f"chain of {length}"] = [Chain(length, float(value)) for value in x]
+    return data_sets
 
 
 def main() -> None:
@@ -40,19 +40,19 @@ def main() -> None:
         for label, data in drawn(count).items():
             model = models.load(label.partition(" ")[0])
             for name in model.guides:
-                parts = [side(library).split_arguments(one.arguments()) for one in data]
+                parts = [side(library).split_arguments(each.arguments()) for each in data]
                 objective = side(library).prepare(model.name, name, *reversed(parts[0]))
-                arguments, family, options = [one for one, _ in parts], guides.load(name), Options(budget=600)
+                arguments, family, options = [each for each, _ in parts], guides.load(name), Options(budget=600)
                 seconds = []
                 for seed in (0, 1):
                     start = time.perf_counter()
                     ends = optimise_many(objective, arguments, family, options, [seed] * count)
                     seconds.append(time.perf_counter() - start)
                 start = time.perf_counter()
-                for one in arguments[:20]:
-                    optimise(objective, one, family, options, 1)
+                for each in arguments[:20]:
+                    optimise(objective, each, family, options, 1)
                 alone = (time.perf_counter() - start) / len(arguments[:20]) * count
-                gaps = [true_gap(model.name, one, name, end.parameters) for one, end in zip(data, ends, strict=True)]
+                gaps = [true_gap(model.name, each, name, end.parameters) for each, end in zip(data, ends, strict=True)]
                 covered = np.mean(
                     [abs(end.gap.value - gap) <= 2 * end.gap.mcse + 1e-10 for end, gap in zip(ends, gaps, strict=True)]
                 )

@@ -30,11 +30,11 @@ def means(library: str) -> None:
     print("| --- |" + " ---: |" * (2 + len(fits)))
     exact, away = quadrature(), []
     for name, published, error, value in zip(NAMES, *POSTERIORDB.values(), exact, strict=True):
-        found = [fit["variables"][name] for fit in fits.values()]
-        cells = [f"{one['mean']:.3f} ± {one['mcse_mean']:.3f}" for one in found]
+        rows = [fit["variables"][name] for fit in fits.values()]
+        cells = [f"{row['mean']:.3f} ± {row['mcse_mean']:.3f}" for row in rows]
         print(f"| {name} | {published:.3f} ± {error:.3f} | {value:.4f} | " + " | ".join(cells) + " |")
         away.append((published - value) / error)
-        away.append((found[0]["mean"] - value) / found[0]["mcse_mean"])
+        away.append((rows[0]["mean"] - value) / rows[0]["mcse_mean"])
     print(f"\nposteriordb is within {np.abs(away[::2]).max():.1f} of its standard errors of the quadrature,", end=" ")
     print(f"the reference within {np.abs(away[1::2]).max():.1f} of its own.")
     for name, fit in fits.items():
@@ -47,16 +47,16 @@ def khat(library: str, seeds: int) -> None:
     import_module(f"compare.user_model.in_{library}")
     mine = user_model.register(import_module(f"tests.user_models.yao_{library}").model, library)
     given = user_model.data_of(mine, import_module(f"tests.user_models.eight_schools_{library}").data)
-    found = []
+    khats = []
     for seed in range(seeds):
         job = Job(f"{library}-mean_field", mine.name, given, "svi", library, "mean_field", seed, Options())
         summary = to_json(measure(run(job), None, None))
-        found.append(summary["diagnostics"]["khat"])
+        khats.append(summary["diagnostics"]["khat"])
         arrived = "converged" if summary["optimisation"]["converged"] else "not converged"
         print(
-            f"seed {seed}: k-hat {found[-1]:.3f}, ELBO {summary['ledger']['elbo']['value']:.3f}, {arrived}", flush=True
+            f"seed {seed}: k-hat {khats[-1]:.3f}, ELBO {summary['ledger']['elbo']['value']:.3f}, {arrived}", flush=True
         )
-    print(f"{library}: {np.mean(found):.2f} ± {np.std(found, ddof=1):.2f} over {seeds} seeds; published {KHAT}")
+    print(f"{library}: {np.mean(khats):.2f} ± {np.std(khats, ddof=1):.2f} over {seeds} seeds; published {KHAT}")
     exact = quadrature(50.0, stats.halfnorm(scale=25.0))
     print(f"posterior means with these priors by quadrature: mu {exact[8]:.3f}, tau {exact[9]:.3f}")
 

@@ -76,12 +76,12 @@ class Block:
             raise RuntimeError(f"{command} ended with status {ended.returncode}: {ended.stderr.strip()[-500:]}")
         return file if self.kind == "picture" else ended.stdout.strip("\n")
 
-    def differs(self, made: str) -> bool:
+    def differs(self, text: str) -> bool:
         """Whether what the command printed is not what stands in the README."""
         if self.kind == "picture":
-            return (ROOT / made).read_bytes() != self.picture.read_bytes()
+            return (ROOT / text).read_bytes() != self.picture.read_bytes()
         normal = without_numbers if self.is_timing else without_seconds
-        return normal(made) != normal(self.text)
+        return normal(text) != normal(self.text)
 
     @property
     def picture(self) -> Path:
@@ -148,22 +148,22 @@ def check(block: Block, cache: str) -> tuple[str | None, str]:
     """What the command makes now (None where it cannot be made), and a line that says how it compares."""
     began = time.perf_counter()
     try:
-        made = block.make(cache)
-        word = "differs" if block.differs(made) else "same"
+        remade = block.make(cache)
+        word = "differs" if block.differs(remade) else "same"
     except (RuntimeError, OSError) as error:
-        made, word = None, f"cannot be made: {error}"
+        remade, word = None, f"cannot be made: {error}"
     seconds = time.perf_counter() - began
-    return made, f"{word:8} {seconds:6.0f} s  {block.readme.relative_to(ROOT)}: {block.command}"
+    return remade, f"{word:8} {seconds:6.0f} s  {block.readme.relative_to(ROOT)}: {block.command}"
 
 
 def replace(block_and_text: list[tuple[Block, str]]) -> None:
     """Put new texts into one README, the last first, so that the places of the others stay right."""
-    for block, made in reversed(block_and_text):
+    for block, remade in reversed(block_and_text):
         if block.kind == "picture":
-            block.picture.write_bytes((ROOT / made).read_bytes())
+            block.picture.write_bytes((ROOT / remade).read_bytes())
             continue
         text = block.readme.read_text(encoding="utf-8")
-        block.readme.write_text(text[: block.start] + made + text[block.end :], encoding="utf-8")
+        block.readme.write_text(text[: block.start] + remade + text[block.end :], encoding="utf-8")
 
 
 def main() -> int:
@@ -179,15 +179,15 @@ def main() -> int:
             for block in blocks(readme):
                 if block.seconds > arguments.within:
                     continue
-                made, line = check(block, cache)
+                remade, line = check(block, cache)
                 print(line, flush=True)
                 if not line.startswith("same"):
                     n_differing += 1
-                    if made is not None and block.kind == "command" and not arguments.write:
-                        before, after = block.text.splitlines(), made.splitlines()
+                    if remade is not None and block.kind == "command" and not arguments.write:
+                        before, after = block.text.splitlines(), remade.splitlines()
                         print(*difflib.unified_diff(before, after, "README", "now", lineterm="", n=0), sep="\n")
-                    if made is not None:
-                        changed.append((block, made))
+                    if remade is not None:
+                        changed.append((block, remade))
             if arguments.write:
                 replace(changed)
     return int(n_differing > 0)

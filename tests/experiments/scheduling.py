@@ -80,11 +80,14 @@ def dask(count: int) -> Iterator[tuple[Workers, dict[str, psutil.Process]]]:
             with workers(["numpyro"], scheduler=address) as helpers:
                 while helpers.libraries["numpyro"].n_slots < count:
                     time.sleep(0.1)
-                yield replace(helpers, n_slots=count), {name: psutil.Process(one.pid) for name, one in started.items()}
+                yield (
+                    replace(helpers, n_slots=count),
+                    {name: psutil.Process(child.pid) for name, child in started.items()},
+                )
         finally:
-            for one in started.values():
-                one.kill()
-                one.wait()
+            for child in started.values():
+                child.kill()
+                child.wait()
 
 
 @contextmanager
@@ -107,14 +110,14 @@ def processor(processes: dict[str, psutil.Process]) -> dict[str, float]:
 
 def measure(helpers: Workers, processes: dict[str, psutil.Process], count: int) -> tuple[int, float, dict[str, float]]:
     """The number of tasks, the seconds from the first to the last fit, and the processor seconds of each process."""
-    asked = jobs(count)
+    submitted = jobs(count)
     saved: list[str] = []
     before, start = processor(processes), time.perf_counter()
-    names = [fit.job.name for fit in dispatch(asked, helpers, lambda fit: saved.append(fit.job.name))]
+    names = [fit.job.name for fit in dispatch(submitted, helpers, lambda fit: saved.append(fit.job.name))]
     seconds, after = time.perf_counter() - start, processor(processes)
     assert len(names) == len(set(names)) == len(set(saved)) == count  # each once
     return (
-        len(make_batches(asked, helpers.n_slots)),
+        len(make_batches(submitted, helpers.n_slots)),
         seconds,
         {name: after[name] - before.get(name, 0.0) for name in after},
     )
@@ -133,9 +136,9 @@ def main() -> None:
                     if n_slots == ALL_ALONE and count > LONGEST:
                         continue
                     tasks, seconds, used = measure(replace(helpers, n_slots=n_slots), processes, count)
-                    said = ", ".join(f"{name} {value:.1f}" for name, value in used.items())
+                    cpu = ", ".join(f"{name} {value:.1f}" for name, value in used.items())
                     print(
-                        f"| {label} | {count:,} | {tasks:,} | {seconds:.2f} | {1000 * seconds / count:.3f} | {said} |",
+                        f"| {label} | {count:,} | {tasks:,} | {seconds:.2f} | {1000 * seconds / count:.3f} | {cpu} |",
                         flush=True,
                     )
 

@@ -68,9 +68,9 @@ def zoo(library: str, number: int):
 def usual(library: str, number: int):
     """The library's usual way, ready to be run."""
     name, fields, family = COLUMNS[number]
-    way = importlib.import_module(f"compare.bench.baseline_{library}")
+    baseline = importlib.import_module(f"compare.bench.baseline_{library}")
     twin, arguments = ingredients(library, name, fields)
-    return way.Svi(twin, family, arguments, STEPS)
+    return baseline.Svi(twin, family, arguments, STEPS)
 
 
 def reference(number: int, objective, data) -> tuple[dict[str, np.ndarray], float, float]:
@@ -84,21 +84,21 @@ def reference(number: int, objective, data) -> tuple[dict[str, np.ndarray], floa
 
 def timed(call) -> tuple[object, float]:
     start = time.perf_counter()
-    made = call()
-    return made, time.perf_counter() - start
+    result = call()
+    return result, time.perf_counter() - start
 
 
 def measure(library: str, number: int, repeats: int) -> dict:
     """One cell: warm seconds and gaps of ``repeats`` fits, ours and the usual way's in turn."""
     family = guides.load(COLUMNS[number][2])
     objective, data = zoo(library, number)
-    way = usual(library, number)
+    baseline = usual(library, number)
     optimise(objective, data, family, Options(), 999)
-    way.warm_up(999)
+    baseline.warm_up(999)
     ours, theirs = [], []
     for seed in range(repeats):
         ours.append(timed(lambda seed=seed: optimise(objective, data, family, Options(), seed)))
-        theirs.append(timed(lambda seed=seed: way.fit(seed)))
+        theirs.append(timed(lambda seed=seed: baseline.fit(seed)))
     best, short, error = reference(number, objective, data)
     batches = [fresh(np.random.default_rng(seed), 256, objective.dimension) for seed in range(64)]
 
@@ -111,11 +111,11 @@ def measure(library: str, number: int, repeats: int) -> dict:
         difference = top - elbos(parameters)
         return float(difference.mean()) + short, math.hypot(difference.std(ddof=1) / math.sqrt(len(batches)), error)
 
-    found = [gap(end.parameters) for end, _ in ours], [gap(parameters) for parameters, _ in theirs]
+    gaps = [gap(end.parameters) for end, _ in ours], [gap(parameters) for parameters, _ in theirs]
     return {
         "warm": [statistics.median(seconds for _, seconds in side) for side in (ours, theirs)],
-        "gap": [statistics.median(value for value, _ in side) for side in found],
-        "error": [statistics.median(one for _, one in side) for side in found],
+        "gap": [statistics.median(value for value, _ in side) for side in gaps],
+        "error": [statistics.median(error for _, error in side) for side in gaps],
         "converged": sum(int(end.converged) for end, _ in ours),
     }
 
@@ -125,7 +125,7 @@ def main() -> None:
     for library in sys.argv[2:] or ("numpyro", "pyro"):
         for number, (name, fields, family) in enumerate(COLUMNS):
             here = [sys.executable, "-m", "tests.experiments.targets_table", "--cell", library, str(number)]
-            cold = [timed(partial(subprocess.run, [*here, way], check=True))[1] for way in ("zoo", "usual")]
+            cold = [timed(partial(subprocess.run, [*here, program], check=True))[1] for program in ("zoo", "usual")]
             cell = json.loads(subprocess.run([*here, str(repeats)], check=True, capture_output=True, text=True).stdout)
             label = f"{name} {' '.join(map(str, (fields or {}).values()))} {family}"
             print(

@@ -54,7 +54,7 @@ class Case:
     weighed: Weighed
     chains: Distances | None
 
-    def found(self, thresholds: Thresholds, nuts: bool) -> str:
+    def word_by(self, thresholds: Thresholds, nuts: bool) -> str:
         """The word without the truth."""
         if not self.converged:
             return "not converged"
@@ -101,23 +101,23 @@ def cases(name: str) -> Iterator[Case]:
         chains = chains_of(name, data, model)
         encoders = model.amortization is not None
         options = Options(**model.defaults)
-        asked = [
+        jobs = [
             Job(f"{library}-{family}", name, data, "amortised" if encoders else "svi", library, family, number, options)
             for library in LIBRARIES
             for family in model.guides
             if library == "numpyro" or not encoders or number == 0
         ]
-        asked += [Job(way, name, data, "coordinate_ascent", seed=number) for way in coordinate_ascents(model, data)]
+        jobs += [Job(fit, name, data, "coordinate_ascent", seed=number) for fit in coordinate_ascents(model, data)]
         if not encoders and number % 5 == 0:
             adam = replace(options, optimiser="adam", steps=200)
-            asked.append(Job("numpyro-mean_field", name, data, "svi", "numpyro", "mean_field", number, adam))
-        for job in asked:
-            case = one(run(job), model, exact, chains, number % 2)
+            jobs.append(Job("numpyro-mean_field", name, data, "svi", "numpyro", "mean_field", number, adam))
+        for job in jobs:
+            case = case_of(run(job), model, exact, chains, number % 2)
             if case:
                 yield case
 
 
-def one(fit: Fit, model: Any, exact: Any, chains: FitSummary | None, half: int) -> Case | None:
+def case_of(fit: Fit, model: Any, exact: Any, chains: FitSummary | None, half: int) -> Case | None:
     """Both sides of one fit; None if it failed."""
     job = fit.job
     if fit.tree is None:
@@ -147,7 +147,7 @@ def rates(chosen: list[Case], thresholds: Thresholds, nuts: bool) -> tuple[float
     """The share of wrong fits that are flagged, and of right ones."""
     flagged = {True: [], False: []}
     for case in chosen:
-        flagged[case.word in WRONG].append(case.found(thresholds, nuts) != "agrees")
+        flagged[case.word in WRONG].append(case.word_by(thresholds, nuts) != "agrees")
     return float(np.mean(flagged[True])), float(np.mean(flagged[False]))
 
 
@@ -172,7 +172,7 @@ def best(chosen: list[Case]) -> Thresholds:
 
 def confusion(chosen: list[Case], thresholds: Thresholds, nuts: bool) -> str:
     """Rows: the verdict that knows the truth; columns: the one that does not."""
-    counts = Counter((case.word, case.found(thresholds, nuts)) for case in chosen)
+    counts = Counter((case.word, case.word_by(thresholds, nuts)) for case in chosen)
     rows = [word for word in ("agrees", *WRONG) if any(pair[0] == word for pair in counts)]
     columns = [word for word in ("agrees", *WRONG, "undecided") if any(pair[1] == word for pair in counts)]
     lines = [f"| with the truth | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
@@ -198,13 +198,13 @@ def table(paths: list[str]) -> None:
     for nuts in (True, False):
         print(f"\nwrong, and not flagged, in either half, {'with' if nuts else 'without'} NUTS:\n")
         for case in known:
-            if case.word in WRONG and case.found(THRESHOLDS, nuts) == "agrees":
+            if case.word in WRONG and case.word_by(THRESHOLDS, nuts) == "agrees":
                 print(f"- {case.model} {case.name}: {case.word}; {case.data}; k-hat {case.weighed.khat:.2f}")
     print("\nright, and flagged, in either half:\n")
     for case in known:
-        found = case.found(THRESHOLDS, True)
-        if case.word not in WRONG and found != "agrees":
-            print(f"- {case.model} {case.name}: {found}; {case.data}; k-hat {case.weighed.khat:.2f}")
+        word = case.word_by(THRESHOLDS, True)
+        if case.word not in WRONG and word != "agrees":
+            print(f"- {case.model} {case.name}: {word}; {case.data}; k-hat {case.weighed.khat:.2f}")
 
 
 def main() -> None:
@@ -212,9 +212,9 @@ def main() -> None:
         table(sys.argv[2:])
         return
     chosen = sys.argv[3].split(",") if len(sys.argv) > 3 else list(models.CATALOGUE)
-    found = [case for name in chosen for case in cases(name)]
-    Path(sys.argv[2]).write_bytes(pickle.dumps(found))
-    print(f"{len(found)} fits", Counter((case.model, case.word) for case in found))
+    fits = [case for name in chosen for case in cases(name)]
+    Path(sys.argv[2]).write_bytes(pickle.dumps(fits))
+    print(f"{len(fits)} fits", Counter((case.model, case.word) for case in fits))
 
 
 if __name__ == "__main__":
