@@ -44,11 +44,11 @@ class Page:
         message |= {"sessionId": self.session} if self.session else {}
         os.write(self.to, json.dumps(message).encode() + b"\0")
         while True:
-            found = self.read()
-            if found.get("id") == self.number:
-                if "error" in found:
-                    raise RuntimeError(f"{method}: {found['error']['message']}")
-                return found["result"]
+            message = self.read()
+            if message.get("id") == self.number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']['message']}")
+                return message["result"]
 
     def read(self, seconds: float = 60.0) -> dict[str, Any]:
         """The next message; what the page complains of or asks for is kept."""
@@ -58,8 +58,8 @@ class Page:
                 raise TimeoutError("the browser does not answer")
             self.rest += os.read(self.back, 1 << 20)
         text, _, self.rest = self.rest.partition(b"\0")
-        found = json.loads(text)
-        method, about = found.get("method"), found.get("params", {})
+        message = json.loads(text)
+        method, about = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown":
             self.errors.append(about["exceptionDetails"].get("exception", {}).get("description", str(about)))
         elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
@@ -68,7 +68,7 @@ class Page:
             self.errors.append(about["entry"]["text"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(about["request"]["url"])
-        return found
+        return message
 
     def open(self, path: Path, width: int = 1280, scheme: str = "light", scripts: bool = True) -> None:
         """Open a file at a width, in a colour scheme, with or without scripts."""
@@ -83,10 +83,10 @@ class Page:
 
     def run(self, expression: str) -> Any:
         """The value of an expression in the page; a promise's is awaited."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        if "exceptionDetails" in found:
-            raise RuntimeError(found["exceptionDetails"]["exception"].get("description"))
-        return found["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"]["exception"].get("description"))
+        return answer["result"].get("value")
 
     def press(self, key: str, code: int) -> None:
         """Press and release a key, such as Tab (9)."""
@@ -95,13 +95,13 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, **extra)
 
-    def picture(self, path: Path, whole: bool = True) -> None:
+    def picture(self, path: Path, full: bool = True) -> None:
         """The page as a PNG, all of it or what is in view."""
-        made = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self.clip(whole))
-        path.write_bytes(base64.b64decode(made["data"]))
+        screenshot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full, **self.clip(full))
+        path.write_bytes(base64.b64decode(screenshot["data"]))
 
-    def clip(self, whole: bool) -> dict[str, Any]:
-        if not whole:
+    def clip(self, full: bool) -> dict[str, Any]:
+        if not full:
             return {}
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         return {"clip": {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 16000), "scale": 1}}
@@ -113,14 +113,14 @@ def browse(profile: Path) -> Iterator[Page]:
     inside, to = os.pipe()
     back, outside = os.pipe()
     # Chromium reads its commands from 3 and answers on 4; high numbers in between, lest one be overwritten.
-    high = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (inside, outside)]
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (inside, outside)]
     silence = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
-    pipes = [(os.POSIX_SPAWN_DUP2, one, number) for one, number in zip(high, (3, 4), strict=True)]
+    pipes = [(os.POSIX_SPAWN_DUP2, end, number) for end, number in zip(high, (3, 4), strict=True)]
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
     line = [executable(), *options, "--hide-scrollbars", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
     process = os.posix_spawn(line[0], line, os.environ, file_actions=[*silence, *pipes])
-    for one in (inside, outside, *high):
-        os.close(one)
+    for end in (inside, outside, *high):
+        os.close(end)
     try:
         yield Page(to, back)
     finally:

@@ -88,8 +88,8 @@ def words(text: str) -> list[str]:
 
 def names(known: Sequence[str]) -> st.SearchStrategy[str]:
     """A list as --guides takes it, some names of which are known."""
-    one = st.sampled_from([*known, *known, "", " ", "mean_feild", "PYRO", "é"])
-    return st.lists(one, max_size=4).map(",".join)
+    name = st.sampled_from([*known, *known, "", " ", "mean_feild", "PYRO", "é"])
+    return st.lists(name, max_size=4).map(",".join)
 
 
 def of_type(default: Any, choices: Sequence[str], about: str, small: Sequence[int]) -> st.SearchStrategy[str | File]:
@@ -245,28 +245,28 @@ Option = tuple[str, "str | File | None"]
 
 def options_of_data(name: str, small: Sequence[int] = SMALL) -> dict[str, st.SearchStrategy[str | File]]:
     """For each option of a model's data, as it is written, values that it probably takes."""
-    found = {}
+    strategies = {}
     for field in option_fields(models.load(name).data):
-        found[flag(field)] = of_type(field.default, field.metadata["choices"], field.metadata["help"], small)
-    return found
+        strategies[flag(field)] = of_type(field.default, field.metadata["choices"], field.metadata["help"], small)
+    return strategies
 
 
 def general() -> dict[str, st.SearchStrategy[str | None]]:
     """The same for the options that every comparison has."""
-    found: dict[str, st.SearchStrategy[str | None]] = {}
+    strategies: dict[str, st.SearchStrategy[str | None]] = {}
     for field in (field for kind in (Settings, Options) for field in option_fields(kind)):
         written = flag(field)
         if isinstance(field.default, bool):
-            found[written] = st.none()
+            strategies[written] = st.none()
         elif field.name in ("guides", "libraries"):
-            found[written] = names([*guides.FAMILIES] if field.name == "guides" else ["numpyro", "pyro"])
+            strategies[written] = names([*guides.FAMILIES] if field.name == "guides" else ["numpyro", "pyro"])
         elif field.metadata["choices"]:
-            found[written] = st.sampled_from(list(field.metadata["choices"]))
+            strategies[written] = st.sampled_from(list(field.metadata["choices"]))
         elif field.metadata["parse"] not in (str, Path):
-            found[written] = st.sampled_from(SMALL).map(str)
+            strategies[written] = st.sampled_from(SMALL).map(str)
         else:
-            found[written] = ANY
-    return found
+            strategies[written] = ANY
+    return strategies
 
 
 def misspelt(written: str) -> st.SearchStrategy[str]:
@@ -292,9 +292,11 @@ def given_options(draw: Any, usual: dict[str, st.SearchStrategy[Any]]) -> Option
 def command_lines(name: str, most: int = 6) -> st.SearchStrategy[list[Option]]:
     """The options after a model's name: of its data and of every comparison; some twice, some wrong."""
     data = options_of_data(name)
-    one = st.one_of(given_options(data), given_options(data), given_options(general()))
-    rest = st.lists(given_options(general()), max_size=2)
-    return st.one_of(st.lists(one, max_size=most), st.tuples(likely(name), rest).map(lambda parts: parts[0] + parts[1]))
+    option = st.one_of(given_options(data), given_options(data), given_options(general()))
+    general_options = st.lists(given_options(general()), max_size=2)
+    return st.one_of(
+        st.lists(option, max_size=most), st.tuples(likely(name), general_options).map(lambda parts: parts[0] + parts[1])
+    )
 
 
 def likely(name: str, small: Sequence[int] = SMALL) -> st.SearchStrategy[list[Option]]:
@@ -320,13 +322,13 @@ def spelt(options: Sequence[Option], folder: Path, joined: bool = False) -> list
 
     Values that begin with a dash are joined to their option, and so is every other one, or each.
     """
-    found = []
+    arguments = []
     for number, (written, value) in enumerate(options):
         text = value.placed(folder) if isinstance(value, File) else value
         if text is None:
-            found.append(written)
+            arguments.append(written)
         elif joined or text.startswith("-") or number % 2:
-            found.append(f"{written}={text}")
+            arguments.append(f"{written}={text}")
         else:
-            found += [written, text]
-    return found
+            arguments += [written, text]
+    return arguments

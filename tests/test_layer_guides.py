@@ -46,7 +46,7 @@ def factors(rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def named(location: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+def by_site(location: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
     """The family's parameters."""
     rows = {f"rows_{number}": a for number, (a, _) in enumerate(pairs)}
     return {"location": location} | rows | {f"columns_{n}": b for n, (_, b) in enumerate(pairs) if len(b) > 1}
@@ -55,16 +55,16 @@ def named(location: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> d
 def covariance(parameters: dict[str, np.ndarray]) -> np.ndarray:
     """The dense covariance of a matrix normal guide."""
     count = sum(name.startswith("rows") for name in parameters)
-    one = np.ones((1, 1))
-    roots = [np.kron(parameters[f"rows_{site}"], parameters.get(f"columns_{site}", one)) for site in range(count)]
+    identity = np.ones((1, 1))
+    roots = [np.kron(parameters[f"rows_{site}"], parameters.get(f"columns_{site}", identity)) for site in range(count)]
     return block_diag(*(root @ root.T for root in roots))
 
 
-def kl(location: np.ndarray, spread: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> float:
+def kl(location: np.ndarray, sigma: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> float:
     """KL(N(location, spread), N(mean, precision^-1)) in nats."""
     shift = location - mean
-    log_dets = np.linalg.slogdet(spread)[1] + np.linalg.slogdet(precision)[1]
-    return 0.5 * (np.sum(precision * spread) + shift @ precision @ shift - len(shift) - log_dets)
+    log_dets = np.linalg.slogdet(sigma)[1] + np.linalg.slogdet(precision)[1]
+    return 0.5 * (np.sum(precision * sigma) + shift @ precision @ shift - len(shift) - log_dets)
 
 
 def slope(function, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
@@ -118,18 +118,18 @@ def test_the_distribution_against_scipy(distributions):
     location, pairs = rng.normal(size=DIMENSION), factors(rng)
     make = distributions.array
     q = distributions.kind(make(location), [make(a) for a, _ in pairs], [make(b) for _, b in pairs])
-    spread = covariance(named(location, pairs))
+    sigma = covariance(by_site(location, pairs))
     basis = np.asarray(q.from_base(make(np.eye(DIMENSION + 1)[:, :-1]))) - location
-    np.testing.assert_allclose(basis.T @ basis, spread, atol=1e-12)
+    np.testing.assert_allclose(basis.T @ basis, sigma, atol=1e-12)
     np.testing.assert_allclose(basis[-1], 0, atol=1e-12)
-    np.testing.assert_allclose(np.asarray(q.variance), np.diag(spread), rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(q.variance), np.diag(sigma), rtol=1e-12)
     z = location + rng.normal(size=(5, 2, DIMENSION))
     expected, begin = 0.0, 0
     for (a, b), (rows, columns) in zip(pairs, SHAPES, strict=True):
         piece = np.s_[begin : begin + rows * columns]
         mean = location[piece].reshape(rows, columns)
-        one = stats.matrix_normal(mean, a @ a.T, b @ b.T)
-        expected = expected + one.logpdf(z[..., piece].reshape(5, 2, rows, columns))
+        law = stats.matrix_normal(mean, a @ a.T, b @ b.T)
+        expected = expected + law.logpdf(z[..., piece].reshape(5, 2, rows, columns))
         begin += rows * columns
     log_prob = distributions.once(lambda q, z: q.log_prob(z))
     np.testing.assert_allclose(np.asarray(log_prob(q, make(z))), expected, rtol=1e-11)
@@ -139,14 +139,14 @@ def test_the_distribution_against_scipy(distributions):
     draws = np.asarray(distributions.draw(q, 20_000)) - location
     products = draws[:, :, None] * draws[:, None, :]
     error = products.std(axis=0) / math.sqrt(len(draws))
-    assert (np.abs(products.mean(axis=0) - spread) < 5 * error).all()
-    assert (np.abs(draws.mean(axis=0)) < 5 * np.sqrt(np.diag(spread) / len(draws))).all()
+    assert (np.abs(products.mean(axis=0) - sigma) < 5 * error).all()
+    assert (np.abs(draws.mean(axis=0)) < 5 * np.sqrt(np.diag(sigma) / len(draws))).all()
 
 
 def random_coordinates(rng: np.random.Generator) -> matrix_normal.Coordinates:
     """Around a precision without any structure."""
     precision = spd(DIMENSION, rng)
-    shapes = {name: value.shape for name, value in named(np.zeros(DIMENSION), factors(rng)).items()}
+    shapes = {name: value.shape for name, value in by_site(np.zeros(DIMENSION), factors(rng)).items()}
     mode = rng.normal(size=DIMENSION)
     curvature = Curvature(mode, np.linalg.cholesky(precision), np.diag(precision), shapes)
     return matrix_normal.Coordinates(curvature)
@@ -174,7 +174,7 @@ def test_matrix_normal_pullback_and_locate():
 def test_minus_elbo_bends_like_the_identity_where_the_posterior_is_a_matrix_normal():
     rng = np.random.default_rng(2)
     location, pairs = rng.normal(size=DIMENSION), factors(rng)
-    parameters = named(location, pairs)
+    parameters = by_site(location, pairs)
     precision = np.linalg.inv(covariance(parameters))
     shapes = {name: value.shape for name, value in parameters.items()}
     curvature = Curvature(location, np.linalg.cholesky(precision), np.diag(precision), shapes)
@@ -249,16 +249,16 @@ def twin(library: str, body: str):
 def layers() -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, float]:
     """The data, the posterior's mean and precision in the order of the sites, and the log evidence."""
     rng = np.random.default_rng(5)
-    x, spread, root = rng.normal(size=(7, 2)), triangle(3, rng), triangle(2, rng)
-    y = x @ rng.normal(size=(2, 3)) + rng.normal(size=(7, 3)) @ spread.T
+    x, sigma, root = rng.normal(size=(7, 2)), triangle(3, rng), triangle(2, rng)
+    y = x @ rng.normal(size=(2, 3)) + rng.normal(size=(7, 3)) @ sigma.T
     rows = x.T @ x + np.eye(2)
     weights = np.linalg.solve(rows, x.T @ y)
     noise, ones = np.linalg.inv(root @ root.T), np.ones(2)
     beside = np.block([[1 + ones @ noise @ ones, -(ones @ noise)[None]], [-(noise @ ones)[:, None], noise]])
-    precision = block_diag(np.kron(rows, np.linalg.inv(spread @ spread.T)), beside)
-    evidence = stats.matrix_normal(np.zeros((7, 3)), x @ x.T + np.eye(7), spread @ spread.T).logpdf(y)
+    precision = block_diag(np.kron(rows, np.linalg.inv(sigma @ sigma.T)), beside)
+    evidence = stats.matrix_normal(np.zeros((7, 3)), x @ x.T + np.eye(7), sigma @ sigma.T).logpdf(y)
     return (
-        {"x": x, "y": y, "spread": spread, "root": root},
+        {"x": x, "y": y, "spread": sigma, "root": root},
         np.append(weights.ravel(), np.zeros(3)),
         precision,
         float(evidence),
@@ -290,9 +290,9 @@ def test_matrix_normal_reaches_its_best_elbo(library):
     log_dets = [np.linalg.slogdet(block)[1] for block in (precision[6:7, 6:7], precision[7:, 7:], precision[6:, 6:])]
     cost = 0.5 * (log_dets[0] + log_dets[1] - log_dets[2])
     assert cost > 0.05
-    found = outcome.parameters
-    assert kl(found["location"], covariance(found), mean, precision) == pytest.approx(cost, abs=1e-7)
-    assert exact_elbo(objective, found, data) == pytest.approx(evidence - cost, abs=1e-7)
+    q = outcome.parameters
+    assert kl(q["location"], covariance(q), mean, precision) == pytest.approx(cost, abs=1e-7)
+    assert exact_elbo(objective, q, data) == pytest.approx(evidence - cost, abs=1e-7)
 
 
 def test_any_parameters_mean_the_same_in_both_libraries(library):
@@ -302,17 +302,17 @@ def test_any_parameters_mean_the_same_in_both_libraries(library):
     objective.start(0, data)
     rng = np.random.default_rng(6)
     pairs = [(triangle(2, rng), triangle(3, rng)), (triangle(1, rng), np.ones((1, 1))), (triangle(2, rng), np.eye(1))]
-    parameters = named(rng.normal(size=9), pairs)
+    parameters = by_site(rng.normal(size=9), pairs)
     eps = rng.normal(size=(4, 9))
-    found = objective.evaluate(parameters, eps, data)
+    evaluation = objective.evaluate(parameters, eps, data)
     roots = block_diag(*(np.kron(a, b) for a, b in pairs))
     z = parameters["location"] + eps @ roots.T
-    np.testing.assert_allclose(found.latents["weights"], z[:, :6].reshape(4, 2, 3), atol=1e-12)
-    np.testing.assert_allclose(found.latents["level"], z[:, 6], atol=1e-12)
-    np.testing.assert_allclose(found.latents["bias"], z[:, 7:], atol=1e-12)
+    np.testing.assert_allclose(evaluation.latents["weights"], z[:, :6].reshape(4, 2, 3), atol=1e-12)
+    np.testing.assert_allclose(evaluation.latents["level"], z[:, 6], atol=1e-12)
+    np.testing.assert_allclose(evaluation.latents["bias"], z[:, 7:], atol=1e-12)
     log_guide = stats.multivariate_normal(parameters["location"], roots @ roots.T).logpdf(z)
     log_posterior = stats.multivariate_normal(mean, np.linalg.inv(precision)).logpdf(z)
-    np.testing.assert_allclose(found.log_ratio, log_posterior + evidence - log_guide, rtol=1e-10)
+    np.testing.assert_allclose(evaluation.log_ratio, log_posterior + evidence - log_guide, rtol=1e-10)
 
 
 def test_a_vector_has_any_covariance(library):
@@ -336,21 +336,21 @@ def model():
 
 def as_a_user_has_it(library: str, family: str, body: str):
     """The start, the median, the 10% and 90% quantiles and five draws of the guide, by the library's own means."""
-    made = guides.implementation(family, library).guide(twin(library, body))
+    guide = guides.implementation(family, library).guide(twin(library, body))
     if library == "numpyro":
         import jax
         import numpyro
         from numpyro.infer import SVI, Trace_ELBO
 
         numpyro.enable_x64()
-        svi = SVI(made.model, made, numpyro.optim.Adam(0.01), Trace_ELBO(num_particles=2))
+        svi = SVI(guide.model, guide, numpyro.optim.Adam(0.01), Trace_ELBO(num_particles=2))
 
         @jax.jit
         def use(key):
             state, loss = svi.update(svi.init(key))
             params = svi.get_params(state)
-            draws = made.sample_posterior(key, params, sample_shape=(5,))
-            return loss, made.median(params), made.quantiles(params, [0.1, 0.9]), draws, params
+            draws = guide.sample_posterior(key, params, sample_shape=(5,))
+            return loss, guide.median(params), guide.quantiles(params, [0.1, 0.9]), draws, params
 
         return use(jax.random.key(0))
     import pyro
@@ -358,10 +358,10 @@ def as_a_user_has_it(library: str, family: str, body: str):
 
     pyro.clear_param_store()
     pyro.set_rng_seed(0)
-    loss = SVI(made.model, made, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO(num_particles=2)).step()
-    draws = Predictive(made.model, guide=made, num_samples=5)()
+    loss = SVI(guide.model, guide, pyro.optim.Adam({"lr": 0.01}), Trace_ELBO(num_particles=2)).step()
+    draws = Predictive(guide.model, guide=guide, num_samples=5)()
     params = {name.rpartition(".")[2]: value.detach() for name, value in pyro.get_param_store().items()}
-    return loss, made.median(), made.quantiles([0.1, 0.9]), draws, params
+    return loss, guide.median(), guide.quantiles([0.1, 0.9]), draws, params
 
 
 @pytest.mark.parametrize("family", ["matrix_normal", "hypernetwork"])
@@ -465,13 +465,13 @@ def test_the_hypernetwork_is_the_factorised_gaussian_that_its_network_says(libra
     parameters = network(np.random.default_rng(10), latents=9)
     location, log_scale = hypernetwork.outputs(parameters)
     eps = np.random.default_rng(11).normal(size=(4, 9))
-    found = objective.evaluate(parameters, eps, data)
+    evaluation = objective.evaluate(parameters, eps, data)
     z = location + np.exp(log_scale) * eps
-    np.testing.assert_allclose(found.latents["weights"], z[:, :6].reshape(4, 2, 3), atol=1e-12)
-    np.testing.assert_allclose(found.latents["bias"], z[:, 7:], atol=1e-12)
+    np.testing.assert_allclose(evaluation.latents["weights"], z[:, :6].reshape(4, 2, 3), atol=1e-12)
+    np.testing.assert_allclose(evaluation.latents["bias"], z[:, 7:], atol=1e-12)
     log_guide = stats.norm.logpdf(z, location, np.exp(log_scale)).sum(axis=1)
     log_posterior = stats.multivariate_normal(mean, np.linalg.inv(precision)).logpdf(z)
-    np.testing.assert_allclose(found.log_ratio, log_posterior + evidence - log_guide, rtol=1e-10)
+    np.testing.assert_allclose(evaluation.log_ratio, log_posterior + evidence - log_guide, rtol=1e-10)
 
 
 @pytest.mark.parametrize("correlated", [False, True])
@@ -503,6 +503,6 @@ def test_a_hard_target(library):
     module = importlib.import_module(f"targets.gaussian_{library}")
     objective, data = objective_of(library, module, "matrix_normal", target)
     outcome = optimise(objective, data, matrix_normal.FAMILY, Options(), 0)
-    found = outcome.parameters
+    q = outcome.parameters
     assert outcome.converged
-    assert kl(found["location"], covariance(found), target["location"], precision) < 1e-5
+    assert kl(q["location"], covariance(q), target["location"], precision) < 1e-5

@@ -209,9 +209,17 @@ def a_fit(draws: np.ndarray, method: str = "nuts", log_ratio: np.ndarray | None 
     log_joint = np.zeros(shape) if log_ratio is None else log_ratio
     stats = {"log_joint": log_joint, "log_prior": np.zeros(shape), "log_guide": np.zeros(shape)}
     stats |= {"diverging": np.zeros(shape, bool), "energy": np.random.default_rng(0).normal(size=shape)}
-    said = {"elbo": 0.0, "elbo_mcse": 0.0, "gap": 0.0, "gap_mcse": 0.0, "tolerance": 0.01, "converged": 1, "reason": ""}
+    attributes = {
+        "elbo": 0.0,
+        "elbo_mcse": 0.0,
+        "gap": 0.0,
+        "gap_mcse": 0.0,
+        "tolerance": 0.01,
+        "converged": 1,
+        "reason": "",
+    }
     optimisation = {"elbo": np.zeros(2)} if method == "svi" else None
-    tree = build({"z": draws}, stats, {"x": np.zeros(1)}, None, optimisation, said if optimisation else None)
+    tree = build({"z": draws}, stats, {"x": np.zeros(1)}, None, optimisation, attributes if optimisation else None)
     return Fit(a_job(draws.shape[2], method), "done", tree=tree)
 
 
@@ -251,24 +259,24 @@ def test_elements_that_are_not_printed_are_measured(method):
     """The same numbers as if they were printed, errors of chains within 2%; the summary's JSON is without them."""
     draws = autoregression(np.random.default_rng(7), (4, 500, 300), 0.0 if method == "svi" else 0.7)
     fit, truth = a_fit(draws, method), a_truth(300)
-    whole, cut = measure(fit, truth, None), measure(hide(fit, 2), truth, None)
+    every, cut = measure(fit, truth, None), measure(hide(fit, 2), truth, None)
     assert list(cut.variables) == ["z[0]", "z[1]"] and len(cut.unreported) == 298
     assert list(to_json(cut)["variables"]) == ["z[0]", "z[1]"] and "unreported" not in to_json(cut)
-    for name, found in cut.judged.items():
-        printed = whole.variables[name]
+    for name, cut_summary in cut.judged.items():
+        printed = every.variables[name]
         for key in ("mean", "sd", "mean_error", "sd_ratio"):
-            assert getattr(found, key) == pytest.approx(getattr(printed, key), rel=1e-9, abs=1e-12)
+            assert getattr(cut_summary, key) == pytest.approx(getattr(printed, key), rel=1e-9, abs=1e-12)
         for key in ("mcse_mean", "mcse_sd", "mcse_mean_error", "mcse_sd_ratio"):
-            assert getattr(found, key) == pytest.approx(getattr(printed, key), rel=0.02)
+            assert getattr(cut_summary, key) == pytest.approx(getattr(printed, key), rel=0.02)
 
 
 def test_chains_that_are_not_printed_are_looked_at():
     """One of 300 unprinted elements sits elsewhere in one chain: R-hat and ESS are as if it were printed."""
     draws = np.random.default_rng(8).normal(size=(4, 500, 300))
     draws[0, :, 217] += 3.0
-    whole, cut = (measure(fit, a_truth(300), None).diagnostics for fit in (a_fit(draws), hide(a_fit(draws), 2)))
-    assert whole.r_hat > 1.4
-    assert (cut.r_hat, cut.ess_bulk) == (whole.r_hat, whole.ess_bulk)
+    every, cut = (measure(fit, a_truth(300), None).diagnostics for fit in (a_fit(draws), hide(a_fit(draws), 2)))
+    assert every.r_hat > 1.4
+    assert (cut.r_hat, cut.ess_bulk) == (every.r_hat, every.ess_bulk)
 
 
 def test_elements_that_do_not_vary_are_not_judged():
@@ -314,9 +322,9 @@ def test_a_references_errors_are_what_its_moments_vary_by():
         off = truth.mean()["z"][0] - 0.5, truth.sd()["z"][0] - 12**-0.5
         scores.append(np.array(off) / truth.errors("z", (0,)))
     for known in np.transpose(scores):
-        spread = np.std(known**2, ddof=1) / math.sqrt(len(known))
-        assert abs(np.mean(known**2) - 1) < ERRORS * spread
-        assert spread < 0.18
+        sd = np.std(known**2, ddof=1) / math.sqrt(len(known))
+        assert abs(np.mean(known**2) - 1) < ERRORS * sd
+        assert sd < 0.18
 
 
 def an_estimate() -> Estimated:
@@ -333,22 +341,24 @@ def test_the_truths_own_errors_are_part_of_a_distances(shown):
     """Of each moment its own, of elements that are printed and of those that are not."""
     truth, draws = an_estimate(), np.random.default_rng(14).normal(size=(4, 500, 3))
     fit = a_fit(draws, "svi")
-    for place, (name, found) in enumerate(measure(hide(fit, shown), truth, None).judged.items()):
+    for place, (name, judged) in enumerate(measure(hide(fit, shown), truth, None).judged.items()):
         values, table = draws[..., place], truth.table
         own = values.std(ddof=1) / math.sqrt(values.size)
         of_sd = ((values - values.mean()) ** 2).std(ddof=1) / math.sqrt(values.size) / (2 * values.std(ddof=1))
         mean, ratio = table.mean_error[place], values.std(ddof=1) / table.sd[place] * table.sd_error[place]
         assert name == f"z[{place}]"
-        assert found.mean_error == pytest.approx((values.mean() - table.mean[place]) / table.sd[place], rel=1e-6)
-        assert found.mcse_mean_error == pytest.approx(math.hypot(own, mean) / table.sd[place], rel=1e-5)
-        assert found.mcse_sd_ratio == pytest.approx(math.hypot(of_sd, ratio) / table.sd[place], rel=1e-5)
+        assert judged.mean_error == pytest.approx((values.mean() - table.mean[place]) / table.sd[place], rel=1e-6)
+        assert judged.mcse_mean_error == pytest.approx(math.hypot(own, mean) / table.sd[place], rel=1e-5)
+        assert judged.mcse_sd_ratio == pytest.approx(math.hypot(of_sd, ratio) / table.sd[place], rel=1e-5)
 
 
 def test_relative_ess_is_that_of_the_weights():
     log_ratio = np.random.default_rng(10).normal(size=(4, 500))
     weights = np.exp(log_ratio)
-    found = measure(a_fit(np.zeros((4, 500, 1)) + log_ratio[:, :, None], "svi", log_ratio), None, None).diagnostics
-    assert found.relative_ess == pytest.approx(1 / (1 + weights.var() / weights.mean() ** 2), rel=1e-5)
+    diagnostics = measure(
+        a_fit(np.zeros((4, 500, 1)) + log_ratio[:, :, None], "svi", log_ratio), None, None
+    ).diagnostics
+    assert diagnostics.relative_ess == pytest.approx(1 / (1 + weights.var() / weights.mean() ** 2), rel=1e-5)
     equal = measure(a_fit(np.random.default_rng(1).normal(size=(4, 500, 1)), "svi"), None, None).diagnostics
     assert (equal.khat, equal.relative_ess) == (None, 1.0)
 
@@ -360,14 +370,14 @@ def test_moments_and_quantiles_are_those_of_the_draws():
     variables = numbers(a_fit(draws, "svi"), truth, None)["variables"]
     assert list(variables) == ["z[0]", "z[1]"]
     for position, (true_mean, true_sd) in enumerate([(3.0, 2.0), (2.0, 4.0)]):
-        flat, found = draws[:, :, position].ravel(), variables[f"z[{position}]"]
-        assert found["mean"] == pytest.approx(np.mean(flat), rel=REPORTED)
-        assert found["sd"] == pytest.approx(np.std(flat, ddof=1), rel=REPORTED)
+        flat, row = draws[:, :, position].ravel(), variables[f"z[{position}]"]
+        assert row["mean"] == pytest.approx(np.mean(flat), rel=REPORTED)
+        assert row["sd"] == pytest.approx(np.std(flat, ddof=1), rel=REPORTED)
         for name, probability in (("q2.5", 0.025), ("median", 0.5), ("q97.5", 0.975)):
-            assert found[name] == pytest.approx(np.quantile(flat, probability), rel=REPORTED)
-        assert found["mean_error"] == pytest.approx((np.mean(flat) - true_mean) / true_sd, rel=1e-8)
-        assert found["sd_ratio"] == pytest.approx(np.std(flat, ddof=1) / true_sd, rel=REPORTED)
-        assert found["mcse_mean"] == pytest.approx(np.std(flat, ddof=1) / math.sqrt(flat.size), rel=1e-5)
+            assert row[name] == pytest.approx(np.quantile(flat, probability), rel=REPORTED)
+        assert row["mean_error"] == pytest.approx((np.mean(flat) - true_mean) / true_sd, rel=1e-8)
+        assert row["sd_ratio"] == pytest.approx(np.std(flat, ddof=1) / true_sd, rel=REPORTED)
+        assert row["mcse_mean"] == pytest.approx(np.std(flat, ddof=1) / math.sqrt(flat.size), rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["svi", "nuts"])
@@ -375,8 +385,8 @@ def test_errors_of_independent_draws_are_calibrated(method):
     """Over 200 elements, mean and sd miss the truth by as much as their standard errors say."""
     draws = np.random.default_rng(2).normal(size=(4, 500, 200))
     variables = numbers(a_fit(draws, method), a_truth(200), None)["variables"].values()
-    assert mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in variables]))
-    assert mean_square_is_one(np.array([(one["sd"] - 1) / one["mcse_sd"] for one in variables]))
+    assert mean_square_is_one(np.array([row["mean"] / row["mcse_mean"] for row in variables]))
+    assert mean_square_is_one(np.array([(row["sd"] - 1) / row["mcse_sd"] for row in variables]))
 
 
 def test_errors_of_correlated_chains_are_larger_and_calibrated():
@@ -387,9 +397,9 @@ def test_errors_of_correlated_chains_are_larger_and_calibrated():
     naive = numbers(a_fit(draws, "svi"), a_truth(count), None)["variables"].values()
     inflation = np.array([(a["mcse_mean"] / b["mcse_mean"]) ** 2 for a, b in zip(chains, naive, strict=True)])
     assert inflation.min() > 1
-    assert mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in chains]), allowance=0.1)
-    assert mean_square_is_one(np.array([(one["sd"] - 1) / one["mcse_sd"] for one in chains]), allowance=0.1)
-    assert not mean_square_is_one(np.array([one["mean"] / one["mcse_mean"] for one in naive]), allowance=0.1)
+    assert mean_square_is_one(np.array([row["mean"] / row["mcse_mean"] for row in chains]), allowance=0.1)
+    assert mean_square_is_one(np.array([(row["sd"] - 1) / row["mcse_sd"] for row in chains]), allowance=0.1)
+    assert not mean_square_is_one(np.array([row["mean"] / row["mcse_mean"] for row in naive]), allowance=0.1)
 
 
 @pytest.mark.parametrize("method", ["svi", "nuts"])
@@ -401,12 +411,12 @@ def test_errors_of_correlations_are_calibrated(method, rho):
     draws = np.empty((4, 1000, 2 * pairs))
     draws[:, :, ::2], draws[:, :, 1::2] = first, rho * first + math.sqrt(1 - rho**2) * other
     truth = {f"z[{2 * pair}],z[{2 * pair + 1}]": rho for pair in range(pairs)}
-    found = numbers(a_fit(draws, method), a_truth(2 * pairs, truth), None)["correlations"]
-    assert set(found) == set(truth) and all(one["truth"] == rho for one in found.values())
-    scores = np.array([(one["value"] - rho) / one["mcse"] for one in found.values()])
+    correlations = numbers(a_fit(draws, method), a_truth(2 * pairs, truth), None)["correlations"]
+    assert set(correlations) == set(truth) and all(row["truth"] == rho for row in correlations.values())
+    scores = np.array([(row["value"] - rho) / row["mcse"] for row in correlations.values()])
     assert mean_square_is_one(scores, allowance=0.0 if method == "svi" else 0.1)
-    one = found["z[0],z[1]"]
-    assert one["value"] == pytest.approx(
+    row = correlations["z[0],z[1]"]
+    assert row["value"] == pytest.approx(
         np.corrcoef(draws[:, :, 0].ravel(), draws[:, :, 1].ravel())[0, 1], abs=10 * REPORTED
     )
 
@@ -443,13 +453,13 @@ def test_equal_weights_have_no_khat_and_chains_have_no_ledger():
 def test_chains_that_disagree_show_in_r_hat_and_ess():
     draws = np.random.default_rng(8).normal(size=(4, 250, 3))
     draws[0, :, 1] += 3
-    found = numbers(a_fit(draws), a_truth(3), None)["diagnostics"]
-    assert found["r_hat"] > 1.2 and found["ess_bulk"] < 50
+    diagnostics = numbers(a_fit(draws), a_truth(3), None)["diagnostics"]
+    assert diagnostics["r_hat"] > 1.2 and diagnostics["ess_bulk"] < 50
 
 
 @pytest.mark.parametrize(("status", "reason"), [("failed", "NaN"), ("skipped", "too large")])
 def test_what_was_not_made_has_every_key_and_no_number(status, reason):
     summary = numbers(Fit(a_job(2, "svi"), status, reason), a_truth(2), None)
     assert (summary["status"], summary["reason"]) == (status, reason)
-    assert all(set(one.values()) == {None} for one in summary["variables"].values())
+    assert all(set(row.values()) == {None} for row in summary["variables"].values())
     assert set(summary["ledger"].values()) == set(summary["diagnostics"].values()) == {None}

@@ -33,20 +33,20 @@ def test_scores_are_those_of_the_predictive_distribution():
     rng = np.random.default_rng(0)
     centre = rng.normal(size=300)
     observed = centre + rng.normal(scale=0.8, size=300)  # wider than predicted
-    found = score(gaussian(centre + 0.3 * rng.standard_normal((4096, 300)), observed))
-    spread = np.sqrt(0.34)
+    scores = score(gaussian(centre + 0.3 * rng.standard_normal((4096, 300)), observed))
+    sd = np.sqrt(0.34)
     truth = {
-        "log_density": stats.norm.logpdf(observed, centre, spread).mean(),
+        "log_density": stats.norm.logpdf(observed, centre, sd).mean(),
         "rmse": np.sqrt(np.mean((observed - centre) ** 2)),
     }
     for name, value in truth.items():
-        assert 0 < found[name]["mcse"] < 0.01
-        assert abs(found[name]["value"] - value) < 4 * found[name]["mcse"]
+        assert 0 < scores[name]["mcse"] < 0.01
+        assert abs(scores[name]["value"] - value) < 4 * scores[name]["mcse"]
     for mass in (50, 95):
-        half = stats.norm.ppf(0.5 + mass / 200) * spread
+        half = stats.norm.ppf(0.5 + mass / 200) * sd
         exact = np.mean(np.abs(observed - centre) <= half)
         edge = np.mean(np.abs(np.abs(observed - centre) - half) < 0.02)  # rows that the draws may put on either side
-        assert abs(found[f"coverage_{mass}"]["value"] - exact) <= edge
+        assert abs(scores[f"coverage_{mass}"]["value"] - exact) <= edge
 
 
 def test_the_jackknife_sees_correlated_draws():
@@ -59,9 +59,9 @@ def test_the_jackknife_sees_correlated_draws():
         steps = rng.standard_normal(2048)
         for t in range(1, 2048):
             z[t] = 0.9 * z[t - 1] + np.sqrt(1 - 0.81) * steps[t]
-        one = score(gaussian(z[:, None], observed))["log_density"]
-        values.append(one["value"])
-        errors.append(one["mcse"])
+        density = score(gaussian(z[:, None], observed))["log_density"]
+        values.append(density["value"])
+        errors.append(density["mcse"])
     actual = np.std(values, ddof=1)
     # Four standard errors of an sd from so many repetitions; and blocks of 128 draws that are correlated over 19 miss
     # some 4% of the error (1 - 2 * 0.9 / (0.19 * 128) of the variance is within them).
@@ -76,24 +76,24 @@ def test_the_error_of_a_log_density_knows_its_bias():
     observed = rng.uniform(-1.5, 1.5, 1000)
     density = stats.norm.pdf(observed, 0, np.sqrt(1 + s**2))
     square = stats.norm.pdf(observed, 0, np.sqrt(1 + s**2 / 2)) / (2 * s * np.sqrt(np.pi))
-    found = []
+    scores = []
     for _ in range(repetitions):
         draws = rng.standard_normal((count, len(observed)))
         log_density = -0.5 * ((observed - draws) / s) ** 2 - np.log(s * np.sqrt(2 * np.pi))
-        found.append(score(Predictions(observed, log_density, draws[:16]))["log_density"])
-    values, errors = (np.array([one[name] for one in found]) for name in ("value", "mcse"))
+        scores.append(score(Predictions(observed, log_density, draws[:16]))["log_density"])
+    values, errors = (np.array([entry[name] for entry in scores]) for name in ("value", "mcse"))
     away = values - np.log(density).mean()
     assert abs(away.mean() + np.mean(square / density**2 - 1) / (2 * count)) < 4 * values.std() / np.sqrt(repetitions)
     squares = away**2
-    distance, spread = np.sqrt(squares.mean()), squares.std() / np.sqrt(repetitions)
-    assert abs(errors.mean() - distance) < 4 * spread / (2 * distance)
+    distance, standard_error = np.sqrt(squares.mean()), squares.std() / np.sqrt(repetitions)
+    assert abs(errors.mean() - distance) < 4 * standard_error / (2 * distance)
     assert errors.mean() > 1.2 * values.std()  # what is no bias is less
 
 
 def test_the_error_from_the_number_of_points_is_what_other_points_would_change():
     """Of every score: its sd over 200 held-out sets of 200 points, of numbers and of classes, within 4 errors of it."""
     rng, repetitions, points = np.random.default_rng(11), 200, 200
-    found: dict[str, list[tuple[float, float]]] = {}
+    pairs_of: dict[str, list[tuple[float, float]]] = {}
     for _ in range(repetitions):
         centre, chance = rng.normal(size=points), rng.beta(2, 2, points)
         kinds = rng.binomial(1, chance).astype(float)
@@ -104,14 +104,14 @@ def test_the_error_from_the_number_of_points_is_what_other_points_would_change()
         ):
             for name, value in score(predictions).items():
                 name = f"{name} of {'numbers' if predictions.below is not None else 'classes'}"
-                found.setdefault(name, []).append((value["value"], value["sampling"]))
-    assert len(found) == 7  # log density, RMSE, two coverages; log density, accuracy, calibration error
-    assert {sampling for _, sampling in found.pop("calibration_error of classes")} == {None}
-    for name, pairs in found.items():
+                pairs_of.setdefault(name, []).append((value["value"], value["sampling"]))
+    assert len(pairs_of) == 7  # log density, RMSE, two coverages; log density, accuracy, calibration error
+    assert {sampling for _, sampling in pairs_of.pop("calibration_error of classes")} == {None}
+    for name, pairs in pairs_of.items():
         values, errors = np.array(pairs).T
-        spread = stats.kurtosis(values, fisher=False) - 1  # the relative variance of a variance, times repetitions
+        relative = stats.kurtosis(values, fisher=False) - 1  # the relative variance of a variance, times repetitions
         ratio = np.sqrt(np.mean(errors**2)) / values.std(ddof=1)
-        assert ratio == pytest.approx(1, abs=4 * np.sqrt(spread / repetitions) / 2), name
+        assert ratio == pytest.approx(1, abs=4 * np.sqrt(relative / repetitions) / 2), name
 
 
 def test_the_calibration_error_is_that_of_ten_bins_of_equal_width():
@@ -123,8 +123,8 @@ def test_the_calibration_error_is_that_of_ten_bins_of_equal_width():
     for bin in range(10):
         inside = (chance >= bin / 10) & (chance < (bin + 1) / 10)
         total += inside.sum() * abs(chance[inside].mean() - kinds[inside].mean()) if inside.any() else 0.0
-    found = score(Predictions(kinds, np.zeros((1, 5000)), chance[None]))["calibration_error"]["value"]
-    assert found == pytest.approx(total / 5000, rel=1e-12)
+    error = score(Predictions(kinds, np.zeros((1, 5000)), chance[None]))["calibration_error"]["value"]
+    assert error == pytest.approx(total / 5000, rel=1e-12)
 
 
 def test_classes_are_scored_by_accuracy_and_calibration():
@@ -132,19 +132,19 @@ def test_classes_are_scored_by_accuracy_and_calibration():
     probability = np.array([[0.9, 0.9, 0.2, 0.2]])
     observed = np.array([1.0, 0.0, 0.0, 0.0])
     density = np.log(np.where(observed == 1, probability, 1 - probability))
-    found = score(Predictions(observed, density, probability))
-    assert found["accuracy"]["value"] == 0.75
-    assert found["accuracy"]["mcse"] == 0.0
-    assert found["calibration_error"]["value"] == pytest.approx((2 * 0.4 + 2 * 0.2) / 4)
-    assert found["calibration_error"]["sampling"] is None
-    assert found["log_density"]["value"] == pytest.approx((np.log(0.9) + np.log(0.1) + 2 * np.log(0.8)) / 4)
-    assert "rmse" not in found
+    scores = score(Predictions(observed, density, probability))
+    assert scores["accuracy"]["value"] == 0.75
+    assert scores["accuracy"]["mcse"] == 0.0
+    assert scores["calibration_error"]["value"] == pytest.approx((2 * 0.4 + 2 * 0.2) / 4)
+    assert scores["calibration_error"]["sampling"] is None
+    assert scores["log_density"]["value"] == pytest.approx((np.log(0.9) + np.log(0.1) + 2 * np.log(0.8)) / 4)
+    assert "rmse" not in scores
 
 
 def test_the_log_density_averages_densities_not_their_logarithms():
     """Two draws, one of which rules the observation out: log(1/2) of the other's, not minus infinity."""
-    found = score(Predictions(np.array([1.0]), np.array([[0.0], [-np.inf]]), np.array([[1.0], [0.0]])))
-    assert found["log_density"]["value"] == pytest.approx(np.log(0.5))
+    scores = score(Predictions(np.array([1.0]), np.array([[0.0], [-np.inf]]), np.array([[1.0], [0.0]])))
+    assert scores["log_density"]["value"] == pytest.approx(np.log(0.5))
 
 
 # Images
@@ -163,14 +163,14 @@ def bernoulli(observed: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 def test_an_image_is_one_point_of_the_log_density_and_many_of_the_accuracy():
     observed, probability = images()
-    found = score(Predictions(observed, bernoulli(observed, probability), probability))
+    scores = score(Predictions(observed, bernoulli(observed, probability), probability))
     joint = np.log(np.exp(bernoulli(observed, probability)).mean(axis=0))  # the average of products over pixels
-    assert found["log_density"]["value"] == pytest.approx(joint.mean())
-    assert found["log_density"]["sampling"] == pytest.approx(joint.std(ddof=1) / np.sqrt(12))
+    assert scores["log_density"]["value"] == pytest.approx(joint.mean())
+    assert scores["log_density"]["sampling"] == pytest.approx(joint.std(ddof=1) / np.sqrt(12))
     right = (probability.mean(axis=0) > 0.5) == (observed == 1)
-    assert found["accuracy"]["value"] == pytest.approx(right.mean())
-    assert found["accuracy"]["sampling"] == pytest.approx(right.mean(axis=1).std(ddof=1) / np.sqrt(12))
-    assert set(found) == {"log_density", "accuracy", "calibration_error"}
+    assert scores["accuracy"]["value"] == pytest.approx(right.mean())
+    assert scores["accuracy"]["sampling"] == pytest.approx(right.mean(axis=1).std(ddof=1) / np.sqrt(12))
+    assert set(scores) == {"log_density", "accuracy", "calibration_error"}
     one_pixel = score(Predictions(observed[:, 0], bernoulli(observed, probability), probability[:, :, 0]))
     of_images = score(Predictions(observed[:, :1], bernoulli(observed, probability), probability[:, :, :1]))
     assert one_pixel == of_images
@@ -180,18 +180,18 @@ def test_pixels_averaged_over_parts_of_the_draws_score_as_all_of_them():
     observed, probability = images()
     density = bernoulli(observed, probability)
     parts = probability.reshape(16, 10, *probability.shape[1:]).mean(axis=1)
-    whole, apart = score(Predictions(observed, density, probability)), score(Predictions(observed, density, parts))
-    for name, one in whole.items():
-        assert apart[name] == pytest.approx(one)
-    assert whole["calibration_error"]["mcse"] > 0
+    together, apart = score(Predictions(observed, density, probability)), score(Predictions(observed, density, parts))
+    for name, value in together.items():
+        assert apart[name] == pytest.approx(value)
+    assert together["calibration_error"]["mcse"] > 0
 
 
 def test_grey_images_are_scored_by_their_error():
     observed, mean = images()
     observed = 0.3 + 0.2 * observed
-    found = score(Predictions(observed, np.zeros((160, 12)), mean))
-    assert set(found) == {"log_density", "rmse"}
-    assert found["rmse"]["value"] == pytest.approx(np.sqrt(np.mean((mean.mean(axis=0) - observed) ** 2)))
+    scores = score(Predictions(observed, np.zeros((160, 12)), mean))
+    assert set(scores) == {"log_density", "rmse"}
+    assert scores["rmse"]["value"] == pytest.approx(np.sqrt(np.mean((mean.mean(axis=0) - observed) ** 2)))
 
 
 def test_finished_scores_stay_as_they_are():
@@ -225,27 +225,27 @@ def groups() -> dict[str, xr.Dataset]:
 @pytest.fixture
 def given(monkeypatch) -> list[np.ndarray]:
     """What the model is asked to predict from."""
-    kept: list[np.ndarray] = []
+    seen: list[np.ndarray] = []
 
     def predict(data: Asked, latents: dict[str, np.ndarray]) -> Predictions:
-        kept.append(latents["z"])
+        seen.append(latents["z"])
         return Predictions(np.zeros(1), np.zeros((1, 1)), np.zeros((1, 1)))
 
-    one = {"value": 1.0, "mcse": 0.0, "sampling": None}
+    value = {"value": 1.0, "mcse": 0.0, "sampling": None}
     prediction = Prediction(
         predict=predict,
-        scores=lambda data, tree: {"bits": one},
+        scores=lambda data, tree: {"bits": value},
         queries=lambda data: data.others,
-        exact_predictions=lambda data: {"accuracy": one} if data.others else None,
+        exact_predictions=lambda data: {"accuracy": value} if data.others else None,
     )
     monkeypatch.setattr(predictive.registry, "load", lambda name: SimpleNamespace(prediction=prediction))
-    return kept
+    return seen
 
 
 def test_the_posteriors_draws_are_scored_where_nothing_else_is_asked(given, groups):
-    found = predictive.predictions(a_fit(Asked(), "svi", **groups))
+    scores = predictive.predictions(a_fit(Asked(), "svi", **groups))
     assert given[0].shape == (6, 5, 2) and np.all(given[0] == 1)
-    assert {"log_density", "bits"} <= set(found)
+    assert {"log_density", "bits"} <= set(scores)
     predictive.predictions(a_fit(Asked(), "exact", **groups))
     assert len(given) == 2
 
@@ -257,10 +257,10 @@ def test_the_queries_draws_are_scored_where_they_are_what_is_asked(given, groups
 
 def test_a_fit_that_does_not_say_what_is_asked_has_no_predictions(given, groups):
     del groups["queries"]
-    found = predictive.predictions(a_fit(Asked([1]), "nuts", **groups))
-    assert not given and set(found) == {"bits"}
+    scores = predictive.predictions(a_fit(Asked([1]), "nuts", **groups))
+    assert not given and set(scores) == {"bits"}
 
 
 def test_the_exact_posterior_answers_without_draws(given, groups):
-    found = predictive.predictions(a_fit(Asked([1]), "exact", **groups))
-    assert not given and set(found) == {"accuracy", "bits"}
+    scores = predictive.predictions(a_fit(Asked([1]), "exact", **groups))
+    assert not given and set(scores) == {"accuracy", "bits"}

@@ -37,8 +37,8 @@ def simulated(library: str, name: str, data: dict, count: int = 2000, seed: int 
         return user.model.simulate(user_model.data_of(user, data), np.random.default_rng(seed), count)
 
 
-def column(made, argument: str) -> np.ndarray:
-    return np.array([data.values[argument] for data in made.data], float)
+def column(simulation, argument: str) -> np.ndarray:
+    return np.array([data.values[argument] for data in simulation.data], float)
 
 
 def assert_covariance(columns: np.ndarray, expected: np.ndarray) -> None:
@@ -48,75 +48,77 @@ def assert_covariance(columns: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_latents_and_data_have_the_covariance_of_the_joint(library):
-    made = simulated(library, "model", Y)
-    columns = np.column_stack([made.latents["a"], made.latents["b"], column(made, "y")])
+    simulation = simulated(library, "model", Y)
+    columns = np.column_stack([simulation.latents["a"], simulation.latents["b"], column(simulation, "y")])
     inner = np.full((3, 3), 2.0) + 0.25 * np.eye(3)
     assert_covariance(columns, np.block([[np.eye(2), np.ones((2, 3))], [np.ones((3, 2)), inner]]))
-    assert made.data[0].layout.observed["y"].tolist() == made.data[0].values["y"].tolist()
+    assert simulation.data[0].layout.observed["y"].tolist() == simulation.data[0].values["y"].tolist()
 
 
 @pytest.mark.parametrize("library", BOTH)
 def test_counts_follow_their_closed_form(library):
     """Counts of a gamma rate are negative binomial, with whatever exposure: chi-square, 1 in 1,000."""
     exposure = np.array([0.5, 2.0])
-    made = simulated(library, "counts", {"y": np.array([1, 3]), "exposure": exposure})
+    simulation = simulated(library, "counts", {"y": np.array([1, 3]), "exposure": exposure})
     for place, each in enumerate(exposure):
-        y = column(made, "y")[:, place]
+        y = column(simulation, "y")[:, place]
         edges = [*range(5), np.inf]
         law = stats.nbinom(2, 1 / (1 + each))
         expected = np.diff([0.0, *law.cdf(edges)])
         observed = [np.sum(y == k) for k in range(5)] + [np.sum(y >= 5)]
         assert stats.chisquare(observed, len(y) * expected).pvalue > 1e-3
-    assert all(np.array_equal(data.values["exposure"], exposure) for data in made.data)
-    assert made.data[0].values["y"].dtype.kind == "i"
+    assert all(np.array_equal(data.values["exposure"], exposure) for data in simulation.data)
+    assert simulation.data[0].values["y"].dtype.kind == "i"
 
 
 @pytest.mark.parametrize("library", BOTH)
 def test_a_count_that_is_observed_is_replaced(library):
     heads = 3 if library == "numpyro" else np.int64(3)  # a plain number too, where the library takes it
-    made = simulated(library, "coin", {"heads": heads, "tosses": np.int64(6)})
-    expected = len(made.data) * stats.betabinom.pmf(np.arange(7), 6, 2.0, 3.0)
-    counts = np.bincount(column(made, "heads").astype(int), minlength=7)
+    simulation = simulated(library, "coin", {"heads": heads, "tosses": np.int64(6)})
+    expected = len(simulation.data) * stats.betabinom.pmf(np.arange(7), 6, 2.0, 3.0)
+    counts = np.bincount(column(simulation, "heads").astype(int), minlength=7)
     assert stats.chisquare(counts, expected).pvalue > 1e-3
-    assert all(data.values["tosses"] == 6 for data in made.data)
+    assert all(data.values["tosses"] == 6 for data in simulation.data)
 
 
 @pytest.mark.parametrize("library", BOTH)
 def test_sites_that_observe_elements_of_one_argument_each_get_their_own(library):
-    made = simulated(library, "one_by_one", {"y": np.array([1, 0, 1])})
-    observed = np.array([[data.layout.observed[f"y_{row}"] for row in range(3)] for data in made.data])
-    assert np.array_equal(observed, column(made, "y"))
-    fairness = made.latents["fairness"]
+    simulation = simulated(library, "one_by_one", {"y": np.array([1, 0, 1])})
+    observed = np.array([[data.layout.observed[f"y_{row}"] for row in range(3)] for data in simulation.data])
+    assert np.array_equal(observed, column(simulation, "y"))
+    fairness = simulation.latents["fairness"]
     for row in range(3):  # E y = E theta = 2/5, E y theta = E theta^2 = 1/5
         product = observed[:, row] * fairness
         assert abs(product.mean() - 0.2) < 5 * product.std() / math.sqrt(len(product))
 
 
 def test_what_is_missing_stays_missing(library):
-    made = simulated(library, "with_gaps", {"y": np.array([0.4, np.nan, 1.0])})
-    y = column(made, "y")
-    assert made.data[0].layout.reported == (("mean", ()), ("residual", (0,)), ("residual", (2,)))
+    simulation = simulated(library, "with_gaps", {"y": np.array([0.4, np.nan, 1.0])})
+    y = column(simulation, "y")
+    assert simulation.data[0].layout.reported == (("mean", ()), ("residual", (0,)), ("residual", (2,)))
     assert np.isnan(y[:, 1]).all() and np.isfinite(y[:, [0, 2]]).all()
-    assert_covariance(np.column_stack([made.latents["mean"], y[:, 0], y[:, 2]]), np.ones((3, 3)) + np.diag([0, 1, 1.0]))
+    assert_covariance(
+        np.column_stack([simulation.latents["mean"], y[:, 0], y[:, 2]]), np.ones((3, 3)) + np.diag([0, 1, 1.0])
+    )
 
 
 @pytest.mark.parametrize("library", BOTH)
 def test_a_site_that_depends_on_what_another_observes_is_drawn_given_that(library):
     """y = slope x + noise with x drawn too: the noise has sd 1/2 about the drawn x, and x has mean 1."""
-    made = simulated(library, "chained", {"x": np.array([1.0, 2.0]), "y": np.array([0.5, 1.0])}, count=4000)
-    x, y, slope = column(made, "x"), column(made, "y"), made.latents["slope"][:, None]
+    simulation = simulated(library, "chained", {"x": np.array([1.0, 2.0]), "y": np.array([0.5, 1.0])}, count=4000)
+    x, y, slope = column(simulation, "x"), column(simulation, "y"), simulation.latents["slope"][:, None]
     assert abs((y - slope * x).std() - 0.5) < 5 * 0.5 / math.sqrt(2 * y.size)
     assert abs(x.mean() - 1) < 5 * 2 / math.sqrt(x.size)
 
 
 def test_discrete_latents_are_drawn_too(library):
     """A mixture of 0 and 5 with weights 0.7 and 0.3: the mean and the variance of y - mean."""
-    made = simulated(library, "assigned", {"y": np.array([0.0, 5.0, 5.1])})
-    assert set(made.latents) == {"mean"}
-    rest = column(made, "y") - made.latents["mean"][:, None]
+    simulation = simulated(library, "assigned", {"y": np.array([0.0, 5.0, 5.1])})
+    assert set(simulation.latents) == {"mean"}
+    residual = column(simulation, "y") - simulation.latents["mean"][:, None]
     variance = 0.25 + 25 * 0.3 * 0.7
-    assert abs(rest.mean() - 1.5) < 5 * math.sqrt(variance / rest.size)
-    assert abs(np.mean(rest > 2.5) - 0.3) < 5 * math.sqrt(0.3 * 0.7 / rest.size)
+    assert abs(residual.mean() - 1.5) < 5 * math.sqrt(variance / residual.size)
+    assert abs(np.mean(residual > 2.5) - 0.3) < 5 * math.sqrt(0.3 * 0.7 / residual.size)
 
 
 REFUSED = {
@@ -168,9 +170,9 @@ def test_a_slow_model_is_calibrated(monkeypatch):
     sitewise = import_module("compare.user_model.sitewise_pyro")
     hours = SimpleNamespace(perf_counter=itertools.count(0.0, 3600.0).__next__)
     monkeypatch.setattr(sitewise, "time", hours)
-    made = simulated("pyro", "branching", Y, count=400)
-    sd = np.where(made.latents["mean"] > 0, 1.0, 2.0)
-    noise = (column(made, "y") - made.latents["mean"][:, None]) / sd[:, None]
+    simulation = simulated("pyro", "branching", Y, count=400)
+    sd = np.where(simulation.latents["mean"] > 0, 1.0, 2.0)
+    noise = (column(simulation, "y") - simulation.latents["mean"][:, None]) / sd[:, None]
     assert abs(noise.std() - 1) < 5 / math.sqrt(2 * noise.size)
     with undisturbed("pyro"), pytest.raises(ValueError, match="can only be run point by point"):
         user = user_model.register(written("pyro").branching, "pyro")
@@ -272,8 +274,8 @@ def test_the_command_refuses_in_one_line(tmp_path, capsys):
         "data = {'y': np.array([0.3, 1.1, -0.2])}\n"
     )
     assert main([str(file), "--library", "numpyro", "--calibrate", "50", "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert "other than by what it observes" in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "other than by what it observes" in message and message.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

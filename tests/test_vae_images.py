@@ -59,46 +59,46 @@ def test_the_digits_are_split_by_the_seed():
     assert np.array_equal(16 * everything[rows[0]], source.data[rows[1]])
     assert np.array_equal(labels[rows[0]], source.target[rows[1]])
     binary = load(pixels="binary")
-    for found, brightness in zip(parts(binary), parts(grey), strict=True):
-        assert found.dtype == np.float64
-        assert np.array_equal(found, brightness >= 0.5)
+    for part, brightness in zip(parts(binary), parts(grey), strict=True):
+        assert part.dtype == np.float64
+        assert np.array_equal(part, brightness >= 0.5)
     assert binary.about["images"] == {"train": 1437, "validation": 180, "test": 180}
     assert "8 or more" in binary.about["pixels"]
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_mnists_files_are_read_with_their_labels_and_their_test_part(tmp_path, suffix):
-    found = load(mnist(tmp_path, suffix=suffix), "grey", split=3)
-    assert [part.shape for part in parts(found)] == [(54, 20), (6, 20), (30, 20)]
-    assert found.shape == (4, 5)
+    dataset = load(mnist(tmp_path, suffix=suffix), "grey", split=3)
+    assert [part.shape for part in parts(dataset)] == [(54, 20), (6, 20), (30, 20)]
+    assert dataset.shape == (4, 5)
     source = {"train": pictures(60), "test": pictures(30, seed=1)}
     for images, labels, where in (
-        (found.train, found.train_labels, "train"),
-        (found.validation, found.validation_labels, "train"),
-        (found.test, found.test_labels, "test"),
+        (dataset.train, dataset.train_labels, "train"),
+        (dataset.validation, dataset.validation_labels, "train"),
+        (dataset.test, dataset.test_labels, "test"),
     ):
         assert np.array_equal(np.round(255 * images[:, 0]), labels)
         assert np.allclose(255 * images[:, 1:], source[where].reshape(-1, 20)[labels, 1:], atol=1e-12)
-    assert not set(found.train_labels) & set(found.validation_labels)
-    assert found.about["test part"] == "30 images of its own"
+    assert not set(dataset.train_labels) & set(dataset.validation_labels)
+    assert dataset.about["test part"] == "30 images of its own"
 
 
 def test_a_test_part_gives_at_most_180_images_and_a_training_part_at_most_1000_for_validation(tmp_path):
-    found = load(mnist(tmp_path, count=250, test=200), "binary")
-    assert [len(part) for part in parts(found)] == [225, 25, 180]
+    dataset = load(mnist(tmp_path, count=250, test=200), "binary")
+    assert [len(part) for part in parts(dataset)] == [225, 25, 180]
     many = np.tile(pictures(100, 2, 2), (120, 1, 1))
-    found = load(saved(tmp_path, x_train=many, x_test=many[:30]), "binary")
-    assert [len(part) for part in parts(found)] == [11_000, 1000, 30]
+    dataset = load(saved(tmp_path, x_train=many, x_test=many[:30]), "binary")
+    assert [len(part) for part in parts(dataset)] == [11_000, 1000, 30]
 
 
 def test_without_labels_or_test_part_beside_it_an_idx_file_is_split_80_to_10_to_10(tmp_path):
     (tmp_path / "some").write_bytes(idx(pictures(50)))
-    found = load(str(tmp_path / "some"), "binary")
-    assert [part.shape for part in parts(found)] == [(40, 20), (5, 20), (5, 20)]
-    assert found.train_labels is None
-    assert np.isin(found.train, (0.0, 1.0)).all()
+    dataset = load(str(tmp_path / "some"), "binary")
+    assert [part.shape for part in parts(dataset)] == [(40, 20), (5, 20), (5, 20)]
+    assert dataset.train_labels is None
+    assert np.isin(dataset.train, (0.0, 1.0)).all()
     grey = load(str(tmp_path / "some"), "grey")
-    assert np.array_equal(found.train, 255 * grey.train >= 127.5)
+    assert np.array_equal(dataset.train, 255 * grey.train >= 127.5)
 
 
 def test_numbers_of_idx_files_are_big_endian(tmp_path):
@@ -117,37 +117,37 @@ def test_an_npz_may_hold_images_in_several_shapes(tmp_path, names, shape):
         with pytest.raises(ValueError, match="is 50 by 30, not images; give the shape"):
             load(saved(tmp_path, **{names[0]: values}))
         return
-    found = load(saved(tmp_path, **{names[0]: values, names[1]: labels}), "grey")
-    assert found.shape == ((4, 5) if shape[1] == 4 else (5, 5))
-    assert [len(part) for part in parts(found)] == [40, 5, 5]
-    np.testing.assert_array_equal(found.test, values.reshape(50, -1)[found.test_labels])
+    dataset = load(saved(tmp_path, **{names[0]: values, names[1]: labels}), "grey")
+    assert dataset.shape == ((4, 5) if shape[1] == 4 else (5, 5))
+    assert [len(part) for part in parts(dataset)] == [40, 5, 5]
+    np.testing.assert_array_equal(dataset.test, values.reshape(50, -1)[dataset.test_labels])
 
 
 def test_keras_files_have_a_test_part(tmp_path):
     path = saved(tmp_path, x_train=pictures(40), y_train=np.arange(40), x_test=pictures(9, seed=1), y_test=np.arange(9))
-    found = load(path, "grey")
-    assert [len(part) for part in parts(found)] == [36, 4, 9]
-    np.testing.assert_allclose(255 * found.test, pictures(9, seed=1).reshape(9, -1), atol=1e-12)
-    assert found.about["source"] == ".npz file"
+    dataset = load(path, "grey")
+    assert [len(part) for part in parts(dataset)] == [36, 4, 9]
+    np.testing.assert_allclose(255 * dataset.test, pictures(9, seed=1).reshape(9, -1), atol=1e-12)
+    assert dataset.about["source"] == ".npz file"
 
 
 def test_what_is_cut_off_anywhere_is_refused(tmp_path):
-    whole = {
+    content_of = {
         "idx": idx(pictures(50)),
         "gz": gzip.compress(idx(pictures(50))),
         "npz": Path(saved(tmp_path, images=pictures(50))).read_bytes(),
     }
     place = tmp_path / "cut"
-    for content in whole.values():
+    for content in content_of.values():
         for length in {2, 3, 5, 10, 15, 17, len(content) // 2, len(content) - 1}:
             place.write_bytes(content[:length])
             with pytest.raises(ValueError, match=r"cut off|damaged|not a file of images") as caught:
                 load(str(place))
             assert "\n" not in str(caught.value)
-    place.write_bytes(whole["idx"] + b"0")
+    place.write_bytes(content_of["idx"] + b"0")
     with pytest.raises(ValueError, match="too many bytes: 50 by 4 by 5 need 1,016 bytes, not 1,017"):
         load(str(place))
-    place.write_bytes(whole["gz"][:20] + b"rubbish" + whole["gz"][27:])
+    place.write_bytes(content_of["gz"][:20] + b"rubbish" + content_of["gz"][27:])
     with pytest.raises(ValueError, match=r"damaged|cut off"):
         load(str(place))
 
@@ -224,9 +224,9 @@ def test_labels_beside_images_must_be_theirs(tmp_path):
     with pytest.raises(ValueError, match="has 3 dimensions, and labels have 1"):
         load(path)
     labels.unlink()
-    found = load(path)
-    assert found.train_labels is None
-    assert found.test_labels is not None
+    dataset = load(path)
+    assert dataset.train_labels is None
+    assert dataset.test_labels is not None
 
 
 def test_what_is_not_there_is_named_with_the_nearest_name(tmp_path):

@@ -73,15 +73,15 @@ def test_numpyro_stands_for_a_family_and_only_fits_with_the_group_are_shown():
     data = some_data()
     names = ["pyro-flow", "pyro-mean_field", "numpyro-mean_field", "numpyro-strange", "exact"]
     fits = {name: a_fit(data) for name in names} | {"numpyro-nuts": xr.DataTree()}
-    assert [one.name for one in list_fits(fits)] == [
+    assert [fit.name for fit in list_fits(fits)] == [
         "numpyro-mean_field",
         "pyro-mean_field",
         "pyro-flow",
         "numpyro-strange",
     ]
-    found = one_per_family(fits, "window")
-    assert [one.name for one in found] == ["numpyro-mean_field", "pyro-flow", "numpyro-strange"]
-    assert len({one.color for one in found}) == 3
+    chosen = one_per_family(fits, "window")
+    assert [fit.name for fit in chosen] == ["numpyro-mean_field", "pyro-flow", "numpyro-strange"]
+    assert len({fit.color for fit in chosen}) == 3
     assert list_fits(fits)[0].color == list_fits(fits)[1].color and list_fits(fits)[0].line != list_fits(fits)[1].line
     assert list_fits(fits, "queries") == []
 
@@ -90,9 +90,9 @@ def test_contours_hold_the_mass_they_say():
     """Of a Gaussian in the plane the region of mass m is where the squared radius is below -2 log(1 - m)."""
     line = np.linspace(-6, 6, 801)
     density = stats.norm.logpdf(line)[:, None] + stats.norm.logpdf(line)
-    found = contour_levels(density, (0.5, 0.95))
+    levels = contour_levels(density, (0.5, 0.95))
     exact = [-np.log(2 * np.pi) + np.log(1 - mass) for mass in (0.95, 0.5)]
-    assert found == pytest.approx(exact, abs=0.01)
+    assert levels == pytest.approx(exact, abs=0.01)
     assert contour_levels(density - 1000, (0.5,))[0] == pytest.approx(exact[1] - 1000, abs=0.01)
 
 
@@ -118,10 +118,10 @@ def test_an_image_stands_upright_in_its_place():
 
 
 def test_gaps_are_means_with_both_errors():
-    found = estimate_gap(np.array([1.0, 3.0]), np.array([0.5, 1.0]), np.array([0.3, 0.4]), np.array([0.0, 1.2]))
-    assert found.values.tolist() == [0.5, 2.0] and found.mean == 1.25
-    assert found.mcse == pytest.approx(np.sqrt(0.09 + 0.16 + 1.44) / 2)
-    assert found.sampling == pytest.approx(0.75)
+    gap = estimate_gap(np.array([1.0, 3.0]), np.array([0.5, 1.0]), np.array([0.3, 0.4]), np.array([0.0, 1.2]))
+    assert gap.values.tolist() == [0.5, 2.0] and gap.mean == 1.25
+    assert gap.mcse == pytest.approx(np.sqrt(0.09 + 0.16 + 1.44) / 2)
+    assert gap.sampling == pytest.approx(0.75)
 
 
 def test_the_gaps_add_up_to_the_evidence_gap():
@@ -144,10 +144,10 @@ def test_the_images_looked_at_are_those_mean_field_gets_most_wrong():
     for place, (family, amortisation) in enumerate([(0.1, 0.9), (0.5, 0.1), (0.2, 0.1)]):
         bounds["best_elbo"].values[SHOWN[place]] = exact.log_evidences[place] - family
         bounds["elbo"].values[SHOWN[place]] = exact.log_evidences[place] - family - amortisation
-    found = choose_images(fits, data, exact)
-    assert [place for place, _ in found] == [1, 0, 2]
-    assert "the largest\nfamily gap" in found[0][1] and "the largest\namortisation gap" in found[1][1]
-    assert all("mean field" in why for _, why in found)
+    chosen = choose_images(fits, data, exact)
+    assert [place for place, _ in chosen] == [1, 0, 2]
+    assert "the largest\nfamily gap" in chosen[0][1] and "the largest\namortisation gap" in chosen[1][1]
+    assert all("mean field" in why for _, why in chosen)
     bounds["elbo"].values[SHOWN] = bounds["best_elbo"].values[SHOWN] - [0.1, 0.9, 0.2]  # now one image has both
     assert [(place, why.split("\n")[0]) for place, why in choose_images(fits, data, exact)][:2] == [
         (1, "the largest"),
@@ -159,8 +159,8 @@ def test_the_images_looked_at_are_those_mean_field_gets_most_wrong():
 def test_what_is_seen_holds_every_contour():
     data = some_data()
     exact = posteriors(data.network, data.dataset.test[SHOWN])
-    (one,) = list_fits({"numpyro-flow": a_fit(data)}, "window")
-    first, second, density = grid_over([window_of(one, 0)], exact, 0)
+    (fit,) = list_fits({"numpyro-flow": a_fit(data)}, "window")
+    first, second, density = grid_over([window_of(fit, 0)], exact, 0)
     # The guides are Gaussians of variance 1 and 0.5 at (0.3, 0) and (0.3, 0.5): 95% lies within 2.45 sds.
     assert first[0] < 0.3 - 2.4 and first[-1] > 0.3 + 2.4
     assert second[0] < -2.4 * np.sqrt(0.5) and second[-1] > 0.5 + 2.4 * np.sqrt(0.5)
@@ -228,7 +228,7 @@ def test_each_picture_is_drawn_of_whatever_was_fitted(kind: str, choice: str, tm
 
 
 def test_pictures_cross_processes_and_need_a_decoder():
-    assert [one.name for one in pickle.loads(pickle.dumps(PICTURES))] == [one.name for one in PICTURES]
+    assert [picture.name for picture in pickle.loads(pickle.dumps(PICTURES))] == [picture.name for picture in PICTURES]
     untrained = some_data()
     untrained.network = None
     assert not any(picture.applies(untrained) for picture in PICTURES)

@@ -45,7 +45,10 @@ def some_images(shape: tuple[int, int] = (2, 2), counts: tuple[int, int, int] = 
     rng = np.random.default_rng(seed)
     labels = [rng.integers(0, 2, count) for count in counts]
     patterns = rng.integers(0, 2, (2, shape[0] * shape[1]))
-    parts = [np.abs(patterns[one] - (rng.random((len(one), patterns.shape[1])) < 0.15)).astype(float) for one in labels]
+    parts = [
+        np.abs(patterns[chosen] - (rng.random((len(chosen), patterns.shape[1])) < 0.15)).astype(float)
+        for chosen in labels
+    ]
     return Images(*parts, shape, *labels)
 
 
@@ -114,11 +117,11 @@ def test_the_exact_answer_is_that_of_enumeration(task: str, latent: int):
     decoder, question = a_decoder(latent), every_case(task)
     points, mass = lattice(latent)
     density, mean = enumerated(question, probabilities(decoder(points)), mass)
-    found = questions.exactly(question, decoder)
-    assert found.log_density.shape == (1, len(question.clean))
-    assert found.log_density[0] == pytest.approx(density, abs=1e-6)
-    assert found.mean[0] == pytest.approx(mean, abs=1e-6)
-    assert np.array_equal(found.observed, question.target)
+    prediction = questions.exactly(question, decoder)
+    assert prediction.log_density.shape == (1, len(question.clean))
+    assert prediction.log_density[0] == pytest.approx(density, abs=1e-6)
+    assert prediction.mean[0] == pytest.approx(mean, abs=1e-6)
+    assert np.array_equal(prediction.observed, question.target)
 
 
 @pytest.mark.parametrize("task", QUESTIONS)
@@ -126,9 +129,9 @@ def test_a_mixtures_answer_is_that_of_enumeration(task: str):
     rng = np.random.default_rng(2)
     weights, logits, question = rng.dirichlet(np.ones(3)), 2 * rng.standard_normal((3, 4)), every_case(task)
     density, mean = enumerated(question, probabilities(logits), weights)
-    found = questions.mixture(question, np.log(weights), logits)
-    assert found.log_density[0] == pytest.approx(density, abs=1e-12)
-    assert found.mean[0] == pytest.approx(mean, abs=1e-12)
+    prediction = questions.mixture(question, np.log(weights), logits)
+    assert prediction.log_density[0] == pytest.approx(density, abs=1e-12)
+    assert prediction.mean[0] == pytest.approx(mean, abs=1e-12)
 
 
 @pytest.mark.parametrize("task", QUESTIONS)
@@ -136,15 +139,15 @@ def test_a_draws_answer_is_that_of_enumeration(task: str):
     """One z an image is a mixture of one component."""
     decoder, question = a_decoder(), every_case(task)
     z = np.random.default_rng(3).standard_normal((1, len(question.clean), 2))
-    found = questions.draws(question, decoder, z)
+    predictions = questions.draws(question, decoder, z)
     for image in range(len(question.clean)):
-        one = slice(image, image + 1)
+        own = slice(image, image + 1)
         alone = Question(
-            question.clean[one], question.observed[one], question.seen[one], question.places, question.flip
+            question.clean[own], question.observed[own], question.seen[own], question.places, question.flip
         )
-        density, mean = enumerated(alone, probabilities(decoder(z[0, one])), np.ones(1))
-        assert found.log_density[0, image] == pytest.approx(density[0], abs=1e-12)
-        assert found.mean[0, image] == pytest.approx(mean[0], abs=1e-12)
+        density, mean = enumerated(alone, probabilities(decoder(z[0, own])), np.ones(1))
+        assert predictions.log_density[0, image] == pytest.approx(density[0], abs=1e-12)
+        assert predictions.mean[0, image] == pytest.approx(mean[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("task", QUESTIONS)
@@ -153,29 +156,29 @@ def test_draws_of_the_exact_posterior_score_as_it_does(task: str):
     data = a_task(task)
     z = tasks.exact_queries(data, np.random.default_rng(4), 4096)
     assert z["z"].shape == (4096, 20, 2)
-    found, exact = score(tasks.predict(data, z)), score(tasks.exact_predictions(data))
+    sampled, exact = score(tasks.predict(data, z)), score(tasks.exact_predictions(data))
     assert exact["log_density"].mcse == 0.0
-    assert 0 < found["log_density"].mcse < 0.02
-    assert abs(found["log_density"].value - exact["log_density"].value) < 4 * found["log_density"].mcse
+    assert 0 < sampled["log_density"].mcse < 0.02
+    assert abs(sampled["log_density"].value - exact["log_density"].value) < 4 * sampled["log_density"].mcse
 
 
 def test_the_draws_pixels_are_averaged_in_equal_parts():
     data = a_task("inpaint")
     z = np.random.default_rng(5).standard_normal((50, 20, 2))
-    found = tasks.predict(data, {"z": z})
-    assert found.log_density.shape == (48, 20) and found.mean.shape == (16, 20, 2)
+    predictions = tasks.predict(data, {"z": z})
+    assert predictions.log_density.shape == (48, 20) and predictions.mean.shape == (16, 20, 2)
     one_by_one = special.expit(data.network(z[:48]))[:, :, 2:].reshape(16, 3, 20, 2).mean(axis=1)
-    assert found.mean == pytest.approx(one_by_one)
+    assert predictions.mean == pytest.approx(one_by_one)
     assert tasks.predict(data, {"z": z[:5]}).mean.shape == (5, 20, 2)
 
 
 def test_pixels_in_pieces_are_as_at_once(monkeypatch):
     data = a_task("denoise")
     z = {"z": np.random.default_rng(6).standard_normal((160, 20, 2))}
-    whole = tasks.predict(data, z)
+    together = tasks.predict(data, z)
     monkeypatch.setattr(questions, "CHUNK", 3 * 80)
     pieces = tasks.predict(data, z)
-    assert pieces.mean == pytest.approx(whole.mean) and np.array_equal(pieces.log_density, whole.log_density)
+    assert pieces.mean == pytest.approx(together.mean) and np.array_equal(pieces.log_density, together.log_density)
 
 
 @pytest.mark.parametrize("flip", [0.01, 0.1, 0.5])
@@ -251,14 +254,14 @@ def test_every_task_is_allowed_and_described():
 
 def test_the_mean_image_ignores_what_was_observed_and_the_noisy_image_does_not():
     data = a_task("denoise")
-    found, middle = baselines.guesses(data), (data.dataset.train.sum(axis=0) + 1) / 62
+    guesses, middle = baselines.guesses(data), (data.dataset.train.sum(axis=0) + 1) / 62
     test = data.dataset.test
-    assert found["mean image"].mean[0] == pytest.approx(np.tile(middle, (20, 1)))
+    assert guesses["mean image"].mean[0] == pytest.approx(np.tile(middle, (20, 1)))
     by_hand = np.log(np.where(test == 1, middle, 1 - middle)).sum(axis=1)
-    assert found["mean image"].log_density[0] == pytest.approx(by_hand)
+    assert guesses["mean image"].log_density[0] == pytest.approx(by_hand)
     noisy = tasks.question(data).observed
     lit, dark = middle * np.where(noisy == 1, 0.9, 0.1), (1 - middle) * np.where(noisy == 1, 0.1, 0.9)
-    assert found["noisy image"].mean[0] == pytest.approx(lit / (lit + dark))
+    assert guesses["noisy image"].mean[0] == pytest.approx(lit / (lit + dark))
 
 
 def test_the_nearest_neighbour_looks_at_what_was_observed_only():
@@ -290,9 +293,9 @@ def test_as_many_principal_components_as_pixels_are_the_image():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_has_baselines_with_scores(task: str):
-    for one in tasks.baselines(a_task(task)).values():
-        found = score(one)
-        assert found and all(np.isfinite(numbers.value) for numbers in found.values())
+    for baseline in tasks.baselines(a_task(task)).values():
+        scores = score(baseline)
+        assert scores and all(np.isfinite(numbers.value) for numbers in scores.values())
     assert tasks.baselines(a_task("compare")) == {}
 
 
@@ -304,22 +307,22 @@ def test_generated_images_are_as_probable_as_the_model_says():
     data = a_task("generate", dataset=some_images(counts=(60, 20, 2000)))
     evidence = posteriors(data.network, ALL).log_evidences
     assert np.exp(evidence).sum() == pytest.approx(1.0)
-    found = generation.generation(data)["generated images"]
-    error = found["log_evidence"]["mcse"]
-    assert 0 < error < 0.05 and found["log_evidence"]["sampling"] is None
-    assert abs(found["log_evidence"]["value"] - np.exp(evidence) @ evidence) < 4 * error
-    assert abs(found["lit"]["value"] - np.exp(evidence) @ ALL.mean(axis=1)) < 4 * found["lit"]["mcse"]
+    row = generation.generation(data)["generated images"]
+    error = row["log_evidence"]["mcse"]
+    assert 0 < error < 0.05 and row["log_evidence"]["sampling"] is None
+    assert abs(row["log_evidence"]["value"] - np.exp(evidence) @ evidence) < 4 * error
+    assert abs(row["lit"]["value"] - np.exp(evidence) @ ALL.mean(axis=1)) < 4 * row["lit"]["mcse"]
 
 
 def test_generation_follows_from_the_split():
-    one, same, other = (generation.generate(a_task("generate", split=split)) for split in (0, 0, 1))
-    assert np.array_equal(one.images, same.images) and not np.array_equal(one.z, other.z)
-    assert set(np.unique(one.images)) <= {0.0, 1.0}
+    first, same, other = (generation.generate(a_task("generate", split=split)) for split in (0, 0, 1))
+    assert np.array_equal(first.images, same.images) and not np.array_equal(first.z, other.z)
+    assert set(np.unique(first.images)) <= {0.0, 1.0}
 
 
 def test_without_quadrature_there_is_no_evidence():
-    found = generation.generation(a_task("generate", latent=3))
-    assert set(found["generated images"]) == {"lit", "distance"}
+    row = generation.generation(a_task("generate", latent=3))
+    assert set(row["generated images"]) == {"lit", "distance"}
     assert tasks.exact_predictions(a_task("inpaint", latent=3)) is None
     assert tasks.exact_queries(a_task("inpaint", latent=3), np.random.default_rng(0), 4) is None
 
@@ -370,7 +373,7 @@ def test_bits_are_those_of_a_code():
     data = a_task("compress")
     vars(data.dataset)["test"] = ALL
     evidence = posteriors(data.network, ALL).log_evidences
-    each = np.array([compression.bits(np.array([one, one]), 4)["value"] for one in evidence])
+    each = np.array([compression.bits(np.array([bits, bits]), 4)["value"] for bits in evidence])
     assert (2.0 ** (-4 * each)).sum() == pytest.approx(1.0, abs=1e-6)
     assert score(tasks.exact_predictions(data))["bits"].value == pytest.approx(each.mean())
 
@@ -380,11 +383,11 @@ def test_a_guides_bits_and_their_error_by_hand():
     tree = xr.DataTree.from_dict(
         {"test_set": xr.Dataset({"elbo": ("image", elbo), "elbo_mcse": ("image", errors)})}
     )  # fmt: skip
-    found = tasks.scores(a_task("compress"), tree)
-    assert set(found) == {"bits"}
-    assert found["bits"]["value"] == pytest.approx(6 / 4)
-    assert found["bits"]["mcse"] == pytest.approx(0.5 / 2 / 4)
-    assert found["bits"]["sampling"] == pytest.approx(np.std([1.0, 2.0], ddof=1) / np.sqrt(2))
+    scores = tasks.scores(a_task("compress"), tree)
+    assert set(scores) == {"bits"}
+    assert scores["bits"]["value"] == pytest.approx(6 / 4)
+    assert scores["bits"]["mcse"] == pytest.approx(0.5 / 2 / 4)
+    assert scores["bits"]["sampling"] == pytest.approx(np.std([1.0, 2.0], ddof=1) / np.sqrt(2))
     assert tasks.scores(a_task("compare"), tree) == {} == tasks.scores(a_task("compress"), xr.DataTree())
 
 
@@ -400,7 +403,9 @@ def test_the_compressors_files_hold_the_images():
     unpacked = zlib.decompressobj(zdict=dictionary).decompress(compression.with_dictionary(packed, dictionary))
     assert unpacked == packed
     rows = compression.compressors(data)
-    one_by_one = [8 * len(zlib.compress(np.packbits(one.astype(bool)).tobytes(), 9)) / 35 for one in data.dataset.test]
+    one_by_one = [
+        8 * len(zlib.compress(np.packbits(image.astype(bool)).tobytes(), 9)) / 35 for image in data.dataset.test
+    ]
     assert rows["zlib, one by one"]["bits"]["value"] == pytest.approx(np.mean(one_by_one))
     assert rows["zlib, all together"]["bits"]["value"] < rows["zlib, one by one"]["bits"]["value"]
     assert rows["zlib, all together"]["bits"]["sampling"] is None

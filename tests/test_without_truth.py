@@ -32,9 +32,17 @@ def guide(mean: float, sd: float, count: int = 4096, seed: int = 3) -> Fit:
     log_joint = stats.norm.logpdf(z) + stats.norm.logpdf(1.0, z)
     log_guide = stats.norm.logpdf(z, mean, sd)
     statistics = {"log_prior": stats.norm.logpdf(z), "log_joint": log_joint, "log_guide": log_guide}
-    said = {"elbo": 0.0, "elbo_mcse": 1.0, "gap": 0.0, "gap_mcse": 0.0, "tolerance": 0.01, "converged": 1, "reason": ""}
+    end = {
+        "elbo": 0.0,
+        "elbo_mcse": 1.0,
+        "gap": 0.0,
+        "gap_mcse": 0.0,
+        "tolerance": 0.01,
+        "converged": 1,
+        "reason": "",
+    }
     steps = {"elbo": np.zeros(2), "elbo_mcse": np.zeros(2), "gradients": np.arange(2)}
-    tree = build(split({"z": z[:, None]}), split(statistics), layout(CHAIN).observed, None, steps, said)
+    tree = build(split({"z": z[:, None]}), split(statistics), layout(CHAIN).observed, None, steps, end)
     return Fit(Job("made-up", "chain", CHAIN, "svi", "numpyro", "mean_field"), "done", None, 0.0, 0, tree)
 
 
@@ -42,24 +50,24 @@ def guide(mean: float, sd: float, count: int = 4096, seed: int = 3) -> Fit:
 def test_reweighted_draws_find_the_errors_of_a_guide(shift, ratio):
     """Mean error, sd ratio and evidence within 4 of their errors of the closed form."""
     sd = math.sqrt(0.5)
-    found = weigh(guide(0.5 + shift * sd, ratio * sd))
-    mean, spread = found.distances["z[0]"].mean_error, found.distances["z[0]"].sd_ratio
+    weighed_fit = weigh(guide(0.5 + shift * sd, ratio * sd))
+    mean, sd_ratio = weighed_fit.distances["z[0]"].mean_error, weighed_fit.distances["z[0]"].sd_ratio
     evidence = stats.norm.logpdf(1.0, 0.0, math.sqrt(2.0))
     assert abs(mean.value - shift) <= 4 * mean.mcse + 1e-9
-    assert abs(spread.value - ratio) <= 4 * spread.mcse + 1e-9
-    assert abs(found.evidence.value - evidence) <= 4 * found.evidence.mcse + 1e-9
+    assert abs(sd_ratio.value - ratio) <= 4 * sd_ratio.mcse + 1e-9
+    assert abs(weighed_fit.evidence.value - evidence) <= 4 * weighed_fit.evidence.mcse + 1e-9
 
 
 def test_the_errors_of_the_estimates_are_what_they_vary_by():
     """Over 400 sets of draws the sd of an estimate is its mean error, within 4 standard errors of an sd."""
-    rng, found = np.random.default_rng(8), []
+    rng, distances = np.random.default_rng(8), []
     for _ in range(400):
         z = rng.normal(0.2, 0.9, 1000)
         weights = np.exp(stats.norm.logpdf(z) - stats.norm.logpdf(z, 0.2, 0.9))
-        found.append(own_distance(z, weights / weights.sum()))
+        distances.append(own_distance(z, weights / weights.sum()))
     for name in ("mean_error", "sd_ratio"):
-        values = np.array([getattr(distance, name).value for distance in found])
-        errors = np.array([getattr(distance, name).mcse for distance in found])
+        values = np.array([getattr(distance, name).value for distance in distances])
+        errors = np.array([getattr(distance, name).mcse for distance in distances])
         kurtosis = stats.kurtosis(values, fisher=False)
         allowed = 4 * math.sqrt((kurtosis - 1) / (4 * len(values)))
         assert abs(values.std(ddof=1) / np.sqrt(np.mean(errors**2)) - 1) < allowed
@@ -67,14 +75,14 @@ def test_the_errors_of_the_estimates_are_what_they_vary_by():
 
 def test_the_errors_of_evidence_and_gap_are_what_they_vary_by():
     """Over 80 sets of 256 draws, and both are right: their noise is partly the same, and the gap's is the smaller."""
-    mean, sd, known, found = 0.7, 0.6, layout(CHAIN), []
+    mean, sd, known, fits = 0.7, 0.6, layout(CHAIN), []
     for seed in range(80):
         fit = guide(mean, sd, 256, seed)
-        found.append(weigh(replace(fit, job=replace(fit.job, layout=known))))
+        fits.append(weigh(replace(fit, job=replace(fit.job, layout=known))))
     evidence = stats.norm.logpdf(1.0, 0.0, math.sqrt(2.0))
     gap = 0.5 * (sd**2 / 0.5 + (mean - 0.5) ** 2 / 0.5 - 1 - math.log(sd**2 / 0.5))  # KL(q, posterior)
     for name, right in (("evidence", evidence), ("gap", gap)):
-        values, errors = np.array([(each.value, each.mcse) for each in (getattr(one, name) for one in found)]).T
+        values, errors = np.array([(each.value, each.mcse) for each in (getattr(fit, name) for fit in fits)]).T
         allowed = 4 * math.sqrt((stats.kurtosis(values, fisher=False) - 1) / (4 * len(values)))
         assert abs(values.std(ddof=1) / np.sqrt(np.mean(errors**2)) - 1) < allowed
         assert abs(values.mean() - right) < 4 * values.std() / math.sqrt(len(values)) + 1e-3  # a logarithm's bias
@@ -114,8 +122,8 @@ def test_nuts_overrules_weights_that_have_not_seen_a_mode():
 
 def test_an_elbo_far_below_the_evidence_is_a_fault_though_each_moment_passes():
     assert decide(weighed(0.5, 0.77, gap=0.01, ratio=0.93), None, THRESHOLDS).word == "agrees"
-    found = decide(weighed(0.5, 0.77, gap=0.3, ratio=0.93), None, THRESHOLDS)
-    assert found.word == "narrow" and "nats below" in found.sentence
+    verdict = decide(weighed(0.5, 0.77, gap=0.3, ratio=0.93), None, THRESHOLDS)
+    assert verdict.word == "narrow" and "nats below" in verdict.sentence
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
