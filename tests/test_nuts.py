@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -142,3 +143,24 @@ def test_many_data_sets_can_follow_one():
     ):
         theta = drawn.latents["theta"]
         assert abs(theta.mean() - mean) < 4 * sd / math.sqrt(len(theta) / 2), "draws that far apart lose little"
+
+
+def test_the_library_may_say_that_its_compiler_is_deprecated(monkeypatch):
+    """PyTorch does so from version 2.15 on, in every chain; what a user's model warns of is still seen."""
+    torch = pytest.importorskip("torch")
+    pyro, nuts_pyro = pytest.importorskip("pyro"), pytest.importorskip("compare.fit.mcmc.nuts_pyro")
+    trace = torch.jit.trace
+
+    def deprecated(*args, **kwargs):
+        warnings.warn("`torch.jit.trace` is deprecated. Please switch to `torch.compile`.", FutureWarning, stacklevel=2)
+        return trace(*args, **kwargs)
+
+    def warning_model():
+        warnings.warn("the model's", FutureWarning, stacklevel=2)
+        pyro.sample("x", pyro.distributions.Normal(torch.zeros(2, dtype=torch.float64), 1.0).to_event(1))
+
+    monkeypatch.setattr(torch.jit, "trace", deprecated)
+    with warnings.catch_warnings(record=True) as caught, pyro.validation_enabled(False):
+        warnings.simplefilter("always")
+        nuts_pyro.compiled(warning_model, {}, 10, 0.8)
+    assert {str(warning.message) for warning in caught if warning.category is FutureWarning} == {"the model's"}

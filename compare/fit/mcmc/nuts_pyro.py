@@ -57,6 +57,7 @@ def compiled(model: Callable[..., Any], data: Any, warmup: int, acceptance: floa
     kernel = RecordingNUTS(model, target_accept_prob=acceptance, jit_compile=True, ignore_jit_warnings=True)
     with warnings.catch_warnings():  # how the library compiles is not the user's to change
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
         kernel.setup(warmup, **data)
     _, potential, _, _ = initialize_model(model, model_kwargs=data)
     for scale in (1.0, -1.0, 0.3):
