@@ -137,7 +137,7 @@ def importance(data: BnnData, count: int, seed: int = 0, components: int = 150) 
     inside = np.all(folded(data, theta) == theta, axis=1)
     theta, log_proposal = theta[inside], log_proposal[inside]
     parts = [collapsed(data, *np.split(p, 2, axis=1)) for p in np.array_split(theta, len(theta) // 2000 + 1)]
-    log_joint, mean, variance = (np.concatenate(found) for found in zip(*parts, strict=True))
+    log_joint, mean, variance = (np.concatenate(values) for values in zip(*parts, strict=True))
     log_ratio = log_joint - log_proposal + math.log(copies)
     ratio = np.exp(log_ratio - log_ratio.max())
     evidence = log_ratio.max() + math.log(ratio.sum() / count)
@@ -172,23 +172,23 @@ def test_the_output_layer_is_integrated_out(data):
 
 def agree(data: BnnData, count: int, seed: int = 0) -> None:
     """The quadrature and importance sampling, within 4 of its standard errors."""
-    posterior, found = exact(data), importance(data, count, seed)
+    posterior, estimate = exact(data), importance(data, count, seed)
     truth = {"log evidence": posterior.log_evidence, "means": posterior.mean()["f"], "sds": posterior.sd()["f"]}
-    for name, (value, error) in found.items():
+    for name, (value, error) in estimate.items():
         assert np.all(np.abs(value - truth[name]) < 4 * error + posterior.tolerance), name
 
 
 @pytest.mark.parametrize("data", CASES)
 def test_importance_sampling_finds_the_same(data):
     """The evidence to 0.01 nats, f's means to 1% of its sds and these to 1%, and all within 4 standard errors."""
-    posterior, found = solved(data), importance(data, 150_000 if data.hidden == 2 else 60_000)
+    posterior, estimate = solved(data), importance(data, 150_000 if data.hidden == 2 else 60_000)
     assert posterior.tolerance < (1e-5 if data.activation == "tanh" or data.hidden == 1 else 3e-3)
-    evidence, error = found["log evidence"]
+    evidence, error = estimate["log evidence"]
     assert error < 0.004
     assert abs(evidence - posterior.log_evidence) < min(4 * error, 0.01)
     means, sds = posterior.mean()["f"], posterior.sd()["f"]
-    assert np.all(np.abs(found["means"][0] - means) < np.minimum(4 * found["means"][1], 0.01 * sds))
-    assert np.all(np.abs(found["sds"][0] - sds) < np.minimum(4 * found["sds"][1], 0.01 * sds))
+    assert np.all(np.abs(estimate["means"][0] - means) < np.minimum(4 * estimate["means"][1], 0.01 * sds))
+    assert np.all(np.abs(estimate["sds"][0] - sds) < np.minimum(4 * estimate["sds"][1], 0.01 * sds))
 
 
 @pytest.mark.parametrize(

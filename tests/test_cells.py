@@ -363,8 +363,10 @@ def test_what_is_said_of_the_truth_are_its_numbers():
         low, middle, high = (known.quantile(p)["z"][place] for p in (0.025, 0.5, 0.975))
         assert f"{errors[0]:.0e}" != f"{errors[1]:.0e}"
         assert_holds(line, mean, errors[0], sd, errors[1], middle, 95, low, high)
-    told, method = claims.evidence(replace(comparison, log_evidence=Evidence(-12.3456, 0.002, "a way"), truth=known))
-    assert_holds(told, -12.3456, 0.002)
+    sentence, method = claims.evidence(
+        replace(comparison, log_evidence=Evidence(-12.3456, 0.002, "a way"), truth=known)
+    )
+    assert_holds(sentence, -12.3456, 0.002)
     assert method == "a way"
 
 

@@ -176,9 +176,9 @@ def test_twins_are_the_model(library, length, observe, request):
 
 
 def ascend(data, name="coordinate_ascent", options=None):
-    made = run(Job(name, "chain", data, "coordinate_ascent", options=options))
-    assert made.status == "done", made.reason
-    return made.tree
+    fit = run(Job(name, "chain", data, "coordinate_ascent", options=options))
+    assert fit.status == "done", fit.reason
+    return fit.tree
 
 
 @BOTH
@@ -327,13 +327,13 @@ def test_observations_from_the_command_line_and_from_files(tmp_path):
 
 
 def test_data_travels_and_describes_itself():
-    one = Chain(3, 0.5, "all")
-    assert one.x == (0.5, 0.5, 0.5) and one == Chain(3, [0.5] * 3, "all")
-    assert hash(one) == hash(pickle.loads(pickle.dumps(one)))
+    chain = Chain(3, 0.5, "all")
+    assert chain.x == (0.5, 0.5, 0.5) and chain == Chain(3, [0.5] * 3, "all")
+    assert hash(chain) == hash(pickle.loads(pickle.dumps(chain)))
     assert Chain(1, 1.0).describe() == {"length": 1, "x": 1.0, "observe": "last"}
     long = data_of(5000, "all")
-    said = json.dumps(long.describe())
-    assert len(said) < 1000 and "sha256" in said and len(report(long)) == 20
+    text = json.dumps(long.describe())
+    assert len(text) < 1000 and "sha256" in text and len(report(long)) == 20
     assert report(long)[0] == ("z", (0,)) and report(long)[-1] == ("z", (4999,))
     assert len(report(Chain(100))) == 100
 

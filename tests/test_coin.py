@@ -80,18 +80,18 @@ def test_best_logit_normal_by_another_quadrature(a, b):
         value, _ = integrate.quad(integrand, location - 10 * scale, location + 10 * scale, epsabs=1e-12, limit=200)
         return value
 
-    location, scale, found = best_logit_normal(a, b)
-    assert found == pytest.approx(minus_kl(location, scale), abs=1e-8)
+    location, scale, elbo = best_logit_normal(a, b)
+    assert elbo == pytest.approx(minus_kl(location, scale), abs=1e-8)
     for shift, stretch in ((1e-2, 1), (-1e-2, 1), (0, 1.01), (0, 0.99)):
-        assert minus_kl(location + shift * scale, scale * stretch) < found
+        assert minus_kl(location + shift * scale, scale * stretch) < elbo
 
 
 @pytest.mark.parametrize("a", [0.05, 0.5, 2, 100])
 def test_best_logit_normal_to_a_gamma_distribution(a):
     """With b far above a, b theta is nearly Gamma(a, 1): -KL is log Gamma(a) less Stirling's formula, by hand."""
     stirling = (a - 0.5) * math.log(a) - a + 0.5 * math.log(2 * math.pi)
-    _, scale, found = best_logit_normal(a, 2e9)
-    assert found == pytest.approx(stirling - math.lgamma(a), abs=1e-4)
+    _, scale, elbo = best_logit_normal(a, 2e9)
+    assert elbo == pytest.approx(stirling - math.lgamma(a), abs=1e-4)
     assert scale == pytest.approx(a**-0.5, rel=1e-3)
 
 
@@ -102,10 +102,10 @@ EXTREMES = (0.01, 0.05, 0.5, 1, 8, 1e3, 1e6, 2e9)
 @pytest.mark.parametrize("b", EXTREMES)
 def test_best_logit_normal_wherever_the_posterior_lies(a, b):
     """It is found for the whole range of the data, tails for heads make no difference, and no divergence is below 0."""
-    (location, scale, found), (other, same, swapped) = best_logit_normal(a, b), best_logit_normal(b, a)
-    assert found <= 1e-15 * (a + b)
+    (location, scale, elbo), (other, same, swapped) = best_logit_normal(a, b), best_logit_normal(b, a)
+    assert elbo <= 1e-15 * (a + b)
     assert (location, scale) == pytest.approx((-other, same), rel=1e-6, abs=1e-9)
-    assert found == pytest.approx(swapped, abs=1e-10 + 1e-15 * (a + b))
+    assert elbo == pytest.approx(swapped, abs=1e-10 + 1e-15 * (a + b))
 
 
 def test_the_two_gaussian_families_are_one():

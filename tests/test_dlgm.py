@@ -248,6 +248,6 @@ def test_what_a_gaussian_says_of_the_upper_layer_is_its_divergence_from_the_prio
     factors = np.array([[[0.5, 0.0], [0.7, 2.0]], [[1.6, 0.0], [-0.2, 0.1]]])
     members = Members(np.array([[0.3, 2.0], [-1.0, 0.5]]), factors, np.zeros(2), 0.0)
     z = np.linspace(-20, 20, 40_001)
-    for image, told in enumerate(members.information):
+    for image, information in enumerate(members.information):
         log_q = stats.norm.logpdf(z, members.means[image, 0], factors[image, 0, 0])
-        assert told == pytest.approx(np.sum(np.exp(log_q) * (log_q - stats.norm.logpdf(z))) * 1e-3, abs=1e-9)
+        assert information == pytest.approx(np.sum(np.exp(log_q) * (log_q - stats.norm.logpdf(z))) * 1e-3, abs=1e-9)

@@ -33,12 +33,12 @@ def job(name: str, library: str) -> Job:
 
 def imported(text: str) -> set[str]:
     """The packages that a program imports."""
-    found = set()
+    packages = set()
     for node in ast.walk(ast.parse(text)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) else []
-        found |= {name.split(".")[0] for name in names}
-    return found
+        packages |= {name.split(".")[0] for name in names}
+    return packages
 
 
 def started(text: str, folder: Path, name: str) -> subprocess.Popen:
@@ -59,12 +59,12 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], s
             model = models.load(name)
             text = program(model, job(name, library))
             running[name, library] = started(text, folder, f"{name}_{library}")
-    found = {}
+    output = {}
     for key, process in running.items():
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
-        found[key] = out
-    return found
+        output[key] = out
+    return output
 
 
 def test_every_program_is_clean_and_knows_nothing_of_the_zoo(tmp_path: Path) -> None:
@@ -105,14 +105,14 @@ def test_a_program_gives_the_zoos_result(name: str, library: str, printed: dict[
     assert 0 < error < 0.05
     assert abs(elbo - best.elbo) <= 4 * error + tolerance
     number = r"\[?([^\]]*)\]?"
-    found_sites = re.findall(rf"^(\w+): mean {number} ± .*, sd {number}$", printed[name, library], re.MULTILINE)
-    assert [site for site, _, _ in found_sites] == list(layout(model.data()).latents)
-    for _, mean, sd in found_sites:
-        found = [np.array([float(part) for part in text.split()]) for text in (mean, sd)]
-        true_mean, true_sd = moments(best, len(found[0]))
+    sites = re.findall(rf"^(\w+): mean {number} ± .*, sd {number}$", printed[name, library], re.MULTILINE)
+    assert [site for site, _, _ in sites] == list(layout(model.data()).latents)
+    for _, mean, sd in sites:
+        values = [np.array([float(part) for part in text.split()]) for text in (mean, sd)]
+        true_mean, true_sd = moments(best, len(values[0]))
         draws = 2000 if library == "pyro" else 4000
-        assert np.all(np.abs(found[0] - true_mean) <= true_sd * (math.sqrt(2 * tolerance) + 4 / math.sqrt(draws)))
-        assert np.all(np.abs(found[1] / true_sd - 1) <= math.sqrt(tolerance) + 4 / math.sqrt(2 * draws))
+        assert np.all(np.abs(values[0] - true_mean) <= true_sd * (math.sqrt(2 * tolerance) + 4 / math.sqrt(draws)))
+        assert np.all(np.abs(values[1] / true_sd - 1) <= math.sqrt(tolerance) + 4 / math.sqrt(2 * draws))
 
 
 def moments(best: Best, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -224,20 +224,20 @@ def test_expected_logs_have_closed_forms(size) -> None:
     gamma = np.array([[size, 2 * size, 0.7 * size]])
     topics = np.stack([gamma[0] / 3, 2 * gamma[0] / 3], axis=1)
     total = gamma.sum()
-    found = expected_logs(gamma, topics, np.ones((1, 2), bool))[0]
-    assert found == pytest.approx(special.digamma([total / 3, 2 * total / 3]) - special.digamma(total), abs=1e-7)
+    logs = expected_logs(gamma, topics, np.ones((1, 2), bool))[0]
+    assert logs == pytest.approx(special.digamma([total / 3, 2 * total / 3]) - special.digamma(total), abs=1e-7)
 
 
 def test_a_point_mass_on_theta_has_an_objective_that_grows_without_end() -> None:
     """-5.6, 8.2 and 35.8 nats, far above the evidence, at the corner that gives documents 0 and 2 one topic: by hand,
     log p(theta) + log B ratios of the topics' counts."""
     exact = truth(TINY)
-    for corner, said in ((1e-4, -5.6), (1e-8, 8.2), (1e-16, 35.8)):
+    for corner, expected in ((1e-4, -5.6), (1e-8, 8.2), (1e-16, 35.8)):
         log_theta = 3 * (-math.log(math.pi) - 0.5 * math.log(corner) - 0.5 * math.log1p(-corner))
         groups = TINY.counts[0] + TINY.counts[2], TINY.counts[1]
         words = sum(dirichlet.log_beta(0.5 + n) - dirichlet.log_beta(np.full(3, 0.5)) for n in groups)
         assert point_mass(exact, corner) == pytest.approx(log_theta + words, abs=20 * corner + 1e-9)
-        assert point_mass(exact, corner) == pytest.approx(said, abs=0.05) and said > exact.log_evidence
+        assert point_mass(exact, corner) == pytest.approx(expected, abs=0.05) and expected > exact.log_evidence
     (_, row) = MODEL.literature.published(TINY, {})
     assert row.agrees is False
     assert all(row.agrees for row in MODEL.literature.published(replace(TINY, alpha=1.0), {}))

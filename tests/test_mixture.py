@@ -123,20 +123,22 @@ def test_counts_and_assignments_agree(scale):
     """Ten galaxies: the lattice against the sum over 2^10 assignments, the ordered quantities' quantiles too."""
     data = MixtureData("galaxies", scale=scale)
     data = data.with_derived(values=data.values[4::8][:10])
-    one, other = EnumeratedMixture(data), CountedMixture(data)
-    assert one.log_evidence == pytest.approx(other.log_evidence, abs=1e-8)
+    enumerated, other = EnumeratedMixture(data), CountedMixture(data)
+    assert enumerated.log_evidence == pytest.approx(other.log_evidence, abs=1e-8)
     for site in ("ordered_locations", "ordered_weights"):
         for k in (0, 1):
-            a, b = one.marginal(site, (k,)), other.marginal(site, (k,))
+            a, b = enumerated.marginal(site, (k,)), other.marginal(site, (k,))
             for ours, theirs in (
                 (a.mean(), b.mean()),
                 (a.std(), b.std()),
                 *((a.ppf(q), b.ppf(q)) for q in (0.025, 0.5, 0.9)),
             ):
                 assert ours == pytest.approx(theirs, abs=1e-5)
-    shares, facts = one.ordered[1][:, :, 0], other.extra_summary()
-    assert facts["components that have values"] == pytest.approx(one.extra_summary()["components that have values"])
-    of_the_lower = float((shares * one.counts).sum() / shares.sum())
+    shares, facts = enumerated.ordered[1][:, :, 0], other.extra_summary()
+    assert facts["components that have values"] == pytest.approx(
+        enumerated.extra_summary()["components that have values"]
+    )
+    of_the_lower = float((shares * enumerated.counts).sum() / shares.sum())
     assert facts["mean count of the component with the lower location"] == pytest.approx(of_the_lower, abs=1e-5)
 
 
@@ -233,8 +235,8 @@ def test_the_exact_posterior_is_calibrated(data):
     rng = np.random.default_rng(5)
     simulated = MODEL.simulate(data, rng, 100)
     true, ranks = {**simulated.latents, **by_location(simulated.latents)}, []
-    for number, one in enumerate(simulated.data):
-        exact = truth(one)
+    for number, data_set in enumerate(simulated.data):
+        exact = truth(data_set)
         assert isinstance(exact, EnumeratedMixture)
         drawn = exact.draw(rng, 99)
         drawn |= by_location(drawn)

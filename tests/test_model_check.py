@@ -105,13 +105,13 @@ def test_weights_stand_for_the_posterior():
 def test_the_error_of_a_weighted_p_value_is_what_it_varies_by(observed):
     """Of N(1, 1) by 1,000 weighted draws of N(0, 1.3); as many unweighted ones would have an error that is 1.6 times as
     large on the one side, where weights are small, and 0.65 times on the other. Over 400 sets, within 4 errors."""
-    rng, found, right = np.random.default_rng(12), [], stats.norm(1, 1).sf(observed)
+    rng, p_values, right = np.random.default_rng(12), [], stats.norm(1, 1).sf(observed)
     for _ in range(400):
         draws = 1.3 * rng.standard_normal((4, 250))
         ratio = np.exp(stats.norm(1, 1).logpdf(draws) - stats.norm(0, 1.3).logpdf(draws))
         p = p_value(observed, draws, ratio / ratio.sum())
-        found.append((p.value - right) / p.mcse)
-    squares = np.square(found)
+        p_values.append((p.value - right) / p.mcse)
+    squares = np.square(p_values)
     assert abs(squares.mean() - 1) < ERRORS * squares.std() / np.sqrt(400) + 0.05  # a ratio of averages
 
 
@@ -138,9 +138,9 @@ def test_of_many_observations_some_are_looked_at_and_as_many_are_said(monkeypatc
          else {site: values.values for site, values in group.data_vars.items()}
          for name, group in tree.children.items()}
     )  # fmt: skip
-    found, alone = (checked(each).loo_pit["y"] for each in (tree, some))
-    assert found.observations == 25
-    assert found.p_value == pytest.approx(alone.p_value, rel=1e-9)
+    checked_tree, alone = (checked(each).loo_pit["y"] for each in (tree, some))
+    assert checked_tree.observations == 25
+    assert checked_tree.p_value == pytest.approx(alone.p_value, rel=1e-9)
 
 
 def test_masked_observations_do_not_count():

@@ -137,13 +137,13 @@ def planned(arguments: Sequence[str]) -> None:
 @counts(100, 2000)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_a_command_line_is_planned_or_refused_in_one_line(name: str, count: int, folder: Path) -> None:
-    found = []
+    seen = []
 
     def check(options: list[generated.Option]) -> None:
-        found.append(outcome([name, *generated.spelt(options, folder)]))
+        seen.append(outcome([name, *generated.spelt(options, folder)]))
 
     every(generated.command_lines(name), check, count)
-    assert len(found) >= count and found.count(RESULT) > count // 10 < len(set(found))
+    assert len(seen) >= count and seen.count(RESULT) > count // 10 < len(set(seen))
 
 
 NAMES = st.one_of(
@@ -221,17 +221,17 @@ def describes_itself(data: Any) -> None:
     assert json.dumps(strict(again.describe())) == json.dumps(strict(data.describe()))
     assert all(np.isfinite(np.asarray(value, dtype=float)).all() for value in layout(data).observed.values())
     for site, shape in layout(data).latents.items():
-        for found in (index for name, index in layout(data).reported if name == site):
-            assert len(found) == len(shape) and all(0 <= i < n for i, n in zip(found, shape, strict=True))
+        for index in (index for name, index in layout(data).reported if name == site):
+            assert len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
 
 
 def densities(name: str, data: Any, latents: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By library, log p(z) and log p(x | z) at points z."""
-    found = {}
+    values = {}
     for library in LIBRARIES:
         arguments, static = side(library).split_arguments(data.arguments())
-        found[library] = side(library).density(name, static)(latents, arguments)
-    return found
+        values[library] = side(library).density(name, static)(latents, arguments)
+    return values
 
 
 def keeps_its_promises(name: str, data: Any) -> None:

@@ -249,12 +249,12 @@ def test_draws_reopen_with_equal_values(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     comparison = a_comparison()
     path = files.save_draws(report.finished(comparison), tmp_path / "draws.nc", {"model": "coin"})
-    with xr.open_datatree(path, engine="h5netcdf") as found:
-        assert set(found.children) == {"exact", "numpyro-mean_field", "numpyro-nuts"}
-        for name in found.children:
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        assert set(tree.children) == {"exact", "numpyro-mean_field", "numpyro-nuts"}
+        for name in tree.children:
             for group in ("posterior", "sample_stats", "observed_data"):
-                xr.testing.assert_equal(found[name][group].to_dataset(), comparison.fits[name].tree[group].to_dataset())
-        optimisation = found["numpyro-mean_field/optimisation"]
+                xr.testing.assert_equal(tree[name][group].to_dataset(), comparison.fits[name].tree[group].to_dataset())
+        optimisation = tree["numpyro-mean_field/optimisation"]
         assert optimisation.attrs == {"elbo": LOG_EVIDENCE - 0.00431, "gap": 1e-4, "converged": 1, "reason": ""}
 
 
@@ -335,10 +335,10 @@ class Draughtsman(Executor):
     """One who draws in this process, or cannot draw."""
 
     def __init__(self, able: bool) -> None:
-        self.able, self.asked = able, 0
+        self.able, self.calls = able, 0
 
     def submit(self, function: Any, *arguments: Any, **options: Any) -> Future:
-        self.asked += 1
+        self.calls += 1
         future: Future = Future()
         if self.able:
             future.set_result(function(*arguments, **options))
@@ -351,7 +351,7 @@ class Draughtsman(Executor):
 def test_pictures_are_drawn_whoever_draws_them(tmp_path: Path, able: bool) -> None:
     plot_executor = Draughtsman(able)
     _, written = report.write(a_comparison(nuts=False), tmp_path, plot_executor)
-    assert plot_executor.asked == 3
+    assert plot_executor.calls == 3
     assert {path.name for path in written if path.suffix == ".png"} == {"posterior.png", "elbo.png", "forest.png"}
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
 
@@ -412,9 +412,10 @@ def test_the_page_shows_the_code_in_both_libraries_or_the_models_file() -> None:
     comparison = a_comparison()
     html = page(comparison)
     assert html.count('aria-label="The program in ') == 2 and "AutoDiagonalNormal" in html
-    found = code(replace(comparison, fits={n: fit for n, fit in comparison.fits.items() if not fit.job.guide}))
-    assert found["guide"] is None and found["reason"] == "no guide was fitted by SVI"
-    assert [title for title, _ in found["programs"]] == ["NumPyro"] and "prior predictive" in found["programs"][0][1]
+    program = code(replace(comparison, fits={n: fit for n, fit in comparison.fits.items() if not fit.job.guide}))
+    assert program["guide"] is None and program["reason"] == "no guide was fitted by SVI"
+    ((title, text),) = program["programs"]
+    assert title == "NumPyro" and "prior predictive" in text
 
 
 def test_the_ledger_of_a_test_set_has_a_column_for_each_of_its_terms():

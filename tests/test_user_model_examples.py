@@ -41,14 +41,14 @@ def errors_apart(library: str, name: str, function: str, warmup: int, draws: int
     plain = import_module(f"tests.user_models.plain_{library}").nuts(model, module.data, warmup, draws)
     tree = arviz_base.from_dict({"posterior": plain})
     apart = {}
-    for label, found in result.summary["fits"]["reference"]["variables"].items():
+    for label, row in result.summary["fits"]["reference"]["variables"].items():
         site, _, index = label.partition("[")
         if site not in plain:
             continue
-        one = tree["posterior"][site].values[(..., *map(int, index.rstrip("]").split(","))) if index else ...]
-        for moment, value in (("mean", one.mean()), ("sd", one.std())):
-            error = np.hypot(found[f"mcse_{moment}"], float(arviz_stats.mcse(one, method=moment)))
-            apart[f"{moment} of {label}"] = abs(found[moment] - value) / error
+        draws = tree["posterior"][site].values[(..., *map(int, index.rstrip("]").split(","))) if index else ...]
+        for moment, value in (("mean", draws.mean()), ("sd", draws.std())):
+            error = np.hypot(row[f"mcse_{moment}"], float(arviz_stats.mcse(draws, method=moment)))
+            apart[f"{moment} of {label}"] = abs(row[moment] - value) / error
     return apart
 
 

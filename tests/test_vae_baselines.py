@@ -81,13 +81,13 @@ def test_em_ends_where_no_step_is_better(monkeypatch):
 def test_the_order_of_pixels_and_of_components_is_nothing():
     images = load().train[:300]
     order = np.random.default_rng(2).permutation(64)
-    one, track = fit(images, 6, np.random.default_rng(0))
+    mixture, track = fit(images, 6, np.random.default_rng(0))
     other, track_permuted = fit(images[:, order], 6, np.random.default_rng(0))
     np.testing.assert_allclose(track, track_permuted, rtol=1e-9)
-    np.testing.assert_allclose(one.means[:, order], other.means, atol=1e-7)
+    np.testing.assert_allclose(mixture.means[:, order], other.means, atol=1e-7)
     shuffled = np.random.default_rng(3).permutation(6)
-    again = Mixture(one.weights[shuffled], one.means[shuffled])
-    np.testing.assert_allclose(again.log_density(images), one.log_density(images), atol=1e-10)
+    again = Mixture(mixture.weights[shuffled], mixture.means[shuffled])
+    np.testing.assert_allclose(again.log_density(images), mixture.log_density(images), atol=1e-10)
 
 
 def test_a_planted_mixture_is_recovered():
@@ -112,26 +112,26 @@ def binary(train, validation, test):
 def test_the_number_of_components_is_chosen_on_the_validation_images(monkeypatch):
     images = binary(planted(2000)[0], planted(500, seed=1)[0], planted(500, seed=2)[0])
     monkeypatch.setattr(module, "COMPONENTS", (1, 3, 30, 100))
-    found = baselines(images)
-    assert list(found) == ["independent pixels", "Bernoulli mixture, 3 components"]
-    assert all(values.shape == (500,) for values in found.values())
-    gain = found["Bernoulli mixture, 3 components"] - found["independent pixels"]
+    rows = baselines(images)
+    assert list(rows) == ["independent pixels", "Bernoulli mixture, 3 components"]
+    assert all(values.shape == (500,) for values in rows.values())
+    gain = rows["Bernoulli mixture, 3 components"] - rows["independent pixels"]
     assert gain.mean() > 4 * gain.std() / np.sqrt(500)
-    short = found["Bernoulli mixture, 3 components"] - planted(1)[1].log_density(images.test)
+    short = rows["Bernoulli mixture, 3 components"] - planted(1)[1].log_density(images.test)
     assert abs(short.mean()) < 0.2
     # The test images have no part in it.
     noise = np.random.default_rng(3).integers(0, 2, (500, 16)).astype(float)  # likelier without any kinds
     other = baselines(binary(images.train, images.validation, noise))
-    assert list(other) == list(found)
+    assert list(other) == list(rows)
 
 
 def test_of_the_digits_the_mixture_is_better_than_independent_pixels(monkeypatch):
     monkeypatch.setattr(module, "COMPONENTS", (10, 40))
     images = load()
     assert (images.train.std(axis=0) == 0).any()  # and pixels that never vary make nothing infinite
-    found = baselines(images)
-    assert baselines(images) is found  # fitted once
-    alone, mixture = found.values()
+    rows = baselines(images)
+    assert baselines(images) is rows  # fitted once
+    alone, mixture = rows.values()
     assert (mixture - alone).mean() > 4 * (mixture - alone).std() / np.sqrt(180)
     on = (images.train.sum(axis=0) + 1) / (1437 + 2)
     np.testing.assert_allclose(alone, stats.bernoulli.logpmf(images.test, on).sum(axis=1), atol=1e-9)
@@ -145,9 +145,9 @@ def test_grey_pixels_have_gaussians_and_principal_components():
         0.5 + 0.1 * rng.normal(size=(count, 2)) @ weights + 0.05 * rng.normal(size=(count, 12))
         for count in (2000, 400, 400)
     )
-    found = baselines(Images(train, validation, test, (3, 4)))
-    assert list(found) == ["independent Gaussian pixels", "probabilistic PCA, 2 components"]
-    alone, principal = found.values()
+    rows = baselines(Images(train, validation, test, (3, 4)))
+    assert list(rows) == ["independent Gaussian pixels", "probabilistic PCA, 2 components"]
+    alone, principal = rows.values()
     np.testing.assert_allclose(alone, stats.norm.logpdf(test, train.mean(0), train.std(0)).sum(axis=1), atol=0.05)
     truth = stats.multivariate_normal(np.full(12, 0.5), 0.01 * weights.T @ weights + 0.0025 * np.eye(12)).logpdf(test)
     # As many parameters as 12 means, 2 * 12 - 1 directions and a noise cost about half a nat over 2,000 images each.

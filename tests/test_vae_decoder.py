@@ -75,10 +75,15 @@ def test_the_slope_is_the_derivative(kind, partial):
 def test_a_decoder_is_saved_and_loaded(tmp_path, kind):
     decoder = made(**kind)
     path = decoder.save(tmp_path / "decoder.npz")
-    found = Decoder.load(path)
-    assert set(found.weights) == set(decoder.weights)
-    assert all(np.array_equal(found.weights[name], value) for name, value in decoder.weights.items())
-    assert (found.latent, found.hidden, found.pixels, found.grey) == (2, kind["hidden"], 5, kind["noise"] is not None)
+    loaded = Decoder.load(path)
+    assert set(loaded.weights) == set(decoder.weights)
+    assert all(np.array_equal(loaded.weights[name], value) for name, value in decoder.weights.items())
+    assert (loaded.latent, loaded.hidden, loaded.pixels, loaded.grey) == (
+        2,
+        kind["hidden"],
+        5,
+        kind["noise"] is not None,
+    )
     assert [entry.name for entry in tmp_path.iterdir()] == ["decoder.npz"]
 
 
@@ -132,8 +137,8 @@ def test_what_is_no_decoder_is_refused_by_file_too(tmp_path, weights, message):
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
     path = made().save(tmp_path / "decoder.npz")
-    whole = path.read_bytes()
-    for content in (b"", b"rubbish", b"PK", whole[:40], whole[: len(whole) // 2], whole[:-1]):
+    valid = path.read_bytes()
+    for content in (b"", b"rubbish", b"PK", valid[:40], valid[: len(valid) // 2], valid[:-1]):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"give a \.npz that a decoder was saved to") as caught:
             Decoder.load(path)

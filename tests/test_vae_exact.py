@@ -364,9 +364,9 @@ def test_partial_images_have_the_posterior_of_the_pixels_seen():
     """As with a decoder that has no other pixels; with none of them it is the prior."""
     decoder = made()
     images = drawn(decoder, 3)
-    kept = np.arange(30) % 3 > 0
-    part = Decoder({name: value[..., kept] if "output" in name else value for name, value in decoder.weights.items()})
-    seen, other = posteriors(decoder, np.where(kept, images, np.nan)), posteriors(part, images[:, kept])
+    subset = np.arange(30) % 3 > 0
+    part = Decoder({name: value[..., subset] if "output" in name else value for name, value in decoder.weights.items()})
+    seen, other = posteriors(decoder, np.where(subset, images, np.nan)), posteriors(part, images[:, subset])
     np.testing.assert_allclose(seen.log_evidences, other.log_evidences, atol=1e-9)
     np.testing.assert_allclose(seen.means, other.means, atol=1e-9)
     prior = posteriors(decoder, np.full((1, 30), np.nan))

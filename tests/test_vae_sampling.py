@@ -71,9 +71,9 @@ def test_importance_sampling_finds_the_closed_form(latent):
     images = drawn(decoder, 40)
     posterior = posteriors(decoder, images)
     z, log_q = proposals(posterior, np.random.default_rng(2), 2000, wider=1.5)
-    found = importance(decoder, images, z, log_q)
-    agrees(found.log_evidences, found.mcse, posterior.log_evidences, 0.2, 2000)
-    np.testing.assert_allclose(found.bias, -(found.mcse**2) / 2)
+    estimate = importance(decoder, images, z, log_q)
+    agrees(estimate.log_evidences, estimate.mcse, posterior.log_evidences, 0.2, 2000)
+    np.testing.assert_allclose(estimate.bias, -(estimate.mcse**2) / 2)
     z, log_q = proposals(posterior, np.random.default_rng(2), 100)
     exact = importance(decoder, images, z, log_q)  # from the posterior itself all weights are equal
     np.testing.assert_allclose(exact.log_evidences, posterior.log_evidences, atol=1e-8)
@@ -85,8 +85,8 @@ def test_importance_sampling_agrees_with_quadrature():
     images = drawn(decoder, 40)
     posterior = posteriors(decoder, images)
     z, log_q = proposals(posterior, np.random.default_rng(2), 2000, wider=2.0)
-    found = importance(decoder, images, z, log_q)
-    agrees(found.log_evidences, found.mcse, posterior.log_evidences, 0.1, 2000)
+    estimate = importance(decoder, images, z, log_q)
+    agrees(estimate.log_evidences, estimate.mcse, posterior.log_evidences, 0.1, 2000)
 
 
 def test_the_bias_is_what_the_logarithm_takes_off():
@@ -94,10 +94,10 @@ def test_the_bias_is_what_the_logarithm_takes_off():
     images = np.repeat(drawn(decoder, 1), 4000, axis=0)
     posterior = posteriors(decoder, images)
     z, log_q = proposals(posterior, np.random.default_rng(3), 50, wider=2.5)
-    found = importance(decoder, images, z, log_q)
-    off = found.log_evidences - posterior.log_evidences
+    estimate = importance(decoder, images, z, log_q)
+    off = estimate.log_evidences - posterior.log_evidences
     assert off.mean() < -4 * off.std() / math.sqrt(4000)  # it is a lower bound, in expectation
-    assert abs(off.mean() - found.bias.mean()) < 4 * off.std() / math.sqrt(4000)
+    assert abs(off.mean() - estimate.bias.mean()) < 4 * off.std() / math.sqrt(4000)
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.5])
@@ -121,18 +121,18 @@ def test_a_chain_ends_in_the_posterior():
     decoder = softplus_decoder(1.0)
     images = np.repeat(drawn(decoder, 1), 4, axis=0)
     posterior = posteriors(decoder, images[:1])
-    kept = []
+    states = []
 
     class Watched(Decoder):
         def at(self, images, z):
-            kept.append(z)
+            states.append(z)
             return super().at(images, z)
 
     path = sampling.Path.power(150, 4)
     path = sampling.anneal(decoder, images, np.random.default_rng(6), 50, path, adapt=True).path
     run = sampling.anneal(Watched(decoder.weights), images, np.random.default_rng(6), 500, path, adapt=False)
     assert run.log_weights.shape == (500, 4)
-    z, weights = kept[-1].reshape(-1, 2), special.softmax(run.log_weights.ravel())
+    z, weights = states[-1].reshape(-1, 2), special.softmax(run.log_weights.ravel())
     mean = weights @ z  # the last proposals, nearly all of which are accepted
     error = np.sqrt(weights**2 @ (z - mean) ** 2)
     assert (np.abs(mean - posterior.means[0]) < 4.5 * error + 0.1 * posterior.sd()["z"][0]).all()
@@ -141,8 +141,8 @@ def test_a_chain_ends_in_the_posterior():
 def test_the_same_seed_gives_the_same_numbers():
     decoder = softplus_decoder(0.7)
     images = drawn(decoder, 3)
-    one, other = (ais(decoder, images, np.random.default_rng(7), 4, 20) for _ in range(2))
-    np.testing.assert_array_equal(one, other)
+    first, other = (ais(decoder, images, np.random.default_rng(7), 4, 20) for _ in range(2))
+    np.testing.assert_array_equal(first, other)
 
 
 def test_pixels_that_were_not_observed_add_nothing():

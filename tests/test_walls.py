@@ -304,12 +304,12 @@ def test_a_hole_in_the_library_wall_is_seen(module, source):
 
 def test_a_hole_in_the_library_wall_is_seen_through_other_modules():
     """Two files of one side, joined by a third that imports the other."""
-    made_up = {
+    example = {
         "models.a.in_pyro": "from models.a import shared",
         "models.a.shared": "from models.a import deeper",
         "models.a.deeper": "import jax",
     }
-    assert "models.a.in_pyro loads jax through models.a.deeper" in through_the_library_wall(made_up)
+    assert "models.a.in_pyro loads jax through models.a.deeper" in through_the_library_wall(example)
 
 
 def test_one_direction():
@@ -337,9 +337,9 @@ def test_reaching_back_is_seen(module, source):
 
 
 def test_reaching_back_is_seen_through_other_modules():
-    made_up = {"compare.measure.measures": "from compare.fit import x", "compare.fit.x": "import compare.verdict.judge"}
+    example = {"compare.measure.measures": "from compare.fit import x", "compare.fit.x": "import compare.verdict.judge"}
     assert "compare.measure.measures loads compare.verdict.judge through compare.fit.x" in against_the_direction(
-        made_up
+        example
     )
 
 
@@ -362,9 +362,9 @@ def test_no_modules_import_each_other():
     ],
 )
 def test_a_circle_is_seen(source):
-    made_up = {"a.__init__": "", "a.b": source, "a.c": "from a.d import name", "a.d": "import a.b"}
-    assert {"a.b", "a.d"} <= set(circle(made_up))
-    assert circle(made_up | {"a.d": "from a import name"}) == []
+    example = {"a.__init__": "", "a.b": source, "a.c": "from a.d import name", "a.d": "import a.b"}
+    assert {"a.b", "a.d"} <= set(circle(example))
+    assert circle(example | {"a.d": "from a import name"}) == []
 
 
 def test_names_say_what_they_mean():
