@@ -16,19 +16,24 @@ from models.contract import Model, Reference
 
 
 class Sampled:
-    """A posterior known by the draws of a long run, which give no evidence.
+    """A posterior known by the draws of a long run.
 
     Attributes:
         method: How the draws were made.
+        log_evidence: In nats, by bridge sampling from the draws; None where that is not known.
+        evidence_error: Its standard error in nats.
+        evidence_method: How it is known, or why it is not; empty where it was not tried.
         posterior: The draws by site, each of shape (chain, draw, *site).
         labels: Which elements these are, by site, where the fit has kept only some.
     """
 
     tolerance = 0.0
-    log_evidence = None
 
     def __init__(self, fit: Fit, method: str) -> None:
-        self.method = method
+        self.method, known = method, fit.tree.attrs
+        self.log_evidence: float | None = known.get("log_evidence")
+        self.evidence_error: float = known.get("log_evidence_mcse", 0.0)
+        self.evidence_method: str = known.get("log_evidence_method") or known.get("no_log_evidence", "")
         arrays = fit.tree["posterior"].data_vars
         self.posterior: dict[str, Any] = {str(name): array.values for name, array in arrays.items()}
         labels = {str(name): array[array.dims[-1]].values for name, array in arrays.items() if array.ndim == 3}
@@ -88,6 +93,8 @@ def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, floa
 
 def evidence_error(truth: Truth | None) -> float:
     """The standard error of the truth's log evidence in nats: none if it is exact."""
+    if isinstance(truth, Sampled):
+        return truth.evidence_error
     return truth.table.error if isinstance(truth, Estimated) else 0.0
 
 
@@ -106,6 +113,8 @@ def evidence(truth: Truth | None, improper: Sequence[str] = ()) -> Evidence:
         return Evidence(None, None, f"not defined: improper prior on {', '.join(improper)}")
     if truth is None:
         return Evidence(None, None, "not known, and the reference was not made")
+    how = truth.evidence_method if isinstance(truth, Sampled) else truth.method
     if truth.log_evidence is None:
-        return Evidence(None, None, f"not known; the posterior is, by a reference: {truth.method}")
-    return Evidence(truth.log_evidence, evidence_error(truth), truth.method)
+        why = f" (bridge sampling: {how})" if how else ""
+        return Evidence(None, None, f"not known{why}; the posterior is, by a reference: {truth.method}")
+    return Evidence(truth.log_evidence, evidence_error(truth), how)

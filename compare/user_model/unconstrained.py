@@ -40,6 +40,9 @@ class Functions(Protocol):
     def constrain(self, points: Arrays, size: int) -> Arrays:
         """The latents and the deterministic sites."""
 
+    def unconstrain(self, latents: Arrays, size: int) -> Arrays:
+        """The points of latents, shapes (count, *site); not finite at the edge of a support."""
+
 
 class Unconstrained:
     """A user's model on its data, as a function of points of shape (count, d).
@@ -79,6 +82,12 @@ class Unconstrained:
         """The latents, shapes (count, *site)."""
         pieces = list(self._in_pieces(self.functions.constrain, points, self.n_values))
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in self.shapes}
+
+    def points(self, latents: Arrays) -> np.ndarray:
+        """The points of latents, shapes (count, *site): shape (count, d), not finite at the edge of a support."""
+        count, size = len(next(iter(latents.values()))), self.n_values
+        pieces = [{name: z[begin : begin + size] for name, z in latents.items()} for begin in range(0, count, size)]
+        return np.concatenate([self._packed(self.functions.unconstrain(piece, size)) for piece in pieces])
 
     def coordinates(self) -> list[Element]:
         """What each coordinate is: a site and an index, in the site's unconstrained shape."""

@@ -26,9 +26,9 @@ class Compiled:
         self.program = handlers.seed(partial(twin(user).model, **dict(static)), 0)
         self.plain = partial(unsplit, user, **dict(static))
         self.draw = jax.jit(self._draws, compiler_options=ONCE, static_argnums=2)
-        self.value, self.gradient, self.constrain = (
+        self.value, self.gradient, self.constrain, self.unconstrain = (
             jax.jit(jax.vmap(unvalidated(function), in_axes=(0, None)), compiler_options=ONCE)
-            for function in (self._log_joint, jax.value_and_grad(self._log_joint), self._constrain)
+            for function in (self._log_joint, jax.value_and_grad(self._log_joint), self._constrain, self._unconstrain)
         )
 
     @unvalidated
@@ -46,6 +46,9 @@ class Compiled:
 
     def _constrain(self, point: Arrays, data: Arrays) -> Arrays:
         return constrain_fn(self.program, (), data, point, return_deterministic=True)
+
+    def _unconstrain(self, latents: Arrays, data: Arrays) -> Arrays:
+        return unconstrain_fn(self.program, (), data, latents)
 
 
 @lru_cache(maxsize=16)
@@ -74,6 +77,9 @@ class Functions:
 
     def constrain(self, points: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
         return self._padded(self.compiled.constrain, points, size)
+
+    def unconstrain(self, latents: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+        return self._padded(self.compiled.unconstrain, latents, size)
 
     def _padded(self, function: Callable[..., Any], points: dict[str, np.ndarray], size: int) -> Any:
         """The function of at most ``size`` points, filled up to that many: one shape, one compilation."""

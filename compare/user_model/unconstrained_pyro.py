@@ -65,3 +65,7 @@ class Functions:
     def constrain(self, points: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
         latents = {name: self.transforms[name](torch.as_tensor(z)).numpy() for name, z in points.items()}
         return latents | (derive(self.user.name, self.arguments, self.derived, latents) if self.derived else {})
+
+    @torch.no_grad()
+    def unconstrain(self, latents: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+        return {name: self.transforms[name].inv(torch.as_tensor(latents[name])).numpy() for name in self.names}

@@ -25,6 +25,7 @@ import xarray as xr
 from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import derive
+from compare.fit.reference.evidence import with_evidence
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
 from models.contract import Latents, Reference
@@ -44,7 +45,7 @@ Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Sample the job's posterior: the tree, and the number of leapfrog steps.
 
-    A reference takes its time, and the program of the twin that mixes best.
+    A reference takes its time, and the program of the twin that mixes best; its log evidence goes with it.
     """
     if job.method != "reference":
         return sample(library, job, "model", dict, 0.8)
@@ -57,7 +58,8 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
         options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
     )
     completed = (lambda latents: complete(job.data, latents, rng)) if complete else dict
-    return sample(library, replace(job, options=patient), way.program, completed, way.acceptance)
+    tree, n_steps = sample(library, replace(job, options=patient), way.program, completed, way.acceptance)
+    return with_evidence(job, tree), n_steps
 
 
 def sample(

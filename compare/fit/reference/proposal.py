@@ -132,7 +132,7 @@ def fit_mixture(
         squares = [(((points - m) @ inverse.T) ** 2).sum(1) for m, inverse in zip(locations, inverses, strict=True)]
         heights = np.log(weights) - np.log(np.einsum("kii->ki", scales)).sum(1)
         shares = special.softmax(heights - np.array(squares).T / 2, axis=1)
-    overall = factor(np.cov(points.T))
+    overall = factor(np.atleast_2d(np.cov(points.T)))
     scales = np.concatenate([inflation * scales, [WIDE * overall]]) * np.sqrt((df - 2) / df)
     weights = np.append((1 - WIDE_SHARE) * weights, WIDE_SHARE)
     return Mixture(weights, np.concatenate([locations, [points.mean(0)]]), scales, df)
@@ -162,7 +162,7 @@ def moments(points: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndar
     used = counts > 2 * d + 2
     shares, counts = shares[:, used], counts[used]
     means = shares.T @ points / counts[:, None]
-    covariances = [np.cov(points.T, aweights=share, ddof=0) for share in shares.T]
+    covariances = [np.atleast_2d(np.cov(points.T, aweights=share, ddof=0)) for share in shares.T]
     average = np.average(covariances, axis=0, weights=counts)
     factors = [factor((c * v + 2 * d * average) / (c + 2 * d)) for c, v in zip(counts, covariances, strict=True)]
     return counts / counts.sum(), means, np.array(factors)

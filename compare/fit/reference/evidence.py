@@ -1,0 +1,92 @@
+"""The evidence that goes with a user's reference: by bridge sampling from its draws, or why there is none."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import arviz_stats
+import numpy as np
+import xarray as xr
+
+from compare import user_model
+from compare.comparison import Job
+from compare.fit.reference.bridge import bridge
+from compare.fit.reference.target import OutOfTime, Refused, Target, UnboundedDensity
+from compare.user_model.sites import one_line
+from compare.user_model.unconstrained import Unconstrained
+
+__all__ = ["LEAST_BFMI", "with_evidence"]
+
+SHARE = 8
+"""Bridge sampling may take one part in so many of the reference's budget."""
+
+MOST_DIMENSIONS = 100
+"""Unconstrained dimensions beyond which it is not tried: the proposals' covariances would be noise."""
+
+LEAST_BFMI = 0.3
+"""The energies' Bayesian fraction of missing information below which chains are unreliable, as in verdicts."""
+
+
+def with_evidence(job: Job, tree: xr.DataTree) -> xr.DataTree:
+    """The tree of a reference, with its log evidence in its attributes where the posterior is that of a user's model.
+
+    These are ``log_evidence`` and ``log_evidence_mcse`` in nats and ``log_evidence_method``, or ``no_log_evidence``,
+    the reason why there are none. Where a prior is improper there is nothing to be known, and none is set.
+    """
+    if not user_model.knows(job.model) or job.layout.improper:
+        return tree
+    seconds = job.options.reference_budget / SHARE
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            tree.attrs.update(by_bridge(job, tree, time.perf_counter() + seconds))
+    except OutOfTime:
+        tree.attrs["no_log_evidence"] = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
+    except (Refused, UnboundedDensity) as error:
+        tree.attrs["no_log_evidence"] = str(error)
+    except Exception as error:  # an evidence that cannot be had costs nobody a reference
+        if "KeyboardInterrupt" in str(error):  # it came while a library was calling back into Python
+            raise KeyboardInterrupt from error
+        tree.attrs["no_log_evidence"] = one_line(error)
+    return tree
+
+
+def by_bridge(job: Job, tree: xr.DataTree, deadline: float) -> dict[str, Any]:
+    """The log evidence by bridge sampling, as attributes.
+
+    Raises:
+        Refused: the chains or the bridge are not to be trusted.
+        OutOfTime: the deadline has passed.
+    """
+    check_transitions(tree)
+    user = user_model.find(job.model)
+    space = Unconstrained(user, job.data.values, job.layout, 1, job.fit_seed)
+    d = space.prior_draws.shape[1]
+    if d > MOST_DIMENSIONS:
+        raise Refused(f"it is tried in up to {MOST_DIMENSIONS} unconstrained dimensions; here are {d}")
+    posterior = tree["posterior"].dataset
+    draws = {name: posterior[name].values for name in job.layout.latents}
+    n_chains, n_draws = next(iter(draws.values())).shape[:2]
+    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in draws.items()}
+    chains = space.points(flat).reshape(n_chains, n_draws, d)
+    target = Target(d, space.log_joint, space.value_and_gradient, deadline=deadline)
+    result = bridge(target, chains, np.random.default_rng([job.fit_seed, 2]))
+    method = (
+        f"bridge sampling between {result.n_draws:,} draws of the reference and {result.n_fresh:,} of mixtures fitted "
+        "to others of its draws"
+    )
+    return {
+        "log_evidence": result.log_evidence,
+        "log_evidence_mcse": result.error,
+        "log_evidence_method": method,
+    }
+
+
+def check_transitions(tree: xr.DataTree) -> None:
+    """Raise `Refused` where transitions of NUTS diverged or its energies were explored too slowly."""
+    stats = tree["sample_stats"]
+    divergences, bfmi = int(stats["diverging"].sum()), float(np.min(arviz_stats.bfmi(stats["energy"].values)))
+    if divergences:
+        raise Refused(f"{divergences} transitions of the reference diverged")
+    if not bfmi >= LEAST_BFMI:
+        raise Refused(f"the reference's E-BFMI is {bfmi:.2f}; {LEAST_BFMI} is needed")
