@@ -212,7 +212,8 @@ def notes(request: Request, jobs: Sequence[Job]) -> tuple[str, ...]:
     """What a reader should know about the plan as a whole."""
     layout = jobs[0].layout
     known = (*layout.notes, *unjudged(layout))
-    gaussian = [name for name in ("mean_field", "full_rank", "markov") if any(job.guide == name for job in jobs)]
+    same_on_one = ("mean_field", "full_rank", "low_rank", "markov")
+    gaussian = [name for name in same_on_one if any(job.guide == name for job in jobs)]
     if layout.dimension > 1 or len(gaussian) < 2:
         return known
     same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"

@@ -12,6 +12,7 @@ __all__ = ["FAMILIES", "implementation", "load"]
 FAMILIES: dict[str, str] = {
     "mean_field": "independent Gaussians on the unconstrained latents",
     "full_rank": "one Gaussian with any covariance on the unconstrained latents",
+    "low_rank": "one Gaussian whose covariance is a diagonal plus a matrix of low rank",
     "laplace": "the Gaussian at the mode, with the curvature there; nothing is optimised",
     "linear_response": "mean field's means, with the covariance that its optimum's own sensitivity gives",
     "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",

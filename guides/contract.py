@@ -54,7 +54,7 @@ class Curvature:
         return self.factor.ndim == 2 and self.factor.shape != (self.location.size, self.location.size)
 
     def whiten(self, gradient: np.ndarray) -> np.ndarray:
-        """factor^-1 gradient: a gradient in the location becomes one in whitened coordinates."""
+        """factor^-1 gradient: a gradient in the location, shape (d,) or (d, k), becomes one in whitened coordinates."""
         if self.banded:
             return scipy.linalg.solve_banded((1, 0), self.factor, gradient)
         return scipy.linalg.solve_triangular(self.factor, gradient, lower=True)
@@ -70,7 +70,9 @@ class Curvature:
     def discolour(self, shift: np.ndarray) -> np.ndarray:
         """factor' shift: the inverse of `colour`."""
         if self.banded:
-            return self.factor[0] * shift + np.append(self.factor[1, :-1] * shift[1:], 0.0)
+            moved = self.factor[0] * shift.T
+            moved[..., :-1] += self.factor[1, :-1] * shift.T[..., 1:]
+            return moved.T
         return self.factor.T @ shift
 
     def precision(self, begin: int, end: int) -> np.ndarray:
@@ -205,6 +207,8 @@ class Family:
         built_on: The other families whose files it uses.
         has_density: Whether its members have a density. Members without one are points under random masks; their
             objective, E_q[log p(x, z)], is not a bound on the log evidence.
+        couples: Whether its covariance couples all latents at any dimension: then a fit takes more draws at a time than
+            one draw has numbers, however long it is.
         bends: The Gaussian family whose best member its fit starts from; ``preconditioner`` takes its parameters.
     """
 
@@ -217,6 +221,7 @@ class Family:
     response_of: str | None = None
     built_on: tuple[str, ...] = ()
     has_density: bool = True
+    couples: bool = False
     bends: str | None = None
 
     @property

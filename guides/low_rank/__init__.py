@@ -1,0 +1,208 @@
+"""Low rank: one Gaussian on the unconstrained latents whose covariance is a diagonal plus a matrix of rank k.
+
+With S = diag(``scale``), shape (d,), and F = ``cov_factor``, shape (d, k),
+
+    z = location + S (F e + eps),        covariance = D + W W',    D = S S,  W = S F,
+
+e and eps standard normal, k = round(sqrt(d)) as in both libraries. It has d (k + 2) parameters, and draws and densities
+cost O(d k^2) by Woodbury's identity (Ong, Nott & Smith 2018, Gaussian variational approximation with a factor
+covariance structure). It holds what a few common directions add to mean field. W is known up to a rotation of its
+columns, and where d is small D and W can replace each other (Ledermann 1937): -ELBO is flat in those directions.
+`Coordinates` leave them out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.linalg
+from scipy import optimize
+
+from guides.contract import Curvature, Family, Parameters
+
+LARGEST_HESSIAN = 600
+"""Numbers in D and W beyond which their Hessian is not formed: only the rotations are left out."""
+
+LEAST = 1e-6
+"""The part of mean field's D below which D does not go, which costs half of it in nats a latent at most. Where the best
+D is 0 (a Heywood case of factor analysis) the density would have no digits left."""
+
+RANDOM = 10
+"""Random places that the search for the best member starts from, where there are few numbers in D and W."""
+
+FLAT = 1e-2
+"""Curvature, where most directions have some 1, below which a direction is left out."""
+
+
+class Coordinates:
+    r"""x = (x_1, x_2) to the parameters: location = mode + factor^-T x_1, and D and W by y = y_0 + T x_2, where
+
+        y = (log(D - floor) / sqrt(2), factor' W),
+
+    factor factor' the precision at the mode, the floor `LEAST` of mean field's D, and y_0 the family's best Gaussian
+    there (`Target.best`). In y the Hessian of -ELBO is of order 1. Where it can be formed T whitens it, without its
+    flat directions; elsewhere T takes changes dU of U = factor' W to those with U' dU symmetric, which no rotation of
+    the columns makes.
+    """
+
+    def __init__(self, curvature: Curvature) -> None:
+        self.curvature, self.dimension = curvature, curvature.location.size
+        self.target = Target(curvature, curvature.shapes["cov_factor"][1])
+        self.begin = self.target.best()
+        small = self.begin.size <= LARGEST_HESSIAN
+        self.chart = Whitened(self.target.hessian(self.begin)) if small else Unrotated(self.begin, self.dimension)
+        self.size = self.dimension + self.chart.size
+
+    def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The location, ``scale`` and W at x."""
+        location = self.curvature.location + self.curvature.colour(x[: self.dimension])
+        return location, *self.target.split(self.begin + self.chart.forward(x[self.dimension :]))
+
+    def parameters(self, x: np.ndarray) -> Parameters:
+        location, scale, loading = self.split(x)
+        return {"location": location, "scale": scale, "cov_factor": loading / scale[:, None]}
+
+    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
+        _, scale, loading = self.split(x)
+        slope = gradient["cov_factor"] / scale[:, None]
+        stretch = (gradient["scale"] * scale - np.sum(slope * loading, axis=1)) * self.target.freedom(scale)
+        part = np.concatenate([stretch, self.curvature.whiten(slope).ravel()])
+        return np.concatenate([self.curvature.whiten(gradient["location"]), self.chart.backward(part)])
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        """The x of given parameters, or of the nearest that differ in no flat direction."""
+        step = self.curvature.discolour(parameters["location"] - self.curvature.location)
+        scale, begin = parameters["scale"], self.begin[self.dimension :].reshape(self.dimension, -1)
+        turned = self.curvature.discolour(scale[:, None] * parameters["cov_factor"])
+        left, _, right = np.linalg.svd(turned.T @ begin)  # the rotation that brings it closest to where it began
+        there = self.target.join(scale, turned @ left @ right)
+        return np.concatenate([step, self.chart.inverse(there - self.begin)])
+
+
+class Target:
+    """KL(q, N(mode, precision^-1)) up to a constant, as a function of y: -ELBO where the posterior is Gaussian."""
+
+    def __init__(self, curvature: Curvature, rank: int) -> None:
+        self.curvature, self.rank, self.dimension = curvature, rank, curvature.location.size
+        self.floor = LEAST / curvature.diagonal
+
+    def join(self, scale: np.ndarray, white: np.ndarray) -> np.ndarray:
+        """y from ``scale`` and factor' W."""
+        above = np.maximum(scale**2 - self.floor, 1e-3 * self.floor)
+        return np.concatenate([np.log(above) / math.sqrt(2), white.ravel()])
+
+    def split(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``scale`` and W."""
+        scale = np.sqrt(self.floor + np.exp(math.sqrt(2) * y[: self.dimension]))
+        return scale, self.curvature.colour(y[self.dimension :].reshape(self.dimension, self.rank))
+
+    def freedom(self, scale: np.ndarray) -> np.ndarray:
+        """The slope of log scale in y."""
+        return (1 - self.floor / scale**2) / math.sqrt(2)
+
+    def value(self, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """The divergence in nats, and its gradient."""
+        scale, loading = self.split(y)
+        ratio, white = loading / scale[:, None], y[self.dimension :]
+        factor = np.linalg.cholesky(np.eye(self.rank) + ratio.T @ ratio)
+        pull = scipy.linalg.cho_solve((factor, True), ratio.T).T
+        own = self.curvature.diagonal * scale**2
+        value = 0.5 * (own.sum() + white @ white) - np.log(scale).sum() - np.log(np.diag(factor)).sum()
+        stretch = (own - 1 + np.sum(pull * ratio, axis=1)) * self.freedom(scale)
+        turn = white - self.curvature.whiten(pull / scale[:, None]).ravel()
+        return float(value), np.concatenate([stretch, turn])
+
+    def best(self) -> np.ndarray:
+        """The y of the least divergence, the columns of factor' W orthogonal.
+
+        There are several minima where some of the best D are 0: the lowest that short searches lead to. None leaves the
+        interval from the floor to twice mean field's D, which holds every minimum.
+        """
+        searches = [self.search(start, 100) for start in self.starts()]
+        y = self.search(min(searches, key=lambda search: search.fun).x, 2000).x
+        white = y[self.dimension :].reshape(self.dimension, self.rank)
+        return np.concatenate([y[: self.dimension], (white @ np.linalg.svd(white, full_matrices=False)[2].T).ravel()])
+
+    def starts(self) -> list[np.ndarray]:
+        """Where searches start: `likely` places, and random ones where there are few numbers."""
+        starts = [self.likely(part) for part in (0.5, 0.05)]
+        if self.dimension * (1 + self.rank) <= LARGEST_HESSIAN:
+            rng = np.random.default_rng(0)
+            for _ in range(RANDOM):
+                scale = np.sqrt(rng.random(self.dimension) / self.curvature.diagonal)
+                starts.append(self.join(scale, 0.7 * rng.normal(size=(self.dimension, self.rank))))
+        return starts
+
+    def search(self, start: np.ndarray, steps: int) -> optimize.OptimizeResult:
+        ends = np.log([1e-3 * self.floor, 2 / self.curvature.diagonal]) / math.sqrt(2)
+        free = np.full(self.dimension * self.rank, np.inf)
+        bounds = optimize.Bounds(np.append(ends[0], -free), np.append(ends[1], free))
+        options = {"maxiter": steps, "ftol": 1e-15, "gtol": 1e-8}
+        return optimize.minimize(self.value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+
+    def likely(self, part: float) -> np.ndarray:
+        """The best W where D is this part of mean field's.
+
+        Its columns are eigenvectors of S precision S with the smallest eigenvalues mu, of squared lengths 1 / mu - 1
+        (as in probabilistic PCA: Tipping & Bishop 1999, section 3.2, with the roles of q and p exchanged).
+        """
+        scale = np.sqrt(part / self.curvature.diagonal)
+        values, vectors = smallest(self.curvature, scale, self.rank)
+        loading = scale[:, None] * vectors * np.sqrt(np.maximum(1 / values - 1, 1e-2))
+        return self.join(scale, self.curvature.discolour(loading))
+
+    def hessian(self, y: np.ndarray, step: float = 1e-5) -> np.ndarray:
+        """By central differences."""
+        rows = [(self.value(y + axis)[1] - self.value(y - axis)[1]) / (2 * step) for axis in step * np.eye(y.size)]
+        return (np.array(rows) + np.transpose(rows)) / 2
+
+
+class Whitened:
+    """Directions in which the Hessian is the identity; those where it vanishes are left out."""
+
+    def __init__(self, hessian: np.ndarray) -> None:
+        values, vectors = np.linalg.eigh(hessian)
+        self.vectors, self.lengths = vectors[:, values > FLAT], np.sqrt(values[values > FLAT])
+        self.size = len(self.lengths)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        return self.vectors @ (x / self.lengths)
+
+    def backward(self, gradient: np.ndarray) -> np.ndarray:
+        return (self.vectors.T @ gradient) / self.lengths
+
+    def inverse(self, shift: np.ndarray) -> np.ndarray:
+        return (self.vectors.T @ shift) * self.lengths
+
+
+class Unrotated:
+    """All directions but the rotations of U, whose columns are orthogonal: an orthogonal projection."""
+
+    def __init__(self, begin: np.ndarray, dimension: int) -> None:
+        self.begin, self.dimension, self.size = begin[dimension:].reshape(dimension, -1), dimension, begin.size
+        square = np.sum(self.begin**2, axis=0)
+        self.squares = np.maximum(square[:, None] + square, np.finfo(float).tiny)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        turn = x[self.dimension :].reshape(self.begin.shape)
+        product = self.begin.T @ turn
+        turn = turn - self.begin @ ((product - product.T) / self.squares)
+        return np.concatenate([x[: self.dimension], turn.ravel()])
+
+    backward = inverse = forward
+
+
+def smallest(curvature: Curvature, scale: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest eigenvalues of S precision S, S = diag(scale), and their eigenvectors, shapes (k,) and (d, k)."""
+    if not curvature.banded:
+        factor = scale[:, None] * curvature.factor
+        return scipy.linalg.eigh(factor @ factor.T, subset_by_index=(0, count - 1))
+    on, below = curvature.factor[0], curvature.factor[1, :-1]
+    diagonal = on**2 + np.append(0.0, below**2)
+    beside = on[:-1] * below * scale[:-1] * scale[1:]
+    return scipy.linalg.eigh_tridiagonal(diagonal * scale**2, beside, select="i", select_range=(0, count - 1))
+
+
+FAMILY = Family(Coordinates, largest_dimension=2000, couples=True)
+"""A fit evaluates more draws at a time than there are latents: beyond this dimension they take too much memory."""

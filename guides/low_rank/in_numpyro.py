@@ -1,0 +1,16 @@
+"""Low rank in NumPyro: the library's own AutoLowRankMultivariateNormal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpyro.infer.autoguide import AutoLowRankMultivariateNormal
+
+from guides.contract import Implementation, sites_named
+
+
+def guide(twin: Any) -> AutoLowRankMultivariateNormal:
+    return AutoLowRankMultivariateNormal(twin.model)
+
+
+IMPLEMENTATION = Implementation(guide, sites_named("auto_"))
