@@ -22,7 +22,8 @@ from numpyro.infer.autoguide import AutoContinuous
 import guides
 from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns, mask_probability
-from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
+from compare.fit.svi.curvature_numpyro import precision
+from compare.fit.svi.protocol import Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from guides.contract import Implementation, Parameters
@@ -179,19 +180,8 @@ class LogJoint(Particles):
         return -self.particle(parameters, parameters, jnp.zeros(location.size), data)[0]
 
     def _precision(self, location: jax.Array, spread: Arrays, data: Data) -> jax.Array:
-        gradient = jax.grad(self._value)
-
-        def hessian_product(vector: jax.Array) -> jax.Array:
-            return -jax.jvp(lambda z: gradient(z, spread, data), (location,), (vector,))[1]
-
-        size = location.size
-        if size <= DENSE:
-            return jax.vmap(hessian_product)(jnp.eye(size))
-        # A tridiagonal precision from three products: each coordinate sees its neighbours in different probes.
-        index = jnp.arange(size)
-        probes = (index[None, :] % 3 == jnp.arange(3)[:, None]).astype(location.dtype)
-        products = jax.vmap(hessian_product)(probes)
-        return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
+        gradient = jax.grad(lambda z: self._value(z, spread, data))
+        return precision(gradient, location)
 
     def value(self, location: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
         if location.ndim == 2:

@@ -1,0 +1,83 @@
+"""The curvature of a log joint in NumPyro, by the kind of second derivatives that the model has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import jax
+import jax.numpy as jnp
+
+from compare.fit.svi.protocol import DENSE
+
+Gradient = Callable[[jax.Array], jax.Array]
+Product = Callable[[Gradient, jax.Array, jax.Array], jax.Array]
+"""A gradient, a location and a direction, shape (d,), in; the Hessian times the direction out."""
+
+ROUNDS = 2
+"""Times that the steps of differences are fitted to the curvature that they find."""
+
+STEP = 1e-2
+"""Their length in conditional sds: the relative error of a second derivative is about its square."""
+
+
+def forward_over_reverse(gradient: Gradient, location: jax.Array, direction: jax.Array) -> jax.Array:
+    return jax.jvp(gradient, (location,), (direction,))[1]
+
+
+def reverse_over_reverse(gradient: Gradient, location: jax.Array, direction: jax.Array) -> jax.Array:
+    return jax.vjp(gradient, location)[1](direction)[0]
+
+
+def precision(gradient: Gradient, location: jax.Array) -> jax.Array:
+    """Minus the Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal in lower banded form, (2, d).
+
+    Derivatives that are written by hand (``custom_vjp``, such as ``odeint``) have no forward mode, and those that hold
+    a ``while_loop`` or call back into Python no second derivative at all: what the model has is found by trying, while
+    it is traced. Then reverse mode takes forward's place, and differences of gradients reverse mode's.
+    """
+    with suppress(Exception):  # the kind of error depends on what has no derivative
+        return assembled(forward_over_reverse, gradient, location)
+    with suppress(Exception):
+        return symmetric(assembled(reverse_over_reverse, gradient, location))
+    return symmetric(by_differences(gradient, location))
+
+
+def symmetric(matrix: jax.Array) -> jax.Array:
+    """The nearest symmetric matrix of a dense one; a banded one as it is."""
+    return (matrix + matrix.T) / 2 if matrix.shape[0] == matrix.shape[1] else matrix
+
+
+def assembled(product: Product, gradient: Gradient, location: jax.Array) -> jax.Array:
+    """`precision` from the Hessian's products with the axes, or with three probes."""
+    size = location.size
+    index = jnp.arange(size)
+    dense = size <= DENSE
+    probes = jnp.eye(size) if dense else (index[None, :] % 3 == jnp.arange(3)[:, None]).astype(location.dtype)
+    products = -jax.vmap(lambda probe: product(gradient, location, probe))(probes)
+    if dense:
+        return products
+    # A tridiagonal precision from three products: each coordinate sees its neighbours in different probes.
+    return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
+
+
+def in_steps(gradient: Gradient, location: jax.Array, step: jax.Array) -> Gradient:
+    """The gradient in coordinates whose origin is the location and whose units are the steps, shape (d,)."""
+    return lambda z: step * gradient(location + step * z)
+
+
+def by_differences(gradient: Gradient, location: jax.Array) -> jax.Array:
+    """`precision` by central differences of gradients, in coordinates scaled by steps of `STEP` sds."""
+
+    def difference(gradient: Gradient, origin: jax.Array, probe: jax.Array) -> jax.Array:
+        return (gradient(origin + probe) - gradient(origin - probe)) / 2
+
+    step = 1e-4 * jnp.maximum(1.0, jnp.abs(location))
+    for _ in range(ROUNDS):
+        scaled = assembled(difference, in_steps(gradient, location, step), jnp.zeros_like(location))
+        dense = scaled.shape[0] == scaled.shape[1]
+        units = jnp.outer(step, step) if dense else jnp.stack([step**2, step * jnp.append(step[1:], 1.0)])
+        unscaled = scaled / units
+        diagonal = jnp.diag(unscaled) if dense else unscaled[0]
+        step = jnp.clip(STEP / jnp.sqrt(jnp.abs(diagonal)), 1e-12, 1e12)
+    return unscaled
