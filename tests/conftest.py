@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -34,6 +35,17 @@ def kept_elsewhere(tmp_path_factory) -> None:
 def kept_apart(tmp_path_factory, monkeypatch) -> None:
     """Nor is it found by another test."""
     monkeypatch.setenv(VARIABLE, str(tmp_path_factory.mktemp("kept")))
+
+
+@pytest.fixture
+def quickly_compiled() -> Iterator[None]:
+    """JAX compiles without optimising: programs that run a few times take longer to compile than to run."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(params=LIBRARIES)

@@ -100,12 +100,24 @@ def fit(library: str, name: str, data, family: str, seed: int, options: Options 
     return optimise(objective, arguments, guides.load(family), options or Options(), seed)
 
 
+IN_PYRO = [("coin", {}), ("chain", {"length": 10})]
+"""What Pyro is tried on by default: its draws and gradients are NumPyro's, and the optimiser is one."""
+
+
 @pytest.mark.parametrize(
-    ("name", "fields", "family"),
+    ("name", "fields", "family", "library"),
     [
-        pytest.param(name, fields, family, id="-".join([name, *map(str, fields.values()), family]))
+        pytest.param(
+            name,
+            fields,
+            family,
+            library,
+            id="-".join([library, name, *map(str, fields.values()), family]),
+            marks=[pytest.mark.slow] * (library == "pyro" and (name, fields) not in IN_PYRO),
+        )
         for name, fields in ZOO
         for family in models.load(name).guides
+        for library in LIBRARIES
     ],
 )
 def test_every_seed_ends_at_the_best_member(name, fields, family, library):
@@ -193,16 +205,19 @@ def true_gaps(name: str, family: str, objective, arguments, outcomes) -> list[tu
 
 
 def test_many_data_sets_at_once_end_where_each_ends_alone(library):
-    """One vectorised call for 12 data sets and two for 9 seeds: the same optimum as one by one, and as the truth."""
+    """One vectorised call for 12 data sets and two for 9 seeds: every third the same as alone, and all as the truth."""
     chosen, options = guides.load("mean_field"), Options()
     coins = [Coin(heads=heads, tosses=11) for heads in range(12)]
     arguments = [side(library).split_arguments(data.arguments())[0] for data in coins]
     objective = side(library).prepare("coin", "mean_field", (), arguments[0])
     together = optimise_many(objective, arguments, chosen, options, [3] * len(coins))
     for data, one, outcome in zip(coins, arguments, together, strict=True):
-        alone = optimise(objective, one, chosen, options, 3)
-        assert outcome.converged and alone.converged
+        assert outcome.converged
         assert true_gap("coin", data, "mean_field", outcome.parameters) <= 0.01
+        if data.heads % 3:
+            continue
+        alone = optimise(objective, one, chosen, options, 3)
+        assert alone.converged
         # Both stop where each whitened gradient is below sqrt(0.02 tolerance / 2): 0.01 sds either way.
         for name, value in alone.parameters.items():
             assert np.abs(value - outcome.parameters[name]).max() < 0.02 * alone.parameters["scale"].max()
@@ -398,7 +413,7 @@ def test_an_improper_posterior_is_not_converged(library):
         "    ppl.factor('undo', 0.5 * w**2)\n"
     )
     objective = side(library).Objective(broken(library, body, "improper"), "mean_field", (), {})
-    outcome = optimise(objective, {}, guides.load("mean_field"), Options(budget=20), 0)
+    outcome = optimise(objective, {}, guides.load("mean_field"), Options(budget=6), 0)
     assert not outcome.converged
     assert outcome.reason
 

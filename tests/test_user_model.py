@@ -112,7 +112,7 @@ import json, sys
 from compare import compare
 from tests.user_models import awkward_pyro as awkward, eight_schools_pyro as schools
 
-quick = {"nuts": False, "reference_ess": 400.0, "reference_warmup": 150, "reference_budget": 90.0}
+quick = {"nuts": False, "reference_ess": 400.0, "reference_warmup": 150, "reference_budget": 4000.0}
 results = {
     "schools": compare(schools.non_centred, schools.data, guides=["full_rank"], **quick),
     "simplex": compare(awkward.simplex, {"counts": awkward.COUNTS}, guides=["mean_field"], **quick),

@@ -85,6 +85,7 @@ def library_of(name: str, family: str, latent: int):
     return import_module(f"compare.fit.amortized.amortised_{name}").networks("vae", family, latent)
 
 
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize("latent", [1, 2, 5])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_member_has_one_density_three_times(family, latent, library):

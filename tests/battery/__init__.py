@@ -24,11 +24,15 @@ Complaint = str | None
 
 @dataclass(frozen=True)
 class Check:
-    """``complaints(seeds)`` has one entry for each seed; ``random`` says that the seed changes what is looked at."""
+    """``complaints(seeds)`` has one entry for each seed; ``random`` says that the seed changes what is looked at.
+
+    ``repeats``: `test_battery` looks at the same of the same model, in more data sets and at more points.
+    """
 
     name: str
     complaints: Callable[[Sequence[int]], list[Complaint]]
     random: bool
+    repeats: bool = False
 
     def __call__(self, seed: int = 0) -> Complaint:
         return self.complaints([seed])[0]
@@ -37,13 +41,15 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def check(name: str, function: Callable[..., Complaint], *arguments: object, random: bool = True) -> None:
+def check(
+    name: str, function: Callable[..., Complaint], *arguments: object, random: bool = True, repeats: bool = False
+) -> None:
     """List a check that is called as ``function(*arguments, seed)``, without the seed where it is not ``random``."""
 
     def complaints(seeds: Sequence[int]) -> list[Complaint]:
         return [function(*arguments, seed) if random else function(*arguments) for seed in seeds]
 
-    list_as(Check(name, complaints, random))
+    list_as(Check(name, complaints, random, repeats))
 
 
 def list_as(one: Check) -> None:
