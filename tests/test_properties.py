@@ -134,7 +134,7 @@ def planned(arguments: Sequence[str]) -> None:
     assert len({(job.method == "training", job.name) for job in jobs}) == len(jobs) > 0
 
 
-@counts(40, 2000)
+@counts(100, 2000)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_a_command_line_is_planned_or_refused_in_one_line(name: str, count: int, folder: Path) -> None:
     seen = []
@@ -184,7 +184,7 @@ def test_the_whole_zoo_is_planned_or_refused_in_one_line(count: int, folder: Pat
     every(st.lists(generated.given_options(usual), max_size=5), check, count)
 
 
-@counts(40, 1000)
+@counts(100, 1000)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_a_case_of_the_benchmark_is_planned_or_refused_in_one_line(name: str, count: int, folder: Path) -> None:
     """``MODEL:OPTION=VALUE,...``"""
@@ -280,7 +280,7 @@ PROMISES = (0, 1, 1, 2, 2, 3, 17)
 """Whole numbers of which data are made that go through both libraries, which compile for each shape."""
 
 
-@counts(15, 100)
+@counts(30, 100)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_data_that_are_accepted_keep_the_models_promises(name: str, count: int, folder: Path) -> None:
     accepted = []
