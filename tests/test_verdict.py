@@ -112,9 +112,9 @@ def a_reference(**wrong: Any) -> FitSummary:
 
 
 def test_a_reference_is_never_called_exact():
-    verdict = judge(a_reference(), Options())
-    assert verdict.word == "agrees"
-    assert "not exact" in verdict.sentence and "3900" in verdict.sentence
+    judged = judge(a_reference(), Options())
+    assert judged.word == "agrees"
+    assert "not exact" in judged.sentence and "3900" in judged.sentence
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_a_reference_whose_chains_contradict_each_other_convicts_nobody(wrong, w
     assert own.word == "unreliable" and words in own.sentence
     for fit in (guide(theta=an_element()), chains(theta=an_element())):
         assert judge(fit, Options(), {}, a_reference()).word == "agrees"
-        verdict = judge(fit, Options(), {}, reference)
-        assert verdict.word == "unreliable" and words in verdict.sentence
+        judged = judge(fit, Options(), {}, reference)
+        assert judged.word == "unreliable" and words in judged.sentence
 
 
 @pytest.mark.parametrize("r_hat", [1.001, 1.049])
@@ -150,11 +150,11 @@ def test_a_short_reference_convicts_and_lets_no_guide_agree(r_hat):
 
 def test_without_a_reference_nothing_is_said_of_the_others():
     reference = replace(a_reference(), status="failed", reason="its budget ended")
-    verdict = judge(guide(theta=an_element()), Options(), {}, reference)
-    assert verdict.word == "undecided" and "its budget ended" in verdict.sentence
+    judged = judge(guide(theta=an_element()), Options(), {}, reference)
+    assert judged.word == "undecided" and "its budget ended" in judged.sentence
     alone = replace(guide(theta=an_element()), without_truth=WithoutTruth("wide", "The sd of theta is 1.3."))
-    verdict = judge(alone, Options(), {}, reference)
-    assert verdict.word == "undecided" and verdict.sentence.endswith("By itself: wide. The sd of theta is 1.3.")
+    judged = judge(alone, Options(), {}, reference)
+    assert judged.word == "undecided" and judged.sentence.endswith("By itself: wide. The sd of theta is 1.3.")
     stopped = judge(guide(converged=False, theta=an_element()), Options(), {}, reference)
     assert stopped.word == "not converged" and "nothing to compare it with" in stopped.sentence
 
@@ -331,10 +331,10 @@ def test_undecided_names_the_side_that_is_too_short():
     own, theirs = TRUE_SD / 64, TRUE_SD / math.sqrt(500)
     element = an_element(0.1, mcse_mean=math.hypot(own, theirs))
     fit = guide(theta=replace(element, mcse_mean=own))
-    verdict = judge(fit, Options(), {}, a_reference(ess_bulk=500.0))
-    assert verdict.word == "undecided"
-    assert "off by +0.10 ± 0.05 sd, which may hide 0.2 sd" in verdict.sentence
-    assert "a reference with an ESS of 2,600 instead of 500 (about 5.3 s, --reference-budget)" in verdict.sentence
+    judged = judge(fit, Options(), {}, a_reference(ess_bulk=500.0))
+    assert judged.word == "undecided"
+    assert "off by +0.10 ± 0.05 sd, which may hide 0.2 sd" in judged.sentence
+    assert "a reference with an ESS of 2,600 instead of 500 (about 5.3 s, --reference-budget)" in judged.sentence
     alone = verdict(guide(theta=an_element(0.1, mcse_mean=2 * 0.05)))[1]
     assert "1,600 draws of the guide instead of 400 (about 4 s at most" in alone
 

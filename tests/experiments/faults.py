@@ -64,8 +64,8 @@ def faults() -> None:
     caught: Counter[str] = Counter()
     print("| | fault | where | felt in | library | must be caught by | caught | what it says |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for kind, faults in KINDS.items():
-        for fault in faults:
+    for kind, entries in KINDS.items():
+        for fault in entries:
             number += 1
             began = time.perf_counter()
             answer, message = tried(fault, quiet)
@@ -121,8 +121,8 @@ def alarms(seeds: int, processes: int) -> None:
     print("| what is looked at | checks | runs | false alarms | rate | 95% interval |")
     print("| --- | --- | --- | --- | --- | --- |")
     for look, seen in looks.items():
-        checks, alarms = {name for name, _, _ in seen}, [message for *_, message in seen if message is not None]
-        print(row(look, len(checks), len(seen), len(alarms)))
+        checks, alarmed = {name for name, _, _ in seen}, [message for *_, message in seen if message is not None]
+        print(row(look, len(checks), len(seen), len(alarmed)))
     print(row("**all checks**", len(CHECKS), len(rows), len(wrong)))
     print(row("**the whole battery, by seed**", "", seeds, len({seed for _, seed, _ in wrong})))
     print(f"\n{time.perf_counter() - start:.0f} s in {processes} processes; {made_with()}.")
