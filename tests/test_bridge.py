@@ -183,11 +183,25 @@ def test_the_level_is_that_of_meng_and_wong():
         above = np.mean(np.exp(at_fresh) / (s1 * np.exp(at_fresh) + s2 * ratio))
         ratio = above / np.mean(1 / (s1 * np.exp(at_draws) + s2 * ratio))
     assert solve(at_draws, at_fresh, s1) == pytest.approx(np.log(ratio), abs=1e-8)
+    far, nowhere = (np.append(at_fresh, value) for value in (-1e300, -np.inf))
+    assert solve(at_draws, far, s1) == pytest.approx(solve(at_draws, nowhere, s1), abs=1e-8)
+    with pytest.raises(Refused, match="finite at no draw of the proposal"):
+        solve(at_draws, np.full(500, -np.inf), s1)
     assert solve(at_draws, at_fresh, 1e-12) == pytest.approx(special.logsumexp(at_fresh) - np.log(500), abs=1e-6)
 
 
 def gaussian(z: np.ndarray) -> np.ndarray:
     return stats.norm.logpdf(z).sum(1)
+
+
+def test_repeated_draws_are_worth_no_more():
+    """Each draw eight times in a row: the error is that of the draws taken once."""
+    rng, target = np.random.default_rng(3), target_of(gaussian, 4)
+    draws, others = rng.standard_normal((2, 2, 500, 4))
+    once, repeated = (
+        bridge_module.span(target, z, others, np.random.default_rng(9)) for z in (draws, np.repeat(draws, 8, axis=1))
+    )
+    assert repeated.error == pytest.approx(once.error, rel=0.05)
 
 
 def test_draws_that_contradict_the_density_are_refused(monkeypatch):

@@ -468,18 +468,16 @@ def test_the_zoos_bars_have_two_errors_either_side():
 def test_the_climbs_bands_are_two_errors_either_side():
     """In both panels, and the line is the ELBO's, or its distance to the bound."""
     curve = Curve(np.array([1.0, 10.0, 30.0]), np.array([-5.0, -3.0, -2.5]), np.array([0.3, 0.2, 0.1]),
-                  np.array([3.0, 1.0, 0.5]))  # fmt: skip
+                  np.array([3.0, 1.0, 0.5]), np.array([0.5, 0.4, 0.2]))  # fmt: skip
     look = looks(["numpyro-mean_field"])["numpyro-mean_field"]
     near, far = Figure().subplots(1, 2)
     draw_near(near, curve, look, "x")
     draw_far(far, curve, look)
-    for axes, middle in ((near, curve.elbo), (far, curve.gap)):
+    for axes, middle, error in ((near, curve.elbo, curve.error), (far, curve.gap, curve.gap_error)):
         assert axes.lines[0].get_xydata().tolist() == np.column_stack([curve.spent, middle]).tolist()
         drawn = {(round(x, 9), round(y, 9)) for x, y in axes.collections[0].get_paths()[0].vertices}
         ends = {
-            (x, round(y + side * e, 9))
-            for side in (-2, 2)
-            for x, y, e in zip(curve.spent, middle, curve.error, strict=True)
+            (x, round(y + side * e, 9)) for side in (-2, 2) for x, y, e in zip(curve.spent, middle, error, strict=True)
         }
         assert ends <= drawn
 

@@ -27,6 +27,7 @@ from compare.measure.truth import Sampled
 from compare.options import Options
 from compare.report import files, terminal
 from compare.report.html.page import code, page
+from compare.report.plots.elbo import trajectory
 from compare.report.tables import ledger, numbers, scores
 from compare.report.tables.estimates import worst
 from compare.summary import (
@@ -424,3 +425,10 @@ def test_the_ledger_of_a_test_set_has_a_column_for_each_of_its_terms():
     held_out = SimpleNamespace(guides={"numpyro-mean_field": account}, observations=12)
     table = scores.guides(SimpleNamespace(held_out=held_out))
     assert [column.key for column in table.columns] == ["fit", *terms]
+
+
+def test_the_distance_to_an_estimated_evidence_has_its_error_too() -> None:
+    comparison = replace(a_comparison(), log_evidence=Evidence(-2.0, 0.3, "a way"))
+    curve = trajectory(comparison, "numpyro-mean_field", -2.0)
+    assert curve.error.max() < 0.3
+    assert curve.gap_error == pytest.approx(np.hypot(curve.error, 0.3))

@@ -21,19 +21,19 @@ MOST_DRAWS, N_FRESH = 4096, 4096
 """Posterior draws of each half that are used, evenly spaced, and fresh draws of each proposal."""
 
 LEAST_ESS, MAX_R_HAT = 200, 1.01
-"""Effective sample size of every coordinate that each half has at least, and R-hat that none of all draws reaches."""
+"""Least effective sample size of any coordinate in each half, and the R-hat of all chains that is refused."""
 
 LEAST_EFFECTIVE = 100
-"""Independent draws, all with the same share in a mean, that each of a bridge's two means is worth at least."""
+"""Least number of equally weighted independent draws that each of a bridge's two means must be worth."""
 
 MAX_ERROR = 0.1
-"""Standard error in nats above which the overlap is too small."""
+"""Standard error of the result in nats that is refused; only the distance of the halves can make it that large."""
 
 ERRORS = 4.0
 """Standard errors by which what should be equal may differ."""
 
 FALSE_ALARM = 1e-4
-"""Probability that the two sides of a bridge are said to see different posteriors where they see the same."""
+"""Probability that the two sides of a correct bridge are said to differ."""
 
 CUT = 3.0
 """Sds beyond which coordinates are cut where both sides are compared: their errors must be normal."""
@@ -133,10 +133,10 @@ def check_chains(chains: np.ndarray, halves: list[np.ndarray]) -> None:
     """Raise `Refused` for chains that are not finite, contradict each other or are short."""
     if not np.isfinite(chains).all():
         raise Refused("a draw lies at the edge of the support")
-    r_hat = max(float(arviz_stats.rhat(column)) for column in np.moveaxis(chains, -1, 0))
+    r_hat = float(np.max([arviz_stats.rhat(column) for column in np.moveaxis(chains, -1, 0)]))
     if not r_hat < MAX_R_HAT:
         raise Refused(f"the chains contradict each other (R-hat {r_hat:.3f} in the unconstrained space)")
-    ess = min(effective_size(column) for half in halves for column in np.moveaxis(half, -1, 0))
+    ess = np.min([effective_size(column) for half in halves for column in np.moveaxis(half, -1, 0)])
     if not ess >= LEAST_ESS:
         raise Refused(f"half of the draws have an effective sample size of {ess:.0f}; {LEAST_ESS} are needed")
 
@@ -190,8 +190,11 @@ def solve(at_draws: np.ndarray, at_fresh: np.ndarray, share: float) -> float:
         ours, theirs = special.expit(offset + at_fresh - level), special.expit(level - offset - at_draws)
         return float(ours.mean() / share - theirs.mean() / (1 - share))
 
-    every = np.concatenate([at_draws.ravel(), at_fresh[np.isfinite(at_fresh)]])
-    return float(optimize.brentq(excess, every.min() - 50, every.max() + 50, xtol=1e-10))
+    highest = at_fresh.max()  # the lower ones may lie anywhere, and do not bound the level
+    if not np.isfinite(highest):
+        raise Refused("the log joint is finite at no draw of the proposal")
+    low, high = min(at_draws.min(), highest), max(at_draws.max(), highest)
+    return float(optimize.brentq(excess, low - 50, high + 50, xtol=1e-10))
 
 
 def relative_variance(values: np.ndarray) -> float:
@@ -200,40 +203,40 @@ def relative_variance(values: np.ndarray) -> float:
     return float(values.var(ddof=1) / mean**2) if mean > 0 else np.inf
 
 
-def trouble(bridge: Span) -> str:
+def trouble(each: Span) -> str:
     """Why a bridge is not to be trusted, empty where it is."""
-    sides = {"posterior": effective_size(bridge.shares), "proposal": float(len(bridge.fresh))}
-    shares = {"posterior": bridge.shares, "proposal": bridge.fresh_shares}
+    sides = {"posterior": effective_size(each.shares), "proposal": float(len(each.fresh))}
+    shares = {"posterior": each.shares, "proposal": each.fresh_shares}
     for name, size in sides.items():
         worth = size / max(relative_variance(shares[name]), 1e-300)
         if not worth >= LEAST_EFFECTIVE:
             return f"the proposal overlaps with the posterior in {worth:.0f} effective draws of the {name} only"
-    return other_estimate(bridge) or imbalance(bridge)
+    return other_estimate(each) or imbalance(each)
 
 
-def other_estimate(bridge: Span) -> str:
-    """That the fresh draws' weights, where they can be trusted, show more evidence; empty where they do not."""
-    if not np.isfinite(bridge.log_ratios).any() or smooth(bridge.log_ratios)[1] > MAX_KHAT:
+def other_estimate(each: Span) -> str:
+    """Why the importance weights of the fresh draws contradict the bridge: they show more evidence; empty else."""
+    if smooth(each.log_ratios)[1] > MAX_KHAT:
         return ""
-    ratios = np.exp(bridge.log_ratios - bridge.log_evidence)
-    error = np.hypot(ratios.std(ddof=1) / np.sqrt(len(ratios)), bridge.error)
+    ratios = np.exp(each.log_ratios - each.log_evidence)
+    error = np.hypot(ratios.std(ddof=1) / np.sqrt(len(ratios)), each.error)
     if float(ratios.mean()) - 1 <= ERRORS * error:  # less is a fault of the weights: they miss a tail
         return ""
     return f"importance sampling finds {ratios.mean():.3g} times the evidence: the draws miss mass"
 
 
-def imbalance(bridge: Span) -> str:
-    """That both sides see another posterior where they overlap, empty where they see the same.
+def imbalance(each: Span) -> str:
+    """Why the two sides contradict each other where they overlap; empty where they agree.
 
     The draws of either side, weighted by the other's part of the density, are draws of one distribution. Its means and
     mean squares in every coordinate must agree.
     """
-    fresh_weights = bridge.fresh_shares / bridge.fresh_shares.mean()
-    weights = bridge.shares / bridge.shares.mean()
-    center, scale = bridge.draws.mean((0, 1)), bridge.draws.std((0, 1))
+    fresh_weights = each.fresh_shares / each.fresh_shares.mean()
+    weights = each.shares / each.shares.mean()
+    center, scale = each.draws.mean((0, 1)), each.draws.std((0, 1))
     scores = []
-    for k in range(bridge.draws.shape[-1]):
-        here, there = (np.clip((z[..., k] - center[k]) / scale[k], -CUT, CUT) for z in (bridge.draws, bridge.fresh))
+    for k in range(each.draws.shape[-1]):
+        here, there = (np.clip((z[..., k] - center[k]) / scale[k], -CUT, CUT) for z in (each.draws, each.fresh))
         for power in (1, 2):
             a, b = here**power, there**power
             mean, other = (weights * a).mean(), (fresh_weights * b).mean()
@@ -241,7 +244,7 @@ def imbalance(bridge: Span) -> str:
             error = np.hypot(terms.std() / np.sqrt(effective_size(terms)), fresh_terms.std() / np.sqrt(len(b)))
             scores.append(abs(mean - other) / error)
     threshold = special.ndtri(1 - FALSE_ALARM / (2 * len(scores)))
-    worst = max(scores)
-    return (
-        f"posterior draws and fresh draws differ by {worst:.1f} errors where they overlap" if worst > threshold else ""
-    )
+    worst = np.max(scores)
+    if worst <= threshold:
+        return ""
+    return f"posterior draws and fresh draws differ by {worst:.1f} errors where they overlap"

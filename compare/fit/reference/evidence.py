@@ -19,7 +19,7 @@ from compare.user_model.unconstrained import Unconstrained
 __all__ = ["LEAST_BFMI", "with_evidence"]
 
 SHARE = 8
-"""Bridge sampling may take one part in so many of the reference's budget."""
+"""Bridge sampling may take, after the chains, this fraction of the reference's budget: one in `SHARE`."""
 
 MOST_DIMENSIONS = 100
 """Unconstrained dimensions beyond which it is not tried: the proposals' covariances would be noise."""

@@ -24,22 +24,24 @@ class Curve:
         elbo: The ELBO after each step, in nats.
         error: Its Monte Carlo standard error.
         gap: How far it is below the bound.
+        gap_error: Standard error of ``gap``, the bound's own included.
     """
 
     spent: np.ndarray
     elbo: np.ndarray
     error: np.ndarray
     gap: np.ndarray
+    gap_error: np.ndarray
 
     @property
     def is_limit(self) -> np.ndarray:
         """Whether the distance to the bound cannot be told from zero, at each step."""
-        return self.gap <= np.maximum(2 * self.error, FLOOR)
+        return self.gap <= np.maximum(2 * self.gap_error, FLOOR)
 
     @property
     def shown(self) -> np.ndarray:
         """The distance to the bound as it is drawn: its upper limit where it cannot be told from zero."""
-        return np.where(self.is_limit, np.maximum(self.gap + 2 * self.error, FLOOR), self.gap)
+        return np.where(self.is_limit, np.maximum(self.gap + 2 * self.gap_error, FLOOR), self.gap)
 
 
 def trajectory(comparison: Comparison, name: str, bound: float) -> Curve:
@@ -59,7 +61,9 @@ def trajectory(comparison: Comparison, name: str, bound: float) -> Curve:
     if values.size > N_POINTS:
         some = np.unique(np.geomspace(1, values.size, N_POINTS).astype(int)) - 1
         spent, values, error = spent[some], values[some], error[some]
-    return Curve(spent, values, np.nan_to_num(error), bound - values)
+    error = np.nan_to_num(error)
+    gap_error = np.hypot(error, comparison.log_evidence.mcse or 0.0)
+    return Curve(spent, values, error, bound - values, gap_error)
 
 
 def best_gaps(comparison: Comparison, bound: float) -> dict[str, float]:
@@ -117,7 +121,7 @@ def draw_far(axes: Axes, curve: Curve, look: Look) -> None:
     if len(curve.spent) <= FEW:
         for where, marker, size in ((~curve.is_limit, "o", 4), (curve.is_limit, "v", 6)):
             axes.plot(curve.spent[where], curve.shown[where], marker, color=look.color, ms=size)
-    band = (np.maximum(curve.gap + side * curve.error, FLOOR) for side in (-2, 2))
+    band = (np.maximum(curve.gap + side * curve.gap_error, FLOOR) for side in (-2, 2))
     axes.fill_between(curve.spent, *band, color=look.color, alpha=0.15, lw=0)
 
 
