@@ -122,11 +122,11 @@ def test_the_best_member_is_what_a_dense_search_finds(dimension):
             assert ours < 1e-5
 
 
-@pytest.mark.parametrize("chart", ["whitened", "unrotated"])
+@pytest.mark.parametrize("directions", ["whitened", "unrotated"])
 @pytest.mark.parametrize("banded", [False, True])
 @pytest.mark.parametrize("dimension", [1, 3, 9])
-def test_pullback_and_locate(dimension, banded, chart, monkeypatch):
-    if chart == "unrotated":
+def test_pullback_and_locate(dimension, banded, directions, monkeypatch):
+    if directions == "unrotated":
         monkeypatch.setattr(low_rank, "LARGEST_HESSIAN", 0)
     rng = np.random.default_rng(dimension)
     curvature = banded_curvature(dimension, rng)[0] if banded else curvature_of(any_precision(dimension, rng), rng)
@@ -160,14 +160,14 @@ def test_no_direction_rotates_the_columns(monkeypatch):
     monkeypatch.setattr(low_rank, "LARGEST_HESSIAN", 0)
     rng = np.random.default_rng(0)
     coordinates, step = Coordinates(curvature_of(any_precision(16, rng), rng)), 1e-4
-    chart = coordinates.chart
-    projection = np.stack([chart.forward(axis) for axis in np.eye(chart.size)])
+    directions = coordinates.directions
+    projection = np.stack([directions.forward(axis) for axis in np.eye(directions.size)])
     np.testing.assert_allclose(projection @ projection, projection, atol=1e-12)
     np.testing.assert_allclose(projection, projection.T, atol=1e-12)
-    assert np.trace(projection) == pytest.approx(chart.size - 4 * 3 / 2)
+    assert np.trace(projection) == pytest.approx(directions.size - 4 * 3 / 2)
     begin = coordinates.begin[16:].reshape(16, 4)
     turn = np.concatenate([np.zeros(16), (begin @ (np.eye(4, k=1) - np.eye(4, k=-1))).ravel()])
-    np.testing.assert_allclose(chart.forward(step * turn), 0, atol=1e-12)
+    np.testing.assert_allclose(directions.forward(step * turn), 0, atol=1e-12)
 
 
 def normal(library: str, precision: np.ndarray, mean: np.ndarray):
@@ -260,12 +260,12 @@ def test_its_elbo_is_between_mean_fields_and_full_ranks():
     data = LinearData(prior="known")
     values = [elbo_of(*fit("numpyro", "linear", data, family)) for family in ("mean_field", "low_rank", "full_rank")]
     for (smaller, error), (larger, other) in pairwise(values):
-        assert smaller + 0.1 < larger + 4 * math.hypot(error, other)
+        assert smaller + 0.1 < larger - 4 * math.hypot(error, other)
     assert values[1][0] > values[0][0] + 5
 
 
 def test_a_chain_too_long_for_the_hessian_of_its_covariance():
-    """The gap is 0 within its error, and the ELBO that of the best member, known without sampling."""
+    """The gap is 0 within its error, and the ELBO that of the member where the fit ended, known without sampling."""
     data = Chain(150)
     outcome, *rest = fit("numpyro", "chain", data)
     exact = GaussianChain(data)

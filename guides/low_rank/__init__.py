@@ -22,17 +22,20 @@ from scipy import optimize
 from guides.contract import Curvature, Family, Parameters
 
 LARGEST_HESSIAN = 600
-"""Numbers in D and W beyond which their Hessian is not formed: only the rotations are left out."""
+"""Numbers in D and W beyond which their Hessian is not formed; then only the rotations are left out."""
 
 LEAST = 1e-6
-"""The part of mean field's D below which D does not go, which costs half of it in nats a latent at most. Where the best
-D is 0 (a Heywood case of factor analysis) the density would have no digits left."""
+"""D is at least this part of mean field's, which costs at most half of it in nats a latent. Where the best D is 0 (a
+Heywood case of factor analysis) the density would otherwise lose all its digits."""
+
+CLOSEST = 1e-3
+"""D above its floor is at least this part of the floor, so that its logarithm exists."""
 
 RANDOM = 10
-"""Random places that the search for the best member starts from, where there are few numbers in D and W."""
+"""Random starts of the search for the best member, where D and W have at most `LARGEST_HESSIAN` numbers."""
 
 FLAT = 1e-2
-"""Curvature, where most directions have some 1, below which a direction is left out."""
+"""Directions of less curvature are left out; most have about 1."""
 
 
 class Coordinates:
@@ -48,16 +51,15 @@ class Coordinates:
 
     def __init__(self, curvature: Curvature) -> None:
         self.curvature, self.dimension = curvature, curvature.location.size
-        self.target = Target(curvature, curvature.shapes["cov_factor"][1])
-        self.begin = self.target.best()
-        small = self.begin.size <= LARGEST_HESSIAN
-        self.chart = Whitened(self.target.hessian(self.begin)) if small else Unrotated(self.begin, self.dimension)
-        self.size = self.dimension + self.chart.size
+        self.target = target = Target(curvature)
+        self.begin = begin = target.best()
+        self.directions = Whitened(target.hessian(begin)) if target.is_small else Unrotated(begin, self.dimension)
+        self.size = self.dimension + self.directions.size
 
     def split(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The location, ``scale`` and W at x."""
         location = self.curvature.location + self.curvature.colour(x[: self.dimension])
-        return location, *self.target.split(self.begin + self.chart.forward(x[self.dimension :]))
+        return location, *self.target.split(self.begin + self.directions.forward(x[self.dimension :]))
 
     def parameters(self, x: np.ndarray) -> Parameters:
         location, scale, loading = self.split(x)
@@ -68,7 +70,7 @@ class Coordinates:
         slope = gradient["cov_factor"] / scale[:, None]
         stretch = (gradient["scale"] * scale - np.sum(slope * loading, axis=1)) * self.target.freedom(scale)
         part = np.concatenate([stretch, self.curvature.whiten(slope).ravel()])
-        return np.concatenate([self.curvature.whiten(gradient["location"]), self.chart.backward(part)])
+        return np.concatenate([self.curvature.whiten(gradient["location"]), self.directions.backward(part)])
 
     def locate(self, parameters: Parameters) -> np.ndarray:
         """The x of given parameters, or of the nearest that differ in no flat direction."""
@@ -77,19 +79,20 @@ class Coordinates:
         turned = self.curvature.discolour(scale[:, None] * parameters["cov_factor"])
         left, _, right = np.linalg.svd(turned.T @ begin)  # the rotation that brings it closest to where it began
         there = self.target.join(scale, turned @ left @ right)
-        return np.concatenate([step, self.chart.inverse(there - self.begin)])
+        return np.concatenate([step, self.directions.inverse(there - self.begin)])
 
 
 class Target:
     """KL(q, N(mode, precision^-1)) up to a constant, as a function of y: -ELBO where the posterior is Gaussian."""
 
-    def __init__(self, curvature: Curvature, rank: int) -> None:
-        self.curvature, self.rank, self.dimension = curvature, rank, curvature.location.size
-        self.floor = LEAST / curvature.diagonal
+    def __init__(self, curvature: Curvature) -> None:
+        self.curvature, self.floor = curvature, LEAST / curvature.diagonal
+        self.dimension, self.rank = curvature.shapes["cov_factor"]
+        self.is_small = self.dimension * (1 + self.rank) <= LARGEST_HESSIAN
 
     def join(self, scale: np.ndarray, white: np.ndarray) -> np.ndarray:
         """y from ``scale`` and factor' W."""
-        above = np.maximum(scale**2 - self.floor, 1e-3 * self.floor)
+        above = np.maximum(scale**2 - self.floor, CLOSEST * self.floor)
         return np.concatenate([np.log(above) / math.sqrt(2), white.ravel()])
 
     def split(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,18 +119,18 @@ class Target:
     def best(self) -> np.ndarray:
         """The y of the least divergence, the columns of factor' W orthogonal.
 
-        There are several minima where some of the best D are 0: the lowest that short searches lead to. None leaves the
-        interval from the floor to twice mean field's D, which holds every minimum.
+        Where some of the best D are 0 there are several minima: this takes the lowest that short searches reach. D
+        stays between the floor and twice mean field's D, where every minimum lies.
         """
         searches = [self.search(start, 100) for start in self.starts()]
         y = self.search(min(searches, key=lambda search: search.fun).x, 2000).x
-        white = y[self.dimension :].reshape(self.dimension, self.rank)
-        return np.concatenate([y[: self.dimension], (white @ np.linalg.svd(white, full_matrices=False)[2].T).ravel()])
+        left, lengths, _ = np.linalg.svd(y[self.dimension :].reshape(self.dimension, self.rank), full_matrices=False)
+        return np.concatenate([y[: self.dimension], (left * lengths).ravel()])
 
     def starts(self) -> list[np.ndarray]:
         """Where searches start: `likely` places, and random ones where there are few numbers."""
         starts = [self.likely(part) for part in (0.5, 0.05)]
-        if self.dimension * (1 + self.rank) <= LARGEST_HESSIAN:
+        if self.is_small:
             rng = np.random.default_rng(0)
             for _ in range(RANDOM):
                 scale = np.sqrt(rng.random(self.dimension) / self.curvature.diagonal)
@@ -135,9 +138,9 @@ class Target:
         return starts
 
     def search(self, start: np.ndarray, steps: int) -> optimize.OptimizeResult:
-        ends = np.log([1e-3 * self.floor, 2 / self.curvature.diagonal]) / math.sqrt(2)
+        lower, upper = np.log([CLOSEST * self.floor, 2 / self.curvature.diagonal]) / math.sqrt(2)
         free = np.full(self.dimension * self.rank, np.inf)
-        bounds = optimize.Bounds(np.append(ends[0], -free), np.append(ends[1], free))
+        bounds = optimize.Bounds(np.append(lower, -free), np.append(upper, free))
         options = {"maxiter": steps, "ftol": 1e-15, "gtol": 1e-8}
         return optimize.minimize(self.value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
 
@@ -149,7 +152,8 @@ class Target:
         """
         scale = np.sqrt(part / self.curvature.diagonal)
         values, vectors = smallest(self.curvature, scale, self.rank)
-        loading = scale[:, None] * vectors * np.sqrt(np.maximum(1 / values - 1, 1e-2))
+        lengths = np.sqrt(np.maximum(1 / values - 1, 1e-2))  # a column of zeros has no slope
+        loading = scale[:, None] * vectors * lengths
         return self.join(scale, self.curvature.discolour(loading))
 
     def hessian(self, y: np.ndarray, step: float = 1e-5) -> np.ndarray:
@@ -163,17 +167,17 @@ class Whitened:
 
     def __init__(self, hessian: np.ndarray) -> None:
         values, vectors = np.linalg.eigh(hessian)
-        self.vectors, self.lengths = vectors[:, values > FLAT], np.sqrt(values[values > FLAT])
-        self.size = len(self.lengths)
+        vectors, roots = vectors[:, values > FLAT], np.sqrt(values[values > FLAT])
+        self.transform, self.inverted, self.size = vectors / roots, (vectors * roots).T, len(roots)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        return self.vectors @ (x / self.lengths)
+        return self.transform @ x
 
     def backward(self, gradient: np.ndarray) -> np.ndarray:
-        return (self.vectors.T @ gradient) / self.lengths
+        return self.transform.T @ gradient
 
     def inverse(self, shift: np.ndarray) -> np.ndarray:
-        return (self.vectors.T @ shift) * self.lengths
+        return self.inverted @ shift
 
 
 class Unrotated:

@@ -15,7 +15,7 @@ Product = Callable[[Gradient, jax.Array, jax.Array], jax.Array]
 """A gradient, a location and a direction, shape (d,), in; the Hessian times the direction out."""
 
 ROUNDS = 2
-"""Times that the steps of differences are fitted to the curvature that they find."""
+"""Rounds of differences: the first with guessed steps, each later one with steps fitted to the curvature found."""
 
 STEP = 1e-2
 """Their length in conditional sds: the relative error of a second derivative is about its square."""
@@ -61,21 +61,17 @@ def assembled(product: Product, gradient: Gradient, location: jax.Array) -> jax.
     return jnp.stack([products[index % 3, index], jnp.append(products[index[1:] % 3, index[:-1]], 0.0)])
 
 
-def in_steps(gradient: Gradient, location: jax.Array, step: jax.Array) -> Gradient:
-    """The gradient in coordinates whose origin is the location and whose units are the steps, shape (d,)."""
-    return lambda z: step * gradient(location + step * z)
-
-
 def by_differences(gradient: Gradient, location: jax.Array) -> jax.Array:
-    """`precision` by central differences of gradients, in coordinates scaled by steps of `STEP` sds."""
-
-    def difference(gradient: Gradient, origin: jax.Array, probe: jax.Array) -> jax.Array:
-        return (gradient(origin + probe) - gradient(origin - probe)) / 2
-
+    """`precision` by central differences of gradients, with steps that are first guessed, then `STEP` sds."""
     step = 1e-4 * jnp.maximum(1.0, jnp.abs(location))
+
+    def difference(gradient: Gradient, location: jax.Array, probe: jax.Array) -> jax.Array:
+        """The Hessian's product with a probe, its rows and columns times the steps."""
+        return step * (gradient(location + step * probe) - gradient(location - step * probe)) / 2
+
     for _ in range(ROUNDS):
-        scaled = assembled(difference, in_steps(gradient, location, step), jnp.zeros_like(location))
-        dense = scaled.shape[0] == scaled.shape[1]
+        scaled = assembled(difference, gradient, location)
+        dense = location.size <= DENSE
         units = jnp.outer(step, step) if dense else jnp.stack([step**2, step * jnp.append(step[1:], 1.0)])
         unscaled = scaled / units
         diagonal = jnp.diag(unscaled) if dense else unscaled[0]
