@@ -36,6 +36,9 @@ BLOCK = re.compile(
     r"(?P<text>```\w*\n.*?^```$|(?:\|[^\n]*\n)+|!\[[^\n]*\))",
     re.DOTALL | re.MULTILINE,
 )
+CACHED = re.compile(r"^\d+ of \d+ fits were cached by an earlier run.*\n", re.MULTILINE)
+"""What a reader does not see who runs the command first."""
+
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 NUMBER = re.compile(r"[-+±]*\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 TIMED = re.compile(r"\bseconds\b|\bs\b|\bms\b|\bMB\b")
@@ -74,7 +77,7 @@ class Block:
         )
         if ended.returncode not in (0, 141):  # head closes the pipe before the command ends
             raise RuntimeError(f"{command} ended with status {ended.returncode}: {ended.stderr.strip()[-500:]}")
-        return file if self.kind == "picture" else ended.stdout.strip("\n")
+        return file if self.kind == "picture" else CACHED.sub("", ended.stdout).strip("\n")
 
     def differs(self, text: str) -> bool:
         """Whether what the command printed is not what stands in the README."""
