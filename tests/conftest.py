@@ -26,15 +26,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def kept_elsewhere(tmp_path_factory) -> None:
-    """Nothing that the tests make is kept where the user's is, nor found there."""
-    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("kept"))
+def cache_of_the_tests(tmp_path_factory) -> None:
+    """The tests neither write to the user's cache nor read from it."""
+    os.environ[VARIABLE] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(autouse=True)
-def kept_apart(tmp_path_factory, monkeypatch) -> None:
-    """Nor is it found by another test."""
-    monkeypatch.setenv(VARIABLE, str(tmp_path_factory.mktemp("kept")))
+def cache_of_the_test(tmp_path_factory, monkeypatch) -> None:
+    """Nor does a test read what another cached."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture

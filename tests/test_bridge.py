@@ -260,7 +260,7 @@ def request_of(library: str) -> Request:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_draws_of_a_user_s_posterior_give_its_evidence(library):
+def test_draws_of_a_user_s_posterior_give_its_evidence(library, monkeypatch):
     """Exact draws of slopes and a positive noise, constrained, against one integral; and what is said where not."""
     (job,) = plan(request_of(library))[:1]
     job = replace(job, method="reference")
@@ -282,6 +282,11 @@ def test_draws_of_a_user_s_posterior_give_its_evidence(library):
         assert (
             unknown.value is None and reason in unknown.method and "the posterior is, by a reference" in unknown.method
         )
+    hurried = replace(job, options=replace(job.options, reference_budget=0.0))
+    assert "not done within 0 s" in evidence.with_evidence(hurried, tree.copy()).attrs["no_log_evidence"]
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "MOST_DIMENSIONS", 3)
+        assert "up to 3 unconstrained" in evidence.with_evidence(job, tree.copy()).attrs["no_log_evidence"]
     improper = replace(job, layout=replace(job.layout, improper=("noise",)))
     assert not evidence.with_evidence(improper, build(split(draws), {"energy": energy}, {})).attrs
 

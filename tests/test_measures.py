@@ -198,7 +198,7 @@ def test_the_exact_fit_has_no_gap_and_no_error():
 
 
 def a_job(count: int, method: str) -> Job:
-    """A job with one site ``z`` of so many elements, all of them shown."""
+    """A job with one site ``z`` of ``count`` elements, all of them shown."""
     shown = tuple(("z", (position,)) for position in range(count))
     return Job("a fit", "coin", None, method, layout=Layout({"z": (count,)}, {}, {}, shown))
 
@@ -249,7 +249,7 @@ def mean_square_is_one(scores: np.ndarray, allowance: float = 0.0) -> bool:
 
 
 def hide(fit: Fit, shown: int) -> Fit:
-    """The fit with only so many of its elements reported."""
+    """The fit with only its first ``shown`` elements reported."""
     layout = replace(fit.job.layout, reported=fit.job.layout.reported[:shown])
     return replace(fit, job=replace(fit.job, layout=layout))
 

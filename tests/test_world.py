@@ -85,7 +85,7 @@ def kept() -> Path:
 
 @contextlib.contextmanager
 def room(size: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes: what the system then says is as real as that of a full disk."""
+    """No file can grow beyond this size: the system's error is as real as that of a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -350,7 +350,7 @@ def model(x):
     z = numpyro.sample("z", dist.Normal(0.0, 1.0))
     numpyro.sample("x", dist.Normal(z, 1.0).expand([2]).to_event(1), obs=x)
 """
-"""A model that kills the process it is fitted in, where that is a helper, so many times."""
+"""A model that kills the helper process it is fitted in, a given number of times."""
 
 
 def killed(tmp_path: Path, times: int) -> subprocess.CompletedProcess:

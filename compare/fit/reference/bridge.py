@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import arviz_stats
 import numpy as np
@@ -75,11 +75,11 @@ class Span:
 
     log_evidence: float
     error: float
-    draws: np.ndarray = field(repr=False)
-    fresh: np.ndarray = field(repr=False)
-    shares: np.ndarray = field(repr=False)
-    fresh_shares: np.ndarray = field(repr=False)
-    log_ratios: np.ndarray = field(repr=False)
+    draws: np.ndarray
+    fresh: np.ndarray
+    shares: np.ndarray
+    fresh_shares: np.ndarray
+    log_ratios: np.ndarray
 
 
 def bridge(target: Target, chains: np.ndarray, rng: np.random.Generator) -> Bridge:

@@ -12,14 +12,10 @@ import xarray as xr
 from compare import user_model
 from compare.comparison import Job
 from compare.fit.reference.bridge import bridge
-from compare.fit.reference.target import OutOfTime, Refused, Target, UnboundedDensity
-from compare.user_model.sites import one_line
+from compare.fit.reference.target import SHARE, Refused, Target, why_not
 from compare.user_model.unconstrained import Unconstrained
 
 __all__ = ["LEAST_BFMI", "with_evidence"]
-
-SHARE = 8
-"""Bridge sampling may take, after the chains, this fraction of the reference's budget: one in `SHARE`."""
 
 MOST_DIMENSIONS = 100
 """Unconstrained dimensions beyond which it is not tried: the proposals' covariances would be noise."""
@@ -32,7 +28,8 @@ def with_evidence(job: Job, tree: xr.DataTree) -> xr.DataTree:
     """The tree of a reference, with its log evidence in its attributes where the posterior is that of a user's model.
 
     These are ``log_evidence`` and ``log_evidence_mcse`` in nats and ``log_evidence_method``, or ``no_log_evidence``,
-    the reason why there are none. Where a prior is improper there is nothing to be known, and none is set.
+    the reason why there are none. Where a prior is improper there is nothing to be known, and none is set. Bridge
+    sampling takes its share of the budget after the chains have ended.
     """
     if not user_model.knows(job.model) or job.layout.improper:
         return tree
@@ -40,14 +37,8 @@ def with_evidence(job: Job, tree: xr.DataTree) -> xr.DataTree:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             tree.attrs.update(by_bridge(job, tree, time.perf_counter() + seconds))
-    except OutOfTime:
-        tree.attrs["no_log_evidence"] = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
-    except (Refused, UnboundedDensity) as error:
-        tree.attrs["no_log_evidence"] = str(error)
     except Exception as error:  # an evidence that cannot be had costs nobody a reference
-        if "KeyboardInterrupt" in str(error):  # it came while a library was calling back into Python
-            raise KeyboardInterrupt from error
-        tree.attrs["no_log_evidence"] = one_line(error)
+        tree.attrs["no_log_evidence"] = why_not(error, seconds)
     return tree
 
 

@@ -19,15 +19,11 @@ from compare.fit.reference.importance import WeightedDraws, resample
 from compare.fit.reference.modes import MANY_PROBES, PROBES, ModeSearch, find_modes
 from compare.fit.reference.proper import NoMaximum, flat_direction
 from compare.fit.reference.quadrature import EDGE, Quadrature, integrate
-from compare.fit.reference.target import OutOfTime, Refused, Target, UnboundedDensity
+from compare.fit.reference.target import SHARE, OutOfTime, Refused, Target, why_not
 from compare.user_model.posterior import Tabulated
-from compare.user_model.sites import one_line
 from compare.user_model.unconstrained import Unconstrained
 
 __all__ = ["with_posterior"]
-
-SHARE = 8
-"""Quadrature and importance sampling may take one part in so many of the reference's budget."""
 
 LARGEST = 80
 """Elements of all latents beyond which nothing is tried: 20 Cholesky factors of 2 x 2 correlations have 20
@@ -85,16 +81,10 @@ def with_posterior(request: Request) -> Any:
             space = Unconstrained(user_model.find(request.model.name), data.values, data.layout, n_draws, seed)
             solver, method = way(space)
             posterior = solver(space, data.layout, deadline, np.random.default_rng(seed)) if solver else None
-    except OutOfTime:
-        reason = f"it is not done within {seconds:.3g} s, its share of --reference-budget"
-    except (Refused, UnboundedDensity) as error:
-        reason = str(error)
+    except Exception as error:
+        reason = why_not(error, seconds)
         if reason == EDGE and data.layout.improper:
             raise ValueError(improper_posterior(data.layout, "in some direction")) from None
-    except Exception as error:
-        if "KeyboardInterrupt" in str(error):  # it came while a library was calling back into Python
-            raise KeyboardInterrupt from error
-        reason = one_line(error)
     else:
         return data if posterior is None else replace(data, posterior=posterior)
     instead = "A long run of NUTS is the reference" if not request.quick else "--quick leaves a long run of NUTS out"

@@ -8,10 +8,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["OutOfTime", "Refused", "Target", "UnboundedDensity", "evaluate", "evaluate_gradient", "quantities_of"]
+from compare.user_model.sites import one_line
+
+__all__ = [
+    "SHARE",
+    "OutOfTime",
+    "Refused",
+    "Target",
+    "UnboundedDensity",
+    "evaluate",
+    "evaluate_gradient",
+    "quantities_of",
+    "why_not",
+]
 
 CHUNK = 16_384
 """Points evaluated between two looks at the clock."""
+
+SHARE = 8
+"""A method that may be refused has this fraction of the reference's budget: one in `SHARE`."""
 
 
 class OutOfTime(RuntimeError):
@@ -24,6 +39,21 @@ class Refused(ValueError):
 
 class UnboundedDensity(ValueError):
     """The log density is +inf somewhere, so there is no posterior to integrate."""
+
+
+def why_not(error: Exception, seconds: float) -> str:
+    """Why a method gave no result in the seconds it had, in one line.
+
+    Raises:
+        KeyboardInterrupt: it came while a library was calling back into Python.
+    """
+    if isinstance(error, OutOfTime):
+        return f"it is not done within {seconds:.3g} s, its share of --reference-budget"
+    if isinstance(error, Refused | UnboundedDensity):
+        return str(error)
+    if "KeyboardInterrupt" in str(error):
+        raise KeyboardInterrupt from error
+    return one_line(error)
 
 
 @dataclass(frozen=True)
