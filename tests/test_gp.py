@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import arviz_stats
 import numpy as np
 import pyro
 import pyro.contrib.gp as pyro_gp
@@ -267,6 +268,132 @@ def test_many_points_of_unknown_length_have_a_reference() -> None:
     assert isinstance(MODEL.truth(GpData(points=61, hyperparameters="unknown")), Reference)
 
 
+CLASSES = GpData(points=20, likelihood="bernoulli")
+
+
+@pytest.mark.parametrize("latents", ["whitened", "values"])
+def test_three_classes_by_another_quadrature(latents: str) -> None:
+    """Gauss-Hermite quadrature over u in three dimensions: the evidence, means and sds of f, and its median."""
+    data = GpData(points=3, likelihood="bernoulli", latents=latents, variance=4.0, kernel="matern52")
+    exact, x, y = MODEL.exact(data), data.design.inputs, data.design.targets
+    nodes, weights = np.polynomial.hermite_e.hermegauss(90)
+    u = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 3)
+    root = np.linalg.cholesky(covariance(data, x, x) + 4e-6 * np.eye(3))
+    f = u @ root.T
+    log_masses = np.log(weights / math.sqrt(2 * math.pi))
+    logs = np.sum(-np.logaddexp(0, (1 - 2 * y) * f), axis=1) + np.add.outer(
+        np.add.outer(log_masses, log_masses), log_masses
+    ).reshape(-1)
+    masses = np.exp(logs)
+    evidence = math.log(masses.sum())
+    assert exact.log_evidence == pytest.approx(evidence, abs=1e-8)
+    mean = masses @ f / masses.sum()
+    assert exact.mean()["f"] == pytest.approx(mean, abs=1e-8)
+    assert exact.sd()["f"] == pytest.approx(np.sqrt(masses @ (f - mean) ** 2 / masses.sum()), abs=1e-8)
+    for i in range(3):
+        marginal = exact.marginal("f", (i,))
+        assert (marginal.mean(), marginal.std()) == pytest.approx((mean[i], exact.sd()["f"][i]), abs=1e-6)
+    here = {"whitened": {"u": u[:5]}, "values": {"f": f[:5]}}[latents]
+    prior = stats.norm.logpdf(u[:5]).sum(1) - (np.log(np.diagonal(root)).sum() if latents == "values" else 0.0)
+    joint = prior - np.logaddexp(0, (1 - 2 * y) * f[:5]).sum(axis=1)
+    assert exact.log_posterior(here) + evidence == pytest.approx(joint, abs=1e-7)
+
+
+def slices(data: GpData, count: int, rng: np.random.Generator, chains: int = 32) -> np.ndarray:
+    """Draws of f by elliptical slice sampling (Murray, Adams & MacKay 2010), shape (chains, count, n)."""
+    x, y = data.design.inputs, data.design.targets
+    root = np.linalg.cholesky(covariance(data, x, x) + data.jitter * data.variance * np.eye(len(x)))
+
+    def log_likelihood(f: np.ndarray) -> np.ndarray:
+        return -np.logaddexp(0, (1 - 2 * y) * f).sum(axis=1)
+
+    f, draws = rng.standard_normal((chains, len(y))) @ root.T, np.empty((chains, count, len(y)))
+    for number in range(-200, count):
+        other = rng.standard_normal((chains, len(y))) @ root.T
+        level = log_likelihood(f) + np.log(rng.random(chains))
+        angle = rng.uniform(0, 2 * math.pi, chains)
+        low, high, todo = angle - 2 * math.pi, angle.copy(), np.ones(chains, bool)
+        while todo.any():
+            there = np.cos(angle)[:, None] * f + np.sin(angle)[:, None] * other
+            todo &= log_likelihood(there) <= level
+            low, high = np.where(todo & (angle < 0), angle, low), np.where(todo & (angle >= 0), angle, high)
+            angle = np.where(todo, rng.uniform(low, high), angle)
+        f = there
+        if number >= 0:
+            draws[:, number] = f
+    return draws
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (CLASSES, 1000),
+        pytest.param(GpData(points=200, likelihood="bernoulli", latents="values"), 4000, marks=pytest.mark.slow),
+    ],
+    ids=["20", "200"],
+)
+def test_elliptical_slice_sampling_agrees_on_classes(data: GpData, count: int) -> None:
+    """Means, sds and 90% quantiles of f within 4.5 standard errors of both."""
+    exact, draws = MODEL.exact(data), slices(data, count, np.random.default_rng(0))
+    mean, sd, upper = exact.mean()["f"], exact.sd()["f"], exact.quantile(0.9)["f"]
+    known = sd / math.sqrt(exact.share * len(exact.drawn))
+    for i in range(0, exact.log_joint.size, max(1, exact.log_joint.size // 20)):
+        for kind, value, truth, factor in (
+            ("mean", draws[:, :, i].mean(), mean[i], 1.0),
+            ("sd", draws[:, :, i].std(), sd[i], 1.0),
+            ("quantile", np.quantile(draws[:, :, i], 0.9), upper[i], 1.8),
+        ):
+            options = {"prob": 0.9} if kind == "quantile" else {}
+            error = float(arviz_stats.mcse(draws[:, :, i], method=kind, chain_axis=0, draw_axis=1, **options))
+            assert value == pytest.approx(truth, abs=4.5 * math.hypot(error, factor * known[i])), (kind, i)
+
+
+def test_the_evidence_of_classes_by_draws_from_the_prior() -> None:
+    """The likelihood's mean over the prior, within 4.5 standard errors."""
+    data, rng = GpData(points=8, likelihood="bernoulli"), np.random.default_rng(0)
+    x, y = data.design.inputs, data.design.targets
+    f = rng.standard_normal((200_000, 8)) @ np.linalg.cholesky(covariance(data, x, x) + 1e-6 * np.eye(8)).T
+    weights = np.exp(-np.logaddexp(0, (1 - 2 * y) * f).sum(axis=1) - MODEL.exact(data).log_evidence)
+    assert weights.mean() == pytest.approx(1.0, abs=4.5 * weights.std() / math.sqrt(len(weights)))
+    assert MODEL.exact(data).tolerance < 0.01
+
+
+def test_directions_of_which_classes_tell_nothing_are_the_priors() -> None:
+    """With 200 points few directions matter. The evidence by draws from the Laplace approximation, of which the truth
+    knows only the mode, agrees within 4.5 standard errors and the truth's own."""
+    data, rng = GpData(points=200, likelihood="bernoulli"), np.random.default_rng(0)
+    exact, y = MODEL.exact(data), data.design.targets
+    assert exact.n_informed < 30 and exact.share > 0.7
+    mode, factor = exact.log_joint.mode, exact.log_joint.factor
+    chance = 1 / (1 + np.exp(-factor @ mode))
+    root = np.linalg.cholesky(np.eye(200) + (factor.T * chance * (1 - chance)) @ factor)
+    eps = rng.standard_normal((20_000, 200))
+    u = mode + np.linalg.solve(root.T, eps.T).T
+    logs = -np.logaddexp(0, (1 - 2 * y) * (u @ factor.T)).sum(axis=1) - 0.5 * (u**2 - eps**2).sum(axis=1)
+    weights = np.exp(logs - np.log(np.diagonal(root)).sum() - exact.log_evidence)
+    error = math.hypot(weights.std() / math.sqrt(len(weights)), exact.tolerance / 4)
+    assert weights.mean() == pytest.approx(1.0, abs=4.5 * error)
+    quiet = exact.basis[:, exact.n_informed + 20 :]
+    assert np.diagonal(quiet.T @ exact.covariance @ quiet) == pytest.approx(1.0, abs=0.06)
+
+
+def test_simulated_classes_follow_their_logits() -> None:
+    """Class less probability has mean 0, within 4 standard errors, at every point and along f."""
+    data = GpData(points=6, likelihood="bernoulli", latents="values")
+    simulated = MODEL.simulate(data, np.random.default_rng(0), 3000)
+    f, seen = simulated.latents["f"], np.stack([each.design.targets for each in simulated.data])
+    assert set(simulated.latents) == {"f"}
+    for values in (seen - 1 / (1 + np.exp(-f)), (seen - 1 / (1 + np.exp(-f))) * f):
+        assert values.mean(0) == pytest.approx(0.0, abs=4 * values.std() / math.sqrt(3000))
+
+
+def test_unknown_length_of_classes_has_a_reference() -> None:
+    data = GpData(points=5, likelihood="bernoulli", hyperparameters="unknown")
+    assert isinstance(MODEL.truth(data), Reference) and "noise" not in data.arguments()
+    assert MODEL.quantities.report(data)[0] == ("length", ()) and ("noise", ()) not in MODEL.quantities.report(data)
+    assert set(MODEL.simulate(data, np.random.default_rng(0), 2).latents) == {"length", "u"}
+
+
 def test_tables_of_several_inputs(tmp_path) -> None:
     """The kernel takes distances in all inputs; pictures and inducing points need one."""
     path = tmp_path / "table.csv"
@@ -283,7 +410,9 @@ def test_pictures_need_no_fits(tmp_path) -> None:
     data = GpData(points=6)
     with style():
         for picture in MODEL.pictures:
-            picture.draw({}, data, GaussianProcess(data), tmp_path / f"{picture.name}.png")
+            drawn = data if picture.applies(data) else CLASSES
+            assert picture.applies(drawn)
+            picture.draw({}, drawn, MODEL.exact(drawn), tmp_path / f"{picture.name}.png")
             assert (tmp_path / f"{picture.name}.png").stat().st_size > 5000
 
 
@@ -298,6 +427,11 @@ def test_pictures_need_no_fits(tmp_path) -> None:
         (["--inducing", "-1"], "give a whole number from 0"),
         (["--points", "1"], "give a whole number from 2"),
         (["--data", "mcycles"], "did you mean 'mcycle'"),
+        (["--likelihood", "bernoulli", "--noise", "0.2"], "classes have no noise: leave --noise 0.2 out"),
+        (["--likelihood", "bernoulli", "--inducing", "3"], "inducing points are for targets that are numbers"),
+        (["--likelihood", "bernoulli", "--points", "501"], "give a whole number from 2 to 500"),
+        (["--likelihood", "bernoulli", "--data", "mcycle"], "choose from wave"),
+        (["--likelihood", "poisson"], "poisson"),
         (["--data", "TABLE"], "needs --target"),
         (["--data", "TABLE", "--target", "z"], "no column 'z'"),
         (["--kernel", "matern"], "matern"),

@@ -20,7 +20,7 @@ REGRESSION, WORDS = {"x": X, "y": Y}, {"bank": np.array([2, 1, 0]), "river": np.
 
 FILES: dict[str, tuple[str, str, dict[str, Any], dict[str, np.ndarray]]] = {
     "linear": ("models.linear.noise", "MixedRegression", {"target": "y", "prior": "uniform"}, REGRESSION),
-    "logistic": ("models.logistic.exact", "QuadraturePosterior", {"target": "y"}, REGRESSION),
+    "logistic": ("models.logits", "QuadraturePosterior", {"target": "y"}, REGRESSION),
     "gp": (
         "models.gp.hyperparameters",
         "UnknownHyperparameters",

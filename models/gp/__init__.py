@@ -1,8 +1,9 @@
-r"""Gaussian process regression: mean field is as good as its coordinates, and inducing points fall off a cliff.
+r"""Gaussian processes: mean field is as good as its coordinates, and inducing points fall off a cliff.
 
-    f ~ GP(0, kernel),  targets ~ N(f(inputs), noise)
+    f ~ GP(0, kernel),  targets ~ N(f(inputs), noise) or Bernoulli(logits = f(inputs))
 
-The kernel and the noise are known, so that the posterior of f is Gaussian and known in closed form, with its evidence.
+The kernel and the noise are known, so that the posterior of f is Gaussian and known in closed form, with its evidence;
+seen through classes it is neither, but its log joint is concave.
 The latents are the values f at the inputs, or u with f = L u, L the kernel's Cholesky factor.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy import special
 
 from models.contract import Element, Literature, Model, Quantities, Simulated
 from models.gp.data import GpData
@@ -26,6 +28,11 @@ MOST_SHOWN = 300
 """Points up to which every value of f is reported; 20 of them, evenly spread, beyond."""
 
 
+def hyperparameters(data: GpData) -> tuple[str, ...]:
+    """Those that are latents."""
+    return () if data.is_known else ("length", "noise") if data.is_normal else ("length",)
+
+
 def simulate(data: GpData, rng: np.random.Generator, count: int) -> Simulated:
     """Functions from the prior, and targets of each at the same inputs."""
     size, latents, targets = len(data.design.targets), [], []
@@ -34,9 +41,13 @@ def simulate(data: GpData, rng: np.random.Generator, count: int) -> Simulated:
     for length, noise in hyper:
         u = rng.standard_normal(size)
         f = data.with_derived(length=length).factor(data.design.inputs) @ u
-        targets.append(f + noise * rng.standard_normal(size))
+        if data.is_normal:
+            targets.append(f + noise * rng.standard_normal(size))
+        else:
+            targets.append((rng.random(size) < special.expit(f)).astype(float))
         latents.append(u if data.is_whitened else f)
-    unknown = {} if data.is_known else {"length": hyper[:, 0], "noise": hyper[:, 1]}
+    names = hyperparameters(data)
+    unknown = {name: hyper[:, place] for place, name in enumerate(names)}
     data_sets = tuple(data.with_derived(design=replace(data.design, targets=row)) for row in targets)
     return Simulated(unknown | {"u" if data.is_whitened else "f": np.stack(latents)}, data_sets)
 
@@ -44,8 +55,7 @@ def simulate(data: GpData, rng: np.random.Generator, count: int) -> Simulated:
 def report(data: GpData) -> list[Element]:
     size = len(data.design.targets)
     places = np.arange(size) if size <= MOST_SHOWN else np.linspace(0, size - 1, 20).round().astype(int)
-    unknown: list[Element] = [] if data.is_known else [("length", ()), ("noise", ())]
-    return [*unknown, *(("f", (int(place),)) for place in places)]
+    return [*((name, ()) for name in hyperparameters(data)), *(("f", (int(place),)) for place in places)]
 
 
 MODEL = Model(
@@ -59,6 +69,7 @@ MODEL = Model(
         GpData(points=3, length=2.0, noise=1.0, latents="values", kernel="matern52"),
         GpData(points=4, hyperparameters="unknown"),
         GpData(points=3, hyperparameters="unknown", latents="values", kernel="matern52"),
+        GpData(points=5, likelihood="bernoulli", latents="values"),
     ),
     simulate=simulate,
     best_member=best_member,

@@ -17,10 +17,11 @@ CHOICES = {
     "kernel": ("rbf", "matern52"),
     "latents": ("whitened", "values"),
     "hyperparameters": ("known", "unknown"),
+    "likelihood": ("normal", "bernoulli"),
 }
 
-MOST_POINTS = 2000
-"""Beyond this many points a matrix of all pairs takes too long."""
+MOST_POINTS = {"normal": 2000, "bernoulli": 500}
+"""Beyond this many points a matrix of all pairs, or the draws of the truth, take too long."""
 
 LIMITS = {
     "length": (1e-3, 1e3, ""),
@@ -39,6 +40,15 @@ def wave(points: int) -> Table:
     y = np.sin(4 * x) + 0.1 * rng.standard_normal(points)
     source = {"source": "sin(4 x) plus noise of sd 0.1, x in [0, 3]"}
     return Table("wave", source, ("x",), x[:, None], "y", y, None, "point", np.arange(points))
+
+
+def classes(points: int) -> Table:
+    """Classes of which sin(4 x) decides, at points drawn from [0, 3]: logits 4 sin(4 x); the same at every call."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 3, points)
+    y = (rng.random(points) < 1 / (1 + np.exp(-4 * np.sin(4 * x)))).astype(float)
+    source = {"source": "class 1 with logits 4 sin(4 x), x in [0, 3]"}
+    return Table("wave", source, ("x",), x[:, None], "y", y, ("0", "1"), "point", np.arange(points))
 
 
 def mcycle() -> Table:
@@ -72,6 +82,9 @@ class GpData(Data):
     )
     spread: float = option(0.5, "sd of the logs of unknown length and noise", parse_number)
     jitter: float = option(1e-6, "added to the kernel's diagonal, in units of its variance", parse_number)
+    likelihood: str = option(
+        "normal", "normal: targets are numbers; bernoulli: classes with logits f", str, CHOICES["likelihood"]
+    )
     latents: str = option(
         "whitened", "whitened: u with f = L u; values: the function's values f", str, CHOICES["latents"]
     )
@@ -86,17 +99,25 @@ class GpData(Data):
                 raise ValueError(
                     f"{name} is {value}: give a number from {low:g} to {high:g}{why if value == 0 else ''}"
                 )
+        most = MOST_POINTS[self.likelihood]
         for name, least in (("points", 2), ("inducing", 0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or value % 1 or not least <= value <= MOST_POINTS:
-                raise ValueError(f"{name} is {value}: give a whole number from {least} to {MOST_POINTS:,}")
+            if isinstance(value, bool) or value % 1 or not least <= value <= most:
+                raise ValueError(f"{name} is {value}: give a whole number from {least} to {most:,}")
             self._set(**{name: int(value)})
-        datasets = {"wave": lambda: wave(self.points), "mcycle": mcycle}
-        design = designs.load(self.data, self.target, "regression", datasets, unscaled=("wave",))
+        if self.is_normal:
+            task, datasets = "regression", {"wave": lambda: wave(self.points), "mcycle": mcycle}
+        else:
+            task, datasets = "classification", {"wave": lambda: classes(self.points)}
+        design = designs.load(self.data, self.target, task, datasets, unscaled=("wave",))
         self._set(design=design)
         rows, columns = design.inputs.shape
-        if rows > MOST_POINTS:
-            raise ValueError(f"{self.data} has {rows:,} rows: give at most {MOST_POINTS:,}")
+        if rows > most:
+            raise ValueError(f"{self.data} has {rows:,} rows: give at most {most:,}")
+        if not self.is_normal and self.noise != type(self).noise:
+            raise ValueError(f"classes have no noise: leave --noise {self.noise:g} out, or give --likelihood normal")
+        if self.inducing and not self.is_normal:
+            raise ValueError("inducing points are for targets that are numbers: leave --inducing or --likelihood out")
         if self.inducing > rows:
             raise ValueError(f"inducing is {self.inducing}, more than the {rows} data points: give at most {rows}")
         if self.inducing and not self.is_known:
@@ -109,6 +130,15 @@ class GpData(Data):
     @property
     def is_known(self) -> bool:
         return self.hyperparameters == "known"
+
+    @property
+    def is_normal(self) -> bool:
+        return self.likelihood == "normal"
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the posterior is."""
+        return self.is_known and self.is_normal
 
     @property
     def is_whitened(self) -> bool:
@@ -132,7 +162,8 @@ class GpData(Data):
     @property
     def constants(self) -> dict[str, Any]:
         """The model's words and numbers."""
-        numbers = [name for name in LIMITS if name != "spread" or not self.is_known]
+        unused = {"spread": self.is_known, "noise": not self.is_normal}
+        numbers = [name for name in LIMITS if not unused.get(name)]
         words = {name: getattr(self, name) for name in CHOICES}
         return words | {name: np.float64(getattr(self, name)) for name in numbers}
 

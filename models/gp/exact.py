@@ -138,7 +138,7 @@ def gaussian_best(data: GpData, family: str) -> Best | None:
 
     Mean field has the posterior's means and the variances 1 / P_ii (Bishop 2006, section 10.1.2).
     """
-    if family not in ("mean_field", "full_rank") or not data.is_known:
+    if family not in ("mean_field", "full_rank") or not data.is_gaussian:
         return None
     exact = GaussianProcess(data)
     parameters = {"location": exact.location[exact.site]}
@@ -157,7 +157,7 @@ def coverage(data: GpData, family: str, probability: float) -> dict[str, float] 
     Its means are the posterior's, so with r = sd_q / sd it is P(|N(0, 1)| < r z), z the normal quantile of
     (1 + probability) / 2.
     """
-    if family not in ("mean_field", "full_rank") or not data.is_known:
+    if family not in ("mean_field", "full_rank") or not data.is_gaussian:
         return None
     exact = GaussianProcess(data)
     ratio = exact.share(exact.site) if family == "mean_field" else np.ones(exact.size)

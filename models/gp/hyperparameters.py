@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 from models.contract import Exact, Latents, Marginal, Reference
+from models.gp import classes
 from models.gp.data import GpData
 from models.gp.exact import LOG_2PI, GaussianProcess
 from models.marginals import NormalScores, TabulatedMixture
@@ -154,6 +155,8 @@ def integrated(data: GpData, content: bytes) -> UnknownHyperparameters:
 
 def truth(data: GpData) -> Exact | Reference:
     """Closed form where length and noise are known, quadrature where they are not and the points are few."""
+    if not data.is_normal:
+        return classes.truth(data)
     if data.is_known:
         return GaussianProcess(data)
     if len(data.design.targets) > MOST_POINTS:

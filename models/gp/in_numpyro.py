@@ -1,4 +1,4 @@
-"""Gaussian process regression in NumPyro."""
+"""Gaussian process regression and classification in NumPyro."""
 
 import jax.numpy as jnp
 import numpyro
@@ -25,11 +25,16 @@ def model(
     latents="whitened",
     hyperparameters="known",
     spread=0.5,
+    likelihood="normal",
 ):
-    """f ~ GP(0, kernel), targets ~ N(f(inputs), noise). Without targets, the prior predictive."""
+    """f ~ GP(0, kernel), targets ~ N(f(inputs), noise) or Bernoulli(logits=f(inputs)).
+
+    Without targets, the prior predictive.
+    """
     if hyperparameters == "unknown":
         length = numpyro.sample("length", dist.LogNormal(jnp.log(length), spread))
-        noise = numpyro.sample("noise", dist.LogNormal(jnp.log(noise), spread))
+        if likelihood == "normal":
+            noise = numpyro.sample("noise", dist.LogNormal(jnp.log(noise), spread))
     n = len(inputs)
     factor = jnp.linalg.cholesky(covariance(inputs, inputs, kernel, length, variance) + variance * jitter * jnp.eye(n))
     if latents == "whitened":
@@ -38,4 +43,6 @@ def model(
     else:
         f = numpyro.sample("f", dist.MultivariateNormal(jnp.zeros(n), scale_tril=factor))
     with numpyro.plate("data", n):
-        numpyro.sample("targets", dist.Normal(f, noise), obs=targets)
+        numpyro.sample(
+            "targets", dist.Normal(f, noise) if likelihood == "normal" else dist.Bernoulli(logits=f), obs=targets
+        )

@@ -1,4 +1,4 @@
-"""Gaussian process regression in Pyro."""
+"""Gaussian process regression and classification in Pyro."""
 
 import math
 
@@ -27,11 +27,16 @@ def model(
     latents="whitened",
     hyperparameters="known",
     spread=0.5,
+    likelihood="normal",
 ):
-    """f ~ GP(0, kernel), targets ~ N(f(inputs), noise). Without targets, the prior predictive."""
+    """f ~ GP(0, kernel), targets ~ N(f(inputs), noise) or Bernoulli(logits=f(inputs)).
+
+    Without targets, the prior predictive.
+    """
     if hyperparameters == "unknown":
         length = pyro.sample("length", dist.LogNormal(torch.as_tensor(length).log(), spread))
-        noise = pyro.sample("noise", dist.LogNormal(torch.as_tensor(noise).log(), spread))
+        if likelihood == "normal":
+            noise = pyro.sample("noise", dist.LogNormal(torch.as_tensor(noise).log(), spread))
     n = len(inputs)
     eye = torch.eye(n, dtype=inputs.dtype)
     factor = torch.linalg.cholesky(covariance(inputs, inputs, kernel, length, variance) + variance * jitter * eye)
@@ -41,4 +46,6 @@ def model(
     else:
         f = pyro.sample("f", dist.MultivariateNormal(torch.zeros(n, dtype=inputs.dtype), scale_tril=factor))
     with pyro.plate("data", n):
-        pyro.sample("targets", dist.Normal(f, noise), obs=targets)
+        pyro.sample(
+            "targets", dist.Normal(f, noise) if likelihood == "normal" else dist.Bernoulli(logits=f), obs=targets
+        )

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
 
 from models.contract import Best, CoordinateAscent, Latents
+from models.gp import classes
 from models.gp.data import GpData
 from models.gp.exact import LOG_2PI, GaussianProcess, gaussian_best
 
@@ -122,6 +123,8 @@ def inducing_points(data: GpData) -> dict[str, CoordinateAscent]:
 
 def best_member(data: GpData, family: str) -> Best | None:
     """The best Gaussian of a family, or the best q(w) of Titsias' bound as a guide for the latents at the inputs."""
+    if not data.is_normal:
+        return classes.best_member(data, family)
     if family != "inducing":
         return gaussian_best(data, family)
     if not data.inducing:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from models.contract import Published
+from models.gp import classes
 from models.gp.data import GpData
 from models.gp.exact import LOG_2PI, GaussianProcess
 from models.gp.inducing import InducingPoints
@@ -22,6 +23,8 @@ def published(data: GpData, summary: Mapping[str, Any]) -> list[Published]:
 
     Where length and noise are unknown, all is said of the process with those that are given.
     """
+    if not data.is_normal:
+        return classes.published(data)
     exact = GaussianProcess(data)
     sparse = bounds(data) if data.design.inputs.shape[1] == 1 else []
     cost = [mean_field_cost(exact.divergence(exact.site), summary)] if data.is_known else []

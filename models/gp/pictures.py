@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.contract import Picture
+from models.gp import classes
 from models.gp.data import GpData
 from models.gp.exact import GaussianProcess
 from models.gp.inducing import InducingPoints
+from models.logits import LogitsPosterior
 from models.plotting import (
     EXACT,
     FAMILY_COLORS,
@@ -107,7 +109,12 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
 
 def is_curve(data: GpData) -> bool:
     """Whether the function is a curve, and its band follows from that at the inputs."""
-    return data.design.inputs.shape[1] == 1 and data.is_known
+    return data.design.inputs.shape[1] == 1 and data.is_gaussian
+
+
+def is_chance(data: GpData) -> bool:
+    """Whether P(class 1) is a curve, and known."""
+    return data.design.inputs.shape[1] == 1 and not data.is_normal and isinstance(classes.truth(data), LogitsPosterior)
 
 
 PICTURES = (
@@ -124,5 +131,12 @@ PICTURES = (
         "Gaussian in u and in f against the noise; the grey line is the noise of these data.",
         gaps,
         is_curve,
+    ),
+    Picture(
+        "chances",
+        "The probability of class 1: the exact mean and 95% band in grey, each family's as lines, and the classes "
+        "as ticks. Off the data all follow from the prior given the values at the inputs.",
+        classes.chances,
+        is_chance,
     ),
 )

@@ -11,8 +11,9 @@ from scipy import special
 from models.contract import Picture
 from models.drawing import ELLIPSES, contour_levels, ellipse
 from models.logistic.data import LogisticData
-from models.logistic.exact import QuadraturePosterior, truth
-from models.logistic.gaussians import NODES, WEIGHTS, Updates, best_gaussian
+from models.logistic.exact import truth
+from models.logistic.gaussians import Updates
+from models.logits import NODES, WEIGHTS, QuadraturePosterior, best_gaussian
 from models.plotting import EXACT, FAMILY_COLORS, GREY, PALE, Fits, new_figure, save
 
 CHALLENGER = 31.0  # degrees Fahrenheit on the morning of the launch
@@ -20,9 +21,9 @@ CHALLENGER = 31.0  # degrees Fahrenheit on the morning of the launch
 Gaussian = tuple[np.ndarray, np.ndarray]
 
 
-def gaussians(exact: QuadraturePosterior) -> dict[str, tuple[Gaussian, str]]:
+def gaussians(data: LogisticData, exact: QuadraturePosterior) -> dict[str, tuple[Gaussian, str]]:
     """Mean, covariance and colour of each Gaussian."""
-    target, state = exact.log_joint, Updates(exact.data).settled()
+    target, state = exact.log_joint, Updates(data).settled()
     return {
         "Laplace": ((target.mode, target.covariance), FAMILY_COLORS["markov"]),
         "Jaakkola and Jordan": ((state["mean"], state["covariance"]), FAMILY_COLORS["coordinate_ascent"]),
@@ -59,12 +60,12 @@ def far(data: LogisticData) -> float:
     return CHALLENGER if data.data == "orings" else float(x.min() - 0.8 * np.ptp(x))
 
 
-def risks(exact: QuadraturePosterior) -> dict[str, float]:
+def risks(data: LogisticData, exact: QuadraturePosterior) -> dict[str, float]:
     """The risk there by each, the posterior's first."""
-    features = features_at(exact.data, np.array([far(exact.data)]))
+    features = features_at(data, np.array([far(data)]))
     mode = special.expit(features @ exact.log_joint.mode)
     by = {"exact": exact_risk(exact, features), "mode alone": mode}
-    by |= {name: risk(gaussian, features) for name, (gaussian, _) in gaussians(exact).items()}
+    by |= {name: risk(gaussian, features) for name, (gaussian, _) in gaussians(data, exact).items()}
     return {name: float(values[0]) for name, values in by.items()}
 
 
@@ -83,9 +84,9 @@ def plane(fits: Fits, data: LogisticData, exact: QuadraturePosterior, path: Path
     left.plot(*exact.location, marker="*", color=EXACT, ls="", ms=11, label="exact mean")
     left.plot(*exact.log_joint.mode, marker="+", color=EXACT, ls="", ms=10, mew=2, label="mode")
     x = np.linspace(far(data) - 2, original(data).max() + 2, 300)
-    features, risk_at = features_at(data, x), risks(exact)
+    features, risk_at = features_at(data, x), risks(data, exact)
     right.plot(x, exact_risk(exact, features), color=EXACT, lw=2.2, label=f"exact: {risk_at['exact']:.4f}")
-    for name, ((mean, covariance), color) in gaussians(exact).items():
+    for name, ((mean, covariance), color) in gaussians(data, exact).items():
         for level, radius in ELLIPSES.items():
             label = name if level == "95%" else None
             left.plot(*ellipse(mean, covariance, radius), color=color, lw=1.8, ls="--", label=label)

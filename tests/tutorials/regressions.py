@@ -12,7 +12,8 @@ from scipy import special, stats
 
 from models.linear.data import rugged
 from models.logistic.data import LogisticData, separation
-from models.logistic.exact import ImportancePosterior
+from models.logistic.exact import LogJoint
+from models.logits import ImportancePosterior
 from tests.tutorials.truths import Truth, mixture, on_grid
 
 __all__ = ["Regression", "breast_cancer", "german", "line", "ordinal", "rugged_regression", "table", "waffles"]
@@ -151,7 +152,7 @@ def log_prior(prior: str, low: np.ndarray, high: np.ndarray, gap: np.ndarray) ->
 
 def german() -> dict[str, Truth]:
     """Bad loans by 24 standardised numbers, all coefficients ~ N(0, 1)."""
-    exact = ImportancePosterior(LogisticData("german", prior_sd=1.0))
+    exact = ImportancePosterior(LogJoint(LogisticData("german", prior_sd=1.0)))
     error = (exact.share * len(exact.drawn)) ** -0.5
     means, sds = exact.location, np.sqrt(np.diag(exact.covariance))
     names = ["intercept", *(f"weights[{j}]" for j in range(len(means) - 1))]
