@@ -23,7 +23,7 @@ from compare.fit.reference.importance import WeightedDraws, adapt, draw, estimat
 from compare.fit.reference.modes import find_modes
 from compare.fit.reference.moves import move
 from compare.fit.reference.proposal import Mixture, around_modes, fit_mixture
-from compare.fit.reference.target import Refused, Target
+from compare.fit.reference.target import OutOfTime, Refused, Target
 from compare.options import Options
 from compare.summary import Evidence
 from tests import posteriors
@@ -122,6 +122,20 @@ def test_two_modes_are_weighed():
     assert abs(result.log_evidence) < 4.5 * result.error < 0.09
     np.testing.assert_array_less(np.abs(result.mean - known.mean), 4.5 * result.mean_error)
     np.testing.assert_array_less(np.abs(result.sd - known.sd), 4.5 * result.sd_error)
+
+
+def test_good_proposals_are_not_abandoned_at_the_deadline(monkeypatch):
+    """Draws and the walk after them have twice the time; where a proposal is poor they have not."""
+    known = posteriors.gaussians(np.zeros((1, 4)), np.ones(1), np.ones(1))
+    target, rng = known.target(np.random.default_rng(0)), np.random.default_rng(1)
+    searches = search(target)
+    good = adapt(target, searches[0], 3.0, 1.1, rng)
+    late = replace(target, deadline=0.0, extended=np.inf)
+    monkeypatch.setattr(acceptance, "adapt", lambda *_: good)
+    assert abs(sample_by_importance(late, searches, rng, 0.02).log_evidence) < 0.05
+    monkeypatch.setattr(acceptance, "adapt", lambda *_: replace(good, relative_ess=0.2))
+    with pytest.raises(OutOfTime):
+        sample_by_importance(late, searches, rng, 0.02)
 
 
 def test_a_mode_that_one_search_missed_is_a_reason_to_refuse():

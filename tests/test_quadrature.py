@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from compare.fit.reference import quadrature
+from compare.fit.reference import modes, quadrature
 from compare.fit.reference.modes import find_modes
+from compare.fit.reference.optimise import ascend
 from compare.fit.reference.quadrature import UNSEEN, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
 
@@ -140,6 +141,16 @@ def test_two_far_modes_with_their_laplace_masses():
     assert len(search.modes) == 2
     np.testing.assert_allclose([np.exp(mode.log_mass) for mode in search.modes], [0.7, 0.3], rtol=1e-4)
     np.testing.assert_allclose(search.modes[1].member_factors[0], 10 * np.eye(2), atol=1e-3)
+
+
+def test_no_probe_is_optimised_twice(monkeypatch):
+    """Under tails heavier than any Gaussian's each round has probes that the mode does not explain."""
+    starts = []
+    monkeypatch.setattr(modes, "ascend", lambda target, points: (starts.append(points), ascend(target, points))[1])
+    posterior = target(2, lambda z: stats.t(2).logpdf(z).sum(1))
+    assert len(find_modes(posterior, np.random.default_rng(0), 64).modes) == 1
+    assert len(starts) == 4
+    assert len(np.unique(np.concatenate(starts), axis=0)) == sum(map(len, starts))
 
 
 def test_heavy_tails_have_an_evidence_but_no_moments():

@@ -120,6 +120,21 @@ def test_a_latent_of_shape_1_beside_a_plate(library):
         assert exact[name]["q97.5"] == pytest.approx(factor * (mean + 1.959964 * sd), abs=factor * 3e-3 * sd)
 
 
+def test_gradients_of_few_points_and_of_many_are_the_same():
+    """A program of its own serves few points of a model in many dimensions with long data."""
+    few = import_module("compare.user_model.unconstrained_numpyro").FEW
+    module = import_module("tests.user_models.logistic_numpyro")
+    mine = user_model.register(module.model, "numpyro")
+    data = user_model.data_of(mine, module.data)
+    space = Unconstrained(mine, data.values, data.layout, 40, 0)
+    value, gradient = space.value_and_gradient(space.prior_draws)
+    assert len(value) == 40 > few and space.functions.is_long
+    few_values, few_gradients = space.value_and_gradient(space.prior_draws[:5])
+    np.testing.assert_allclose(few_values, value[:5], rtol=1e-12)
+    np.testing.assert_allclose(few_gradients, gradient[:5], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(space.log_joint(space.prior_draws), value, rtol=1e-12)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_log_joint_is_that_of_the_densities_with_the_jacobian(library):
     """At single points; the Jacobian of a positive latent is that of its exponential."""

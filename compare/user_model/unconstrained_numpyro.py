@@ -14,9 +14,16 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from compare.user_model.arguments import Static
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.in_numpyro import twin, unsplit
-from compare.user_model.jit_numpyro import ONCE, unvalidated
+from compare.user_model.jit_numpyro import ONCE, QUICK, unvalidated
 
 Arrays = dict[str, Any]
+
+FEWEST = 4
+"""Unconstrained dimensions from which gradients are compiled to run fast: importance sampling then takes some 10^5."""
+
+FEW, LONG = 32, 50
+"""Points that are not filled up to a full call's, whose gradients a program of their own computes; and the numbers of
+data from which that saves more time than it takes to compile."""
 
 
 class Compiled:
@@ -26,10 +33,11 @@ class Compiled:
         self.program = handlers.seed(partial(twin(user).model, **dict(static)), 0)
         self.plain = partial(unsplit, user, **dict(static))
         self.draw = jax.jit(self._draws, compiler_options=ONCE, static_argnums=2)
-        self.value, self.gradient, self.constrain, self.unconstrain = (
-            jax.jit(jax.vmap(unvalidated(function), in_axes=(0, None)), compiler_options=ONCE)
-            for function in (self._log_joint, jax.value_and_grad(self._log_joint), self._constrain, self._unconstrain)
+        self.value, self.constrain, self.unconstrain = (
+            vectorised(function, ONCE) for function in (self._log_joint, self._constrain, self._unconstrain)
         )
+        both = jax.value_and_grad(self._log_joint)
+        self.gradient, self.gradient_of_many = (vectorised(both, options) for options in (ONCE, QUICK))
 
     @unvalidated
     def _draws(self, keys: jax.Array, data: Arrays, names: tuple[str, ...]) -> Arrays:
@@ -51,6 +59,11 @@ class Compiled:
         return unconstrain_fn(self.program, (), data, latents)
 
 
+def vectorised(function: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """The function of many points at once, compiled with these options."""
+    return jax.jit(jax.vmap(unvalidated(function), in_axes=(0, None)), compiler_options=options)
+
+
 @lru_cache(maxsize=16)
 def compiled(user: Any, static: Static) -> Compiled:
     return Compiled(user, static)
@@ -64,6 +77,7 @@ class Functions:
     def __init__(self, user: Any, arguments: Mapping[str, Any], names: tuple[str, ...]) -> None:
         self.data, static = split_arguments(arguments)
         self.compiled, self.names = compiled(user, static), names
+        self.is_long = sum(np.size(value) for value in self.data.values()) >= LONG
 
     def draw(self, count: int, seed: int) -> dict[str, np.ndarray]:
         keys = jax.random.split(jax.random.key(seed), count)
@@ -73,7 +87,12 @@ class Functions:
         return self._padded(self.compiled.value, points, size)
 
     def gradient(self, points: dict[str, np.ndarray], size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return self._padded(self.compiled.gradient, points, size)
+        """In many dimensions a program that runs fast; another serves few points, as the last ones of a climb."""
+        if sum(value[0].size for value in points.values()) < FEWEST:
+            return self._padded(self.compiled.gradient, points, size)
+        if self.is_long and len(next(iter(points.values()))) <= FEW:
+            return self._padded(self.compiled.gradient, points, min(FEW, size))
+        return self._padded(self.compiled.gradient_of_many, points, size)
 
     def constrain(self, points: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
         return self._padded(self.compiled.constrain, points, size)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import special
 
 from compare.fit.reference.importance import (
+    GOOD,
     N_REPLICATES,
     Proposal,
     Sample,
@@ -68,6 +70,8 @@ def sample_by_importance(
         adapt(target, search, df, inflation, rng)
         for search, df, inflation in zip(searches, (3.0, 4.0), (1.1, 1.2), strict=True)
     ]
+    if target.extended and min(proposal.relative_ess for proposal in proposals) > GOOD:
+        target = replace(target, deadline=target.extended)
     samples = [draw(target, proposal.mixture, n_draws(proposal), rng) for proposal in proposals]
     first, second = (estimate([sample]) for sample in samples)
     both = estimate(samples)

@@ -14,14 +14,17 @@ from compare.fit.reference.moves import move
 from compare.fit.reference.proposal import Mixture, around_modes, fit_mixture
 from compare.fit.reference.target import Target, evaluate, quantities_of
 
-__all__ = ["N_REPLICATES", "Proposal", "Sample", "WeightedDraws", "adapt", "draw", "estimate", "log_proposal"]
+__all__ = ["GOOD", "N_REPLICATES", "Proposal", "Sample", "WeightedDraws", "adapt", "draw", "estimate", "log_proposal"]
 __all__ += ["resample", "systematic"]
 
 N_REPLICATES = 32
 """Independent replicates, whose scatter gives the errors."""
 
-N_TRIALS, N_POPULATION = 8192, 2048
-"""Draws that a proposal is tried with, and those among them, chosen by weight, that the next one is fitted to."""
+N_TRIALS = 8192
+"""Draws that a proposal is tried with."""
+
+N_POPULATION, PER_DIMENSION = 2048, 128
+"""Those among them, chosen by weight, that the next proposal is fitted to: at most, and for each dimension."""
 
 N_MOVES = 5
 """Moves of each of these before the fit, which take them where no draw fell."""
@@ -120,7 +123,7 @@ def adapt(target: Target, search: ModeSearch, df: float, inflation: float, rng: 
             best = Proposal(mixture, relative_ess)
         if n_components == 0 or (relative_ess > GOOD and n_components not in COMPONENTS[:2]):
             break
-        population = points[resample(weights, N_POPULATION, rng)]
+        population = points[resample(weights, min(N_POPULATION, PER_DIMENSION * target.dimension), rng)]
         population = move(target, population, mixture.within, N_MOVES, rng)
         mixture = fit_mixture(population, max(n_components, len(search.modes)), df, inflation, rng)
     return best

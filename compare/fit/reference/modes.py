@@ -98,15 +98,18 @@ def find_modes(target: Target, rng: np.random.Generator, n_starts: int = 1024) -
     if not len(probes):
         return ModeSearch((), probes, values, n_evaluated, "the log joint is finite at none of the starts")
     chosen = _first_starts(target, values, rng, n_starts)
+    is_new = np.ones(len(probes), bool)
     maxima, heights = np.empty((0, target.dimension)), np.empty(0)
     for round_ in range(4):
+        is_new[chosen] = False
         ends, tops = ascend(target, probes[chosen])
         maxima, heights = np.concatenate([maxima, ends]), np.concatenate([heights, tops])
         near_by = np.abs((maxima - center) / scale).max(1) < FARTHEST
         maxima, heights, precisions = _distinct(target, maxima[near_by], heights[near_by], scale)
         if round_ == 3:
             break
-        chosen = _unexplained(probes, values, maxima, heights, precisions, rng, n_starts // 8)
+        surplus = np.where(is_new, _surplus(probes, values, maxima, heights, precisions), -np.inf)
+        chosen = _unexplained(values, surplus, rng, n_starts // 8)
         if len(chosen) == 0:
             break
     if not len(maxima):  # the log joint has its supremum at infinity: the highest probes serve
@@ -213,24 +216,20 @@ def _distinct(
     return points[distinct], heights[distinct], stack
 
 
-def _unexplained(
-    probes: np.ndarray,
-    values: np.ndarray,
-    maxima: np.ndarray,
-    heights: np.ndarray,
-    precisions: np.ndarray,
-    rng: np.random.Generator,
-    n: int,
+def _surplus(
+    probes: np.ndarray, values: np.ndarray, maxima: np.ndarray, heights: np.ndarray, precisions: np.ndarray
 ) -> np.ndarray:
-    """Indices of probes whose log joint is over 2 nats above the Laplace approximations at all maxima.
-
-    The highest, those with the largest surplus (also among the high ones, where a narrow mode shows), and random ones.
-    """
+    """By how many nats the log joints of probes exceed the Laplace approximations at all maxima, shape (n,)."""
     log_mixture = np.full(len(probes), -np.inf)
     for k in np.argsort(-_log_mass(heights, precisions))[:40]:
         gaps = (probes - maxima[k]) @ np.linalg.cholesky(precisions[k])
         log_mixture = np.logaddexp(log_mixture, heights[k] - np.einsum("ni,ni->n", gaps, gaps) / 2)
-    surplus = values - log_mixture
+    return values - log_mixture
+
+
+def _unexplained(values: np.ndarray, surplus: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Indices of probes with a surplus of over 2 nats: the highest, those with the largest surplus (also among the high
+    ones, where a narrow mode shows), and random ones."""
     left = np.flatnonzero(surplus > 2)
     high = left[values[left] > values.max() - NEGLIGIBLE]
     quarter = n // 4

@@ -164,8 +164,10 @@ def by_importance(space: Unconstrained, layout: Layout, deadline: float, rng: np
         UnboundedDensity: the log joint is +inf somewhere.
         OutOfTime: the deadline has passed, or would before modes have been looked for.
     """
-    target = target_of(space, layout.judged, deadline)
-    n_starts = min(N_STARTS // 2, starts_in_time(space, (time.perf_counter() + deadline) / 2, MANY_STARTS))
+    now = time.perf_counter()
+    target = replace(target_of(space, layout.judged, deadline), extended=deadline + (deadline - now))
+    n_starts = starts_in_time(space, now + (deadline - now) / 4, MANY_STARTS)  # two searches take half of the time
+    n_starts = min(N_STARTS // 2, n_starts)
     search, other = (search_modes(target, space, rng, n_starts) for _ in range(2))
     result = sample_by_importance(target, (search, other), rng, PRECISE)
     points = result.points[resample(result.weights, N_POINTS, rng)]

@@ -26,7 +26,8 @@ CHUNK = 16_384
 """Points evaluated between two looks at the clock."""
 
 SHARE = 8
-"""A method that may be refused has this fraction of the reference's budget: one in `SHARE`."""
+"""A method that may be refused has this fraction of the reference's budget, one in `SHARE`; once it is likely to be
+accepted, twice that."""
 
 
 class OutOfTime(RuntimeError):
@@ -68,6 +69,7 @@ class Target:
         quantities: Maps points (n, d) to the quantities that are judged (n, k), usually the constrained latents; None
             for the coordinates themselves.
         deadline: When evaluations end, by `time.perf_counter`.
+        extended: When they end for a method that is nearly certain to be accepted; None for the same time.
     """
 
     dimension: int
@@ -76,6 +78,7 @@ class Target:
     prior_draws: np.ndarray | None = field(default=None, repr=False)
     quantities: Callable[[np.ndarray], np.ndarray] | None = None
     deadline: float = np.inf
+    extended: float | None = None
 
 
 def check_time(target: Target) -> None:
