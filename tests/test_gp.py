@@ -18,7 +18,7 @@ from compare.cli.main import main
 from models.contract import Reference
 from models.gp import MODEL, GpData
 from models.gp.exact import GaussianProcess
-from models.gp.inducing import InducingPoints, best_member, inducing_points
+from models.gp.inducing import OBJECTIVES, InducingPoints, best_member, best_noise, inducing_points
 from models.plotting import style
 
 PAIRS = [("whitened", "rbf"), ("values", "matern52")]
@@ -161,6 +161,30 @@ def test_without_the_trace_it_is_no_bound() -> None:
     low_rank = stats.multivariate_normal(np.zeros(200), noisy).logpdf(CLIFF.design.targets)
     assert sparse.bound(with_trace=False) == pytest.approx(low_rank, abs=1e-7)
     assert sparse.bound() < sparse.exact.log_evidence < sparse.bound(with_trace=False) - 1
+
+
+def test_fitc_is_another_models_evidence() -> None:
+    """By a dense Gaussian; with a point at every input it is the process itself."""
+    sparse = InducingPoints(CLIFF, 10)
+    low_rank = sparse.across.T @ sparse.across
+    noisy = low_rank + np.diag(1 + 1e-10 - np.diagonal(low_rank) + CLIFF.noise**2)
+    assert sparse.fitc() == pytest.approx(
+        stats.multivariate_normal(np.zeros(200), noisy).logpdf(CLIFF.design.targets), abs=1e-7
+    )
+    data = GpData(points=6, length=0.5)
+    whole = InducingPoints(data, 6)
+    whole.across = GaussianProcess(data).factor.T  # the inputs themselves
+    assert whole.fitc() == pytest.approx(whole.exact.log_evidence, abs=1e-9)
+
+
+def test_sparse_methods_choose_another_noise() -> None:
+    """Titsias' bound too much and FITC too little (Bauer, van der Wilk & Rasmussen 2016); each is at its maximum."""
+    data, ends = GpData(points=60, jitter=1e-10), {}
+    for name, objective in OBJECTIVES.items():
+        ends[name], value = best_noise(data, 9, objective)
+        for factor in (0.97, 1.03):
+            assert objective(InducingPoints(data.with_derived(noise=factor * ends[name]), 9)) < value
+    assert ends["FITC"] < 0.97 * ends["exact"] < 1.03 * ends["exact"] < ends["Titsias"]
 
 
 def test_no_other_distribution_of_the_inducing_points_is_better() -> None:
