@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from compare.cache.store import VARIABLE
 from compare.comparison import Layout
 
 LIBRARIES = ("numpyro", "pyro")
+
+gc.set_threshold(20_000, 20, 20)
+"""Tracing allocates many small objects: with Python's own 700 a twelfth of the time goes to looking for garbage."""
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # What is compiled is shared by all processes of a test session: those of xdist and of the command line inherit it.

@@ -65,7 +65,7 @@ def test_the_collapsed_program_is_the_model_with_its_output_layer_integrated_out
     np.testing.assert_allclose(joint - conditional, collapsed, rtol=1e-9, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["moons", "diabetes", "breast_cancer"])
+@pytest.mark.parametrize("name", ["moons", "diabetes", pytest.param("breast_cancer", marks=pytest.mark.slow)])
 def test_the_twins_are_the_same_model_on_the_other_data_sets(name):
     """What the shared battery asks of the cases that need no scikit-learn."""
     battery.test_the_twins_are_the_same_model("bnn", BnnData(name))
@@ -101,7 +101,7 @@ visits in proportion."""
     [
         pytest.param(TINY[0], "numpyro", id="hidden-1-numpyro"),
         pytest.param(TINY[0], "pyro", id="hidden-1-pyro", marks=pytest.mark.slow),
-        pytest.param(TINY[1], "numpyro", id="hidden-2-numpyro"),
+        pytest.param(TINY[1], "numpyro", id="hidden-2-numpyro", marks=pytest.mark.slow),
         pytest.param(TINY[1], "pyro", id="hidden-2-pyro", marks=pytest.mark.slow),
     ],
 )
@@ -112,7 +112,10 @@ def test_nuts_agrees_with_quadrature_at_every_point(data, library):
     within(measure(fit, MODEL.exact(data), None))
 
 
-@pytest.mark.parametrize("data", TINY, ids=lambda data: f"hidden-{data.hidden}")
+@pytest.mark.parametrize(
+    "data",
+    [pytest.param(TINY[0], id="hidden-1", marks=pytest.mark.slow), pytest.param(TINY[1], id="hidden-2")],
+)
 def test_the_reference_s_way_agrees_with_quadrature(data, monkeypatch):
     """NUTS on the hidden layer and a drawn output layer, where the exact posterior is known too."""
     way = Reference("NUTS with the output layer integrated out", "collapsed", network.complete)

@@ -100,8 +100,11 @@ def fit(library: str, name: str, data, family: str, seed: int, options: Options 
     return optimise(objective, arguments, guides.load(family), options or Options(), seed)
 
 
-IN_PYRO = [("coin", {}), ("chain", {"length": 10})]
-"""What Pyro is tried on by default: its draws and gradients are NumPyro's, and the optimiser is one."""
+BY_DEFAULT = {
+    "numpyro": [("coin", {}), ("chain", {"length": 2}), ("chain", {"length": 100, "observe": "all"})],
+    "pyro": [("coin", {}), ("chain", {"length": 10})],
+}
+"""What each library is tried on by default: draws and gradients are the same in both, and the optimiser is one."""
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ IN_PYRO = [("coin", {}), ("chain", {"length": 10})]
             family,
             library,
             id="-".join([library, name, *map(str, fields.values()), family]),
-            marks=[pytest.mark.slow] * (library == "pyro" and (name, fields) not in IN_PYRO),
+            marks=[pytest.mark.slow] * ((name, fields) not in BY_DEFAULT[library]),
         )
         for name, fields in ZOO
         for family in models.load(name).guides
@@ -154,10 +157,7 @@ HARD = [
     for name in TARGETS
     for family in ("mean_field", "full_rank")
     for library in LIBRARIES
-    for slow in [
-        (name, library) == ("regression", "pyro")
-        or (name == "logistic" and (family, library) != ("mean_field", "numpyro"))
-    ]
+    for slow in [name == "logistic" or (name, library) == ("regression", "pyro")]
 ]
 
 

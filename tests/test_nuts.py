@@ -45,7 +45,7 @@ def within_four_errors(summary) -> None:
 
 
 SEEDS = [
-    pytest.param(seed, library, marks=[pytest.mark.slow] * (library == "pyro" and seed >= 2))
+    pytest.param(seed, library, marks=[pytest.mark.slow] * (seed >= {"numpyro": 5, "pyro": 2}[library]))
     for library in LIBRARIES
     for seed in range(20)
 ]
@@ -61,10 +61,15 @@ def test_the_coin_on_twenty_seeds(seed, library):
     assert summary["verdict"]["word"] == "agrees"
 
 
-@pytest.mark.parametrize("observe", ["last", "all"])
 @pytest.mark.parametrize(
-    ("length", "library"),
-    [(2, "numpyro"), (2, "pyro"), (10, "numpyro"), pytest.param(10, "pyro", marks=pytest.mark.slow)],
+    ("length", "observe", "library"),
+    [
+        pytest.param(length, observe, library, marks=[pytest.mark.slow] * is_slow)
+        for length in (2, 10)
+        for observe in ("last", "all")
+        for library in LIBRARIES
+        for is_slow in [(length, observe) != (2, "last") and (length, observe, library) != (10, "all", "numpyro")]
+    ],
 )
 def test_the_chain_with_its_correlations(length, observe, library):
     data = models.load("chain").data(length=length, observe=observe)

@@ -280,7 +280,7 @@ PROMISES = (0, 1, 1, 2, 2, 3, 17)
 """Whole numbers of which data are made that go through both libraries, which compile for each shape."""
 
 
-@counts(30, 100)
+@counts(10, 100)
 @pytest.mark.parametrize("name", models.CATALOGUE)
 def test_data_that_are_accepted_keep_the_models_promises(name: str, count: int, folder: Path) -> None:
     accepted = []

@@ -9,7 +9,7 @@ from battery.cases import CHECKS
 from faults.catalogue import KINDS
 
 NAMED = {fault.caught_by for faults in KINDS.values() for fault in faults}
-"""What must catch a planted fault is no repeat."""
+"""What must catch a planted fault is no repeat, and `test_faults` does not ask again whether it is quiet without."""
 
 
 def is_slow(check: Check) -> bool:

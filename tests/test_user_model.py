@@ -80,23 +80,19 @@ def test_the_result_of_a_call(schools, tmp_path):
     assert "numpyro-nuts" in xr.open_datatree(tmp_path / "draws.nc").children
 
 
-def test_the_file_and_the_module_give_what_the_call_gives(schools, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("way", [pytest.param("file", marks=pytest.mark.slow), "module"])
+def test_the_file_and_the_module_give_what_the_call_gives(way, schools, capsys, tmp_path, monkeypatch):
     """The same model and seed: the same reference, whichever way it is asked for."""
     options = ("--guides", "full_rank", "--no-nuts", "--reference-budget", "4000")
-    file = from_the_command(capsys, tmp_path, str(HERE / "eight_schools_numpyro.py:non_centred"), *options)
     values = {name: value.tolist() for name, value in written("eight_schools", "numpyro").data.items()}
     (tmp_path / "data.json").write_text(json.dumps(values))
-    module = from_the_command(
-        capsys,
-        tmp_path,
-        "tests.user_models.eight_schools_numpyro:non_centred",
-        "--data",
-        str(tmp_path / "data.json"),
-        *options,
-    )
-    for summary in (file, module):
-        assert summary["data"]["y"] == values["y"]
-        agree(summary["fits"]["reference"], schools.summary["fits"]["reference"], ["mu", "tau", "theta[0]"], 1e-6)
+    where = {
+        "file": [str(HERE / "eight_schools_numpyro.py:non_centred")],
+        "module": ["tests.user_models.eight_schools_numpyro:non_centred", "--data", str(tmp_path / "data.json")],
+    }
+    summary = from_the_command(capsys, tmp_path, *where[way], *options)
+    assert summary["data"]["y"] == values["y"]
+    agree(summary["fits"]["reference"], schools.summary["fits"]["reference"], ["mu", "tau", "theta[0]"], 1e-6)
 
 
 def test_the_centred_form_is_not_to_be_trusted(capsys, tmp_path):
@@ -140,6 +136,7 @@ def test_pyro_agrees_with_numpyro(schools, in_pyro):
     assert abs(a["value"] - b["value"]) < 0.02 + 4 * np.hypot(a["mcse"], b["mcse"])
 
 
+@pytest.mark.slow
 def test_the_centred_form_in_pyro_through_the_file(capsys, tmp_path):
     """A reference that was not made is said so, and the guide's own numbers stand."""
     options = ("--guides", "mean_field", "--no-nuts", "--reference-budget", "2", "--budget", "120")

@@ -74,6 +74,15 @@ def works(folder: Path, *arguments: str) -> Ran:
     return ran
 
 
+@pytest.fixture(autouse=True)
+def one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each comparison one picture is drawn: how it ends does not depend on their number."""
+    every = pictures.applicable
+    monkeypatch.setattr(
+        pictures, "applicable", lambda comparison: [d for d in every(comparison) if d.name == "posterior"]
+    )
+
+
 @pytest.fixture
 def kept() -> Path:
     """The folder of what is kept."""
@@ -128,9 +137,7 @@ def halves(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 @pytest.fixture
 def sketched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
-    """Comparisons by seed, of which one picture is drawn, and one network was learnt."""
-    every = pictures.applicable
-    monkeypatch.setattr(pictures, "applicable", lambda comparison: [d for d in every(comparison) if d.name == "forest"])
+    """Comparisons by seed, of which one network was learnt."""
     monkeypatch.setattr(report, "weights", lambda fit: {})
 
     def made(seed: int) -> Any:
@@ -144,7 +151,9 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
     return made
 
 
-@pytest.mark.parametrize("file", ["draws.nc", "forest.png", "network-numpyro-flow.npz", "summary.json", "report.html"])
+@pytest.mark.parametrize(
+    "file", ["draws.nc", "posterior.png", "network-numpyro-flow.npz", "summary.json", "report.html"]
+)
 def test_a_report_is_written_as_a_whole_or_not_at_all(file, sketched, monkeypatch, tmp_path):
     """Whichever file finds the disk full: what an earlier run left is as it was, and the next run writes all of it."""
     folder = tmp_path / "new" / "out"
