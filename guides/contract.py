@@ -75,6 +75,16 @@ class Curvature:
             return moved.T
         return self.factor.T @ shift
 
+    def weigh(self, step: np.ndarray) -> np.ndarray:
+        """The Hessian's product with a step in whitened coordinates, where it is the identity."""
+        return step
+
+    @property
+    def bands(self) -> np.ndarray:
+        """A tridiagonal precision in lower banded form, shape (2, d)."""
+        on, below = self.factor[0], self.factor[1, :-1]
+        return np.stack([on**2 + np.append(0.0, below**2), np.append(on[:-1] * below, 0.0)])
+
     def precision(self, begin: int, end: int) -> np.ndarray:
         """The precision's block of these latents, shape (end - begin, end - begin)."""
         if self.banded:
@@ -111,6 +121,38 @@ class WhitenedCoordinates(Coordinates, Protocol):
     """Coordinates whitened by a curvature of the log joint: ``x = 0`` is the family's Laplace approximation."""
 
     curvature: Curvature
+
+
+class Spread(Protocol):
+    """A Gaussian family's covariance as a function of y, shape (size,), for a `guides.matrix_free.MatrixFree`.
+
+    Its value at y is KL(q, p) in nats up to a constant, p the Gaussian with this precision and q's location. Its
+    Hessian is of order 1.
+    """
+
+    def best(self, enough: float = 0.0, deadline: float = math.inf) -> np.ndarray:
+        """The y of the least value within about ``enough`` nats, or where the deadline (`time.perf_counter`) ends."""
+
+    def search(self, start: np.ndarray, steps: int, enough: float = 0.0, deadline: float = math.inf) -> Any:
+        """The same from a start, as a SciPy result."""
+
+    def value(self, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """The value and its gradient."""
+
+    def entropy(self, y: np.ndarray) -> float:
+        """The entropy of q in nats, up to a constant."""
+
+    def at(self, curvature: Any) -> Spread:
+        """The same function for another precision with the same preconditioner: a y means the same Gaussian."""
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        """The y of given parameters."""
+
+    def parameters(self, location: np.ndarray, y: np.ndarray) -> Parameters:
+        """The family's parameters."""
+
+    def draw(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A draw's distance from the location, shape (d,)."""
 
 
 class Preconditioner:
@@ -207,8 +249,7 @@ class Family:
         built_on: The other families whose files it uses.
         has_density: Whether its members have a density. Members without one are points under random masks; their
             objective, E_q[log p(x, z)], is not a bound on the log evidence.
-        couples: Whether its covariance couples all latents at any dimension: then a fit takes more draws at a time than
-            one draw has numbers, however long it is.
+        spread: Its `Spread`, if it can be fitted without a matrix of the latents where they are too many for one.
         bends: The Gaussian family whose best member its fit starts from; ``preconditioner`` takes its parameters.
     """
 
@@ -221,7 +262,7 @@ class Family:
     response_of: str | None = None
     built_on: tuple[str, ...] = ()
     has_density: bool = True
-    couples: bool = False
+    spread: Callable[[Any], Spread] | None = None
     bends: str | None = None
 
     @property

@@ -13,18 +13,22 @@ from scipy import optimize, stats
 
 import guides
 import models
+from compare.fit.svi import matrix_free
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import elbos
-from compare.fit.svi.ensemble import n_rows
+from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
+from compare.fit.svi.newton import LongLogJoint
 from compare.fit.svi.svi import optimise
 from compare.options import Options
 from guides import low_rank
 from guides.contract import Curvature
 from guides.low_rank import Coordinates
+from guides.matrix_free import Deflated, extreme, solve
 from models.chain import Chain
 from models.chain.exact import GaussianChain
 from models.linear import LinearData
 from models.logistic import LogisticData
+from tests.experiments.low_rank import divergence, problem
 
 PATIENT = Options(budget=600.0)
 
@@ -276,9 +280,92 @@ def test_a_chain_too_long_for_the_hessian_of_its_covariance():
     assert value == pytest.approx(expected, abs=4 * error + 1e-6)
 
 
-def test_long_guides_that_couple_all_latents_take_more_draws_than_latents():
-    assert n_rows(1500) == 64 and n_rows(1500, couples=True) == 4096
-    assert guides.load("low_rank").couples
+def wide(library: str, name: str, arguments: dict, options: Options = PATIENT):
+    """A fit on a model of the catalogue without a matrix of its latents, and its objective and data."""
+    data, static = side(library).split_arguments(arguments)
+    objective = side(library).prepare(name, "low_rank", static, data)
+    return matrix_free.fit(objective, data, guides.load("low_rank"), options, 0), objective, data
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("linear", LinearData("diabetes", prior="known", noise=0.7)), ("logistic", LogisticData("german"))],
+)
+def test_without_a_matrix_it_arrives_at_the_same_elbo(library, name, data):
+    """As the fit with one does, on a Gaussian posterior and on one that is none: within the tolerance and its error."""
+    outcome, objective, arguments = wide(library, name, data.arguments())
+    with_matrix, *_ = fit(library, name, data)
+    shape = n_rows(objective.dimension), objective.dimension
+    batches = [fresh(np.random.default_rng([7, n]), *shape) for n in range(32)]
+    ends = [elbos(objective, end.parameters, batches, arguments) for end in (outcome, with_matrix)]
+    apart = ends[0] - ends[1]
+    assert outcome.converged and with_matrix.converged
+    assert abs(apart.mean()) <= 0.01 + 4 * apart.std(ddof=1) / math.sqrt(len(apart))
+
+
+@pytest.mark.parametrize(("name", "size"), [("chain", 700), ("linear", 620)])
+def test_beyond_the_largest_matrix_it_ends_where_a_long_search_ends(name, size):
+    """The divergence from a Gaussian posterior, and what a search with the exact factor still gains."""
+    arguments, exact = problem(name, size)
+    (outcome, *_) = wide("numpyro", name, arguments)
+    ended = divergence(outcome.parameters, exact)
+    dimension = len(exact.mean)
+    dense = exact.product(np.eye(dimension))
+    shapes = {"cov_factor": outcome.parameters["cov_factor"].shape}
+    target = low_rank.Target(Curvature(exact.mean, np.linalg.cholesky(dense), np.diag(dense).copy(), shapes))
+    best = target.search(target.locate(outcome.parameters), 2000)
+    further = divergence(target.parameters(exact.mean, best.x), exact)
+    assert outcome.converged and further <= ended + 1e-9
+    assert ended - further <= PATIENT.tolerance / 10 and outcome.gap.upper <= PATIENT.tolerance
+    mean_field = 0.5 * (np.log(exact.diagonal).sum() - exact.log_determinant)
+    assert 0 < ended < mean_field
+
+
+def test_the_budget_holds_without_a_matrix():
+    arguments, _ = problem("linear", 620)
+    outcome, *_ = wide("numpyro", "linear", arguments, Options(budget=1e-6))
+    assert not outcome.converged and "its budget ended" in outcome.reason
+
+
+def test_many_latents_take_the_way_without_a_matrix(monkeypatch):
+    arguments, _ = problem("chain", 601)
+    ways = []
+    monkeypatch.setattr(matrix_free, "fit", lambda *_: ways.append("without") or Outcome({}, UNKNOWN, False, "", 0))
+    data, static = side("numpyro").split_arguments(arguments)
+    objective = side("numpyro").prepare("chain", "low_rank", static, data)
+    optimise(objective, data, guides.load("low_rank"), PATIENT, 0)
+    assert ways == ["without"]
+    assert n_rows(1500) == 64
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_products_are_those_of_the_hessian(library):
+    arguments = LogisticData("german").arguments()
+    data, static = side(library).split_arguments(arguments)
+    log_joint = side(library).prepare("logistic", "low_rank", static, data).log_joint
+    location, rng = 0.1 * np.ones(25), np.random.default_rng(0)
+    directions = rng.standard_normal((5, 25))
+    expected = directions @ log_joint.precision(location, data)
+    np.testing.assert_allclose(log_joint.products(location, directions, data), expected, rtol=1e-4, atol=1e-4)
+    density = LongLogJoint(log_joint, data)
+    np.testing.assert_allclose(density.diagonal(location, math.inf), np.diag(log_joint.precision(location, data)), 1e-4)
+
+
+def test_conjugate_gradients_and_extreme_directions():
+    rng = np.random.default_rng(1)
+    root = rng.standard_normal((40, 60))
+    matrix, columns = root @ root.T, rng.standard_normal((40, 3))
+    solved, _ = solve(lambda x: matrix @ x, columns, 1e-16, 200)
+    np.testing.assert_allclose(matrix @ solved, columns, atol=1e-6)
+    diagonal = np.diag(matrix)
+    scaled = matrix / np.sqrt(np.outer(diagonal, diagonal))
+    values, vectors = extreme(lambda x: matrix @ x, diagonal, 3, largest=False, rounds=200)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(scaled)[:3], rtol=1e-3)
+    whitener = Deflated(1 / np.sqrt(diagonal), values, vectors)
+    np.testing.assert_allclose(whitener.colour(whitener.discolour(columns)), columns, atol=1e-9)
+    white = vectors.T @ whitener.whiten(matrix @ whitener.colour(vectors))
+    np.testing.assert_allclose(white, np.eye(3), atol=1e-2)
 
 
 @pytest.mark.slow

@@ -14,12 +14,15 @@ columns, and where d is small D and W can replace each other (Ledermann 1937): -
 from __future__ import annotations
 
 import math
+import time
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 from scipy import optimize
 
 from guides.contract import Curvature, Family, Parameters
+from guides.matrix_free import MatrixFree
 
 LARGEST_HESSIAN = 600
 """Numbers in D and W beyond which their Hessian is not formed; then only the rotations are left out."""
@@ -85,8 +88,8 @@ class Coordinates:
 class Target:
     """KL(q, N(mode, precision^-1)) up to a constant, as a function of y: -ELBO where the posterior is Gaussian."""
 
-    def __init__(self, curvature: Curvature) -> None:
-        self.curvature, self.floor = curvature, LEAST / curvature.diagonal
+    def __init__(self, curvature: Curvature | MatrixFree, floor: np.ndarray | None = None) -> None:
+        self.curvature, self.floor = curvature, LEAST / curvature.diagonal if floor is None else floor
         self.dimension, self.rank = curvature.shapes["cov_factor"]
         self.is_small = self.dimension * (1 + self.rank) <= LARGEST_HESSIAN
 
@@ -100,6 +103,29 @@ class Target:
         scale = np.sqrt(self.floor + np.exp(math.sqrt(2) * y[: self.dimension]))
         return scale, self.curvature.colour(y[self.dimension :].reshape(self.dimension, self.rank))
 
+    def entropy(self, y: np.ndarray) -> float:
+        scale, loading = self.split(y)
+        ratio = loading / scale[:, None]
+        return float(np.log(scale).sum() + 0.5 * np.linalg.slogdet(np.eye(self.rank) + ratio.T @ ratio)[1])
+
+    def at(self, curvature: MatrixFree) -> Target:
+        """The same function for another precision with the same preconditioner: a y means the same Gaussian."""
+        return Target(curvature, self.floor)
+
+    def locate(self, parameters: Parameters) -> np.ndarray:
+        """The y of given parameters."""
+        loading = parameters["scale"][:, None] * parameters["cov_factor"]
+        return self.join(parameters["scale"], self.curvature.discolour(loading))
+
+    def parameters(self, location: np.ndarray, y: np.ndarray) -> Parameters:
+        scale, loading = self.split(y)
+        return {"location": location, "scale": scale, "cov_factor": loading / scale[:, None]}
+
+    def draw(self, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A draw's distance from the location, shape (d,)."""
+        scale, loading = self.split(y)
+        return scale * rng.standard_normal(self.dimension) + loading @ rng.standard_normal(self.rank)
+
     def freedom(self, scale: np.ndarray) -> np.ndarray:
         """The slope of log scale in y."""
         return (1 - self.floor / scale**2) / math.sqrt(2)
@@ -108,22 +134,23 @@ class Target:
         """The divergence in nats, and its gradient."""
         scale, loading = self.split(y)
         ratio, white = loading / scale[:, None], y[self.dimension :]
+        weighed = self.curvature.weigh(white.reshape(loading.shape)).ravel()
         factor = np.linalg.cholesky(np.eye(self.rank) + ratio.T @ ratio)
         pull = scipy.linalg.cho_solve((factor, True), ratio.T).T
         own = self.curvature.diagonal * scale**2
-        value = 0.5 * (own.sum() + white @ white) - np.log(scale).sum() - np.log(np.diag(factor)).sum()
+        value = 0.5 * (own.sum() + white @ weighed) - np.log(scale).sum() - np.log(np.diag(factor)).sum()
         stretch = (own - 1 + np.sum(pull * ratio, axis=1)) * self.freedom(scale)
-        turn = white - self.curvature.whiten(pull / scale[:, None]).ravel()
+        turn = weighed - self.curvature.whiten(pull / scale[:, None]).ravel()
         return float(value), np.concatenate([stretch, turn])
 
-    def best(self) -> np.ndarray:
+    def best(self, enough: float = 0.0, deadline: float = math.inf) -> np.ndarray:
         """The y of the least divergence, the columns of factor' W orthogonal.
 
         Where some of the best D are 0 there are several minima: this takes the lowest that short searches reach. D
         stays between the floor and twice mean field's D, where every minimum lies.
         """
-        searches = [self.search(start, 100) for start in self.starts()]
-        y = self.search(min(searches, key=lambda search: search.fun).x, 2000).x
+        searches = [self.search(start, 100, enough, deadline) for start in self.starts()]
+        y = self.search(min(searches, key=lambda search: search.fun).x, 2000, enough, deadline).x
         left, lengths, _ = np.linalg.svd(y[self.dimension :].reshape(self.dimension, self.rank), full_matrices=False)
         return np.concatenate([y[: self.dimension], (left * lengths).ravel()])
 
@@ -137,12 +164,36 @@ class Target:
                 starts.append(self.join(scale, 0.7 * rng.normal(size=(self.dimension, self.rank))))
         return starts
 
-    def search(self, start: np.ndarray, steps: int) -> optimize.OptimizeResult:
+    def search(
+        self, start: np.ndarray, steps: int, enough: float = 0.0, deadline: float = math.inf
+    ) -> optimize.OptimizeResult:
+        """Where L-BFGS arrives: within ``enough`` nats if the Hessian is the identity, after ``steps`` or too late."""
+        slopes = [np.inf]
+
+        def value(y: np.ndarray) -> tuple[float, np.ndarray]:
+            divergence, gradient = self.value(y)
+            slopes[0] = 0.5 * gradient @ gradient
+            return divergence, gradient
+
+        def stop(intermediate_result: optimize.OptimizeResult) -> None:
+            if slopes[0] < enough or time.perf_counter() > deadline:
+                raise StopIteration
+
         lower, upper = np.log([CLOSEST * self.floor, 2 / self.curvature.diagonal]) / math.sqrt(2)
         free = np.full(self.dimension * self.rank, np.inf)
         bounds = optimize.Bounds(np.append(lower, -free), np.append(upper, free))
         options = {"maxiter": steps, "ftol": 1e-15, "gtol": 1e-8}
-        return optimize.minimize(self.value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        return optimize.minimize(
+            value, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options, callback=stop
+        )
+
+    @cached_property
+    def slackest(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least eigenvalues of the precision scaled to a diagonal of ones, and their eigenvectors."""
+        if isinstance(self.curvature, MatrixFree):
+            values, vectors = self.curvature.smallest
+            return values[: self.rank], vectors[:, : self.rank]
+        return smallest(self.curvature, 1 / np.sqrt(self.curvature.diagonal), self.rank)
 
     def likely(self, part: float) -> np.ndarray:
         """The best W where D is this part of mean field's.
@@ -151,7 +202,7 @@ class Target:
         (as in probabilistic PCA: Tipping & Bishop 1999, section 3.2, with the roles of q and p exchanged).
         """
         scale = np.sqrt(part / self.curvature.diagonal)
-        values, vectors = smallest(self.curvature, scale, self.rank)
+        values, vectors = part * self.slackest[0], self.slackest[1]
         lengths = np.sqrt(np.maximum(1 / values - 1, 1e-2))  # a column of zeros has no slope
         loading = scale[:, None] * vectors * lengths
         return self.join(scale, self.curvature.discolour(loading))
@@ -202,11 +253,9 @@ def smallest(curvature: Curvature, scale: np.ndarray, count: int) -> tuple[np.nd
     if not curvature.banded:
         factor = scale[:, None] * curvature.factor
         return scipy.linalg.eigh(factor @ factor.T, subset_by_index=(0, count - 1))
-    on, below = curvature.factor[0], curvature.factor[1, :-1]
-    diagonal = on**2 + np.append(0.0, below**2)
-    beside = on[:-1] * below * scale[:-1] * scale[1:]
+    diagonal, below = curvature.bands
+    beside = below[:-1] * scale[:-1] * scale[1:]
     return scipy.linalg.eigh_tridiagonal(diagonal * scale**2, beside, select="i", select_range=(0, count - 1))
 
 
-FAMILY = Family(Coordinates, largest_dimension=2000, couples=True)
-"""A fit evaluates more draws at a time than there are latents: beyond this dimension they take too much memory."""
+FAMILY = Family(Coordinates, largest_dimension=10_000, spread=Target)

@@ -21,6 +21,10 @@ STEP = 1e-2
 """Their length in conditional sds: the relative error of a second derivative is about its square."""
 
 
+SMALL_STEP = 1e-4
+"""The step of a product by differences, beside the largest number of the location."""
+
+
 def forward_over_reverse(gradient: Gradient, location: jax.Array, direction: jax.Array) -> jax.Array:
     return jax.jvp(gradient, (location,), (direction,))[1]
 
@@ -41,6 +45,25 @@ def precision(gradient: Gradient, location: jax.Array) -> jax.Array:
     with suppress(Exception):
         return symmetric(assembled(reverse_over_reverse, gradient, location))
     return symmetric(by_differences(gradient, location))
+
+
+def products(gradient: Gradient, location: jax.Array, directions: jax.Array) -> jax.Array:
+    """Minus the Hessian times each direction, shape (m, d), by the derivatives that the model has (see `precision`)."""
+
+    def along(product: Product) -> jax.Array:
+        return -jax.vmap(lambda direction: product(gradient, location, direction))(directions)
+
+    for product in (forward_over_reverse, reverse_over_reverse):
+        with suppress(Exception):
+            return along(product)
+    return along(central_difference)
+
+
+def central_difference(gradient: Gradient, location: jax.Array, direction: jax.Array) -> jax.Array:
+    """The Hessian times a direction, over a step of `SMALL_STEP` of the location's size."""
+    length = jnp.maximum(jnp.abs(direction).max(), jnp.finfo(direction.dtype).tiny)
+    step = SMALL_STEP * jnp.maximum(1.0, jnp.abs(location).max()) / length
+    return (gradient(location + step * direction) - gradient(location - step * direction)) / (2 * step)
 
 
 def symmetric(matrix: jax.Array) -> jax.Array:

@@ -176,9 +176,7 @@ class Batch:
 class Ensemble:
     """Fits of one guide to data sets of the same shapes, one seed each; those with the same seed share their draws."""
 
-    def __init__(
-        self, objective: Objective, data: Sequence[Any], options: Options, seeds: Sequence[int], couples: bool = False
-    ) -> None:
+    def __init__(self, objective: Objective, data: Sequence[Any], options: Options, seeds: Sequence[int]) -> None:
         self.seeds, self.tolerance = seeds, options.tolerance
         self.batch = Batch(objective, data)
         self.rng = {seed: np.random.default_rng(seed) for seed in seeds}
@@ -186,7 +184,7 @@ class Ensemble:
         first = {seed: number for number, seed in reversed(list(enumerate(seeds)))}
         starts = {seed: objective.start(seed, data[number]) for seed, number in first.items()}
         self.starts = [starts[seed] for seed in seeds]
-        self.dimension, self.rows = objective.dimension, n_rows(objective.dimension, couples)
+        self.dimension, self.rows = objective.dimension, n_rows(objective.dimension)
 
     def is_late(self) -> bool:
         return time.perf_counter() > self.deadline
@@ -219,8 +217,8 @@ class Ensemble:
         return values, total, path
 
 
-def n_rows(dimension: int, couples: bool = False) -> int:
-    """How many draws are evaluated at once: a power of two; fewer where one draw is long, unless all is coupled."""
-    if dimension > 1000 and not couples:
+def n_rows(dimension: int) -> int:
+    """How many draws are evaluated at once: a power of two; fewer where one draw is long."""
+    if dimension > 1000:
         return 64 if dimension <= 10_000 else 16
     return max(256, 2 << (dimension - 1).bit_length())

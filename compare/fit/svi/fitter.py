@@ -50,7 +50,7 @@ def fit_all(
     objective: Objective, data: Sequence[Any], family: Family, options: Options, seeds: Sequence[int]
 ) -> list[Outcome]:
     """Fit the guide to every data set, one seed each."""
-    fits = Ensemble(objective, data, options, seeds, family.couples)
+    fits = Ensemble(objective, data, options, seeds)
     if family.coordinates is not None:
         states, outcomes = around_modes(fits, family.coordinates)
         for state in states:

@@ -22,7 +22,7 @@ from numpyro.infer.autoguide import AutoContinuous
 import guides
 from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns, mask_probability
-from compare.fit.svi.curvature_numpyro import precision
+from compare.fit.svi.curvature_numpyro import precision, products
 from compare.fit.svi.protocol import Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
@@ -168,6 +168,7 @@ class LogJoint(Particles):
         )
         self.gradient = jax.jit(gradient, compiler_options=QUICK)
         self.hessian = jax.jit(self._precision, compiler_options=QUICK)
+        self.product = jax.jit(self._products, compiler_options=QUICK)
         self.gradient_many = jax.jit(jax.vmap(gradient, in_axes=many), compiler_options=QUICK)
         self.hessian_many = jax.jit(jax.vmap(self._precision, in_axes=many), compiler_options=QUICK)
 
@@ -182,6 +183,12 @@ class LogJoint(Particles):
     def _precision(self, location: jax.Array, spread: Arrays, data: Data) -> jax.Array:
         gradient = jax.grad(lambda z: self._value(z, spread, data))
         return precision(gradient, location)
+
+    def _products(self, location: jax.Array, directions: jax.Array, spread: Arrays, data: Data) -> jax.Array:
+        return products(jax.grad(lambda z: self._value(z, spread, data)), location, directions)
+
+    def products(self, location: np.ndarray, directions: np.ndarray, data: Data) -> np.ndarray:
+        return np.asarray(self.product(location, directions, self.spread, data))
 
     def value(self, location: np.ndarray, data: Data) -> tuple[np.ndarray, np.ndarray]:
         if location.ndim == 2:

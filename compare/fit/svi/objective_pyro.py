@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,9 @@ from guides.contract import Implementation, Parameters
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]
 
 Tensors = dict[str, torch.Tensor]
+SMALL_STEP = 1e-4
+"""The step of a product by differences, beside the largest number of the location."""
+
 Ratios = tuple[torch.Tensor, Tensors]
 """log p(x, z) - log q(z), and the latents z."""
 
@@ -211,6 +215,19 @@ class LogJoint(Particles):
     def value(self, location: np.ndarray, data: Tensors) -> tuple[np.ndarray, np.ndarray]:
         value, gradient = self._gradients(location[..., None, :], data)
         return value[..., 0], gradient[..., 0, :]
+
+    def products(self, location: np.ndarray, directions: np.ndarray, data: Tensors) -> np.ndarray:
+        """By autograd twice where every distribution has second derivatives, else by central differences."""
+        with pyro.validation_enabled(False), suppress(RuntimeError, NotImplementedError):
+            rows = torch.as_tensor(location).expand(directions.shape).clone().requires_grad_()
+            (slopes,) = torch.autograd.grad(self._rows(rows, data).sum(), rows, create_graph=True)
+            along = (slopes * torch.as_tensor(directions)).sum()
+            return -torch.autograd.grad(along, rows)[0].numpy()
+        length = np.maximum(np.abs(directions).max(axis=1, keepdims=True), np.finfo(float).tiny)
+        step = SMALL_STEP * np.maximum(1.0, np.abs(location).max()) / length
+        _, ahead = self._gradients(location + step * directions, data)
+        _, behind = self._gradients(location - step * directions, data)
+        return (behind - ahead) / (2 * step)
 
     def precision(self, location: np.ndarray, data: Tensors) -> np.ndarray:
         """Minus the Hessian: dense, or beyond `DENSE` its tridiagonal.

@@ -61,6 +61,9 @@ class LogJoint(Protocol):
     def precision(self, location: np.ndarray, data: Any) -> np.ndarray:
         """Minus the Hessian: dense, shape (d, d), or beyond `DENSE` its tridiagonal in lower banded form, (2, d)."""
 
+    def products(self, location: np.ndarray, directions: np.ndarray, data: Any) -> np.ndarray:
+        """Minus the Hessian at a location, shape (d,), times each direction, shape (m, d)."""
+
 
 class Objective(Protocol):
     """-ELBO of one guide for one model, in one library.

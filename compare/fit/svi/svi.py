@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 import guides
 from compare.comparison import Drawn, Job
-from compare.fit.svi import masks
+from compare.fit.svi import masks, matrix_free
 from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import elbos, gap_between
@@ -29,7 +29,7 @@ from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, modes_of, shortfall
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.linear_response import respond
-from compare.fit.svi.protocol import Density, Objective, Static
+from compare.fit.svi.protocol import DENSE, Density, Objective, Static
 from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
 from guides.contract import Curvature, Family
@@ -77,6 +77,8 @@ def optimise_many(
             return []
         if not family.has_density:
             return masks.fit_all(objective, data, options, seeds)
+        if family.spread is not None and objective.start(seeds[0], data[0])["location"].size > DENSE:
+            return matrix_free.fit_all(objective, data, family, options, seeds)
         return fit_all(objective, data, family, options, seeds)
 
 
