@@ -19,6 +19,10 @@ from compare.comparison import Layout
 
 LIBRARIES = ("numpyro", "pyro")
 
+IN_NUMPYRO = ("numpyro", pytest.param("pyro", marks=pytest.mark.slow))
+IN_PYRO = ("pyro", pytest.param("numpyro", marks=pytest.mark.slow))
+"""For tests that take seconds in either library: by default they run in the one in which they are quicker."""
+
 gc.set_threshold(20_000, 20, 20)
 """Tracing allocates many small objects: with Python's own 700 a twelfth of the time goes to looking for garbage."""
 

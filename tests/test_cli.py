@@ -378,9 +378,11 @@ def heed_interrupts() -> None:
 @pytest.mark.parametrize(
     ("options", "processes"),
     [
-        pytest.param((), 2, id="two libraries at work"),
+        pytest.param((), 2, id="two libraries at work", marks=pytest.mark.slow),
         pytest.param(("--guides", "conjugate"), 6, id="chains below a worker"),
-        pytest.param(("--guides", "conjugate", "--libraries", "pyro"), 5, id="chains below the command"),
+        pytest.param(
+            ("--guides", "conjugate", "--libraries", "pyro"), 5, id="chains below the command", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_an_interrupt_ends_everything_and_leaves_nothing(options, processes, tmp_path):

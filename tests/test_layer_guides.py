@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import side
+from conftest import IN_PYRO, side
 from scipy import optimize, stats
 from scipy.linalg import block_diag
 from targets import gaussian
@@ -496,6 +496,7 @@ def test_the_hypernetwork_reaches_the_best_factorised_gaussian(library, correlat
         assert exact_elbo(objective, outcome.parameters, data) == pytest.approx(-distance, abs=1e-8)
 
 
+@pytest.mark.parametrize("library", IN_PYRO)
 def test_a_hard_target(library):
     """50 dimensions, condition 10,000: one vector, so both families' best members are known."""
     target = gaussian()

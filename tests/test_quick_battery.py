@@ -12,8 +12,13 @@ NAMED = {fault.caught_by for faults in KINDS.values() for fault in faults}
 """What must catch a planted fault is no repeat, and `test_faults` does not ask again whether it is quiet without."""
 
 
+TWICE = (": chains", ": slopes")
+"""Looks that need a second fit or a second program: by default of the first two models."""
+
+
 def is_slow(check: Check) -> bool:
-    return "nuts" in check.name or (check.repeats and check.name not in NAMED)
+    is_twice = check.name.endswith(TWICE) and not check.name.startswith(("coin/", "chain/"))
+    return "nuts" in check.name or ((check.repeats or is_twice) and check.name not in NAMED)
 
 
 @pytest.mark.parametrize(

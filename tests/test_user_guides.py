@@ -9,7 +9,7 @@ from importlib import import_module
 import arviz_base
 import numpy as np
 import pytest
-from conftest import LIBRARIES
+from conftest import IN_NUMPYRO, IN_PYRO, LIBRARIES
 from scipy import optimize, stats
 
 from compare import check, compare, fit_guide, user_model
@@ -49,7 +49,7 @@ def gap_of(fit: dict) -> tuple[float, float]:
     return fit["optimisation"]["gap"]["value"], fit["optimisation"]["gap"]["mcse"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", IN_PYRO)
 def test_guides_of_every_form_reach_the_best_of_their_families(library):
     """Functions, an autoguide and a class, mixed with a name, by the zoo's optimiser, to the gap in closed form."""
     side = written(library)
@@ -113,7 +113,7 @@ def correlation_joint(u, y):
     return fit + np.log(0.75) + 2 * np.log1p(-(r**2))
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", IN_PYRO)
 def test_a_guide_of_a_cholesky_factor_reaches_the_best_of_its_family(library):
     """The ELBO of a Normal on atanh(correlation), and its mean correlation, by the trapezoid rule."""
     side, y = written(library), PAIRS["y"]
@@ -159,7 +159,7 @@ def test_a_guide_that_fixed_draws_cannot_feed_is_fitted_by_the_library(library):
     assert result.verdict[f"{library}-gamma"].word == "agrees"
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", IN_NUMPYRO)
 def test_given_params_are_judged_as_they_are(library):
     """The distance to q*, in closed form, at params that were stopped early, and at q* itself; float32 is named."""
     side = written(library)

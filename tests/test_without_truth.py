@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import LIBRARIES, layout
+from conftest import IN_NUMPYRO, layout
 from scipy import stats
 
 import models
@@ -126,7 +126,7 @@ def test_an_elbo_far_below_the_evidence_is_a_fault_though_each_moment_passes():
     assert verdict.word == "narrow" and "nats below" in verdict.sentence
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", IN_NUMPYRO)
 def test_every_guide_of_a_comparison_has_both_verdicts(library):
     """On a chain of ten: mean field is wrong and flagged, full rank is right and not."""
     request = Request(models.load("chain"), Chain(10), (library,), ("mean_field", "full_rank"), nuts=False)

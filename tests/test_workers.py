@@ -89,6 +89,7 @@ def until(true: Any, seconds: float = 60.0) -> Any:
     raise TimeoutError
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_worker_finds_what_one_process_does(alone):
     """The first worker that is at work is killed there and then; the fit it was at is made by another."""
     with cluster(3) as (scheduler, started):
