@@ -11,6 +11,10 @@ from typing import Any
 from models.contract import UnknownName, nearest
 from models.options import option
 
+R_HAT_APART = 1.4
+"""R-hat of chains that stay apart, each in a mode of its own: they are stopped early, as no budget brings them
+together."""
+
 
 def option_fields(kind: type) -> list[dataclasses.Field]:
     """The fields of a dataclass that are options of the command line."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from conftest import LIBRARIES
 
 import models
@@ -102,6 +104,34 @@ def test_a_target_that_cannot_be_met_is_reported(library, monkeypatch):
     assert not made.tree.attrs["targets_met"]
     assert summary["verdict"]["word"] in ("agrees", "undecided")
     assert "ESS" in summary["verdict"]["sentence"]
+
+
+@pytest.mark.parametrize(("apart", "n_blocks"), [(5.0, nuts.LOOKS), (0.0, 40)])
+def test_chains_that_stay_apart_are_stopped(apart, n_blocks, monkeypatch):
+    """Four chains of which one is somewhere else end after ten looks; those that agree go on for their ESS."""
+    rng, blocks = np.random.default_rng(0), []
+    monkeypatch.setattr(nuts, "watched", lambda job, latents: latents)
+    monkeypatch.setattr(nuts, "keep", lambda latents, job: (latents, {}))
+    monkeypatch.setattr(nuts, "build", lambda draws, stats, observed, labels: xr.DataTree())
+
+    def block():
+        blocks.append(rng.standard_normal((4, 300)) + apart * np.array([[0.0], [0.0], [0.0], [1.0]]))
+        if len(blocks) == 40:
+            raise StopIteration
+        return {"z": blocks[-1]}, {"n_steps": np.ones((4, 300)), "energy": np.ones((4, 300))}
+
+    def density(latents, data):
+        return np.zeros(len(latents["z"])), np.zeros(len(latents["z"]))
+
+    layout = SimpleNamespace(observed={})
+    job = Job("reference", "coin", None, "reference", "numpyro", options=Options(ess=1e7), layout=layout)
+    if apart:
+        tree, _ = nuts.run_until_enough(job, block, density, None, np.inf)
+        assert not tree.attrs["targets_met"] and tree.attrs["reason"].endswith("the chains stay apart")
+    else:
+        with pytest.raises(StopIteration):
+            nuts.run_until_enough(job, block, density, None, np.inf)
+    assert len(blocks) == n_blocks
 
 
 def test_a_budget_that_ends_in_the_warm_up_fails(library):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import guides
-from compare.options import Options
+from compare.options import R_HAT_APART, Options
 from compare.summary import Distance, Estimate, FitSummary, Verdict
 from compare.verdict.evidence import about, distances_of, of_how_many, what_decides
 from compare.verdict.thresholds import (
@@ -105,7 +105,7 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
     """Whether a reference may take the truth's place. A short one convicts, but no guide can be found to agree."""
     missed, chains = complaints(summary, options), summary.diagnostics
     if missed:
-        return Verdict("unreliable", f"{sentence('; '.join(missed))}. Give it a larger --reference-budget.")
+        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, '--reference-budget')}")
     if chains.ess_bulk is None:
         return Verdict("agrees", IMPORTANCE)
     trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, no divergences"
@@ -125,14 +125,23 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
     )
 
 
+def next_step(r_hat: float | None, option: str) -> str:
+    """What to do about chains that contradict each other."""
+    if r_hat is not None and r_hat > R_HAT_APART:
+        return "Its chains stay apart, and no budget brings them together: look at where each is (trace.png)."
+    if option == "--budget":
+        return "Give it a larger --budget, or reparameterise the model before using it."
+    return f"Give it a larger {option}."
+
+
 def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | None) -> Verdict:
     """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
     missed, ess = complaints(summary, options), summary.diagnostics.ess
     if missed:
-        advice = "Give it a larger --budget, or reparameterise the model before using it."
+        advised = next_step(summary.diagnostics.r_hat, "--budget")
         if summary.method == "draws":
-            advice = "Leave the warm-up out, or sample for longer."
-        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advice}")
+            advised = "Leave the warm-up out, or sample for longer."
+        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advised}")
     trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}"
     if summary.diagnostics.divergences is not None:
         trusted += ", no divergences"

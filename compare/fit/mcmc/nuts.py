@@ -28,12 +28,16 @@ from compare.fit.density import derive
 from compare.fit.reference.evidence import with_evidence
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
+from compare.options import R_HAT_APART
 from models.contract import Latents, Reference
 
 TAIL = (0.05, 0.95)
 
 BLOCK = 300
 """Draws a chain makes before the targets are looked at."""
+
+LOOKS = 10
+"""Looks in a row at chains that are apart (`R_HAT_APART`) after which a run stops: 3,000 draws of each."""
 
 PATIENCE = 10
 """Budgets of one fit that chains on many data sets may take together."""
@@ -110,13 +114,16 @@ def statistics(
 def run_until_enough(
     job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
 ) -> tuple[xr.DataTree, int]:
-    """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, or time ends."""
-    options, blocks, seen, reached = job.options, list[Block](), list[Mapping[str, np.ndarray]](), False
-    while not blocks or not (reached or time.perf_counter() > deadline):
+    """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, the chains stay
+    apart, or time ends."""
+    options, blocks, seen = job.options, list[Block](), list[Mapping[str, np.ndarray]]()
+    reached, apart = False, 0
+    while not blocks or not (reached or apart == LOOKS or time.perf_counter() > deadline):
         blocks.append(block())
         seen.append(watched(job, blocks[-1][0]))
         r_hat, ess = worst(joined(seen, axis=1))
         reached = r_hat < options.r_hat and ess >= options.ess
+        apart = apart + 1 if r_hat > R_HAT_APART else 0
     posterior, stats = (joined([block[part] for block in blocks], axis=1) for part in (0, 1))
     log_prior, log_likelihood = density(flat(posterior), data)
     stats |= split({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
@@ -124,7 +131,8 @@ def run_until_enough(
     tree = build(split(draws), stats, job.layout.observed, labels)
     reason = (
         f"after {stats['energy'].shape[1]} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: "
-        f"below {options.r_hat:g}, at least {options.ess:g}) and its budget of {options.budget:g} s is used up"
+        f"below {options.r_hat:g}, at least {options.ess:g}) and "
+        + ("the chains stay apart" if apart == LOOKS else f"its budget of {options.budget:g} s is used up")
     )
     tree.attrs.update(targets_met=int(reached), reason="" if reached else reason, warmup=options.warmup)
     return tree, int(stats["n_steps"].sum())
