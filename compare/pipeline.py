@@ -82,7 +82,7 @@ def compare(
         held_out=held_out(request.model, request.data, fits, trained),
         baselines=baselines(request.model, request.data),
         extra=truth.extra_summary() if truth else {},
-        notes=notes(request, jobs),
+        notes=notes(request, jobs, fits),
         versions=versions(PACKAGES),
     )
     comparison = replace(comparison, published=published(comparison), model_check=model_check(comparison))
@@ -194,11 +194,23 @@ def judge_all(
         name: replace(summary, without_truth=assess(fits[name], summary, chains)) for name, summary in summaries.items()
     }
     reference = unaided.get("reference")
-    contradictions = find_contradictions(unaided, known, options)
+    contradictions = (*missed_modes(fits), *find_contradictions(unaided, known, options))
     return {
         name: replace(fit, verdict=judge(fit, options, gaps, reference, contradictions))
         for name, fit in unaided.items()
     }
+
+
+def missed_modes(fits: Mapping[str, Fit]) -> tuple[str, ...]:
+    """What a reference's chains have not seen of the posterior, as a sentence; none where that is nothing."""
+    missed = reference_says(fits, "missed")
+    return (missed,) if missed else ()
+
+
+def reference_says(fits: Mapping[str, Fit], name: str) -> str:
+    """What an attribute of the reference's draws says; empty where there is none."""
+    fit = fits.get("reference")
+    return str(fit.tree.attrs.get(name, "")) if fit is not None and fit.tree is not None else ""
 
 
 def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> FitSummary | None:
@@ -208,16 +220,22 @@ def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> Fit
     return next((summary for summary in long if not complaints(summary, options)), None)
 
 
-def notes(request: Request, jobs: Sequence[Job]) -> tuple[str, ...]:
-    """What a reader should know about the plan as a whole."""
+def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tuple[str, ...]:
+    """What a reader should know about the comparison as a whole."""
     layout = jobs[0].layout
-    known = (*layout.notes, *unjudged(layout))
+    known = (*layout.notes, *unjudged(layout), *unsearched(fits))
     same_on_one = ("mean_field", "full_rank", "low_rank", "markov")
     gaussian = [name for name in same_on_one if any(job.guide == name for job in jobs)]
     if layout.dimension > 1 or len(gaussian) < 2:
         return known
     same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
     return (*known, same)
+
+
+def unsearched(fits: Mapping[str, Fit]) -> list[str]:
+    """That nobody knows whether a reference misses modes, where they could not be looked for."""
+    reason = reference_says(fits, "no_search")
+    return [f"Whether the chains of the reference miss a mode was not found out: {reason}"] if reason else []
 
 
 def unjudged(layout: Layout) -> list[str]:

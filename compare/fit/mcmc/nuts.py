@@ -26,6 +26,7 @@ from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import derive
 from compare.fit.reference.evidence import with_evidence
+from compare.fit.reference.missed import with_missed_modes
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
 from compare.options import R_HAT_APART
@@ -49,7 +50,8 @@ Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Sample the job's posterior: the tree, and the number of leapfrog steps.
 
-    A reference takes its time, and the program of the twin that mixes best; its log evidence goes with it.
+    A reference takes its time, and the program of the twin that mixes best; its log evidence goes with it, and what it
+    misses.
     """
     if job.method != "reference":
         return sample(library, job, "model", dict, 0.8)
@@ -63,7 +65,7 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     )
     completed = (lambda latents: complete(job.data, latents, rng)) if complete else dict
     tree, n_steps = sample(library, replace(job, options=patient), way.program, completed, way.acceptance)
-    return with_evidence(job, tree), n_steps
+    return with_missed_modes(job, with_evidence(job, tree)), n_steps
 
 
 def sample(

@@ -15,7 +15,7 @@ from compare.fit.reference.bridge import bridge
 from compare.fit.reference.target import SHARE, Refused, Target, why_not
 from compare.user_model.unconstrained import Unconstrained
 
-__all__ = ["LEAST_BFMI", "with_evidence"]
+__all__ = ["LEAST_BFMI", "MOST_DIMENSIONS", "draws_of", "with_evidence"]
 
 MOST_DIMENSIONS = 100
 """Unconstrained dimensions beyond which it is not tried: the proposals' covariances would be noise."""
@@ -55,13 +55,8 @@ def by_bridge(job: Job, tree: xr.DataTree, deadline: float) -> dict[str, Any]:
     d = space.prior_draws.shape[1]
     if d > MOST_DIMENSIONS:
         raise Refused(f"it is tried in up to {MOST_DIMENSIONS} unconstrained dimensions; here are {d}")
-    posterior = tree["posterior"].dataset
-    draws = {name: posterior[name].values for name in job.layout.latents}
-    n_chains, n_draws = next(iter(draws.values())).shape[:2]
-    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in draws.items()}
-    chains = space.points(flat).reshape(n_chains, n_draws, d)
     target = Target(d, space.log_joint, space.value_and_gradient, deadline=deadline)
-    result = bridge(target, chains, np.random.default_rng([job.fit_seed, 2]))
+    result = bridge(target, draws_of(space, job, tree), np.random.default_rng([job.fit_seed, 2]))
     method = (
         f"bridge sampling between {result.n_draws:,} draws of the reference and {result.n_fresh:,} of mixtures fitted "
         "to others of its draws"
@@ -71,6 +66,15 @@ def by_bridge(job: Job, tree: xr.DataTree, deadline: float) -> dict[str, Any]:
         "log_evidence_mcse": result.error,
         "log_evidence_method": method,
     }
+
+
+def draws_of(space: Unconstrained, job: Job, tree: xr.DataTree) -> np.ndarray:
+    """The draws of a tree in the unconstrained space, shape (chain, draw, d); not finite at the edge of a support."""
+    posterior = tree["posterior"].dataset
+    draws = {name: posterior[name].values for name in job.layout.latents}
+    n_chains, n_draws = next(iter(draws.values())).shape[:2]
+    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in draws.items()}
+    return space.points(flat).reshape(n_chains, n_draws, -1)
 
 
 def check_transitions(tree: xr.DataTree) -> None:

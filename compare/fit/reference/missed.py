@@ -1,0 +1,157 @@
+"""The modes that a user's reference has not seen: a search for modes, held against the draws of its chains."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import xarray as xr
+from scipy import special
+
+from compare import user_model
+from compare.comparison import Job, Layout
+from compare.fit.reference.bridge import span
+from compare.fit.reference.evidence import MOST_DIMENSIONS, draws_of
+from compare.fit.reference.importance import adapt, resample
+from compare.fit.reference.modes import BARRIER, Mode, ModeSearch, find_modes
+from compare.fit.reference.optimise import ascend
+from compare.fit.reference.solve import starts_in_time
+from compare.fit.reference.target import SHARE, Refused, Target, evaluate, why_not
+from compare.user_model.unconstrained import Unconstrained
+
+__all__ = ["LEAST_MASS", "missed_mass", "unvisited", "with_missed_modes"]
+
+LEAST_MASS = 0.01
+"""Share of the mass that a reference may miss."""
+
+N_PRIOR, N_STARTS, LEAST_STARTS = 1024, 256, 64
+"""Draws from the prior that the search begins with; starts of its optimiser, and the fewest."""
+
+MOST_MODES, MOST_DRAWS = 24, 8192
+"""Modes, the largest by Laplace's method, and draws of the reference, evenly spaced, that are held against them."""
+
+NEAREST, VISITS = 16, 2
+"""Draws nearest to a mode that climb from where they are, and how many of all these must arrive at its top."""
+
+N_WEIGHTED, N_CLIMBERS = 8192, 128
+"""Weighted draws that the mass of unseen modes is estimated from; those that show by climbing how much is theirs."""
+
+DF, INFLATION = 4.0, 1.2
+"""Degrees of freedom and width, in sds, of the proposal for unseen modes."""
+
+
+def with_missed_modes(job: Job, tree: xr.DataTree) -> xr.DataTree:
+    """The tree of a reference, with what it misses in its attributes where the posterior is that of a user's model.
+
+    These are ``missed``, the sentence about modes with `LEAST_MASS` or more that no chain has seen, and then there is no
+    log evidence; or ``no_search``, the reason why modes were not looked for. The search takes its share of the budget
+    after the chains have ended.
+    """
+    if not user_model.knows(job.model):
+        return tree
+    seconds = job.options.reference_budget / SHARE
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            missed = describe_missed(job, tree, time.perf_counter() + seconds)
+    except Exception as error:  # a search that cannot be made costs nobody a reference
+        tree.attrs["no_search"] = why_not(error, seconds)
+        return tree
+    if missed:
+        for name in ("log_evidence", "log_evidence_mcse", "log_evidence_method"):
+            tree.attrs.pop(name, None)
+        tree.attrs.update(missed=missed, no_log_evidence="the reference misses modes")
+    return tree
+
+
+def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
+    """The sentence about what the reference misses, empty where it misses nothing.
+
+    Raises:
+        Refused: there are too many dimensions, or nothing to search.
+        OutOfTime: the deadline has passed.
+    """
+    start, seed = time.perf_counter(), np.random.default_rng([job.fit_seed, 3])
+    space = Unconstrained(user_model.find(job.model), job.data.values, job.layout, N_PRIOR, job.fit_seed)
+    d = space.prior_draws.shape[1]
+    if d > MOST_DIMENSIONS:
+        raise Refused(f"it is tried in up to {MOST_DIMENSIONS} unconstrained dimensions; here are {d}")
+    target = Target(d, space.log_joint, space.value_and_gradient, space.prior_draws, deadline=deadline)
+    n_starts = min(N_STARTS, starts_in_time(space, (start + deadline) / 2, LEAST_STARTS))
+    search = find_modes(target, seed, n_starts)
+    if search.trouble:
+        raise Refused(search.trouble)
+    draws = draws_of(space, job, tree).reshape(-1, d)
+    draws = draws[np.linspace(0, len(draws) - 1, min(len(draws), MOST_DRAWS)).round().astype(int)]
+    draws = draws[np.isfinite(draws).all(1) & np.isfinite(evaluate(target, draws))]
+    unseen = unvisited(target, search.modes[:MOST_MODES], draws)
+    mass = missed_mass(target, search.modes[:MOST_MODES], unseen, draws, seed) if unseen else 0.0
+    return sentence(mass, [search.modes[k] for k in unseen], space, job.layout) if mass >= LEAST_MASS else ""
+
+
+def unvisited(target: Target, modes: tuple[Mode, ...], draws: np.ndarray) -> list[int]:
+    """The modes at whose tops no draws arrive: the draws nearest to each climb from where they are.
+
+    Args:
+        target: The posterior.
+        modes: Its modes.
+        draws: Draws of the reference, shape (n, d), with finite log joints.
+    """
+    near = np.unique(np.concatenate([np.argsort(squares(mode, draws).min(1))[:NEAREST] for mode in modes]))
+    arrived = np.bincount(basins(target, modes, draws[near]) + 1, minlength=len(modes) + 1)[1:]
+    return [int(k) for k in np.flatnonzero(arrived < min(VISITS, len(near)))]
+
+
+def squares(mode: Mode, points: np.ndarray) -> np.ndarray:
+    """Squared distances in sds of points (n, d) from each member of a mode, shape (n, m)."""
+    pairs = zip(mode.members, mode.member_factors, strict=True)
+    return np.stack([(((points - place) @ r.T) ** 2).sum(1) for place, r in pairs], axis=1)
+
+
+def basins(target: Target, modes: tuple[Mode, ...], points: np.ndarray) -> np.ndarray:
+    """The mode that each point (n, d) climbs to, shape (n,); -1 where that is none of them.
+
+    It is the one with the nearest member to where the climb ends, if no barrier lies between.
+    """
+    ends, tops = ascend(target, points)
+    owners = np.repeat(np.arange(len(modes)), [len(mode.members) for mode in modes])
+    members = np.concatenate([mode.members for mode in modes])
+    nearest = np.argmin(np.nan_to_num(np.concatenate([squares(m, ends) for m in modes], axis=1), nan=np.inf), axis=1)
+    fractions = np.linspace(0, 1, 18)[1:, None]
+    segments = ends[:, None] + fractions * (members[nearest] - ends)[:, None]
+    heights = evaluate(target, segments.reshape(-1, target.dimension)).reshape(len(ends), -1)
+    is_linked = heights.min(1) > np.minimum(tops, heights[:, -1]) - BARRIER
+    return np.where(is_linked, owners[nearest], -1)
+
+
+def missed_mass(
+    target: Target, modes: tuple[Mode, ...], unseen: list[int], draws: np.ndarray, rng: np.random.Generator
+) -> float:
+    """The share of the mass that the unseen modes hold.
+
+    Importance sampling from a proposal adapted to them gives the mass there, of which that part counts whose draws
+    climb to their tops; a bridge between the reference's draws and mixtures fitted to them gives the mass that it has
+    seen. Both estimates of a mass have no bias but for the bridge's small one: a hundred times too much is rarer than
+    one in a hundred (Markov's inequality), so that a mode too light to matter seldom convicts.
+    """
+    chosen = ModeSearch(tuple(modes[k] for k in unseen), draws[:0], np.empty(0), 0)
+    mixture = adapt(target, chosen, DF, INFLATION, rng).mixture
+    points = mixture.draw(N_WEIGHTED, rng)
+    log_ratios = evaluate(target, points) - mixture.log_density(points)
+    if not np.isfinite(log_ratios).any():
+        return 0.0
+    climbers = points[resample(special.softmax(log_ratios), N_CLIMBERS, rng)]
+    share = np.mean(np.isin(basins(target, modes, climbers), unseen))
+    with np.errstate(divide="ignore"):
+        there = special.logsumexp(log_ratios) - np.log(N_WEIGHTED) + np.log(share)
+    left, right = np.array_split(draws, 2)
+    seen = np.mean([span(target, a[None], b[None], rng).log_evidence for a, b in ((left, right), (right, left))])
+    return float(special.expit(there - seen))
+
+
+def sentence(mass: float, modes: list[Mode], space: Unconstrained, layout: Layout) -> str:
+    """What a reference misses, and where the highest of it is."""
+    elements = layout.reported[:4]
+    values = space.elements(modes[0].location[None], elements)[0]
+    where = ", ".join(f"{layout.label(*element)} {value:.3g}" for element, value in zip(elements, values, strict=True))
+    which = "a mode" if len(modes) == 1 else f"{len(modes)} modes, the heaviest of them"
+    return f"The reference misses about {mass:.2g} of the mass: no chain has seen {which} at {where}."
