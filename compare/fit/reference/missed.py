@@ -12,9 +12,10 @@ from compare import user_model
 from compare.comparison import Job, Layout
 from compare.fit.reference.bridge import span
 from compare.fit.reference.evidence import MOST_DIMENSIONS, draws_of
-from compare.fit.reference.importance import adapt, resample
+from compare.fit.reference.importance import adapt, draw, log_proposal
 from compare.fit.reference.modes import BARRIER, Mode, ModeSearch, find_modes
 from compare.fit.reference.optimise import ascend
+from compare.fit.reference.proposal import around_modes
 from compare.fit.reference.solve import starts_in_time
 from compare.fit.reference.target import SHARE, Refused, Target, evaluate, why_not
 from compare.user_model.unconstrained import Unconstrained
@@ -33,8 +34,11 @@ MOST_MODES, MOST_DRAWS = 24, 8192
 NEAREST, VISITS = 16, 2
 """Draws nearest to a mode that climb from where they are, and how many of all these must arrive at its top."""
 
-N_WEIGHTED, N_CLIMBERS = 8192, 128
-"""Weighted draws that the mass of unseen modes is estimated from; those that show by climbing how much is theirs."""
+N_WEIGHTED = 2048
+"""Weighted draws that the mass of unseen modes is estimated from; each climbs to show whether it is theirs."""
+
+N_NAMED = 3
+"""Elements that say where a mode is."""
 
 DF, INFLATION = 4.0, 1.2
 """Degrees of freedom and width, in sds, of the proposal for unseen modes."""
@@ -43,7 +47,7 @@ DF, INFLATION = 4.0, 1.2
 def with_missed_modes(job: Job, tree: xr.DataTree) -> xr.DataTree:
     """The tree of a reference, with what it misses in its attributes where the posterior is that of a user's model.
 
-    These are ``missed``, the sentence about modes with `LEAST_MASS` or more that no chain has seen, and then there is no
+    These are ``missed``, the sentence about modes of `LEAST_MASS` or more that no chain has seen, which take away the
     log evidence; or ``no_search``, the reason why modes were not looked for. The search takes its share of the budget
     after the chains have ended.
     """
@@ -85,7 +89,7 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
     draws = draws[np.isfinite(draws).all(1) & np.isfinite(evaluate(target, draws))]
     unseen = unvisited(target, search.modes[:MOST_MODES], draws)
     mass = missed_mass(target, search.modes[:MOST_MODES], unseen, draws, seed) if unseen else 0.0
-    return sentence(mass, [search.modes[k] for k in unseen], space, job.layout) if mass >= LEAST_MASS else ""
+    return sentence(mass, [search.modes[k] for k in unseen], draws, space, job.layout) if mass >= LEAST_MASS else ""
 
 
 def unvisited(target: Target, modes: tuple[Mode, ...], draws: np.ndarray) -> list[int]:
@@ -128,30 +132,32 @@ def missed_mass(
 ) -> float:
     """The share of the mass that the unseen modes hold.
 
-    Importance sampling from a proposal adapted to them gives the mass there, of which that part counts whose draws
-    climb to their tops; a bridge between the reference's draws and mixtures fitted to them gives the mass that it has
-    seen. Both estimates of a mass have no bias but for the bridge's small one: a hundred times too much is rarer than
-    one in a hundred (Markov's inequality), so that a mode too light to matter seldom convicts.
+    Importance sampling from proposals around them gives the mass there: draws count that climb to their tops. A bridge
+    between the reference's draws and mixtures fitted to them gives the mass that it has seen. The first estimate
+    has no bias: it is a hundred times too much less often than once in a hundred times (Markov's inequality), so that a
+    mode too light to matter seldom convicts.
     """
     chosen = ModeSearch(tuple(modes[k] for k in unseen), draws[:0], np.empty(0), 0)
-    mixture = adapt(target, chosen, DF, INFLATION, rng).mixture
-    points = mixture.draw(N_WEIGHTED, rng)
-    log_ratios = evaluate(target, points) - mixture.log_density(points)
-    if not np.isfinite(log_ratios).any():
+    adapted = adapt(target, chosen, DF, INFLATION, rng).mixture  # it may have gone to where more of the mass is
+    samples = [draw(target, mixture, N_WEIGHTED // 2, rng) for mixture in (around_modes(chosen.modes, DF), adapted)]
+    points = np.concatenate([sample.points for sample in samples])
+    log_ratios = np.concatenate([sample.log_joint for sample in samples]) - log_proposal(samples, points)
+    is_theirs = np.isfinite(log_ratios)
+    is_theirs[is_theirs] = np.isin(basins(target, modes, points[is_theirs]), unseen)
+    if not is_theirs.any():
         return 0.0
-    climbers = points[resample(special.softmax(log_ratios), N_CLIMBERS, rng)]
-    share = np.mean(np.isin(basins(target, modes, climbers), unseen))
-    with np.errstate(divide="ignore"):
-        there = special.logsumexp(log_ratios) - np.log(N_WEIGHTED) + np.log(share)
+    there = special.logsumexp(log_ratios[is_theirs]) - np.log(N_WEIGHTED)
     left, right = np.array_split(draws, 2)
     seen = np.mean([span(target, a[None], b[None], rng).log_evidence for a, b in ((left, right), (right, left))])
     return float(special.expit(there - seen))
 
 
-def sentence(mass: float, modes: list[Mode], space: Unconstrained, layout: Layout) -> str:
-    """What a reference misses, and where the highest of it is."""
-    elements = layout.reported[:4]
-    values = space.elements(modes[0].location[None], elements)[0]
-    where = ", ".join(f"{layout.label(*element)} {value:.3g}" for element, value in zip(elements, values, strict=True))
+def sentence(mass: float, modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
+    """What a reference misses, and where the heaviest mode of it is: the elements that are furthest from the draws."""
+    seen, (there,) = (space.elements(points, layout.reported) for points in (draws, modes[0].location[None]))
+    apart = np.abs(there - seen.mean(0)) / np.maximum(seen.std(0), 1e-300)
+    order = np.argsort(-np.nan_to_num(apart))[:N_NAMED]
+    elements = sorted(order[apart[order] > apart[order[0]] / 2])
+    where = ", ".join(f"{layout.label(*layout.reported[k])} {there[k]:.3g}" for k in elements)
     which = "a mode" if len(modes) == 1 else f"{len(modes)} modes, the heaviest of them"
-    return f"The reference misses about {mass:.2g} of the mass: no chain has seen {which} at {where}."
+    return f"The reference misses about {mass:.0%} of the mass: no chain has seen {which} at {where}."
