@@ -12,12 +12,12 @@ from compare import user_model
 from compare.comparison import Job, Layout
 from compare.fit.reference.bridge import span
 from compare.fit.reference.evidence import MOST_DIMENSIONS, draws_of
-from compare.fit.reference.importance import adapt, draw, log_proposal
+from compare.fit.reference.importance import Sample, adapt, draw, log_proposal
 from compare.fit.reference.modes import BARRIER, Mode, ModeSearch, find_modes
 from compare.fit.reference.optimise import ascend
 from compare.fit.reference.proposal import around_modes
 from compare.fit.reference.solve import starts_in_time
-from compare.fit.reference.target import SHARE, Refused, Target, evaluate, why_not
+from compare.fit.reference.target import SHARE, OutOfTime, Refused, Target, evaluate, why_not
 from compare.user_model.unconstrained import Unconstrained
 
 __all__ = ["LEAST_MASS", "missed_mass", "unvisited", "with_missed_modes"]
@@ -35,7 +35,7 @@ NEAREST, VISITS = 16, 2
 """Draws nearest to a mode that climb from where they are, and how many of all these must arrive at its top."""
 
 N_WEIGHTED = 2048
-"""Weighted draws that the mass of unseen modes is estimated from; each climbs to show whether it is theirs."""
+"""Weighted draws of a proposal around unseen modes; each climbs to show whether it is theirs."""
 
 N_NAMED = 3
 """Elements that say where a mode is."""
@@ -72,7 +72,7 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
 
     Raises:
         Refused: there are too many dimensions, or nothing to search.
-        OutOfTime: the deadline has passed.
+        OutOfTime: the deadline has passed before modes were known; where it passes later, Laplace's masses serve.
     """
     start, seed = time.perf_counter(), np.random.default_rng([job.fit_seed, 3])
     space = Unconstrained(user_model.find(job.model), job.data.values, job.layout, N_PRIOR, job.fit_seed)
@@ -87,9 +87,15 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
     draws = draws_of(space, job, tree).reshape(-1, d)
     draws = draws[np.linspace(0, len(draws) - 1, min(len(draws), MOST_DRAWS)).round().astype(int)]
     draws = draws[np.isfinite(draws).all(1) & np.isfinite(evaluate(target, draws))]
-    unseen = unvisited(target, search.modes[:MOST_MODES], draws)
-    mass = missed_mass(target, search.modes[:MOST_MODES], unseen, draws, seed) if unseen else 0.0
-    return sentence(mass, [search.modes[k] for k in unseen], draws, space, job.layout) if mass >= LEAST_MASS else ""
+    modes = search.modes[:MOST_MODES]
+    unseen = unvisited(target, modes, draws)
+    if not unseen:
+        return ""
+    try:
+        mass = missed_mass(target, modes, unseen, draws, seed)
+    except OutOfTime:
+        mass = float(special.softmax([mode.log_mass for mode in modes])[unseen].sum())
+    return sentence(mass, [modes[k] for k in unseen], draws, space, job.layout) if mass >= LEAST_MASS else ""
 
 
 def unvisited(target: Target, modes: tuple[Mode, ...], draws: np.ndarray) -> list[int]:
@@ -138,18 +144,24 @@ def missed_mass(
     mode too light to matter seldom convicts.
     """
     chosen = ModeSearch(tuple(modes[k] for k in unseen), draws[:0], np.empty(0), 0)
-    adapted = adapt(target, chosen, DF, INFLATION, rng).mixture  # it may have gone to where more of the mass is
-    samples = [draw(target, mixture, N_WEIGHTED // 2, rng) for mixture in (around_modes(chosen.modes, DF), adapted)]
+    left, right = np.array_split(draws, 2)
+    seen = np.mean([span(target, a[None], b[None], rng).log_evidence for a, b in ((left, right), (right, left))])
+    samples = [draw(target, around_modes(chosen.modes, DF), N_WEIGHTED, rng)]
+    mass = float(special.expit(log_mass_in(target, modes, unseen, samples) - seen))
+    if mass >= LEAST_MASS:
+        return mass
+    adapted = adapt(target, chosen, DF, INFLATION, rng).mixture  # it may go to where more of the mass is
+    samples.append(draw(target, adapted, N_WEIGHTED, rng))
+    return float(special.expit(log_mass_in(target, modes, unseen, samples) - seen))
+
+
+def log_mass_in(target: Target, modes: tuple[Mode, ...], unseen: list[int], samples: list[Sample]) -> float:
+    """The log of the mass in the basins of the unseen modes by weighted draws, in nats; -inf where none is there."""
     points = np.concatenate([sample.points for sample in samples])
     log_ratios = np.concatenate([sample.log_joint for sample in samples]) - log_proposal(samples, points)
     is_theirs = np.isfinite(log_ratios)
     is_theirs[is_theirs] = np.isin(basins(target, modes, points[is_theirs]), unseen)
-    if not is_theirs.any():
-        return 0.0
-    there = special.logsumexp(log_ratios[is_theirs]) - np.log(N_WEIGHTED)
-    left, right = np.array_split(draws, 2)
-    seen = np.mean([span(target, a[None], b[None], rng).log_evidence for a, b in ((left, right), (right, left))])
-    return float(special.expit(there - seen))
+    return float(special.logsumexp(log_ratios[is_theirs]) - np.log(len(points))) if is_theirs.any() else -np.inf
 
 
 def sentence(mass: float, modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
