@@ -13,7 +13,7 @@ from compare.comparison import Job, Layout
 from compare.fit.reference.bridge import span
 from compare.fit.reference.evidence import MOST_DIMENSIONS, draws_of
 from compare.fit.reference.importance import Sample, adapt, draw, log_proposal
-from compare.fit.reference.modes import BARRIER, Mode, ModeSearch, find_modes
+from compare.fit.reference.modes import BARRIER, MANY_PROBES, Mode, ModeSearch, find_modes
 from compare.fit.reference.optimise import ascend
 from compare.fit.reference.proposal import around_modes
 from compare.fit.reference.solve import starts_in_time
@@ -74,14 +74,14 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
         Refused: there are too many dimensions, or nothing to search.
         OutOfTime: the deadline has passed before modes were known; where it passes later, Laplace's masses serve.
     """
-    start, seed = time.perf_counter(), np.random.default_rng([job.fit_seed, 3])
+    start, rng = time.perf_counter(), np.random.default_rng([job.fit_seed, 3])
     space = Unconstrained(user_model.find(job.model), job.data.values, job.layout, N_PRIOR, job.fit_seed)
     d = space.prior_draws.shape[1]
     if d > MOST_DIMENSIONS:
         raise Refused(f"it is tried in up to {MOST_DIMENSIONS} unconstrained dimensions; here are {d}")
     target = Target(d, space.log_joint, space.value_and_gradient, space.prior_draws, deadline=deadline)
-    n_starts = min(N_STARTS, starts_in_time(space, (start + deadline) / 2, LEAST_STARTS))
-    search = find_modes(target, seed, n_starts)
+    n_starts = min(N_STARTS, starts_in_time(space, (start + deadline) / 2, LEAST_STARTS, MANY_PROBES))
+    search = find_modes(target, rng, n_starts, MANY_PROBES)
     if search.trouble:
         raise Refused(search.trouble)
     draws = draws_of(space, job, tree).reshape(-1, d)
@@ -92,7 +92,7 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
     if not unseen:
         return ""
     try:
-        mass = missed_mass(target, modes, unseen, draws, seed)
+        mass = missed_mass(target, modes, unseen, draws, rng)
     except OutOfTime:
         mass = float(special.softmax([mode.log_mass for mode in modes])[unseen].sum())
     return sentence(mass, [modes[k] for k in unseen], draws, space, job.layout) if mass >= LEAST_MASS else ""

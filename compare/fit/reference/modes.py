@@ -78,19 +78,23 @@ class ModeSearch:
     trouble: str = ""
 
 
-def find_modes(target: Target, rng: np.random.Generator, n_starts: int = 1024) -> ModeSearch:
+def find_modes(
+    target: Target, rng: np.random.Generator, n_starts: int = 1024, n_probes: int | None = None
+) -> ModeSearch:
     """Find all modes by optimisation from prior draws, wide draws and the best of many probes.
 
     Args:
         target: The posterior.
         rng: Source of all randomness.
         n_starts: Starts in the first round; up to three rounds of an eighth follow, from probes that no mode explains.
+        n_probes: About how many points are evaluated first; by dimension where None is given.
 
     Returns:
         The modes and what the search cost. Without a finite log joint anywhere there are none, and ``trouble`` says so.
     """
     center, scale = _extent(target)
-    probes = _probes(target, rng, center, scale, PROBES.get(target.dimension, MANY_PROBES))
+    n_probes = PROBES.get(target.dimension, MANY_PROBES) if n_probes is None else n_probes
+    probes = _probes(target, rng, center, scale, n_probes)
     values = evaluate(target, probes)
     n_evaluated = len(probes)
     finite = np.isfinite(values)

@@ -231,8 +231,14 @@ def target_of(space: Unconstrained, elements: tuple[Element, ...], deadline: flo
     )
 
 
-def starts_in_time(space: Unconstrained, deadline: float, least: int) -> int:
+def starts_in_time(space: Unconstrained, deadline: float, least: int, n_probes: int | None = None) -> int:
     """How many starts can be optimised before the deadline, judged by the time that some evaluations take.
+
+    Args:
+        space: The model.
+        deadline: When the search ends, by `time.perf_counter`.
+        least: The fewest starts.
+        n_probes: As for `find_modes`.
 
     Raises:
         OutOfTime: not even the probes could be evaluated.
@@ -243,7 +249,7 @@ def starts_in_time(space: Unconstrained, deadline: float, least: int) -> int:
     start = time.perf_counter()
     space.log_joint(points)
     one_point, left = (time.perf_counter() - start) / len(points), deadline - time.perf_counter()
-    if PROBES.get(dimension, MANY_PROBES) * one_point > left:
+    if (PROBES.get(dimension, MANY_PROBES) if n_probes is None else n_probes) * one_point > left:
         raise OutOfTime
     affordable = int(left / (EVALUATIONS * one_point))
     return min(N_STARTS, max(least, 1 << affordable.bit_length() - 1 if affordable else 0))
