@@ -21,6 +21,7 @@ from compare.fit.tree import build, split
 from compare.options import Options
 from compare.plan import plan
 from compare.summary import Evidence
+from compare.verdict import thresholds
 from tests.hard_parts import Mixture
 from tests.hard_posteriors import names
 
@@ -144,11 +145,15 @@ def test_every_verdict_that_rests_on_it_is_unreliable(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("library", "light"), [("numpyro", 0.3), ("numpyro", 0.05), ("pyro", 0.3)])
-def test_chains_in_one_of_two_modes_are_never_a_calm_word(library, light):
-    """Their R-hat is good, and without the search the reference agrees."""
+def test_chains_in_one_of_two_modes_are_never_a_calm_word(library, light, monkeypatch):
+    """On five seeds, though their R-hat shows nothing; without the search the reference agrees."""
     for seed in range(5):
-        request = request_of(library, two_modes(light), seed, reference_ess=400.0, reference_budget=480.0)
-        summaries = pipeline.compare(request).summaries
-        assert summaries["reference"].diagnostics.r_hat < 1.01
+        options = {"reference_ess": 400.0, "reference_budget": 1200.0, "reference_warmup": 200}
+        summaries = pipeline.compare(request_of(library, two_modes(light), seed, **options)).summaries
+        assert summaries["reference"].diagnostics.r_hat < thresholds.R_HAT_SHORT
         assert {fit.verdict.word for fit in summaries.values()} == {"unreliable"}
         assert "The reference misses about" in summaries["reference"].verdict.sentence
+    if library == "numpyro":
+        monkeypatch.setattr(nuts, "with_missed_modes", lambda job, tree: tree)
+        summaries = pipeline.compare(request_of(library, two_modes(light), **options)).summaries
+        assert {fit.verdict.word for fit in summaries.values()} == {"agrees"}
