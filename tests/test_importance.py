@@ -19,7 +19,7 @@ from compare import user_model
 from compare.comparison import Request
 from compare.fit.reference import acceptance
 from compare.fit.reference.acceptance import sample_by_importance
-from compare.fit.reference.importance import WeightedDraws, adapt, draw, estimate
+from compare.fit.reference.importance import Proposal, WeightedDraws, adapt, draw, estimate
 from compare.fit.reference.modes import find_modes
 from compare.fit.reference.moves import move
 from compare.fit.reference.proposal import Mixture, around_modes, fit_mixture
@@ -136,6 +136,16 @@ def test_good_proposals_are_not_abandoned_at_the_deadline(monkeypatch):
     monkeypatch.setattr(acceptance, "adapt", lambda *_: replace(good, relative_ess=0.2))
     with pytest.raises(OutOfTime):
         sample_by_importance(late, searches, rng, 0.02)
+
+
+def test_a_poor_first_proposal_spares_the_second(monkeypatch):
+    known = posteriors.gaussians(np.zeros((1, 4)), np.ones(1), np.ones(1))
+    target, searches = known.target(np.random.default_rng(0)), []
+    poor = Proposal(Mixture(np.ones(1), np.zeros((1, 4)), np.eye(4)[None], 3.0), 0.01)
+    monkeypatch.setattr(acceptance, "adapt", lambda target, search, *_: (searches.append(search), poor)[1])
+    with pytest.raises(Refused, match="of the best proposal is"):
+        sample_by_importance(target, ("first", "second"), np.random.default_rng(1), 0.02)
+    assert searches == ["first"]
 
 
 def test_a_mode_that_one_search_missed_is_a_reason_to_refuse():

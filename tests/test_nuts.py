@@ -81,6 +81,21 @@ def test_the_chain_with_its_correlations(length, observe, library):
     assert summary["verdict"]["word"] == "agrees"
 
 
+@pytest.mark.parametrize(("method", "quick"), [("nuts", True), ("reference", False)])
+def test_a_reference_runs_the_program_that_is_compiled_to_run_fast(monkeypatch, method, quick):
+    """A small model's other chains run what is compiled soonest."""
+    from compare.fit.mcmc import nuts_numpyro
+
+    programs = {True: lambda *_: "soon", False: lambda *_: "fast"}
+    run = SimpleNamespace(initialise=lambda *_: None, advance=programs)
+    used = []
+    monkeypatch.setattr(nuts_numpyro, "sampler", lambda *_: run)
+    monkeypatch.setattr(nuts_numpyro, "warmed_up", lambda state, advance, *_: used.append(advance))
+    job = Job("chains", "coin", None, method, "numpyro", None, 0, layout=SimpleNamespace(dimension=1))
+    with nuts_numpyro.chains(job, "model", 0.8, {"heads": np.zeros(3)}, (), math.inf):
+        assert used == [programs[quick]]
+
+
 def test_statistics_of_every_transition(library):
     made, _ = sampled(library, "coin", models.load("coin").data(), 1)
     stats = made.tree["sample_stats"]

@@ -66,13 +66,13 @@ def sample_by_importance(
         Refused: the weights are uneven, the proposals disagree, walkers leave what they cover, or errors are large.
         OutOfTime: the deadline has passed.
     """
-    proposals = [
-        adapt(target, search, df, inflation, rng)
-        for search, df, inflation in zip(searches, (3.0, 4.0), (1.1, 1.2), strict=True)
-    ]
+    proposals, counts = [], []
+    for search, df, inflation in zip(searches, (3.0, 4.0), (1.1, 1.2), strict=True):
+        proposals.append(adapt(target, search, df, inflation, rng))
+        counts.append(n_draws(proposals[-1]))  # a first one that is poor spares the second
     if target.extended and min(proposal.relative_ess for proposal in proposals) > GOOD:
         target = replace(target, deadline=target.extended)
-    samples = [draw(target, proposal.mixture, n_draws(proposal), rng) for proposal in proposals]
+    samples = [draw(target, proposal.mixture, n, rng) for proposal, n in zip(proposals, counts, strict=True)]
     first, second = (estimate([sample]) for sample in samples)
     both = estimate(samples)
     reasons = [trouble(first), trouble(second), disagreement(first, second), trouble(both)]
