@@ -53,8 +53,10 @@ class FittedGuide:
 
     @property
     def elbo(self) -> Estimate:
-        """The ELBO in nats, with its Monte Carlo error."""
+        """The ELBO in nats, with its Monte Carlo error; of a single point its log p(x, z), which is no bound."""
         end = self.tree["optimisation"].attrs
+        if "objective" in end:
+            return Estimate(float(end["objective"]), float(end["objective_mcse"]))
         return Estimate(float(end["elbo"]), float(end["elbo_mcse"]))
 
     @property

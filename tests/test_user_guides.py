@@ -68,7 +68,9 @@ def test_guides_of_every_form_reach_the_best_of_their_families(library):
             gap,
         )
     assert result.verdict[f"{library}-{names[4]}"].word == "agrees"
-    assert "one point" in fits[f"{library}-AutoDelta"]["reason"]
+    point = fits[f"{library}-AutoDelta"]
+    assert point["verdict"]["word"] == "narrow" and point["ledger"]["elbo"] is None
+    assert np.allclose([point["variables"][f"b[{i}]"]["mean"] for i in (0, 1)], MEAN, atol=1e-6)
 
 
 @pytest.mark.parametrize(("count", "n_draws"), [(4, 4096), (0, 8 * 4096)])

@@ -125,6 +125,8 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")
     if known.response_of:
         raise ValueError(f"{family} is not fitted by SVI alone: it takes the Hessian of mean field's ELBO")
+    if family == "map":
+        raise ValueError(f"map has no density, and so no ELBO to print: {TITLES[library]}'s own is AutoDelta")
     if not known.has_density:
         raise ValueError(f"{family} has no density, and so no ELBO to print: the guide itself stands in {path.name}")
     where = path_of(f"guides.{family}.in_{library}")

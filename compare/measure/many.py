@@ -59,10 +59,12 @@ def true_columns(truth: Truth, site: str, indices: Indices) -> Moments[np.ndarra
 def moments(draws: np.ndarray, independent: bool) -> Moments[np.ndarray]:
     """Means, sds and their errors, each of shape (k,), of draws, shape (chain, draw, k)."""
     mean, sd = draws.mean(axis=(0, 1)), draws.std(axis=(0, 1), ddof=1)
+    is_still = np.ptp(draws, axis=(0, 1)) == 0  # there rounding must not pass for a spread
+    mean, sd = np.where(is_still, draws[0, 0], mean), np.where(is_still, 0.0, sd)
     squares = (draws - mean) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):  # of elements that do not vary
         mcse_sd = np.where(sd > 0, standard_errors(squares, independent) / (2 * sd), 0.0)
-    return Moments(mean, sd, standard_errors(draws, independent), mcse_sd)
+    return Moments(mean, sd, np.where(is_still, 0.0, standard_errors(draws, independent)), mcse_sd)
 
 
 def standard_errors(draws: np.ndarray, independent: bool = False) -> np.ndarray:

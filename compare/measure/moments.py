@@ -106,6 +106,8 @@ def variables(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:
 
 def moments(draws: np.ndarray, independent: bool) -> Moments:
     """The moments of the draws of one element, shape (chain, draw)."""
+    if np.ptp(draws) == 0:  # a point: no rounding may pass for a spread
+        return Moments(digits(draws.flat[0], 12), 0.0)
     mean, sd = digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)
     # The delta method: sd is a smooth function of the mean of squared deviations.
     mcse_sd = standard_error((draws - mean) ** 2, independent) / (2 * sd) if sd > 0 else 0.0

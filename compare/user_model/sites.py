@@ -143,10 +143,16 @@ def is_improper(fn: Any) -> bool:
     return "ImproperUniform" in kinds or any(getattr(layer, "_mask", None) is False for layer in layers(fn))
 
 
+def is_delta(fn: Any) -> bool:
+    """Whether a site takes the value that it is given, whatever density it counts."""
+    *_, base = layers(fn)
+    return type(base).__name__ == "Delta"
+
+
 def is_point(fn: Any) -> bool:
     """Whether a site is a point, with no density of its own."""
     *_, base = layers(fn)
-    return type(base).__name__ == "Delta" and not np.any(np.asarray(base.log_density != 0))
+    return is_delta(fn) and not np.any(np.asarray(base.log_density != 0))
 
 
 def is_by_hand(fn: Any) -> bool:

@@ -8,6 +8,7 @@ import guides
 from compare.options import R_HAT_APART, Options
 from compare.summary import Distance, Estimate, FitSummary, Verdict
 from compare.verdict.evidence import about, distances_of, of_how_many, what_decides
+from compare.verdict.points import is_point, judge_point
 from compare.verdict.thresholds import (
     DECISIVE_ESS,
     E_BFMI,
@@ -208,6 +209,8 @@ def judge_guide(
             )
         also = f" As it is, {off}." if off and summary.method == "guide" else ""
         return Verdict("not converged", f"{sentence(arrival)}{also}")
+    if is_point(summary):
+        return judge_point(summary, sentence(off))
     gaps = f"family gap {printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
     if summary.optimisation.objective:
         gaps = NO_BOUND

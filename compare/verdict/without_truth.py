@@ -23,6 +23,7 @@ from compare.measure.many import blocks, columns
 from compare.measure.moments import digits, distance, moments_of
 from compare.summary import Distance, Estimate, FitSummary, WithoutTruth
 from compare.verdict.judge import sentence
+from compare.verdict.points import BY_ITSELF, is_point
 from compare.verdict.thresholds import THRESHOLDS, Thresholds, excess, widen, worst
 
 DRAWS, NUTS = "by its own draws, reweighted", "beside NUTS"
@@ -136,6 +137,8 @@ def assess(fit: Fit, summary: FitSummary, chains: FitSummary | None) -> WithoutT
     optimisation = summary.optimisation
     if fit.tree is None or optimisation is None:
         return None
+    if is_point(summary) and optimisation.converged:
+        return WithoutTruth("narrow", f"{BY_ITSELF}.")
     try:
         weighed = weigh(fit)
     except ValueError as error:

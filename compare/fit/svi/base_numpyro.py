@@ -17,6 +17,7 @@ from jax.scipy.special import ndtr
 from numpyro.primitives import Messenger
 
 from compare.fit.svi.draws import beta_quantile
+from compare.user_model.sites import is_delta
 
 
 class BaseDraws(Messenger):
@@ -32,7 +33,7 @@ class BaseDraws(Messenger):
         super().__init__(fn)
 
     def process_message(self, message: dict[str, Any]) -> None:
-        if message["type"] != "sample" or message["is_observed"] or isinstance(message["fn"], dist.Delta):
+        if message["type"] != "sample" or message["is_observed"] or is_delta(message["fn"]):
             return
         size = columns(message["fn"])
         base = self.draws[self.used : self.used + size]

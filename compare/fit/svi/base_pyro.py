@@ -15,6 +15,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from compare.fit.svi.draws import beta_quantile
+from compare.user_model.sites import is_delta
 
 
 class BaseDraws(Messenger):
@@ -32,7 +33,7 @@ class BaseDraws(Messenger):
         self.latents: dict[str, torch.Tensor] = {}
 
     def _pyro_sample(self, message: Any) -> None:
-        if message["is_observed"] or message["done"] or isinstance(message["fn"], dist.Delta):
+        if message["is_observed"] or message["done"] or is_delta(message["fn"]):
             return
         if site_is_subsample(message):  # the indices of a plate
             return

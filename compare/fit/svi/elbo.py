@@ -43,7 +43,8 @@ def gains(
 
     Both are taken on the same draws, so that what is common to them cancels; each batch is unbiased.
     """
-    batches = [fresh(rng, n_rows(objective.dimension), objective.dimension) for _ in range(count)]
+    shape = n_rows(objective.dimension), objective.dimension
+    batches = [fresh(rng, *shape) if objective.dimension else np.zeros((1, 0)) for _ in range(count)]
     return elbos(objective, better, batches, data) - elbos(objective, worse, batches, data)
 
 
@@ -76,7 +77,7 @@ def gap_between(
     freedom, up to `MOST_BATCHES` of them and to the budget.
     """
     deadline, rng = time.perf_counter() + options.budget, np.random.default_rng([seed, 3])
-    values = gains(objective, data, best.parameters, parameters, rng, BATCHES)
+    values = gains(objective, data, best.parameters, parameters, rng, BATCHES if objective.dimension else 2)
     apart, freedom = average(values)
     while freedom < FREEDOM and len(values) < MOST_BATCHES and time.perf_counter() < deadline:
         values = np.append(values, gains(objective, data, best.parameters, parameters, rng, len(values)))

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.linalg
 from scipy import optimize
 
+from compare.fit.svi.protocol import DENSE
 from guides.contract import Curvature
 
 LogJoint = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -49,6 +50,43 @@ def positive_factor(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, vectors = np.linalg.eigh(scaled)
         factor = np.linalg.cholesky((vectors * np.maximum(np.abs(values), 1e-8)) @ vectors.T)
     return root[:, None] * factor, diagonal
+
+
+def precision_by_differences(gradients: Callable[[np.ndarray], np.ndarray], location: np.ndarray) -> np.ndarray:
+    """Minus the Hessian by central differences: dense, or beyond `DENSE` its tridiagonal, (..., 2, d).
+
+    The steps are fitted to the scale of the posterior that they find.
+
+    Args:
+        gradients: From rows of locations, shape (..., rows, d), to the log joint's gradients there.
+        location: Shape (..., d).
+    """
+    step = 1e-4 * np.maximum(1, np.abs(location))
+    for _ in range(3):
+        precision = differences(gradients, location, step)
+        dense = location.shape[-1] <= DENSE
+        diagonal = np.diagonal(precision, axis1=-2, axis2=-1) if dense else precision[..., 0, :]
+        scale = 1 / np.sqrt(np.maximum(np.abs(diagonal), 1e-300))
+        if np.all((step > 1e-5 * scale) & (step < 0.1 * scale)):
+            break
+        step = np.clip(1e-2 * scale, 1e-12, 1e12)
+    return precision
+
+
+def differences(gradients: Callable[[np.ndarray], np.ndarray], location: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The same with given steps, shape (..., d)."""
+    size = location.shape[-1]
+    index = np.arange(size)
+    probes = np.eye(size) if size <= DENSE else (index % 3 == np.arange(3)[:, None]).astype(float)
+    shifts = probes * step[..., None, :]
+    slopes = (gradients(location[..., None, :] - shifts) - gradients(location[..., None, :] + shifts)) / 2
+    if size <= DENSE:
+        slopes /= step[..., None]
+        return (slopes + slopes.swapaxes(-1, -2)) / 2
+    # A tridiagonal precision from three differences: each coordinate sees its neighbours in different ones.
+    below = slopes[..., index[1:] % 3, index[:-1]] / step[..., 1:]
+    below = np.concatenate([below, np.zeros_like(step[..., :1])], axis=-1)
+    return np.stack([slopes[..., index % 3, index] / step, below], axis=-2)
 
 
 def laplace(log_joint: LogJoint, precision: Precision, starts: np.ndarray, rounds: int = 30) -> list[Mode]:

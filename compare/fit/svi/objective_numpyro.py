@@ -14,10 +14,10 @@ import numpy as np
 import numpyro
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.distributions import Delta, biject_to, constraints
+from numpyro.distributions import biject_to, constraints
 from numpyro.distributions.transforms import UnpackTransform
 from numpyro.infer import SVI, Trace_ELBO
-from numpyro.infer.autoguide import AutoContinuous
+from numpyro.infer.autoguide import AutoContinuous, AutoDelta
 
 import guides
 from compare import registry
@@ -26,6 +26,7 @@ from compare.fit.svi.curvature_numpyro import precision, products
 from compare.fit.svi.protocol import Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
+from compare.user_model.sites import is_delta
 from guides.contract import Implementation, Parameters
 
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]
@@ -104,7 +105,7 @@ class Particles:
         vars(self.guide).update(values)
         self.spread = {name: np.asarray(value) for name, value in first.items() if name != "location"}
         samples = (site["fn"] for site in trace.values() if site["type"] == "sample")
-        self.dimension = sum(columns(fn) for fn in samples if not isinstance(fn, Delta))
+        self.dimension = sum(columns(fn) for fn in samples if not is_delta(fn))
 
     def _first(self, guide: Any, trace: Arrays) -> Arrays:
         """The family's parameters in a trace of the guide."""
@@ -150,11 +151,12 @@ def probabilities_in(trace: Arrays) -> jax.Array:
 
 def seen(guide: Any) -> Arrays:
     """What an autoguide has seen of its model: its sites, and where the guide starts."""
-    if not isinstance(guide, AutoContinuous):
+    if not isinstance(guide, AutoContinuous | AutoDelta):
         return {}
     prototype = guide.prototype_trace
     sites = {name: (site["fn"], site["value"]) for name, site in prototype.items() if site["type"] == "sample"}
-    return {"sites": sites, "_init_locs": guide._init_locs, "_init_latent": guide._init_latent}
+    start = {name: vars(guide)[name] for name in ("_init_locs", "_init_latent") if name in vars(guide)}
+    return {"sites": sites} | start
 
 
 class LogJoint(Particles):

@@ -12,14 +12,14 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import Delta
 from pyro.infer import SVI, Trace_ELBO
 from pyro.poutine.util import site_is_subsample
 
 import guides
 from compare import registry
 from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
-from compare.fit.svi.protocol import DENSE, Evaluation, Static, bind
+from compare.fit.svi.laplace import precision_by_differences
+from compare.fit.svi.protocol import Evaluation, Static, bind
 from compare.user_model.density_pyro import (
     CHUNK,
     Form,
@@ -32,6 +32,7 @@ from compare.user_model.density_pyro import (
     split_arguments,
     tensors,
 )
+from compare.user_model.sites import is_delta
 from guides.contract import Implementation, Parameters
 
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]
@@ -86,7 +87,7 @@ class Particles:
         samples = [site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
         masks = [mask for site in samples if (mask := mask_probability(site["fn"])) is not None]
         self.mask_probabilities = np.concatenate([np.zeros(0), *(mask.detach().numpy().ravel() for mask in masks)])
-        self.dimension = sum(columns(site["fn"]) for site in samples if not isinstance(site["fn"], Delta))
+        self.dimension = sum(columns(site["fn"]) for site in samples if not is_delta(site["fn"]))
         with pyro.validation_enabled(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
             self.form = self.choose_form(self.parameters(values), data)
 
@@ -233,34 +234,9 @@ class LogJoint(Particles):
         """Minus the Hessian: dense, or beyond `DENSE` its tridiagonal.
 
         By central differences of gradients, all in one vectorised call: not every distribution has second derivatives
-        by autograd. The steps are fitted to the scale of the posterior that they find.
+        by autograd.
         """
-        step = 1e-4 * np.maximum(1, np.abs(location))
-        for _ in range(3):
-            precision = self._differences(location, step, data)
-            dense = location.shape[-1] <= DENSE
-            diagonal = np.diagonal(precision, axis1=-2, axis2=-1) if dense else precision[..., 0, :]
-            scale = 1 / np.sqrt(np.maximum(np.abs(diagonal), 1e-300))
-            if np.all((step > 1e-5 * scale) & (step < 0.1 * scale)):
-                break
-            step = np.clip(1e-2 * scale, 1e-12, 1e12)
-        return precision
-
-    def _differences(self, location: np.ndarray, step: np.ndarray, data: Tensors) -> np.ndarray:
-        size = location.shape[-1]
-        index = np.arange(size)
-        probes = np.eye(size) if size <= DENSE else (index % 3 == np.arange(3)[:, None]).astype(float)
-        shifts = probes * step[..., None, :]
-        _, ahead = self._gradients(location[..., None, :] + shifts, data)
-        _, behind = self._gradients(location[..., None, :] - shifts, data)
-        slopes = (behind - ahead) / 2
-        if size <= DENSE:
-            slopes /= step[..., None]
-            return (slopes + slopes.swapaxes(-1, -2)) / 2
-        # A tridiagonal precision from three differences: each coordinate sees its neighbours in different ones.
-        below = slopes[..., index[1:] % 3, index[:-1]] / step[..., 1:]
-        below = np.concatenate([below, np.zeros_like(step[..., :1])], axis=-1)
-        return np.stack([slopes[..., index % 3, index] / step, below], axis=-2)
+        return precision_by_differences(lambda rows: self._gradients(rows, data)[1], location)
 
 
 class Objective(Particles):

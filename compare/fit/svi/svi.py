@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 import guides
 from compare.comparison import Drawn, Job
-from compare.fit.svi import masks, matrix_free
+from compare.fit.svi import masks, matrix_free, points
 from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import elbos, gap_between
@@ -75,6 +75,8 @@ def optimise_many(
     with threadpool_limits(1, "blas"):
         if not data:
             return []
+        if points.is_point(objective):
+            return points.fit_all(objective, data, options, seeds)
         if not family.has_density:
             return masks.fit_all(objective, data, options, seeds)
         if family.spread is not None and objective.start(seeds[0], data[0])["location"].size > DENSE:
@@ -122,6 +124,9 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
     """``count`` draws from the guide of each job, all jobs of one model and guide, in one vectorised call.
 
     Data sets that coincide are fitted once; each has draws of its own. Each `SHARE` of them have one fit's budget.
+
+    Raises:
+        ValueError: the guide is a point.
     """
     options = replace(jobs[0].options, budget=jobs[0].options.budget * max(1.0, len(jobs) / SHARE))
     jobs = [replace(job, options=options) for job in jobs]
@@ -132,6 +137,8 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
         distinct = [number for number in data if first[contents[number]] == number]
         prepare = preparation(library, jobs[0].model, static, next(iter(data.values())))
         objective = prepare(jobs[0].family)
+        if points.is_point(objective):
+            raise points.not_calibrated(jobs[0].guide)
         fitted = fit_guides([jobs[number] for number in distinct], prepare, [data[number] for number in distinct])
         outcomes = dict(zip(distinct, fitted, strict=True))
         numbers = list(data)
@@ -237,6 +244,10 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
 
     Draws of a guide without a density have no ``log_guide``; its objective stands where others have the ELBO.
     """
+    if points.is_point(objective):
+        tree = points.tree_of(job, outcome, objective, density, data)
+        tree["params"] = as_group(objective.param_sites(outcome.best or outcome.parameters))
+        return tree, outcome.gradients
     options, seed = job.options, job.fit_seed
     rng, dimension, draws = np.random.default_rng([seed, 1]), objective.dimension, Draws(job)
     shape = n_rows(dimension), dimension

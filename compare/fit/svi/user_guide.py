@@ -25,6 +25,7 @@ from scipy import stats
 
 from compare import user_model
 from compare.comparison import Drawn, Job
+from compare.fit.svi import points
 from compare.fit.svi.draws import matched
 from compare.fit.svi.elbo import difference, gap_between
 from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
@@ -59,8 +60,8 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Fit the guide, or judge its user's params: the tree, and the gradient evaluations that it took.
 
     Raises:
-        ValueError: the guide is one point in some latent, so that it has no density and no ELBO; or the density that it
-            counts is another than that of what it draws.
+        ValueError: the guide is one point in some latents only, so that it has no density and no ELBO; or the density
+            that it counts is another than that of what it draws.
     """
     values, guide = job.data.arguments(), guides.find(job.model, job.guide)
     if guide is None:
@@ -96,6 +97,8 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
         first = jobs[next(iter(data))]
         with library.prepare(user, guide, first.data.arguments(), first.fit_seed) as objective:
             sets = list(data.values())
+            if points.is_point(objective):
+                raise points.not_calibrated(first.guide)
             refuse_points(guide, objective, sets[0], first)
             if guide.params is not None:
                 refuse_fixed(guide, objective, sets, first.fit_seed)
@@ -147,7 +150,7 @@ def outcome_of(guide: guides.UserGuide, objective: Any, data: Any, options: Opti
     if not given["flat"].size:  # without params it is its family's only member
         return Outcome(given, Gap(0.0, 0.0), True, None, 0, [(0, given)])
     spent = 0
-    if objective.is_fed:
+    if objective.is_fed and not points.is_point(objective):
         objective.first, spent = beside_zeros(objective, given, data, seed)
     if guide.params is not None:
         outcome = judge_given(objective, given, data, options, seed)
@@ -226,7 +229,9 @@ def fit_by_library(objective: Any, data: Any, options: Options, seed: int) -> Ou
 
 def refuse_points(guide: guides.UserGuide, objective: Any, data: Any, job: Job) -> None:
     """Raise ValueError for a guide with a latent that has only a few values, as dropout's: it has no density, and its
-    ELBO is no bound."""
+    ELBO is no bound. A guide that is nothing but one point is the mode's, and is judged as that."""
+    if points.is_point(objective):
+        return
     shape = n_rows(objective.dimension), objective.dimension
     draws = np.random.default_rng(job.fit_seed).standard_normal(shape)
     latents = objective.evaluate(objective.start(job.fit_seed, data), draws, data).latents

@@ -14,7 +14,6 @@ import numpy as np
 import numpyro
 from jax.flatten_util import ravel_pytree
 from numpyro import handlers
-from numpyro.distributions import Delta
 from numpyro.infer import SVI, Trace_ELBO
 from numpyro.primitives import Messenger
 
@@ -25,6 +24,7 @@ from compare.user_model.guide_numpyro import begin
 from compare.user_model.guides import UserGuide, no_density
 from compare.user_model.in_numpyro import twin
 from compare.user_model.jit_numpyro import QUICK, compiled, unvalidated
+from compare.user_model.sites import is_delta, is_point
 from guides.contract import Parameters
 
 __all__ = ["UserObjective", "density", "prepare", "split_arguments"]
@@ -43,10 +43,15 @@ class KeyDraws(Messenger):
     def postprocess_message(self, message: dict[str, Any]) -> None:
         if message["type"] != "sample" or message["is_observed"]:
             return
-        if not isinstance(message["fn"], Delta):
+        if not is_delta(message["fn"]):
             self.values[message["name"]] = message["value"]
         if not message["infer"].get("is_auxiliary"):
             self.latents[message["name"]] = message["value"]
+
+
+def is_point_site(site: Mapping[str, Any]) -> bool:
+    """Whether a latent is a point, by itself and not made of an auxiliary draw."""
+    return is_point(site["fn"]) and not site["infer"].get("is_auxiliary")
 
 
 class UserObjective(Objective):
@@ -68,8 +73,9 @@ class UserObjective(Objective):
         sites = [site for site in begun.trace.values() if site["type"] == "sample" and not site["is_observed"]]
         drawn = [site["fn"] for site in sites]
         self.is_scaled = not all(np.all(site["scale"] == 1) for site in sites if site["scale"] is not None)
-        self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
-        if self.dimension == 0 or any(mask_probability(fn) is not None for fn in drawn):
+        self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not is_delta(fn))
+        is_point = all(map(is_point_site, sites))
+        if (self.dimension == 0 and not is_point) or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)
         try:
             jax.eval_shape(self._loss, self.first, self.first, jnp.zeros((1, self.dimension)), data)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
-from pyro.distributions import Delta
 from pyro.infer import SVI, Trace_ELBO
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -27,6 +26,7 @@ from compare.user_model.guide_pyro import Begun, begin
 from compare.user_model.guides import UserGuide, no_density
 from compare.user_model.in_pyro import twin
 from compare.user_model.process_pyro import constrained
+from compare.user_model.sites import is_delta, is_point
 from guides.contract import Parameters
 
 __all__ = ["UserObjective", "density", "prepare", "split_arguments"]
@@ -48,7 +48,7 @@ class SeedDraws(Messenger):
     def _pyro_post_sample(self, message: Any) -> None:
         if message["is_observed"] or site_is_subsample(message):
             return
-        if not isinstance(message["fn"], Delta):
+        if not is_delta(message["fn"]):
             self.values[message["name"]] = message["value"]
         if not message["infer"].get("is_auxiliary"):
             self.latents[message["name"]] = message["value"]
@@ -72,20 +72,22 @@ class UserObjective:
         self.model, self.guide, self.leaves = partial(twin(user).model, **dict(static)), begun.program, begun.leaves
         self.first = self.flat()
         sites = [site for site in begun.trace.nodes.values() if site["type"] == "sample" and not site["is_observed"]]
-        drawn = [site["fn"] for site in sites if not site_is_subsample(site)]
+        latents = [site for site in sites if not site_is_subsample(site)]
+        drawn = [site["fn"] for site in latents]
         self.shapes = {site["name"]: tuple(site["value"].shape) for site in sites}
         self.is_scaled = not all(np.all(torch.as_tensor(site["scale"]).numpy() == 1) for site in sites)
-        self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not isinstance(fn, Delta))
-        if self.dimension == 0 or any(mask_probability(fn) is not None for fn in drawn):
+        self.is_fed, self.dimension = True, sum(columns(fn) for fn in drawn if not is_delta(fn))
+        is_single = all(is_point(site["fn"]) and not site["infer"].get("is_auxiliary") for site in latents)
+        if (self.dimension == 0 and not is_single) or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)
         self.form: Form = "loop"
         with pyro.validation_enabled(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
             self.nesting = nesting(begun.trace, pyro.poutine.trace(self.model).get_trace(**self.data))
             try:
-                self.form = self.choose_form()
+                self.form = self.choose_form() if self.dimension else "loop"
             except NotImplementedError:
                 self.is_fed, self.dimension = False, 1
-        self.is_late = self.is_fed and self.has_late_params()
+        self.is_late = self.is_fed and self.dimension > 0 and self.has_late_params()
 
     def has_late_params(self) -> bool:
         """Whether params enter the latents behind the draws: then no path gradient can be told from the total one."""
@@ -165,9 +167,27 @@ class UserObjective:
         elbo = ParticleELBO(max_plate_nesting=self.nesting)
         return elbo.log_ratios(self.model, Held(values)(self.guide), self.data)
 
+    def at_point(self) -> Evaluation:
+        """A guide that draws nothing, at its params: a single row."""
+        leaves = list(self.leaves.values())
+        with pyro.validation_enabled(False):
+            trace: Any = pyro.poutine.trace(self.guide).get_trace(**self.data)
+            log_ratio = self.log_ratio({}).reshape(1)
+            slopes = torch.autograd.grad(-log_ratio.sum(), leaves, allow_unused=True) if leaves else ()
+        sites = {name: trace.nodes[name] for name in self.shapes}
+        latents = {name: site["value"][None] for name, site in sites.items() if not site_is_subsample(site)}
+        return Evaluation(
+            log_ratio.detach().numpy(),
+            arrays(latents),
+            {"flat": flattened(slopes, leaves)},
+            {"flat": np.zeros_like(self.first["flat"])},
+        )
+
     def evaluate(self, parameters: Parameters, draws: np.ndarray, data: Any) -> Evaluation:
         self.data = data
         self.put(parameters)
+        if not self.dimension:
+            return self.at_point()
         leaves = list(self.leaves.values())
         with pyro.validation_enabled(False), torch.random.fork_rng(devices=[], enabled=not self.is_fed):
             values, latents = self.sample(torch.as_tensor(draws), self.form)

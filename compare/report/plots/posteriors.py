@@ -50,7 +50,13 @@ def densities(comparison: Comparison) -> Figure:
     heights = {name: draw_truth(axes[name], comparison, e) for name, (e, _) in cells.items()}
     for fit, tree in trees.items():
         own = [(name, e) for name, (e, f) in cells.items() if f == look[fit].family]
-        variables = xr.Dataset({name: draws(tree, *e).reset_coords(drop=True) for name, e in own})
+        values = {name: draws(tree, *e).reset_coords(drop=True) for name, e in own}
+        points = {name: float(z.values.flat[0]) for name, z in values.items() if np.ptp(z.values) == 0}
+        for name, point in points.items():  # it has no density to estimate
+            axes[name].axvline(point, color=look[fit].color, ls=look[fit].line, lw=1.8)
+        variables = xr.Dataset({name: z for name, z in values.items() if name not in points})
+        if not variables.data_vars:
+            continue
         hidden: Any = dict.fromkeys(
             ("credible_interval", "point_estimate", "point_estimate_text", "title", "remove_axis"), False
         )
@@ -65,7 +71,9 @@ def densities(comparison: Comparison) -> Figure:
         low, high = bulk(comparison, e)
         limits = [axes[other].dataLim for other, (its, _) in cells.items() if its == e]
         least, most, width = min(limit.x0 for limit in limits), max(limit.x1 for limit in limits), high - low
-        axes[name].set(xlim=(max(least, low - width), min(most, high + width)), ylim=(0, heights[name]))
+        if max(least, low - width) < min(most, high + width):
+            axes[name].set_xlim(max(least, low - width), min(most, high + width))
+        axes[name].set_ylim(0, heights[name])
         axes[name].set(xlabel=comparison.label(e), yticks=[])
         axes[name].set_title(f, color="#222222")
         axes[name].spines["left"].set_visible(False)

@@ -1,0 +1,313 @@
+"""Guides that are a single point: its climb to the maximum of log p(x, z), in the latents' own space.
+
+The point moves in the unconstrained space of its params, and the density there has no Jacobian: the maximum is the one
+that both libraries' AutoDelta looks for. Its gap is Newton's decrement, without any Monte Carlo error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import optimize
+from scipy.sparse.linalg import LinearOperator, cg
+
+from compare.comparison import Job
+from compare.fit.svi.ensemble import UNKNOWN, Outcome
+from compare.fit.svi.gap import Gap
+from compare.fit.svi.laplace import laplace, precision_by_differences
+from compare.fit.svi.protocol import DENSE, Density, Objective
+from compare.fit.tree import Draws, how_many
+from compare.options import Options
+from guides.contract import Curvature, Parameters
+
+RISING = 1.0
+"""Nats by which a Newton step would still raise the density: where a long climb ends so, it has no maximum."""
+
+EDGE = 20.0
+"""The change of a latent's logarithm from which a climb that has not arrived has gone to the edge of the support."""
+
+FLAT = 1e-4
+"""The slope at the edge of the support, in nats for a factor of e, below which the maximum lies there."""
+
+REMOTE = 40.0
+"""How far out in its unconstrained space a param is at the edge of its support, short of underflow."""
+
+ATTEMPTS, PUSH = 3, 0.01
+"""Climbs at most, and the sd of the push between them, in unconstrained params."""
+
+BENT = 1e-5
+"""Curvature upwards, in units of that along the axes, that differences may show at a maximum."""
+
+PRODUCTS, STEPS = 200, 8
+"""Products with the Hessian in a Newton step of a long model, and such steps."""
+
+ENOUGH = 1e-7
+"""Nats from the maximum at which a long model's Newton steps end."""
+
+NO_DRAWS = np.zeros((1, 0))
+
+
+class Late(Exception):
+    """The budget is over."""
+
+
+class Surface:
+    """log p(x, z) of one data set at a point with params x, shape (size,), and what was seen of it.
+
+    Attributes:
+        history: (gradient evaluations, parameters) at the start and wherever a curvature was taken.
+        gradients: The gradient evaluations so far.
+        highest: The finite value that was highest, and where it was.
+        curvature: Minus the Hessian, as last seen.
+    """
+
+    def __init__(self, objective: Objective, data: Any, start: Parameters, deadline: float) -> None:
+        self.objective, self.data, self.deadline, self.gradients = objective, data, deadline, 0
+        self.history: list[tuple[int, Parameters]] = [(0, start)]
+        self.highest: tuple[float, np.ndarray] = (-np.inf, start["flat"])
+        self.curvature = np.eye(start["flat"].size)
+
+    def at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The value in nats, and its gradient."""
+        if time.perf_counter() > self.deadline:
+            raise Late
+        self.gradients += 1
+        there = self.objective.evaluate({"flat": x}, NO_DRAWS, self.data)
+        value, slope = float(there.log_ratio[0]), -np.asarray(there.total["flat"], float)
+        if value > self.highest[0] and np.isfinite(value) and np.isfinite(slope).all():
+            self.highest = value, x.copy()
+        return value, slope
+
+    def many(self, _: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`at` for rows of params, as `laplace` asks for it."""
+        values, slopes = zip(*map(self.at, rows), strict=True)
+        return np.array(values), np.array(slopes)
+
+    def precisions(self, _: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Minus the Hessian at the only row, likewise."""
+        self.history.append((self.gradients, {"flat": rows[0].copy()}))
+        self.curvature = precision_by_differences(lambda ends: self.many(_, ends)[1], rows[0])
+        return self.curvature[None]
+
+    def downhill(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Minus `at`, and a wall where that is not finite."""
+        value, slope = self.at(x)
+        if not (np.isfinite(value) and np.isfinite(slope).all()):
+            return 1e300, np.zeros_like(x)
+        return -value, -slope
+
+    def is_top(self) -> bool:
+        """Whether the last curvature is that of a maximum: no direction bends upwards by more than rounding."""
+        if self.curvature.shape[0] != self.curvature.shape[1]:
+            return True  # a band says too little of it; Newton's steps have seen no such direction
+        root = np.sqrt(np.abs(np.diag(self.curvature)) + np.finfo(float).tiny)
+        return bool(np.linalg.eigvalsh(self.curvature / np.outer(root, root)).min() > -BENT)
+
+    def product(self, x: np.ndarray, direction: np.ndarray, step: float) -> np.ndarray:
+        """Minus the Hessian times a direction."""
+        return (self.at(x - step * direction)[1] - self.at(x + step * direction)[1]) / (2 * step)
+
+
+def is_point(objective: Objective) -> bool:
+    """Whether the guide draws nothing."""
+    return objective.dimension == 0
+
+
+def fit_all(objective: Objective, data: Sequence[Any], options: Options, seeds: Sequence[int]) -> list[Outcome]:
+    """Fit the point to every data set, one seed each, within one budget."""
+    deadline = time.perf_counter() + options.budget
+    return [
+        fit_point(Surface(objective, values, objective.start(seed, values), deadline), options, seed)
+        for values, seed in zip(data, seeds, strict=True)
+    ]
+
+
+def fit_point(surface: Surface, options: Options, seed: int) -> Outcome:
+    """Climb from the start; the outcome has failed where the density has no maximum."""
+    x, gap, is_late, lost = surface.highest[1], UNKNOWN, False, ""
+    try:
+        x, gap, lost = climb(surface, options.tolerance, np.random.default_rng([seed, 7]))
+    except Late:
+        is_late, x = True, surface.highest[1]
+    if not lost and not is_late and gap.upper > options.tolerance:
+        lost = no_maximum(surface) if RISING < gap.value < np.inf or furthest(surface)[0] > EDGE else ""
+    here = {"flat": x}
+    surface.history.append((surface.gradients, here))
+    outcome = Outcome(here, gap, gap.upper <= options.tolerance, lost or None, surface.gradients, surface.history)
+    outcome.failed = bool(lost)
+    if not outcome.converged and not lost:
+        outcome.reason = f"the climb ended {gap.value:.2g} nats below the mode (tolerance {options.tolerance:g})"
+        if not np.isfinite(gap.value):
+            outcome.reason = "the climb ended where it cannot be told how far the mode is"
+        if is_late:
+            outcome.reason = f"its budget of {options.budget:g} s ended on the way to the mode"
+        outcome.reason += "; give it a larger --budget, or another --seed"
+    return outcome
+
+
+def climb(surface: Surface, tolerance: float, rng: np.random.Generator) -> tuple[np.ndarray, Gap, str]:
+    """Where the climb ends, how far below the maximum, and why there is none; empty where there may be.
+
+    From a saddle, or where whitened coordinates did not help, plain ones and a small push lead on.
+    """
+    x, gap, mode = surface.highest[1], UNKNOWN, None
+    for _ in range(ATTEMPTS):
+        (mode,) = laplace(surface.many, surface.precisions, x[None])
+        if isinstance(mode, FloatingPointError):
+            return x, gap, str(mode)
+        if isinstance(mode, Curvature):
+            x, gap = settle(surface, mode)
+        else:
+            x, gap = at_edge(surface)
+            if furthest(surface)[0] > EDGE:
+                return x, gap, "" if gap.upper <= tolerance else no_maximum(surface)
+        if gap.upper <= tolerance and surface.is_top():
+            return x, gap, ""
+        pushed = x + PUSH * rng.standard_normal(x.shape)
+        limits = {"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9}
+        x = optimize.minimize(surface.downhill, pushed, jac=True, method="L-BFGS-B", options=limits).x
+        if x.size > DENSE:  # a band of the curvature said too little
+            x, gap = ascend(surface, x, None)
+            if gap.upper <= tolerance:
+                return x, gap, ""
+    if not isinstance(mode, Curvature):
+        return x, gap, f"the climb reached no maximum of the density: {mode}"
+    return x, gap if surface.is_top() else UNKNOWN, ""
+
+
+def at_edge(surface: Surface) -> tuple[np.ndarray, Gap]:
+    """A point near the highest and how far it is below the maximum, where that is approached at the support's edge.
+
+    Along a transform the slope then falls exponentially, and is what is left to gain. Where the density has no maximum
+    the slope stays what it is, until the latents underflow: it is looked at before they do.
+    """
+    value, x = surface.highest
+    near = np.clip(x, -REMOTE, REMOTE)
+    height, slope = surface.at(near)
+    left = max(float(np.abs(slope).sum()), value - height)
+    return (near, Gap(left, 0.0)) if left < FLAT else (x, UNKNOWN)
+
+
+def settle(surface: Surface, mode: Curvature) -> tuple[np.ndarray, Gap]:
+    """Where a climb ended, and how far below the maximum it is; for long models, whose curvature is a rough one, after
+    Newton steps."""
+    if mode.banded:
+        size = mode.location.size
+        return ascend(surface, mode.location, LinearOperator((size, size), lambda r: mode.colour(mode.whiten(r))))
+    _, slope = surface.at(mode.location)
+    return mode.location, Gap(0.5 * float(np.sum(mode.whiten(slope) ** 2)), 0.0)
+
+
+def ascend(surface: Surface, x: np.ndarray, inverse: LinearOperator | None) -> tuple[np.ndarray, Gap]:
+    """Newton steps by conjugate gradients: where they end, and how far below the maximum.
+
+    Args:
+        surface: What is climbed.
+        x: Where to begin, shape (size,).
+        inverse: Roughly the inverse of minus the Hessian.
+    """
+    gap, (value, slope) = UNKNOWN, surface.at(x)
+    for _ in range(STEPS):
+        step, is_solved = newton(surface, x, slope, inverse)
+        if not is_solved:
+            return x, gap
+        gap = Gap(0.5 * float(slope @ step), 0.0)
+        ahead, next_slope = surface.at(x + step)
+        if gap.value < ENOUGH or not ahead > value:
+            break
+        x, value, slope = x + step, ahead, next_slope
+    return x, gap
+
+
+def newton(
+    surface: Surface, x: np.ndarray, slope: np.ndarray, inverse: LinearOperator | None
+) -> tuple[np.ndarray, bool]:
+    """Newton's step, and whether it is known: minus the Hessian is positive along all that was seen of it."""
+    is_positive = True
+
+    def product(direction: np.ndarray) -> np.ndarray:
+        nonlocal is_positive
+        direction = np.ravel(direction)
+        length = float(np.linalg.norm(direction))
+        if not length > 0:
+            return direction
+        image = surface.product(x, direction, 1e-4 * max(1.0, float(np.abs(x).max())) / length)
+        is_positive &= bool(direction @ image > 0)
+        return image
+
+    if not np.any(slope):
+        return np.zeros_like(x), True
+    step, unsolved = cg(LinearOperator((x.size, x.size), product), slope, rtol=1e-3, maxiter=PRODUCTS, M=inverse)
+    return step, is_positive and not unsolved and bool(np.isfinite(step).all())
+
+
+def no_maximum(surface: Surface) -> str:
+    """That the density has no maximum, with the element that the climb moved furthest."""
+    _, name, end = furthest(surface)
+    return (
+        f"the density has no maximum: log p(x, z) is {surface.highest[0]:.4g} at {name} = {end:.3g} and still rises; "
+        "take laplace, whose mode is that of the unconstrained latents, or another guide with a spread"
+    )
+
+
+def furthest(surface: Surface) -> tuple[float, str, float]:
+    """The element of the latents that the climb moved furthest, in the logarithm of its size: how far, its name, and
+    its value where the density was highest."""
+    ends = surface.history[0][1]["flat"], surface.highest[1]
+    begin, end = (surface.objective.evaluate({"flat": at}, NO_DRAWS, surface.data).latents for at in ends)
+    tiny, moved = np.finfo(float).tiny, []
+    for site in end:
+        before, after = (np.asarray(part[site][0], float) for part in (begin, end))
+        far = np.abs(np.log((np.abs(after) + tiny) / (np.abs(before) + tiny)))
+        place = np.unravel_index(int(np.argmax(far)), far.shape)
+        label = f"{site}[{','.join(map(str, place))}]" if place else site
+        moved.append((float(far[place]), label, float(after[place])))
+    return max(moved)
+
+
+def tree_of(job: Job, outcome: Outcome, objective: Objective, density: Density, data: Any) -> xr.DataTree:
+    """The point as a tree: as many draws as another guide has, all equal, without a ``log_guide``.
+
+    Its objective is log p(x, z), known without error.
+    """
+    drawn, draws = objective.evaluate(outcome.parameters, NO_DRAWS, data), Draws(job)
+    log_prior, log_likelihood = density(drawn.latents, data)
+    count = how_many(job.options.draws, sum(value[0].size for value in drawn.latents.values()))
+    latents = {site: np.repeat(np.asarray(value)[:1], count, axis=0) for site, value in drawn.latents.items()}
+    draws.add(latents, np.repeat(log_prior[:1], count), np.repeat(log_likelihood[:1], count), None)
+    return draws.tree(values_along(objective, data, outcome), ending(job.options, outcome, float(drawn.log_ratio[0])))
+
+
+def ending(options: Options, outcome: Outcome, value: float) -> dict[str, Any]:
+    """What is said of the fit as a whole."""
+    return {
+        "gap": outcome.gap.value,
+        "gap_mcse": outcome.gap.mcse,
+        "tolerance": options.tolerance,
+        "converged": int(outcome.converged),
+        "reason": outcome.reason or "",
+        "optimiser": options.optimiser,
+        "objective": value,
+        "objective_mcse": 0.0,
+    }
+
+
+def values_along(objective: Objective, data: Any, outcome: Outcome, most: int = 15) -> Mapping[str, np.ndarray]:
+    """log p(x, z) along the way."""
+    steps = len(outcome.history)
+    chosen = np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
+    values = [objective.evaluate(outcome.history[step][1], NO_DRAWS, data).log_ratio[0] for step in chosen]
+    return {
+        "gradients": np.array([outcome.history[step][0] for step in chosen]),
+        "elbo": np.array(values),
+        "elbo_mcse": np.zeros(len(chosen)),
+    }
+
+
+def not_calibrated(guide: str | None) -> ValueError:
+    """The error for a calibration of a point."""
+    return ValueError(f"{guide} is a single point: it has no intervals that could hold the true value")

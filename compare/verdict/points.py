@@ -1,0 +1,28 @@
+"""The verdict on a guide that is a single point: its means may be right, its sds are 0 whatever the truth."""
+
+from __future__ import annotations
+
+from compare.summary import FitSummary, Verdict
+from compare.verdict.evidence import distances_of
+from compare.verdict.thresholds import worst
+
+USE = "Use laplace or full_rank for sds and intervals, or NUTS."
+
+BY_ITSELF = "It is a point, and has no spread"
+
+
+def is_point(summary: FitSummary) -> bool:
+    """Whether a fit is a single point: it has no density, and no element varies."""
+    is_open = summary.optimisation is not None and summary.optimisation.objective is not None
+    return is_open and all(variable.sd == 0 for variable in summary.judged.values())
+
+
+def judge_point(summary: FitSummary, off: str) -> Verdict:
+    """The verdict on a point that has arrived; ``off`` says which mean is wrong, empty where none is."""
+    assert summary.optimisation is not None
+    assert summary.optimisation.objective is not None
+    value = f"log p(x, z) = {summary.optimisation.objective.value:.4f} there is no bound of the evidence"
+    if off:
+        return Verdict("off", f"{off}, as the mode is not the mean: a point has no spread, and {value}. {USE}")
+    shift, at = worst(distances_of(summary), lambda apart: abs(apart.mean_error.value))
+    return Verdict("narrow", f"The mode is a point without spread (mean of {at} off by {shift:.2f} sd): {value}. {USE}")
