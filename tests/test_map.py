@@ -92,6 +92,7 @@ def test_a_long_chain(library):
     assert np.abs((latents["z"] - truth.mean()["z"]) / truth.sd()["z"]).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_long_model_that_is_no_chain():
     """A regression of 700 columns: a band of its curvature would say nothing."""
     import numpyro
