@@ -137,6 +137,106 @@ def test_a_maximum_at_the_edge_is_a_mode(library):
     assert height == pytest.approx(0.0, abs=1e-5)
 
 
+def fitted(model, data: dict, guide="map"):
+    """What is said of the climb on a model of a test, in NumPyro, and its params."""
+    best = fit_guide(model, data, guide)
+    return best, {site.removesuffix("_auto_loc"): np.asarray(value) for site, value in best.params.items()}
+
+
+def from_mean(model):
+    """NumPyro's AutoDelta that starts at the prior's means."""
+    from numpyro.infer import init_to_mean
+    from numpyro.infer.autoguide import AutoDelta
+
+    return AutoDelta(model, init_loc_fn=init_to_mean)
+
+
+def test_a_real_latent_far_out_beside_one_at_its_edge():
+    """The mode of mu is its posterior's mean, 100 / (1 + 1e-4); theta's is 0."""
+    import numpyro
+    import numpyro.distributions as dist
+
+    def model(m, heads):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1000.0))
+        numpyro.sample("m", dist.Normal(mu, 10.0), obs=m)
+        theta = numpyro.sample("theta", dist.Uniform(0.0, 1.0))
+        numpyro.sample("heads", dist.Binomial(3, theta), obs=heads)
+
+    best, mode = fitted(model, {"m": np.array(100.0), "heads": np.array(0)})
+    assert best.optimisation.converged
+    assert mode["mu"] == pytest.approx(100 / (1 + 1e-4), abs=1e-3) and 0 <= mode["theta"] < 1e-6
+
+
+def test_a_lasso_has_a_maximum():
+    """Most weights end at 0, where the density has a kink: it may not be told how near the mode is, but that it is."""
+    import numpyro
+    import numpyro.distributions as dist
+
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(30, 8))
+    targets = inputs[:, :3] @ [0.5, 0.5, 0.5] + rng.normal(size=30)
+
+    def lasso(inputs, targets):
+        weights = numpyro.sample("weights", dist.Laplace(0.0, 0.02).expand([8]).to_event(1))
+        numpyro.sample("targets", dist.Normal(inputs @ weights, 1.0).to_event(1), obs=targets)
+
+    def minus_log_joint(parts):
+        weights = parts[:8] - parts[8:]
+        return 0.5 * np.sum((targets - inputs @ weights) ** 2) + parts.sum() / 0.02
+
+    exact = optimize.minimize(minus_log_joint, np.full(16, 0.1), bounds=[(0, None)] * 16, options={"ftol": 1e-15})
+    best, mode = fitted(lasso, {"inputs": inputs, "targets": targets})
+    assert mode["weights"] == pytest.approx(exact.x[:8] - exact.x[8:], abs=0.02)
+    assert best.optimisation.converged or "no maximum" not in best.optimisation.reason
+
+
+def test_a_latent_that_starts_at_0_has_not_gone_to_the_edge():
+    """z starts at a saddle, where z^2 has no slope; mu, whose mode is 100 / 101, starts at 0."""
+    import numpyro
+    import numpyro.distributions as dist
+
+    def model(y, m):
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0))
+        mu = numpyro.sample("mu", dist.Normal(0.0, 10.0))
+        numpyro.sample("m", dist.Normal(mu, 1.0), obs=m)
+        numpyro.sample("y", dist.Normal(z**2, 0.5), obs=y)
+
+    best, mode = fitted(model, {"y": np.array(2.0), "m": np.array(1.0)}, from_mean(model))
+    assert best.optimisation.converged
+    assert abs(mode["z"]) == pytest.approx(np.sqrt(2 - 0.125), abs=1e-4)
+    assert mode["mu"] == pytest.approx(100 / 101, abs=1e-4)
+
+
+def test_a_long_model_climbs_on_from_a_saddle():
+    """Products of pairs that lie far apart, all at 0: no band of the curvature shows that the density bends upwards.
+
+    With u = z^2 for both of a pair, log p is -u - 2 (2 - u)^2 and constants, highest at u = 1.75.
+    """
+    import numpyro
+    import numpyro.distributions as dist
+
+    def pairs(y):
+        z = numpyro.sample("z", dist.Normal(0.0, 1.0).expand([2, 301]).to_event(2))
+        numpyro.sample("y", dist.Normal(z[0] * z[1], 0.5).to_event(1), obs=y)
+
+    best, mode = fitted(pairs, {"y": np.full(301, 2.0)}, from_mean(pairs))
+    assert best.optimisation.converged
+    assert mode["z"] ** 2 == pytest.approx(np.full((2, 301), 1.75), abs=1e-3)
+
+
+def test_a_saddle_of_a_long_model_is_no_top():
+    """By Lanczos steps, one direction that bends upwards among 700; none that bends down is taken for it."""
+
+    class Quadratic(points.Surface):
+        def at(self, x):
+            return float(x @ (self.bent * x)) / 2, self.bent * x
+
+    surface = Quadratic(None, None, {"flat": np.zeros(700)}, np.inf)
+    for last, is_top in ((-1.0, True), (0.0, True), (1.0, False)):
+        surface.bent = np.append(np.linspace(-3, -1, 699), last)
+        assert surface.is_top(np.ones(700), np.random.default_rng(0)) is is_top
+
+
 def test_without_time_it_is_not_converged():
     outcome, _, _ = mode_of("numpyro", "linear", LinearData(), Options(budget=1e-9))
     assert not outcome.converged and "budget" in outcome.reason
@@ -161,7 +261,7 @@ def test_the_verdict_says_how_far_the_mode_is_from_the_mean(launches):
     summary = launches.summaries["numpyro-map"]
     worst = max((variable.mean_error for variable in summary.judged.values()), key=abs)
     assert summary.verdict.word == "off"
-    assert f"{worst:+.2f} posterior sd, as the mode is not the mean" in summary.verdict.sentence
+    assert f"{worst:+.2f} posterior sd, as a point need not be the posterior's mean" in summary.verdict.sentence
     assert "no bound" in summary.verdict.sentence
     assert summary.without_truth.word == "narrow"
     right = {name: replace(variable, mean_error=0.01) for name, variable in summary.variables.items()}
@@ -220,7 +320,9 @@ def test_a_users_trained_autodelta_is_at_the_same_mode(library):
     model = written(library).counts
     guide, params = {"numpyro": trained_numpyro, "pyro": trained_pyro}[library](model, COUNTS)
     fit = check(model, COUNTS, guide=guide, params=params).summary["fits"][f"{library}-AutoDelta"]
-    assert fit["verdict"]["word"] == "off" and "as the mode is not the mean" in fit["verdict"]["sentence"]
+    assert (
+        fit["verdict"]["word"] == "off" and "as a point need not be the posterior's mean" in fit["verdict"]["sentence"]
+    )
     error = ((SHAPE - 1) / RATE - SHAPE / RATE) / (np.sqrt(SHAPE) / RATE)
     assert fit["variables"]["rate"]["mean_error"] == pytest.approx(error, abs=1e-3)
 

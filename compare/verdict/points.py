@@ -23,6 +23,8 @@ def judge_point(summary: FitSummary, off: str) -> Verdict:
     assert summary.optimisation.objective is not None
     value = f"log p(x, z) = {summary.optimisation.objective.value:.4f} there is no bound of the evidence"
     if off:
-        return Verdict("off", f"{off}, as the mode is not the mean: a point has no spread, and {value}. {USE}")
+        return Verdict(
+            "off", f"{off}, as a point need not be the posterior's mean: it has no spread, and {value}. {USE}"
+        )
     shift, at = worst(distances_of(summary), lambda apart: abs(apart.mean_error.value))
-    return Verdict("narrow", f"The mode is a point without spread (mean of {at} off by {shift:.2f} sd): {value}. {USE}")
+    return Verdict("narrow", f"It is a point without spread (mean of {at} off by {shift:.2f} sd): {value}. {USE}")

@@ -1,7 +1,7 @@
-"""Guides that are a single point: its climb to the maximum of log p(x, z), in the latents' own space.
+"""Guides that are a single point: its climb to a maximum of log p(x, z), in the latents' own space.
 
-The point moves in the unconstrained space of its params, and the density there has no Jacobian: the maximum is the one
-that both libraries' AutoDelta looks for. Its gap is Newton's decrement, without any Monte Carlo error.
+The point moves in the unconstrained space of its params, and the density there has no Jacobian: a maximum is what
+both libraries' AutoDelta looks for. Its gap is Newton's decrement, without any Monte Carlo error.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from compare.options import Options
 from guides.contract import Curvature, Parameters
 
 RISING = 1.0
-"""Nats by which a Newton step would still raise the density: where a long climb ends so, it has no maximum."""
+"""Nats gained by the last climb above which the density may rise on, and a Newton step's promise that is believed."""
 
 EDGE = 20.0
-"""The change of a latent's logarithm from which a climb that has not arrived has gone to the edge of the support."""
+"""The distance, in an unconstrained param, from which a climb that has not arrived has gone to the support's edge."""
 
 FLAT = 1e-4
 """The slope at the edge of the support, in nats for a factor of e, below which the maximum lies there."""
@@ -44,6 +44,9 @@ BENT = 1e-5
 
 PRODUCTS, STEPS = 200, 8
 """Products with the Hessian in a Newton step of a long model, and such steps."""
+
+LANCZOS = 12
+"""Products with the Hessian of a long model that look for a direction which bends upwards."""
 
 ENOUGH = 1e-7
 """Nats from the maximum at which a long model's Newton steps end."""
@@ -63,13 +66,14 @@ class Surface:
         gradients: The gradient evaluations so far.
         highest: The finite value that was highest, and where it was.
         curvature: Minus the Hessian, as last seen.
+        gained: Nats by which the last climb raised the highest value.
     """
 
     def __init__(self, objective: Objective, data: Any, start: Parameters, deadline: float) -> None:
         self.objective, self.data, self.deadline, self.gradients = objective, data, deadline, 0
         self.history: list[tuple[int, Parameters]] = [(0, start)]
         self.highest: tuple[float, np.ndarray] = (-np.inf, start["flat"])
-        self.curvature = np.eye(start["flat"].size)
+        self.curvature, self.gained = np.eye(start["flat"].size), 0.0
 
     def at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The value in nats, and its gradient."""
@@ -100,12 +104,32 @@ class Surface:
             return 1e300, np.zeros_like(x)
         return -value, -slope
 
-    def is_top(self) -> bool:
-        """Whether the last curvature is that of a maximum: no direction bends upwards by more than rounding."""
-        if self.curvature.shape[0] != self.curvature.shape[1]:
-            return True  # a band says too little of it; Newton's steps have seen no such direction
+    def is_top(self, x: np.ndarray, rng: np.random.Generator) -> bool:
+        """Whether x looks like a maximum: no direction bends upwards by more than rounding.
+
+        Long models are probed by Lanczos steps from a random direction, others by the last curvature.
+        """
+        if x.size > DENSE:
+            values = self.ritz_values(x, rng)
+            return bool(values.min() > -BENT * np.abs(values).max())
         root = np.sqrt(np.abs(np.diag(self.curvature)) + np.finfo(float).tiny)
         return bool(np.linalg.eigvalsh(self.curvature / np.outer(root, root)).min() > -BENT)
+
+    def ritz_values(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Estimates of extreme eigenvalues of minus the Hessian, from inside its spectrum."""
+        direction = rng.standard_normal(x.size)
+        basis, images = np.zeros((0, x.size)), np.zeros((0, x.size))
+        for _ in range(LANCZOS):
+            for _ in range(2):  # once more, against rounding
+                direction = direction - basis.T @ (basis @ direction)
+            length = float(np.linalg.norm(direction))
+            if not length > 0:
+                break
+            basis = np.vstack([basis, direction / length])
+            image = self.product(x, basis[-1], 1e-4 * max(1.0, float(np.abs(x).max())))
+            images, direction = np.vstack([images, image]), image
+        projected = basis @ images.T
+        return np.linalg.eigvalsh((projected + projected.T) / 2)
 
     def product(self, x: np.ndarray, direction: np.ndarray, step: float) -> np.ndarray:
         """Minus the Hessian times a direction."""
@@ -133,8 +157,6 @@ def fit_point(surface: Surface, options: Options, seed: int) -> Outcome:
         x, gap, lost = climb(surface, options.tolerance, np.random.default_rng([seed, 7]))
     except Late:
         is_late, x = True, surface.highest[1]
-    if not lost and not is_late and gap.upper > options.tolerance:
-        lost = no_maximum(surface) if RISING < gap.value < np.inf or furthest(surface)[0] > EDGE else ""
     here = {"flat": x}
     surface.history.append((surface.gradients, here))
     outcome = Outcome(here, gap, gap.upper <= options.tolerance, lost or None, surface.gradients, surface.history)
@@ -142,7 +164,9 @@ def fit_point(surface: Surface, options: Options, seed: int) -> Outcome:
     if not outcome.converged and not lost:
         outcome.reason = f"the climb ended {gap.value:.2g} nats below the mode (tolerance {options.tolerance:g})"
         if not np.isfinite(gap.value):
-            outcome.reason = "the climb ended where it cannot be told how far the mode is"
+            outcome.reason = "the climb ended where it cannot be told how far the mode is, as at a kink or on a ridge"
+        if surface.gained > RISING:
+            outcome.reason = f"the last climb still gained {surface.gained:.3g} nats: there may be no maximum"
         if is_late:
             outcome.reason = f"its budget of {options.budget:g} s ended on the way to the mode"
         outcome.reason += "; give it a larger --budget, or another --seed"
@@ -154,8 +178,9 @@ def climb(surface: Surface, tolerance: float, rng: np.random.Generator) -> tuple
 
     From a saddle, or where whitened coordinates did not help, plain ones and a small push lead on.
     """
-    x, gap, mode = surface.highest[1], UNKNOWN, None
+    x, gap = surface.highest[1], UNKNOWN
     for _ in range(ATTEMPTS):
+        before = surface.highest[0]
         (mode,) = laplace(surface.many, surface.precisions, x[None])
         if isinstance(mode, FloatingPointError):
             return x, gap, str(mode)
@@ -163,30 +188,41 @@ def climb(surface: Surface, tolerance: float, rng: np.random.Generator) -> tuple
             x, gap = settle(surface, mode)
         else:
             x, gap = at_edge(surface)
-            if furthest(surface)[0] > EDGE:
-                return x, gap, "" if gap.upper <= tolerance else no_maximum(surface)
-        if gap.upper <= tolerance and surface.is_top():
+            if gap.upper > tolerance and is_remote(surface):
+                return x, gap, no_maximum(surface)
+        if gap.upper <= tolerance and surface.is_top(x, rng):
             return x, gap, ""
         pushed = x + PUSH * rng.standard_normal(x.shape)
         limits = {"maxiter": 1000, "ftol": 1e-15, "gtol": 1e-9}
         x = optimize.minimize(surface.downhill, pushed, jac=True, method="L-BFGS-B", options=limits).x
         if x.size > DENSE:  # a band of the curvature said too little
             x, gap = ascend(surface, x, None)
-            if gap.upper <= tolerance:
+            if gap.upper <= tolerance and surface.is_top(x, rng):
                 return x, gap, ""
-    if not isinstance(mode, Curvature):
-        return x, gap, f"the climb reached no maximum of the density: {mode}"
-    return x, gap if surface.is_top() else UNKNOWN, ""
+        surface.gained = surface.highest[0] - before
+    if is_remote(surface):
+        return x, gap, no_maximum(surface)
+    is_known = gap.value <= RISING and surface.is_top(x, rng)  # climbs did not gain what a longer Newton step promises
+    return x, gap if is_known else UNKNOWN, ""
 
 
 def at_edge(surface: Surface) -> tuple[np.ndarray, Gap]:
     """A point near the highest and how far it is below the maximum, where that is approached at the support's edge.
 
     Along a transform the slope then falls exponentially, and is what is left to gain. Where the density has no maximum
-    the slope stays what it is, until the latents underflow: it is looked at before they do.
+    the slope stays what it is, until the latents underflow: it is looked at before they do. A real latent may be as far
+    out as that; there the density falls on both sides.
     """
     value, x = surface.highest
-    near = np.clip(x, -REMOTE, REMOTE)
+    near, height = x.copy(), value
+    for j in np.flatnonzero(np.abs(x) > REMOTE):
+        inside, outside = near.copy(), near.copy()
+        inside[j], outside[j] = np.copysign(REMOTE, x[j]), 2 * x[j]
+        lower, _ = surface.at(inside)
+        if lower > height - FLAT:
+            near, height = inside, lower
+        elif not surface.at(outside)[0] < height - FLAT:
+            return x, UNKNOWN
     height, slope = surface.at(near)
     left = max(float(np.abs(slope).sum()), value - height)
     return (near, Gap(left, 0.0)) if left < FLAT else (x, UNKNOWN)
@@ -247,26 +283,46 @@ def newton(
 
 def no_maximum(surface: Surface) -> str:
     """That the density has no maximum, with the element that the climb moved furthest."""
-    _, name, end = furthest(surface)
+    name, end = furthest(surface)
     return (
         f"the density has no maximum: log p(x, z) is {surface.highest[0]:.4g} at {name} = {end:.3g} and still rises; "
         "take laplace, whose mode is that of the unconstrained latents, or another guide with a spread"
     )
 
 
-def furthest(surface: Surface) -> tuple[float, str, float]:
-    """The element of the latents that the climb moved furthest, in the logarithm of its size: how far, its name, and
-    its value where the density was highest."""
+def is_remote(surface: Surface) -> bool:
+    """Whether the climb moved an unconstrained param by more than `EDGE`, other than a real latent.
+
+    A real latent moves by as much as its param does, and has no edge.
+    """
+    begin, end = surface.history[0][1]["flat"], surface.highest[1]
+
+    def latents(at: np.ndarray) -> np.ndarray:
+        drawn = surface.objective.evaluate({"flat": at}, NO_DRAWS, surface.data).latents
+        return np.concatenate([np.ravel(value[0]) for value in drawn.values()])
+
+    here = latents(end)
+    for j in np.flatnonzero(np.abs(end - begin) > EDGE):
+        back = end.copy()
+        back[j] -= np.sign(end[j] - begin[j])
+        if abs(float(np.abs(latents(back) - here).max()) - 1) > 1e-3:
+            return True
+    return False
+
+
+def furthest(surface: Surface) -> tuple[str, float]:
+    """The element of the latents that the climb moved furthest, in the logarithm of its size: its name, and its value
+    where the density was highest."""
     ends = surface.history[0][1]["flat"], surface.highest[1]
     begin, end = (surface.objective.evaluate({"flat": at}, NO_DRAWS, surface.data).latents for at in ends)
     tiny, moved = np.finfo(float).tiny, []
     for site in end:
-        before, after = (np.asarray(part[site][0], float) for part in (begin, end))
-        far = np.abs(np.log((np.abs(after) + tiny) / (np.abs(before) + tiny)))
+        before, after = (np.abs(np.asarray(part[site][0], float)) for part in (begin, end))
+        far = np.abs(np.log(np.maximum(after, tiny)) - np.log(np.where(before > 0, before, 1.0)))
         place = np.unravel_index(int(np.argmax(far)), far.shape)
         label = f"{site}[{','.join(map(str, place))}]" if place else site
-        moved.append((float(far[place]), label, float(after[place])))
-    return max(moved)
+        moved.append((float(far[place]), label, float(np.asarray(end[site][0])[place])))
+    return max(moved)[1:]
 
 
 def tree_of(job: Job, outcome: Outcome, objective: Objective, density: Density, data: Any) -> xr.DataTree:
