@@ -372,7 +372,7 @@ def test_points_are_not_calibrated(tmp_path, capsys):
 
 def test_the_program_of_a_fit_is_refused_in_a_line(capsys):
     assert main(["coin", "--show", "--guides", "map", "--libraries", "pyro"]) == 2
-    assert "Pyro's own is AutoDelta" in capsys.readouterr().err
+    assert "the guide itself stands in guides/map/in_pyro.py" in capsys.readouterr().err
 
 
 @pytest.mark.slow

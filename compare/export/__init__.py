@@ -125,10 +125,9 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")
     if known.response_of:
         raise ValueError(f"{family} is not fitted by SVI alone: it takes the Hessian of mean field's ELBO")
-    if family == "map":
-        raise ValueError(f"map has no density, and so no ELBO to print: {TITLES[library]}'s own is AutoDelta")
     if not known.has_density:
-        raise ValueError(f"{family} has no density, and so no ELBO to print: the guide itself stands in {path.name}")
+        place = path.name if known.is_particular else f"guides/{family}/in_{library}.py"
+        raise ValueError(f"{family} has no density, and so no ELBO to print: the guide itself stands in {place}")
     where = path_of(f"guides.{family}.in_{library}")
     function = definition(where, "guide") if where else None
     if where is None or function is None:
