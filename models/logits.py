@@ -1,19 +1,12 @@
-"""Normal coefficients whose linear functions are the logits of classes: the posterior, and the Gaussians near it.
+"""Normal coefficients whose linear functions are the logits of classes, and their posterior.
 
     w ~ N(0, prior_sd^2 I),  targets ~ Bernoulli(logits = features w)
 
 A logistic regression is of this kind, and so is a Gaussian process that is seen through classes, whose features are its
 Cholesky factor. The log joint is concave, so that it has one mode, and the sum over a lattice around that mode
 converges exponentially: quadrature up to four coefficients. Beyond, draws are proposed from a Student t with the mean
-and the covariance that a first round of draws has found around the Laplace approximation, and from the prior in
+and the covariance that a first round of draws has found around the Laplace approximation, and from that itself in
 directions of which the classes say next to nothing; where their weights are too unequal nothing is called exact.
-
-Under a Gaussian every row's logit is one Gaussian number, so that the ELBO is a sum of one-dimensional integrals
-(Opper & Archambeau 2009, The variational Gaussian approximation revisited). It is concave, and at its maximum
-
-    gradient of E_q[log p] = 0        precision = prior's + sum_i E_q[s'(logit_i)] x_i x_i',
-
-s the logistic function; of mean field only the precision's diagonal counts.
 """
 
 from __future__ import annotations
@@ -26,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from models.contract import Best, Exact, Latents, Marginal
+from models.contract import Exact, Latents, Marginal
 from models.marginals import BandLimited, TabulatedMixture
 from models.quadrature import Lattice, TooManyPoints, Trapezoid, grow, sample_by_rejection
 
@@ -113,10 +106,15 @@ class Logits:
 
 
 class LogitsPosterior(Exact):
-    """What both ways share. A subclass sets ``location`` and ``covariance``, the posterior's."""
+    """What both ways share. A subclass sets ``location`` and ``covariance``, the posterior's.
+
+    Attributes:
+        n_effective: Independent draws that they are worth.
+    """
 
     location: np.ndarray
     covariance: np.ndarray
+    n_effective = math.inf
 
     def __init__(self, target: Logits) -> None:
         self.log_joint = target
@@ -146,8 +144,10 @@ class LogitsPosterior(Exact):
         self.covariance = centred.T @ (shares[:, None] * centred)
 
     def extra_summary(self) -> dict[str, Any]:
-        off = (self.log_joint.mode - self.location) / np.sqrt(np.diagonal(self.covariance))
-        return {"mode less mean, in sds, the largest": float(off[np.abs(off).argmax()]), **self.log_joint.extras()}
+        target, sds = self.log_joint, self.sd()
+        parts = [rows @ (target.mode - self.location) / sds[site] for site, rows in target.maps.items()]
+        off = np.concatenate([np.atleast_1d(part) for part in parts])
+        return {"mode less mean, in sds, the largest": float(off[np.abs(off).argmax()]), **target.extras()}
 
 
 class QuadraturePosterior(LogitsPosterior):
@@ -199,7 +199,7 @@ class ImportancePosterior(LogitsPosterior):
     def __init__(self, target: Logits) -> None:
         super().__init__(target)
         self.location, self.covariance = target.mode, target.covariance
-        self.basis, self.n_informed = informed(target)
+        self.basis, self.sds, self.n_informed = directions(target)
         self.propose_from()
         for number in range(2):
             points = self.points(number)
@@ -209,7 +209,7 @@ class ImportancePosterior(LogitsPosterior):
             self.moments(points, self.logs)
             if number == 0:
                 self.propose_from()
-        self.drawn = points
+        self.drawn, self.n_effective = points, self.share * len(points)
         each = special.logsumexp(self.logs.reshape(ROUNDS, DRAWS), axis=1) - math.log(DRAWS)
         self.log_evidence = float(special.logsumexp(each) - math.log(ROUNDS))
         self.tolerance = float(4 * each.std(ddof=1) / math.sqrt(ROUNDS))
@@ -217,11 +217,11 @@ class ImportancePosterior(LogitsPosterior):
         self.method = f"importance sampling from a Student t, {count}"
 
     def propose_from(self) -> None:
-        """Take mean and covariance for the proposal's, where the classes tell of w; the prior's elsewhere."""
-        directions = self.basis[:, : self.n_informed]
-        self.centre = directions @ (directions.T @ self.location)
-        self.root = self.log_joint.prior_sd * self.basis
-        self.root[:, : self.n_informed] = directions @ np.linalg.cholesky(directions.T @ self.covariance @ directions)
+        """Take mean and covariance for the proposal's, where the classes tell of w; Laplace's elsewhere."""
+        told, quiet = np.split(self.basis, [self.n_informed], axis=1)
+        self.centre = told @ (told.T @ self.location) + quiet @ (quiet.T @ self.log_joint.mode)
+        self.root = self.basis * self.sds
+        self.root[:, : self.n_informed] = told @ np.linalg.cholesky(told.T @ self.covariance @ told)
 
     def points(self, number: int) -> np.ndarray:
         """Proposed points by scrambled Sobol sequences, shape (ROUNDS * DRAWS, d)."""
@@ -267,14 +267,16 @@ class ImportancePosterior(LogitsPosterior):
         return self.marginals[site, index]
 
 
-def informed(target: Logits) -> tuple[np.ndarray, int]:
-    """Orthogonal directions (d, d), those that the classes tell of first, and their number.
+def directions(target: Logits) -> tuple[np.ndarray, np.ndarray, int]:
+    """Orthogonal directions (d, d), those that the classes tell of first, Laplace's sds along them, and their number.
 
     They tell of a direction where the precision is over the prior's by more than the share `LEAST_INFORMATION`.
     """
     values, vectors = np.linalg.eigh(np.linalg.inv(target.covariance) * target.prior_sd**2)
     n_informed = int(np.sum(values > 1 + LEAST_INFORMATION))
-    return (np.eye(target.size) if n_informed == target.size else vectors[:, ::-1]), n_informed
+    if n_informed == target.size:
+        return np.eye(target.size), np.sqrt(np.diagonal(target.covariance)), n_informed
+    return vectors[:, ::-1], target.prior_sd / np.sqrt(values[::-1]), n_informed
 
 
 def posterior(target: Logits) -> Exact | None:
@@ -289,61 +291,3 @@ def posterior(target: Logits) -> Exact | None:
                 return integrated
     sampled = ImportancePosterior(target)
     return sampled if sampled.share >= EQUAL else None
-
-
-NODES = np.linspace(-10, 10, 401)
-WEIGHTS = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
-"""The trapezoid rule on a standard normal: exact to rounding while logits have sds below 10."""
-
-
-def logits(target: Logits, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Every row's signed logit at the nodes, shape (rows, nodes)."""
-    spread = np.sqrt(np.einsum("ij,jk,ik->i", target.signed, covariance, target.signed))
-    return (target.signed @ mean)[:, None] + spread[:, None] * NODES
-
-
-def elbo(target: Logits, mean: np.ndarray, covariance: np.ndarray) -> float:
-    """The ELBO of a Gaussian, in nats."""
-    likelihood = target.counts @ (special.log_expit(logits(target, mean, covariance)) @ WEIGHTS)
-    scale = target.prior_sd
-    prior = 0.5 * (mean @ mean + np.trace(covariance)) / scale**2 + len(mean) * math.log(scale)
-    return float(likelihood - prior + 0.5 * (np.linalg.slogdet(covariance)[1] + len(mean)))
-
-
-def best_gaussian(target: Logits, diagonal: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the best Gaussian, or the best factorised one; damped where a step does not rise."""
-    mean, covariance = target.mode, target.covariance
-    if diagonal:
-        covariance = np.diag(1 / np.diagonal(np.linalg.inv(covariance)))
-    height = elbo(target, mean, covariance)
-    for _ in range(500):
-        against = special.expit(-logits(target, mean, covariance))
-        precision = target.precision((against * (1 - against)) @ WEIGHTS)
-        gradient = (target.counts * (against @ WEIGHTS)) @ target.signed - mean / target.prior_sd**2
-        goal = np.diag(np.diagonal(precision)) if diagonal else precision
-        step, before, share = np.linalg.solve(precision, gradient), np.linalg.inv(covariance), 1.0
-        while True:
-            there = mean + share * step, np.linalg.inv(before + share * (goal - before))
-            higher = elbo(target, *there)
-            if higher >= height or share < 1e-6:
-                break
-            share /= 2
-        settled = gradient @ step < 1e-20 and np.abs(goal @ covariance - np.eye(len(mean))).max() < 1e-9
-        mean, covariance, height = *there, higher
-        if settled:
-            break
-    return mean, covariance
-
-
-def best_of_family(target: Logits, family: str) -> Best | None:
-    """The best Gaussian over w; None for any other family than mean field and full rank."""
-    if family not in ("mean_field", "full_rank"):
-        return None
-    mean, covariance = best_gaussian(target, family == "mean_field")
-    parameters = {"location": mean}
-    if family == "mean_field":
-        parameters["scale"] = np.sqrt(np.diagonal(covariance))
-    else:
-        parameters["scale_tril"] = np.linalg.cholesky(covariance)
-    method = "fixed point of the ELBO, each row's logit by quadrature"
-    return Best(elbo(target, mean, covariance), 1e-8, method, parameters)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
-from conftest import IN_PYRO, LIBRARIES
+from conftest import LIBRARIES
 from test_user_guides import COUNTS, DATA
 
 from compare import compare
@@ -93,7 +93,7 @@ def problem(result, library: str, name: str, must_arrive: bool) -> str:
 @pytest.mark.parametrize(
     "model", ["line", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS if name != "line")]
 )
-@pytest.mark.parametrize("library", IN_PYRO)
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_autoguides_are_compared(library, model):
     """Below the evidence; on the line all arrive, and those that hold its Gaussian posterior reach it."""
     module = import_module(f"{library}.infer.autoguide")

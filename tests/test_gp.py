@@ -16,7 +16,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 import models
 from compare.cli.main import main
 from models.contract import Reference
-from models.gp import MODEL, GpData
+from models.gp import MODEL, GpData, classes
 from models.gp.exact import GaussianProcess
 from models.gp.inducing import OBJECTIVES, InducingPoints, best_member, best_noise, inducing_points
 from models.plotting import style
@@ -296,7 +296,7 @@ CLASSES = GpData(points=20, likelihood="bernoulli")
 
 
 @pytest.mark.parametrize("latents", ["whitened", "values"])
-def test_three_classes_by_another_quadrature(latents: str) -> None:
+def test_classes_at_three_points_by_another_quadrature(latents: str) -> None:
     """Gauss-Hermite quadrature over u in three dimensions: the evidence, means and sds of f, and its median."""
     data = GpData(points=3, likelihood="bernoulli", latents=latents, variance=4.0, kernel="matern52")
     exact, x, y = MODEL.exact(data), data.design.inputs, data.design.targets
@@ -401,6 +401,42 @@ def test_directions_of_which_classes_tell_nothing_are_the_priors() -> None:
     assert np.diagonal(quiet.T @ exact.covariance @ quiet) == pytest.approx(1.0, abs=0.06)
 
 
+def test_the_chances_that_are_drawn_are_those_of_the_joint_posterior() -> None:
+    """Mean and ends of the 95% band of P(class 1) off the data, by weighted draws of f at the data and beyond from the
+    prior; within 4.5 standard errors of both, those of the ends from the share of draws below them."""
+    data, rng = GpData(points=3, likelihood="bernoulli", length=1.0), np.random.default_rng(0)
+    x, y, grid = data.design.inputs, data.design.targets, np.array([[-0.5], [1.2], [3.6]])
+    whole = np.concatenate([x, grid])
+    root = np.linalg.cholesky(covariance(data, whole, whole) + 1e-6 * np.eye(6))
+    f = rng.standard_normal((100_000, 6)) @ root.T
+    weights = np.exp(-np.logaddexp(0, (1 - 2 * y) * f[:, :3]).sum(axis=1))
+    weights /= weights.sum()
+    chances, n = 1 / (1 + np.exp(-f[:, 3:])), 20_000
+    u = MODEL.exact(data).draw(rng, n)["u"]
+    mean, low, high = classes.curves(u, data, grid, rng)
+    effective = 1 / np.sum(weights**2)
+    for j in range(3):
+        middle = weights @ chances[:, j]
+        sd = math.sqrt(weights @ (chances[:, j] - middle) ** 2)
+        assert mean[j] == pytest.approx(middle, abs=4.5 * sd * math.sqrt(1 / n + 1 / effective))
+        for end, share in ((low[j], 0.025), (high[j], 0.975)):
+            error = math.sqrt(share * (1 - share) * (1 / n + 1 / effective))
+            assert weights @ (chances[:, j] < end) == pytest.approx(share, abs=4.5 * error)
+
+
+def test_what_is_published_of_classes_is_judged_beyond_its_error() -> None:
+    (clear,), (unclear,) = (
+        classes.published(data)
+        for data in (
+            GpData(points=200, likelihood="bernoulli"),
+            GpData(points=20, likelihood="bernoulli", variance=0.01),
+        )
+    )
+    assert clear.agrees is True and unclear.agrees is None
+    near, far = (float(word) for word in (clear.ours.split()[0], clear.ours.split()[2]))
+    assert near < far < 1.2 * near
+
+
 def test_simulated_classes_follow_their_logits() -> None:
     """Class less probability has mean 0, within 4 standard errors, at every point and along f."""
     data = GpData(points=6, likelihood="bernoulli", latents="values")
@@ -453,7 +489,7 @@ def test_pictures_need_no_fits(tmp_path) -> None:
         (["--data", "mcycles"], "did you mean 'mcycle'"),
         (["--likelihood", "bernoulli", "--noise", "0.2"], "classes have no noise: leave --noise 0.2 out"),
         (["--likelihood", "bernoulli", "--inducing", "3"], "inducing points are for targets that are numbers"),
-        (["--likelihood", "bernoulli", "--points", "501"], "give a whole number from 2 to 500"),
+        (["--likelihood", "bernoulli", "--points", "301"], "give a whole number from 2 to 300"),
         (["--likelihood", "bernoulli", "--data", "mcycle"], "choose from wave"),
         (["--likelihood", "poisson"], "poisson"),
         (["--data", "TABLE"], "needs --target"),

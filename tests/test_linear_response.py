@@ -27,7 +27,7 @@ from models.linear.exact import GaussianRegression
 from models.linear.noise import ConjugateRegression
 from models.logistic import LogisticData
 from models.logistic.exact import LogJoint
-from models.logits import best_gaussian, elbo
+from models.logit_gaussians import best_gaussian, elbo
 
 PATIENT = Options(budget=600.0)
 

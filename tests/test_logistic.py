@@ -16,7 +16,8 @@ from models.logistic.data import DISTRESS, FAHRENHEIT, separation
 from models.logistic.exact import LogJoint
 from models.logistic.gaussians import best_member, bound
 from models.logistic.pictures import risks
-from models.logits import ImportancePosterior, QuadraturePosterior, elbo
+from models.logit_gaussians import elbo
+from models.logits import ImportancePosterior, QuadraturePosterior
 
 
 def log_joint(a: float, b: float) -> float:

@@ -20,7 +20,7 @@ CHOICES = {
     "likelihood": ("normal", "bernoulli"),
 }
 
-MOST_POINTS = {"normal": 2000, "bernoulli": 500}
+MOST_POINTS = {"normal": 2000, "bernoulli": 300}
 """Beyond this many points a matrix of all pairs, or the draws of the truth, take too long."""
 
 LIMITS = {
@@ -47,6 +47,8 @@ def classes(points: int) -> Table:
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 3, points)
     y = (rng.random(points) < 1 / (1 + np.exp(-4 * np.sin(4 * x)))).astype(float)
+    if np.ptp(y) == 0:
+        raise ValueError(f"the classes of {points} points are all the same: give more --points")
     source = {"source": "class 1 with logits 4 sin(4 x), x in [0, 3]"}
     return Table("wave", source, ("x",), x[:, None], "y", y, ("0", "1"), "point", np.arange(points))
 

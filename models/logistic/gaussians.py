@@ -16,7 +16,8 @@ from scipy import special
 from models.contract import Best, CoordinateAscent, Latents
 from models.logistic.data import LogisticData
 from models.logistic.exact import LogJoint
-from models.logits import LOG_2PI, best_of_family, elbo
+from models.logit_gaussians import best_of_family, elbo
+from models.logits import LOG_2PI
 
 State = Mapping[str, np.ndarray]
 

@@ -13,7 +13,8 @@ from models.drawing import ELLIPSES, contour_levels, ellipse
 from models.logistic.data import LogisticData
 from models.logistic.exact import truth
 from models.logistic.gaussians import Updates
-from models.logits import NODES, WEIGHTS, QuadraturePosterior, best_gaussian
+from models.logit_gaussians import NODES, WEIGHTS, best_gaussian
+from models.logits import QuadraturePosterior
 from models.plotting import EXACT, FAMILY_COLORS, GREY, PALE, Fits, new_figure, save
 
 CHALLENGER = 31.0  # degrees Fahrenheit on the morning of the launch
