@@ -12,8 +12,7 @@ from models.contract import UnknownName, nearest
 from models.options import option
 
 R_HAT_APART = 1.4
-"""R-hat of chains that stay apart, each in a mode of its own: they are stopped early, as no budget brings them
-together."""
+"""R-hat above which chains are apart: one of four in a mode of its own gives 1.53, two give 1.73."""
 
 
 def option_fields(kind: type) -> list[dataclasses.Field]:

@@ -16,7 +16,7 @@ from compare.fit.mcmc import nuts
 from compare.fit.reference import missed
 from compare.fit.reference.missed import unvisited, with_missed_modes
 from compare.fit.reference.modes import find_modes
-from compare.fit.reference.target import Target
+from compare.fit.reference.target import OutOfTime, Refused, Target
 from compare.fit.tree import build, split
 from compare.options import Options
 from compare.plan import plan
@@ -26,6 +26,8 @@ from tests.hard_parts import Mixture
 from tests.hard_posteriors import names
 
 DIMENSION, N_DRAWS = 25, 2000
+
+MISSING = "the chains of the reference have not seen all modes"
 
 
 def two_modes(light: float, apart: float = 4.0) -> Mixture:
@@ -78,7 +80,7 @@ def test_a_mode_that_no_draw_has_seen_is_named_with_its_mass(library):
         said = with_missed_modes(job, tree_of(one_mode(posterior, seen))).attrs
         stated = float(said["missed"].split("about ")[1].split("%")[0]) / 100
         assert abs(stated - mass) < 0.06 and f"no chain has seen a mode at {where}" in said["missed"]
-        assert "log_evidence" not in said and said["no_log_evidence"] == "the reference misses modes"
+        assert "log_evidence" not in said and said["no_log_evidence"] == MISSING
     said = with_missed_modes(job, tree_of(posterior)).attrs
     assert "missed" not in said and "no_search" not in said and said["log_evidence"] == -0.36
 
@@ -95,6 +97,44 @@ def test_modes_that_are_one_for_the_chains_are_not_missed():
     for posterior in (two_modes(0.3, apart=0.9), two_modes(0.5, apart=0.0)):
         said = with_missed_modes(job_of("numpyro", posterior), tree_of(posterior)).attrs
         assert "missed" not in said and "no_search" not in said
+
+
+def test_a_mode_that_could_not_be_weighed_convicts_nobody(monkeypatch):
+    """Time ran out: a note names the mode, and the evidence, which it is not in, is taken away."""
+
+    def late(*_):
+        raise OutOfTime
+
+    monkeypatch.setattr(missed, "missed_mass", late)
+    said = with_missed_modes(job_of("numpyro", two_modes(0.3)), tree_of(one_mode(two_modes(0.3)))).attrs
+    assert "missed" not in said and "log_evidence" not in said and said["no_log_evidence"] == MISSING
+    assert said["no_search"].startswith("no chain has seen a mode at z[0] 4, and its mass could not be estimated:")
+
+
+def test_a_funnel_without_a_top_has_no_modes_that_could_be_missed():
+    """theta ~ N(0, tau), tau ~ HalfCauchy(5): the density grows without end where tau falls to 0."""
+    rng, size = np.random.default_rng(0), 10
+
+    def log_joint(z: np.ndarray) -> np.ndarray:
+        log_tau, theta = z[:, 0], z[:, 1:]
+        return (1 - size) * log_tau - np.log1p(np.exp(2 * log_tau) / 25) - (theta**2).sum(1) * np.exp(-2 * log_tau) / 2
+
+    def gradient(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        log_tau, theta = z[:, :1], z[:, 1:]
+        inverse = np.exp(-2 * log_tau)
+        in_tau = 1 - size - 2 / (1 + 25 * inverse) + (theta**2).sum(1, keepdims=True) * inverse
+        return log_joint(z), np.concatenate([in_tau, -theta * inverse], axis=1)
+
+    def drawn(n: int) -> np.ndarray:
+        tau = 5 * np.abs(rng.standard_cauchy((n, 1)))
+        return np.concatenate([np.log(tau), tau * rng.standard_normal((n, size))], axis=1)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        target = Target(size + 1, log_joint, gradient, drawn(1024))
+        search = find_modes(target, rng, 64, 2**12)
+        if search.has_maximum:
+            with pytest.raises(Refused, match="climb to none of the modes"):
+                unvisited(target, search.modes, drawn(2000))
 
 
 def test_many_light_modes_count_together():

@@ -149,6 +149,14 @@ def test_chains_that_stay_apart_are_stopped(apart, n_blocks, monkeypatch):
     assert len(blocks) == n_blocks
 
 
+def test_slow_chains_are_not_taken_for_chains_in_modes():
+    """R-hat of autocorrelated chains falls from look to look; that of chains in two modes stays."""
+    assert nuts.stay_apart([1.53] * nuts.LOOKS)
+    assert not nuts.stay_apart([1.53] * (nuts.LOOKS - 1))
+    assert not nuts.stay_apart([3.0, 2.6, 2.4, 2.2, 2.1, 2.0, 1.9, 1.8, 1.75, 1.7])
+    assert not nuts.stay_apart([*[1.53] * 9, 1.39])
+
+
 def test_a_budget_that_ends_in_the_warm_up_fails(library):
     job = Job(f"{library}-nuts", "coin", models.load("coin").data(), "nuts", library, None, 0, Options(budget=1e-3))
     made = run(job)

@@ -129,7 +129,7 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
 def next_step(r_hat: float | None, option: str) -> str:
     """What to do about chains that contradict each other."""
     if r_hat is not None and r_hat > R_HAT_APART:
-        return "Its chains stay apart, and no budget brings them together: look at where each is (trace.png)."
+        return f"Its chains are apart: look at where each is (trace.png); a larger {option} helps only if they move."
     if option == "--budget":
         return "Give it a larger --budget, or reparameterise the model before using it."
     return f"Give it a larger {option}."

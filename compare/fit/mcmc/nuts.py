@@ -37,8 +37,9 @@ TAIL = (0.05, 0.95)
 BLOCK = 300
 """Draws a chain makes before the targets are looked at."""
 
-LOOKS = 10
-"""Looks in a row at chains that are apart (`R_HAT_APART`) after which a run stops: 3,000 draws of each."""
+LOOKS, FALL = 10, 0.1
+"""Looks in a row at chains that are apart (`R_HAT_APART`) after which a run stops, 3,000 draws of each; unless R-hat
+less 1 has fallen by this share, as it does where chains are only slow."""
 
 PATIENCE = 10
 """Budgets of one fit that chains on many data sets may take together."""
@@ -119,13 +120,13 @@ def run_until_enough(
     """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, the chains stay
     apart, or time ends."""
     options, blocks, seen = job.options, list[Block](), list[Mapping[str, np.ndarray]]()
-    reached, apart = False, 0
-    while not blocks or not (reached or apart == LOOKS or time.perf_counter() > deadline):
+    reached, r_hats = False, list[float]()
+    while not blocks or not (reached or stay_apart(r_hats) or time.perf_counter() > deadline):
         blocks.append(block())
         seen.append(watched(job, blocks[-1][0]))
         r_hat, ess = worst(joined(seen, axis=1))
         reached = r_hat < options.r_hat and ess >= options.ess
-        apart = apart + 1 if r_hat > R_HAT_APART else 0
+        r_hats.append(r_hat)
     posterior, stats = (joined([block[part] for block in blocks], axis=1) for part in (0, 1))
     log_prior, log_likelihood = density(flat(posterior), data)
     stats |= split({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
@@ -134,10 +135,16 @@ def run_until_enough(
     reason = (
         f"after {stats['energy'].shape[1]} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: "
         f"below {options.r_hat:g}, at least {options.ess:g}) and "
-        + ("the chains stay apart" if apart == LOOKS else f"its budget of {options.budget:g} s is used up")
+        + ("the chains stay apart" if stay_apart(r_hats) else f"its budget of {options.budget:g} s is used up")
     )
     tree.attrs.update(targets_met=int(reached), reason="" if reached else reason, warmup=options.warmup)
     return tree, int(stats["n_steps"].sum())
+
+
+def stay_apart(r_hats: Sequence[float]) -> bool:
+    """Whether chains are each in a mode of its own, by R-hat at every look so far."""
+    last = r_hats[-LOOKS:]
+    return len(last) == LOOKS and min(last) > R_HAT_APART and last[-1] - 1 > (1 - FALL) * (last[0] - 1)
 
 
 def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -31,8 +31,13 @@ N_PRIOR, N_STARTS, LEAST_STARTS = 1024, 256, 64
 MOST_MODES, MOST_DRAWS = 24, 8192
 """Modes, the largest by Laplace's method, and draws of the reference, evenly spaced, that are held against them."""
 
-NEAREST, VISITS = 16, 2
-"""Draws nearest to a mode that climb from where they are, and how many of all these must arrive at its top."""
+NEAREST, EVENLY, VISITS = 16, 256, 2
+"""Draws nearest to each mode and evenly spaced ones that climb from where they are, and how many of all these must
+arrive at a mode's top."""
+
+LEAST_DRAWS, LEAST_ARRIVED = 100, 0.5
+"""Draws inside the support, and the share of evenly spaced ones that must climb to some mode: where fewer do, as in a
+funnel without a top, the modes do not describe what the reference has seen."""
 
 N_WEIGHTED = 2048
 """Weighted draws of a proposal around unseen modes; each climbs to show whether it is theirs."""
@@ -47,9 +52,9 @@ DF, INFLATION = 4.0, 1.2
 def with_missed_modes(job: Job, tree: xr.DataTree) -> xr.DataTree:
     """The tree of a reference, with what it misses in its attributes where the posterior is that of a user's model.
 
-    These are ``missed``, the sentence about modes of `LEAST_MASS` or more that no chain has seen, which take away the
-    log evidence; or ``no_search``, the reason why modes were not looked for. The search takes its share of the budget
-    after the chains have ended.
+    These are ``missed``, the sentence about modes of `LEAST_MASS` or more that no chain has seen; or ``no_search``, the
+    reason why nothing is known of such. Unseen modes, weighed or not, take away the log evidence. The search takes its
+    share of the budget after the chains have ended.
     """
     if not user_model.knows(job.model):
         return tree
@@ -57,13 +62,23 @@ def with_missed_modes(job: Job, tree: xr.DataTree) -> xr.DataTree:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             missed = describe_missed(job, tree, time.perf_counter() + seconds)
+    except Unweighed as unweighed:
+        return without_evidence(tree, no_search=str(unweighed))
     except Exception as error:  # a search that cannot be made costs nobody a reference
         tree.attrs["no_search"] = why_not(error, seconds)
         return tree
-    if missed:
-        for name in ("log_evidence", "log_evidence_mcse", "log_evidence_method"):
-            tree.attrs.pop(name, None)
-        tree.attrs.update(missed=missed, no_log_evidence="the reference misses modes")
+    return without_evidence(tree, missed=missed) if missed else tree
+
+
+class Unweighed(Exception):
+    """A mode that no chain has seen, and nobody knows how much of the mass it holds."""
+
+
+def without_evidence(tree: xr.DataTree, **attributes: str) -> xr.DataTree:
+    """The tree with these attributes in place of a log evidence, which unseen modes are not in."""
+    for name in ("log_evidence", "log_evidence_mcse", "log_evidence_method"):
+        tree.attrs.pop(name, None)
+    tree.attrs.update(attributes, no_log_evidence="the chains of the reference have not seen all modes")
     return tree
 
 
@@ -71,44 +86,60 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
     """The sentence about what the reference misses, empty where it misses nothing.
 
     Raises:
-        Refused: there are too many dimensions, or nothing to search.
-        OutOfTime: the deadline has passed before modes were known; where it passes later, Laplace's masses serve.
+        Refused: there are too many dimensions, nothing to search, or the reference's draws climb to no mode.
+        OutOfTime: the deadline has passed before modes were known.
+        Unweighed: there is an unseen mode, and its mass could not be estimated.
     """
     start, rng = time.perf_counter(), np.random.default_rng([job.fit_seed, 3])
-    space = Unconstrained(user_model.find(job.model), job.data.values, job.layout, N_PRIOR, job.fit_seed)
-    d = space.prior_draws.shape[1]
+    known = user_model.find(job.model), job.data.values, job.layout
+    d = Unconstrained(*known, 1, job.fit_seed).prior_draws.shape[1]
     if d > MOST_DIMENSIONS:
         raise Refused(f"it is tried in up to {MOST_DIMENSIONS} unconstrained dimensions; here are {d}")
+    space = Unconstrained(*known, N_PRIOR, job.fit_seed)
     target = Target(d, space.log_joint, space.value_and_gradient, space.prior_draws, deadline=deadline)
     n_starts = min(N_STARTS, starts_in_time(space, (start + deadline) / 2, LEAST_STARTS, MANY_PROBES))
     search = find_modes(target, rng, n_starts, MANY_PROBES)
-    if search.trouble:
-        raise Refused(search.trouble)
+    if search.trouble or not search.has_maximum:
+        raise Refused(search.trouble or "the log joint has no maximum")
     draws = draws_of(space, job, tree).reshape(-1, d)
     draws = draws[np.linspace(0, len(draws) - 1, min(len(draws), MOST_DRAWS)).round().astype(int)]
     draws = draws[np.isfinite(draws).all(1) & np.isfinite(evaluate(target, draws))]
+    if len(draws) < LEAST_DRAWS:
+        raise Refused(f"only {len(draws)} of its draws lie inside the support")
     modes = search.modes[:MOST_MODES]
     unseen = unvisited(target, modes, draws)
     if not unseen:
         return ""
+    where = named([modes[k] for k in unseen], draws, space, job.layout)
     try:
         mass = missed_mass(target, modes, unseen, draws, rng)
-    except OutOfTime:
-        mass = float(special.softmax([mode.log_mass for mode in modes])[unseen].sum())
-    return sentence(mass, [modes[k] for k in unseen], draws, space, job.layout) if mass >= LEAST_MASS else ""
+    except Exception as error:
+        reason = why_not(error, deadline - start)
+        raise Unweighed(f"no chain has seen {where}, and its mass could not be estimated: {reason}") from error
+    return (
+        f"The reference misses about {mass:.0%} of the mass: no chain has seen {where}." if mass >= LEAST_MASS else ""
+    )
 
 
 def unvisited(target: Target, modes: tuple[Mode, ...], draws: np.ndarray) -> list[int]:
-    """The modes at whose tops no draws arrive: the draws nearest to each climb from where they are.
+    """The modes at whose tops no draws arrive: the nearest to each, and evenly spaced ones, climb from where they are.
 
     Args:
         target: The posterior.
         modes: Its modes.
         draws: Draws of the reference, shape (n, d), with finite log joints.
+
+    Raises:
+        Refused: fewer than half of the evenly spaced draws arrive at any mode.
     """
+    evenly = np.linspace(0, len(draws) - 1, min(EVENLY, len(draws))).round().astype(int)
+    owners = basins(target, modes, draws[evenly])
+    if np.mean(owners >= 0) < LEAST_ARRIVED:
+        raise Refused("most of its draws climb to none of the modes that a search finds")
     near = np.unique(np.concatenate([np.argsort(squares(mode, draws).min(1))[:NEAREST] for mode in modes]))
-    arrived = np.bincount(basins(target, modes, draws[near]) + 1, minlength=len(modes) + 1)[1:]
-    return [int(k) for k in np.flatnonzero(arrived < min(VISITS, len(near)))]
+    owners = np.concatenate([owners, basins(target, modes, draws[np.setdiff1d(near, evenly)])])
+    arrived = np.bincount(owners + 1, minlength=len(modes) + 1)[1:]
+    return [int(k) for k in np.flatnonzero(arrived < min(VISITS, len(owners)))]
 
 
 def squares(mode: Mode, points: np.ndarray) -> np.ndarray:
@@ -129,7 +160,7 @@ def basins(target: Target, modes: tuple[Mode, ...], points: np.ndarray) -> np.nd
     fractions = np.linspace(0, 1, 18)[1:, None]
     segments = ends[:, None] + fractions * (members[nearest] - ends)[:, None]
     heights = evaluate(target, segments.reshape(-1, target.dimension)).reshape(len(ends), -1)
-    is_linked = heights.min(1) > np.minimum(tops, heights[:, -1]) - BARRIER
+    is_linked = np.isfinite(tops) & (heights.min(1) > np.minimum(tops, heights[:, -1]) - BARRIER)
     return np.where(is_linked, owners[nearest], -1)
 
 
@@ -150,9 +181,12 @@ def missed_mass(
     mass = float(special.expit(log_mass_in(target, modes, unseen, samples) - seen))
     if mass >= LEAST_MASS:
         return mass
-    adapted = adapt(target, chosen, DF, INFLATION, rng).mixture  # it may go to where more of the mass is
-    samples.append(draw(target, adapted, N_WEIGHTED, rng))
-    return float(special.expit(log_mass_in(target, modes, unseen, samples) - seen))
+    try:
+        adapted = adapt(target, chosen, DF, INFLATION, rng).mixture  # it may go to where more of the mass is
+        samples.append(draw(target, adapted, N_WEIGHTED, rng))
+        return float(special.expit(log_mass_in(target, modes, unseen, samples) - seen))
+    except OutOfTime:
+        return mass
 
 
 def log_mass_in(target: Target, modes: tuple[Mode, ...], unseen: list[int], samples: list[Sample]) -> float:
@@ -164,12 +198,11 @@ def log_mass_in(target: Target, modes: tuple[Mode, ...], unseen: list[int], samp
     return float(special.logsumexp(log_ratios[is_theirs]) - np.log(len(points))) if is_theirs.any() else -np.inf
 
 
-def sentence(mass: float, modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
-    """What a reference misses, and where the heaviest mode of it is: the elements that are furthest from the draws."""
+def named(modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
+    """Where the heaviest of some modes is: the elements that are furthest from the draws."""
     seen, (there,) = (space.elements(points, layout.reported) for points in (draws, modes[0].location[None]))
     apart = np.abs(there - seen.mean(0)) / np.maximum(seen.std(0), 1e-300)
     order = np.argsort(-np.nan_to_num(apart))[:N_NAMED]
     elements = sorted(order[apart[order] > apart[order[0]] / 2])
     where = ", ".join(f"{layout.label(*layout.reported[k])} {there[k]:.3g}" for k in elements)
-    which = "a mode" if len(modes) == 1 else f"{len(modes)} modes, the heaviest of them"
-    return f"The reference misses about {mass:.0%} of the mass: no chain has seen {which} at {where}."
+    return f"{'a mode' if len(modes) == 1 else f'{len(modes)} modes, the heaviest of them'} at {where}"

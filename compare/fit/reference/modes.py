@@ -68,6 +68,7 @@ class ModeSearch:
         probes: Points with the highest log joints among all evaluated, shape (p, d).
         probe_log_joint: Their log joints, shape (p,), in nats.
         n_probes: Points evaluated.
+        has_maximum: Whether the optimiser arrived anywhere; where it did not, the modes are the highest probes.
         trouble: What was wrong in one sentence; empty where nothing was.
     """
 
@@ -76,6 +77,7 @@ class ModeSearch:
     probe_log_joint: np.ndarray = field(repr=False)
     n_probes: int
     trouble: str = ""
+    has_maximum: bool = True
 
 
 def find_modes(
@@ -116,13 +118,14 @@ def find_modes(
         chosen = _unexplained(values, surplus, rng, n_starts // 8)
         if len(chosen) == 0:
             break
-    if not len(maxima):  # the log joint has its supremum at infinity: the highest probes serve
+    has_maximum = len(maxima) > 0
+    if not has_maximum:  # the log joint has its supremum at infinity: the highest probes serve
         high = np.argsort(-values)[:200]
         maxima, heights, precisions = _distinct(target, probes[high], values[high], scale, is_stationary=False)
     modes = _join(target, maxima, heights, precisions)
     top = np.argsort(-values)[:2000]
     trouble = "" if modes else "the optimiser found no maximum"
-    return ModeSearch(tuple(modes), probes[top], values[top], n_evaluated, trouble)
+    return ModeSearch(tuple(modes), probes[top], values[top], n_evaluated, trouble, has_maximum)
 
 
 def _extent(target: Target) -> tuple[np.ndarray, np.ndarray]:
