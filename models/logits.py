@@ -218,10 +218,10 @@ class ImportancePosterior(LogitsPosterior):
 
     def propose_from(self) -> None:
         """Take mean and covariance for the proposal's, where the classes tell of w; Laplace's elsewhere."""
-        told, quiet = np.split(self.basis, [self.n_informed], axis=1)
-        self.centre = told @ (told.T @ self.location) + quiet @ (quiet.T @ self.log_joint.mode)
+        informed, quiet = np.split(self.basis, [self.n_informed], axis=1)
+        self.centre = informed @ (informed.T @ self.location) + quiet @ (quiet.T @ self.log_joint.mode)
         self.root = self.basis * self.sds
-        self.root[:, : self.n_informed] = told @ np.linalg.cholesky(told.T @ self.covariance @ told)
+        self.root[:, : self.n_informed] = informed @ np.linalg.cholesky(informed.T @ self.covariance @ informed)
 
     def points(self, number: int) -> np.ndarray:
         """Proposed points by scrambled Sobol sequences, shape (ROUNDS * DRAWS, d)."""

@@ -110,7 +110,7 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
     unseen = unvisited(target, modes, draws)
     if not unseen:
         return ""
-    where = named([modes[k] for k in unseen], draws, space, job.layout)
+    where = place_of([modes[k] for k in unseen], draws, space, job.layout)
     try:
         mass = missed_mass(target, modes, unseen, draws, rng)
     except Exception as error:
@@ -198,7 +198,7 @@ def log_mass_in(target: Target, modes: tuple[Mode, ...], unseen: list[int], samp
     return float(special.logsumexp(log_ratios[is_theirs]) - np.log(len(points))) if is_theirs.any() else -np.inf
 
 
-def named(modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
+def place_of(modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
     """Where the heaviest of some modes is: the elements that are furthest from the draws."""
     seen, (there,) = (space.elements(points, layout.reported) for points in (draws, modes[0].location[None]))
     apart = np.abs(there - seen.mean(0)) / np.maximum(seen.std(0), 1e-300)
