@@ -17,7 +17,7 @@ from compare.fit.svi import matrix_free
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import elbos
 from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
-from compare.fit.svi.newton import LongLogJoint
+from compare.fit.svi.newton import LongLogJoint, banded_product
 from compare.fit.svi.svi import optimise
 from compare.options import Options
 from guides import low_rank
@@ -337,6 +337,91 @@ def test_many_latents_take_the_way_without_a_matrix(monkeypatch):
     optimise(objective, data, guides.load("low_rank"), PATIENT, 0)
     assert ways == ["without"]
     assert n_rows(1500) == 64
+
+
+class ByHand:
+    """An objective, and its log joint: a Gaussian's around 0, plus y - 2 exp(y) of each latent y that is a log rate
+    with a prior Gamma(1, 1) and a Poisson count of 0."""
+
+    def __init__(self, product, is_rate: np.ndarray) -> None:
+        self.push, self.is_rate, self.log_joint = product, is_rate, self
+
+    def start(self, seed: int, data) -> dict[str, np.ndarray]:
+        dimension = len(self.is_rate)
+        factor = np.zeros((dimension, rank_of(dimension)))
+        return {"location": np.full(dimension, 1e-4), "scale": np.full(dimension, 0.1), "cov_factor": factor}
+
+    def value(self, location, data):
+        pushed, rate = self.push(location[:, None])[:, 0], self.rate(location)
+        return -0.5 * location @ pushed + np.sum(location * self.is_rate - rate), self.is_rate - rate - pushed
+
+    def products(self, location, directions, data):
+        return self.push(directions.T).T + self.rate(location) * directions
+
+    def rate(self, location: np.ndarray) -> np.ndarray:
+        return np.where(self.is_rate, 2 * np.exp(np.where(self.is_rate, location, 0)), 0)
+
+
+TIGHT = 650
+"""Latents of sd 0.0001 beside those of sd 1: the norm of a product is theirs alone."""
+
+
+def beside_tight_ones(block: np.ndarray) -> ByHand:
+    def product(columns: np.ndarray) -> np.ndarray:
+        return np.concatenate([1e8 * columns[:TIGHT], block @ columns[TIGHT:]])
+
+    return ByHand(product, np.zeros(TIGHT + len(block), dtype=bool))
+
+
+def test_latents_that_are_correlated_beside_many_of_large_precision():
+    """c ~ N(0, 0.9 + 0.1 I): its precision is no tridiagonal, and the family holds it, so that its sds are 1."""
+    truth = 0.9 + 0.1 * np.eye(5)
+    outcome = matrix_free.fit(beside_tight_ones(np.linalg.inv(truth)), None, guides.load("low_rank"), PATIENT, 0)
+    assert outcome.converged
+    np.testing.assert_allclose(covariance(outcome.parameters)[TIGHT:, TIGHT:], truth, atol=0.02)
+
+
+def test_a_rate_beside_many_latents_of_large_precision():
+    """The posterior is no Gaussian: of y - 2 exp(y) the best is N(-log 2 - 1/2, 1), half an sd below the mode."""
+    density = beside_tight_ones(np.zeros((1, 1)))
+    density.is_rate[-1] = True
+    outcome = matrix_free.fit(density, None, guides.load("low_rank"), PATIENT, 0)
+    m, v = outcome.parameters["location"][-1], covariance(outcome.parameters)[-1, -1]
+    short = -math.log(2) - 1.5 - (m - 2 * math.exp(m + v / 2) + 0.5 * math.log(v))
+    assert outcome.converged and -1e-9 < short <= PATIENT.tolerance
+    assert abs(outcome.gap.value - short) <= 4 * outcome.gap.mcse + 1e-3
+
+
+def test_scales_far_apart_leave_a_gaussian_chain_what_it_is():
+    """A tridiagonal precision is known by three products, and a Gaussian without noise, be the sds 1e-6 or 1e3."""
+    rng = np.random.default_rng(4)
+    scale = 10.0 ** rng.uniform(-6, 3, 650)
+    bands = np.stack([1 / scale**2, np.append(-0.4 / (scale[1:] * scale[:-1]), 0.0)])
+    objective = ByHand(lambda columns: banded_product(bands, columns), np.zeros(650, dtype=bool))
+    outcome = matrix_free.fit(objective, None, guides.load("low_rank"), PATIENT, 0)
+    assert outcome.converged and outcome.gradients < 100
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_without_a_mode_the_reason_says_what_to_do():
+    """A centred hierarchy of 700 groups without data: its density rises without end as the groups' sd goes to 0."""
+
+    class Centred(ByHand):
+        def value(self, location, data):
+            log_sd, groups = location[0], location[1:]
+            force = groups * np.exp(-2 * log_sd)
+            value = -0.5 * log_sd**2 - len(groups) * log_sd - 0.5 * groups @ force
+            return value, np.append(-log_sd - len(groups) + groups @ force, -force)
+
+        def products(self, location, directions, data):
+            precision, groups = np.exp(-2 * location[0]), location[1:]
+            along = -2 * precision * groups
+            first = (1 + 2 * precision * groups @ groups) * directions[:, 0] + directions[:, 1:] @ along
+            return np.column_stack([first, directions[:, :1] * along + precision * directions[:, 1:]])
+
+    objective = Centred(lambda columns: columns, np.zeros(701, dtype=bool))
+    outcome = matrix_free.fit(objective, None, guides.load("low_rank"), PATIENT, 0)
+    assert not outcome.converged and outcome.reason.endswith("non-centre it, or take mean_field")
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

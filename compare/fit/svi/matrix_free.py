@@ -23,7 +23,7 @@ import numpy as np
 from compare.fit.svi.ensemble import UNKNOWN, Outcome
 from compare.fit.svi.gap import LEAST, Gap, Metric, lanczos, raw
 from compare.fit.svi.laplace import NoMode, positive_factor
-from compare.fit.svi.newton import ALIKE, LongLogJoint, banded_product, climb
+from compare.fit.svi.newton import PROBES, LongLogJoint, are_alike, banded_product, climb
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Curvature, Family, Spread
@@ -52,6 +52,9 @@ SHARE = 0.001
 
 INNER = 1_000
 """Rounds of conjugate gradients, at most."""
+
+NO_MODE = "low_rank starts from a mode: if the model is a centred hierarchy, non-centre it, or take mean_field"
+"""What to do about a log joint without a mode."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def fit(objective: Objective, data: Any, family: Family, options: Options, seed:
     try:
         curvature = at_mode(density, start["location"], {name: part.shape for name, part in start.items()}, deadline)
     except (NoMode, TimeoutError) as error:
-        return Outcome(start, UNKNOWN, False, f"{error}; low_rank starts there", density.spent, history)
+        advice = NO_MODE if isinstance(error, NoMode) else "give it a larger --budget"
+        return Outcome(start, UNKNOWN, False, f"{error}; {advice}", density.spent, history)
     spread, location, gap, effort = family.spread(curvature), curvature.location, UNKNOWN, 1
     y = spread.best(enough, deadline)
     for attempt in range(ROUNDS):
@@ -227,11 +231,11 @@ def is_quadratic(
     y: np.ndarray,
     rng: np.random.Generator,
 ) -> bool:
-    """Whether the Hessian is the same at two draws as where the curvature was taken: seen on a random direction."""
-    probe = rng.standard_normal((1, location.size))
-    here = curvature.product(probe.T).T
-    away = [density.products(location + spread.draw(y, rng), probe) for _ in range(2)]
-    return all(np.linalg.norm(pushed - here) <= ALIKE * np.linalg.norm(here) for pushed in away)
+    """Whether the Hessian is the same at two draws as where the curvature was taken: on random white directions."""
+    directions = curvature.colour(rng.standard_normal((location.size, PROBES)))
+    here = curvature.whiten(curvature.product(directions))
+    places = [location + spread.draw(y, rng) for _ in range(2)]
+    return all(are_alike(curvature.whiten(density.product_at(place)(directions)), here) for place in places)
 
 
 def gap_at(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.fit.svi.laplace import NoMode, positive_factor
+from compare.fit.svi.laplace import ROUNDING, NoMode, positive_factor
 from compare.fit.svi.protocol import LogJoint
 from guides.contract import Curvature
 from guides.matrix_free import Deflated, Product, Whitener, solve
@@ -17,7 +17,10 @@ CHUNK = 2_000_000
 """Numbers that the directions of one call hold at most."""
 
 ALIKE = 1e-6
-"""Relative difference up to which two products of a Hessian are the same."""
+"""Relative difference up to which two products of a Hessian are the same, its latents in units of their own."""
+
+PROBES = 3
+"""Random directions on which two Hessians are compared."""
 
 ROUNDS = 60
 """Newton steps of a climb, at most."""
@@ -87,15 +90,23 @@ class LongLogJoint:
     def curvature(self, location: np.ndarray, deadline: float) -> tuple[np.ndarray, np.ndarray | None]:
         """The diagonal, and the bands where the Hessian is tridiagonal."""
         bands = self.bands(location)
-        probe = np.random.default_rng(0).standard_normal(location.size)
-        (pushed,) = self.products(location, probe[None])
-        self.is_tridiagonal = bool(
-            np.linalg.norm(banded_product(bands, probe) - pushed) <= ALIKE * np.linalg.norm(pushed)
-        )
+        size = np.abs(bands[0])
+        unit = 1 / np.sqrt(np.maximum(size, ROUNDING * size.max() + np.finfo(float).tiny))
+        probes = unit * np.random.default_rng(0).standard_normal((PROBES, location.size))
+        pushed = self.products(location, probes)
+        self.is_tridiagonal = are_alike(unit * pushed, unit * banded_product(bands, probes.T).T)
         return (bands[0], bands) if self.is_tridiagonal else (self.diagonal(location, deadline), None)
 
     def product_at(self, location: np.ndarray) -> Product:
         return lambda columns: self.products(location, columns.T).T
+
+
+def are_alike(images: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a Hessian's products are those of another one, each latent in a unit of its own.
+
+    Every element counts: the norm of products as they come would be that of the latents of largest precision alone.
+    """
+    return bool(np.abs(images - others).max() <= ALIKE * np.abs(others).max())
 
 
 def banded_product(bands: np.ndarray, columns: np.ndarray) -> np.ndarray:
