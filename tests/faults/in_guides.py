@@ -175,7 +175,7 @@ FAULTS = [
                     if site["type"] == "sample" and "log_prob" in site:
                         log_prob""",
         """for site in trace.nodes.values():
-                    if site["type"] == "sample" and "log_prob" in site and not isinstance(site["fn"], Delta):
+                    if site["type"] == "sample" and "log_prob" in site and type(site["fn"]).__name__ != "Delta":
                         log_prob""",
         "coin",
         "pyro",

@@ -51,6 +51,7 @@ def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Ge
         OutOfTime: After the target's deadline.
         NoMaximum: The density has no bound, as that of a centred hierarchy at a scale of 0.
     """
+    target = _bounded(target)
     points, heights = ascend(target, rng.uniform(-2, 2, (N_STARTS, target.dimension)))
     near = np.isfinite(heights) & (np.abs(points).max(1) < FARTHEST_SD)
     if not near.any():
@@ -59,7 +60,7 @@ def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Ge
     for coordinate in coordinates:
         sd = min(np.sqrt(covariance[coordinate, coordinate]), FARTHEST_SD)
         for sign in (1.0, -1.0):
-            for scale in (sd, 1.0) if sd > PLATEAU else (sd,):  # farther out a model may end at no number
+            for scale in (sd, sd / 8, 1.0) if sd > PLATEAU else (sd, sd / 8):  # farther out it may be no number
                 masses, tops = _marginal(target, mode, covariance, coordinate, sign * scale * DISTANCES, rng)
                 if np.isfinite(masses).all():
                     break
@@ -69,6 +70,16 @@ def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Ge
                 direction = tops[-1] - tops[-2]
                 return direction / np.linalg.norm(direction)
     return None
+
+
+def _bounded(target: Target) -> Target:
+    """The target without a value where its log joint is +inf: a scale that has run down to 0 has underflowed there."""
+
+    def value_and_gradient(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, gradients = target.value_and_gradient(points)
+        return np.where(np.asarray(values) == np.inf, np.nan, values), gradients
+
+    return replace(target, value_and_gradient=value_and_gradient)
 
 
 def _mode(target: Target, points: np.ndarray, heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
