@@ -11,6 +11,7 @@ s the logistic function; of mean field only the precision's diagonal counts.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -62,6 +63,7 @@ def best_gaussian(target: Logits, diagonal: bool) -> tuple[np.ndarray, np.ndarra
     return mean, covariance
 
 
+@lru_cache(maxsize=4)
 def best_of_family(target: Logits, family: str) -> Best | None:
     """The best Gaussian over w; None for any other family than mean field and full rank."""
     if family not in ("mean_field", "full_rank"):

@@ -19,6 +19,7 @@ from models.contract import Reference
 from models.gp import MODEL, GpData, classes
 from models.gp.exact import GaussianProcess
 from models.gp.inducing import OBJECTIVES, InducingPoints, best_member, best_noise, inducing_points
+from models.gp.pictures import curves
 from models.plotting import style
 
 PAIRS = [("whitened", "rbf"), ("values", "matern52")]
@@ -413,7 +414,7 @@ def test_the_chances_that_are_drawn_are_those_of_the_joint_posterior() -> None:
     weights /= weights.sum()
     chances, n = 1 / (1 + np.exp(-f[:, 3:])), 20_000
     u = MODEL.exact(data).draw(rng, n)["u"]
-    mean, low, high = classes.curves(u, data, grid, rng)
+    mean, low, high = curves(u, data, grid, rng)
     effective = 1 / np.sum(weights**2)
     for j in range(3):
         middle = weights @ chances[:, j]

@@ -132,9 +132,36 @@ def test_a_funnel_without_a_top_has_no_modes_that_could_be_missed():
     with np.errstate(over="ignore", invalid="ignore"):
         target = Target(size + 1, log_joint, gradient, drawn(1024))
         search = find_modes(target, rng, 64, 2**12)
-        if search.has_maximum:
-            with pytest.raises(Refused, match="climb to none of the modes"):
-                unvisited(target, search.modes, drawn(2000))
+    assert search.modes and not search.has_maximum
+
+
+def test_draws_that_climb_to_none_of_the_modes_convict_nobody():
+    """Half of the draws are around 0, where the search has met no mode: what it met says little of them."""
+
+    def log_joint(z: np.ndarray) -> np.ndarray:
+        return np.logaddexp(*(stats.norm.logpdf(z, at, 0.3).sum(1) for at in (0, 4)))
+
+    def gradient(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return log_joint(z), -(z - 4 * (z.mean(1, keepdims=True) > 2)) / 0.09
+
+    rng = np.random.default_rng(0)
+    draws = 0.3 * rng.standard_normal((1000, 5))
+    target = Target(5, log_joint, gradient, 4 + rng.standard_normal((1024, 5)))
+    modes = tuple(mode for mode in find_modes(target, rng, 64).modes if mode.location[0] > 2)
+    assert len(modes) == 1
+    with pytest.raises(Refused, match="climb to none of the modes"):
+        unvisited(target, modes, draws)
+    draws[::2] += 4
+    assert unvisited(target, modes, draws) == []
+
+
+def test_where_nothing_is_a_maximum_no_mode_is_missed(monkeypatch):
+    """The highest probes stand for modes then: a note says that nothing is known, and the evidence stays."""
+    search = missed.find_modes
+    monkeypatch.setattr(missed, "find_modes", lambda *given: replace(search(*given), has_maximum=False))
+    said = with_missed_modes(job_of("numpyro", two_modes(0.3)), tree_of(one_mode(two_modes(0.3)))).attrs
+    assert "missed" not in said and said["log_evidence"] == -0.36
+    assert said["no_search"] == "the log joint has no maximum"
 
 
 def test_many_light_modes_count_together():

@@ -96,3 +96,8 @@ def longer(summary: FitSummary | None, times: float) -> str:
     variable = next(iter(summary.variables.values()))
     count = (variable.sd / variable.mcse_mean) ** 2 if variable.mcse_mean else math.nan
     return f"{about(times * count)} draws of the guide instead of {count:.0f} ({seconds} at most, draws=... in Python)"
+
+
+def printed(value: Estimate) -> str:
+    """A value with its error, where it has one."""
+    return f"{value.value:.2g}" + (f" ± {value.mcse:.1g}" if value.mcse else "")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import guides
 from compare.options import R_HAT_APART, Options
 from compare.summary import Distance, Estimate, FitSummary, Verdict
-from compare.verdict.evidence import about, distances_of, of_how_many, what_decides
+from compare.verdict.evidence import about, distances_of, of_how_many, printed, what_decides
 from compare.verdict.points import is_point, judge_point
 from compare.verdict.thresholds import (
     DECISIVE_ESS,
@@ -25,6 +25,9 @@ from compare.verdict.thresholds import (
     widen,
     worst,
 )
+
+LONGER = "Give it a larger --reference-budget."
+MENDED = "Give it a larger --budget, or reparameterise the model before using it."
 
 IMPORTANCE = (
     "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
@@ -106,7 +109,7 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
     """Whether a reference may take the truth's place. A short one convicts, but no guide can be found to agree."""
     missed, chains = complaints(summary, options), summary.diagnostics
     if missed:
-        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, '--reference-budget')}")
+        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, LONGER)}")
     if chains.ess_bulk is None:
         return Verdict("agrees", IMPORTANCE)
     trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, no divergences"
@@ -126,20 +129,18 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
     )
 
 
-def next_step(r_hat: float | None, option: str) -> str:
-    """What to do about chains that contradict each other."""
+def next_step(r_hat: float | None, otherwise: str) -> str:
+    """What to do about chains that contradict each other: to see where each is, if they are apart."""
     if r_hat is not None and r_hat > R_HAT_APART:
-        return f"Its chains are apart: look at where each is (trace.png); a larger {option} helps only if they move."
-    if option == "--budget":
-        return "Give it a larger --budget, or reparameterise the model before using it."
-    return f"Give it a larger {option}."
+        return "Its chains are apart: look at where each is (trace.png); more time helps only if they move."
+    return otherwise
 
 
 def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | None) -> Verdict:
     """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
     missed, ess = complaints(summary, options), summary.diagnostics.ess
     if missed:
-        advised = next_step(summary.diagnostics.r_hat, "--budget")
+        advised = next_step(summary.diagnostics.r_hat, MENDED)
         if summary.method == "draws":
             advised = "Leave the warm-up out, or sample for longer."
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advised}")
@@ -241,11 +242,6 @@ def judge_guide(
         f"{sentence(arrival)}; {holds}; mean off by {shift:+.3f} sd at worst{worst_at}, sd {spread} of the truth."
         f"{warn_of_tails(summary)}",
     )
-
-
-def printed(gap: Estimate) -> str:
-    """A gap with its error, where it has one."""
-    return f"{gap.value:.2g}" + (f" ± {gap.mcse:.1g}" if gap.mcse else "")
 
 
 def upper(gap: Estimate) -> float:

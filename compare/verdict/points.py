@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compare.summary import FitSummary, Verdict
-from compare.verdict.evidence import distances_of
+from compare.verdict.evidence import distances_of, printed
 from compare.verdict.thresholds import worst
 
 USE = "Use laplace or full_rank for sds and intervals, or NUTS."
@@ -26,5 +26,7 @@ def judge_point(summary: FitSummary, off: str) -> Verdict:
         return Verdict(
             "off", f"{off}, as a point need not be the posterior's mean: it has no spread, and {value}. {USE}"
         )
-    shift, at = worst(distances_of(summary), lambda apart: abs(apart.mean_error.value))
-    return Verdict("narrow", f"It is a point without spread (mean of {at} off by {shift:.2f} sd): {value}. {USE}")
+    distances = distances_of(summary)
+    _, at = worst(distances, lambda apart: abs(apart.mean_error.value))
+    shift = printed(distances[at].mean_error)
+    return Verdict("narrow", f"It is a point without spread (mean of {at} off by {shift} sd): {value}. {USE}")

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from scipy import special
 from scipy.linalg import solve_triangular
 
 from models.contract import Best, Exact, Latents, Published, Reference
 from models.gp.data import GpData
 from models.logit_gaussians import best_of_family
 from models.logits import Logits, LogitsPosterior, posterior
-from models.plotting import EXACT, GREY, Fits, flat_draws, one_per_family, save, small_multiples
 
 LATENT = "Kuss & Rasmussen 2005, Assessing approximate inference for binary Gaussian process classification (JMLR 6)"
 
@@ -44,31 +41,36 @@ class Classes(Logits):
 
 
 @lru_cache(maxsize=4)
-def solved(data: GpData, content: tuple[bytes, ...]) -> Exact | Reference:
-    """The posterior, computed once for each content of the data (a file's may change)."""
-    return posterior(Classes(data)) or Reference("NUTS on the latents")
+def solved(data: GpData, content: tuple[bytes, ...]) -> tuple[Classes, Exact | Reference]:
+    """The log joint and the posterior, computed once for each content of the data (a file's may change)."""
+    target = Classes(data)
+    return target, posterior(target) or Reference("NUTS on the latents")
+
+
+def known(data: GpData) -> tuple[Classes, Exact | Reference]:
+    """The log joint and the posterior given the length."""
+    return solved(data, (data.design.inputs.tobytes(), data.design.targets.tobytes()))
 
 
 def truth(data: GpData) -> Exact | Reference:
     """Quadrature up to four points, else importance sampling; a long NUTS run where that fails or the length varies."""
     if not data.is_known:
         return Reference("NUTS on the latents and the length")
-    return solved(data, (data.design.inputs.tobytes(), data.design.targets.tobytes()))
+    return known(data)[1]
 
 
 def best_member(data: GpData, family: str) -> Best | None:
     """The best mean field and full rank over u; None in the values f, and for any other family."""
-    return best_of_family(Classes(data), family) if data.is_known and data.is_whitened else None
+    return best_of_family(known(data)[0], family) if data.is_known and data.is_whitened else None
 
 
 def published(data: GpData) -> list[Published]:
     """The best Gaussian's bound on the evidence, and how far the mode of f is from zero beside its mean, in sum
     (None within 4 errors). Where the length is unknown, both are said of the process with the one that is given.
     """
-    exact = truth(data.with_derived(hyperparameters="known"))
+    target, exact = known(data.with_derived(hyperparameters="known"))
     if not isinstance(exact, LogitsPosterior):
         return []
-    target = exact.log_joint
     best = best_of_family(target, "full_rank")
     assert best is not None
     mode, mean = target.maps["f"] @ target.mode, exact.mean()["f"]
@@ -91,36 +93,3 @@ def published(data: GpData) -> list[Published]:
             near < far if abs(near - far) > 4 * error else None,
         ),
     ]
-
-
-Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def curves(u: np.ndarray, data: GpData, grid: np.ndarray, rng: np.random.Generator) -> Curves:
-    """Mean, 2.5% and 97.5% quantile of P(class 1) at inputs (m, 1), by draws of u at the data's, shape (n_draws, n)."""
-    factor = data.factor(data.design.inputs)
-    across = solve_triangular(factor, data.covariance(data.design.inputs, grid), lower=True)
-    left = np.maximum(data.variance - np.sum(across**2, axis=0), 0.0)
-    chances = special.expit(u @ across + np.sqrt(left) * rng.standard_normal((len(u), len(grid))))
-    low, high = np.quantile(chances, [0.025, 0.975], axis=0)
-    return chances.mean(0), low, high
-
-
-def chances(fits: Fits, data: GpData, exact: LogitsPosterior, path: Path) -> None:
-    """Draw every family's P(class 1) beside the exact one."""
-    rng, x, shown = np.random.default_rng(0), data.design.inputs, one_per_family(fits)
-    grid = np.linspace(x.min() - 0.1 * np.ptp(x), x.max() + 0.1 * np.ptp(x), 200)[:, None]
-    target = exact.log_joint
-    truth = curves(target.coefficients(exact.draw(rng, 4000)), data, grid, rng)
-    figure, panels = small_multiples(max(1, len(shown)), (4.4, 3.2), data.design.columns[0], "probability of class 1")
-    for axes, fit in zip(panels, shown, strict=False):
-        mean, *ends = curves(target.coefficients(flat_draws(fit.tree, 4000)), data, grid, rng)
-        axes.fill_between(grid[:, 0], truth[1], truth[2], color="#cccccc", lw=0, label="exact, 95%")
-        axes.plot(grid[:, 0], truth[0], color=EXACT, lw=1.4)
-        axes.plot(grid[:, 0], mean, color=fit.color, lw=1.4, ls="--")
-        for end, label in zip(ends, (fit.label, None), strict=True):
-            axes.plot(grid[:, 0], end, color=fit.color, lw=1.3, label=label)
-        axes.plot(x[:, 0], data.design.targets, "|", color=GREY, ms=8)
-        axes.set(title=fit.name, ylim=(-0.05, 1.25), yticks=np.linspace(0, 1, 6))
-        axes.legend(loc="upper right", fontsize=8, ncols=2)
-    save(figure, path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from models import designs
 from models.designs import Design
@@ -160,6 +161,14 @@ class GpData(Data):
     def factor(self, inputs: np.ndarray) -> np.ndarray:
         """The lower Cholesky factor of the kernel with its jitter at these inputs."""
         return np.linalg.cholesky(self.covariance(inputs, inputs) + self.variance * self.jitter * np.eye(len(inputs)))
+
+    def weights(self, factor: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """B (n, m) and v (m,) with f(inputs) | u ~ N(B' u, v) at each of m inputs, shape (m, columns).
+
+        ``factor`` is the Cholesky factor at the data's inputs.
+        """
+        across = solve_triangular(factor, self.covariance(self.design.inputs, inputs), lower=True)
+        return across, np.maximum(self.variance - np.sum(across**2, axis=0), 0.0)
 
     @property
     def constants(self) -> dict[str, Any]:

@@ -114,14 +114,9 @@ class GaussianProcess(Exact):
         factor = self.factor if site == "u" else np.eye(self.size)
         return np.sqrt(np.sum(factor**2 / self.precisions(site), axis=1)) / self.sds["f"]
 
-    def weights(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """B (n, m) and v (m,) with f(inputs) | u ~ N(B' u, v) at each of m inputs, shape (m, columns)."""
-        across = solve_triangular(self.factor, self.data.covariance(self.data.design.inputs, inputs), lower=True)
-        return across, np.maximum(self.data.variance - np.sum(across**2, axis=0), 0.0)
-
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and sd of f at inputs of shape (m, columns), each (m,)."""
-        across, left = self.weights(inputs)
+        across, left = self.data.weights(self.factor, inputs)
         return across.T @ self.location["u"], np.sqrt(left + np.sum((self.roots["u"].T @ across) ** 2, axis=0))
 
     def extra_summary(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
 from models.contract import Picture
 from models.gp import classes
@@ -42,7 +43,7 @@ def grid_of(data: GpData) -> np.ndarray:
 
 def band_of(u: np.ndarray, exact: GaussianProcess, grid: np.ndarray) -> Band:
     """Mean and sd of f on the grid by draws of u at the inputs, shape (n_draws, n)."""
-    across, left = exact.weights(grid)
+    across, left = exact.data.weights(exact.factor, grid)
     f = u @ across
     return f.mean(0), np.sqrt(f.var(0) + left)
 
@@ -107,6 +108,36 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     save(figure, path)
 
 
+Curves = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def curves(u: np.ndarray, data: GpData, grid: np.ndarray, rng: np.random.Generator) -> Curves:
+    """Mean, 2.5% and 97.5% quantile of P(class 1) at inputs (m, 1), by draws of u at the data's, shape (n_draws, n)."""
+    across, left = data.weights(data.factor(data.design.inputs), grid)
+    chances = special.expit(u @ across + np.sqrt(left) * rng.standard_normal((len(u), len(grid))))
+    low, high = np.quantile(chances, [0.025, 0.975], axis=0)
+    return chances.mean(0), low, high
+
+
+def chances(fits: Fits, data: GpData, exact: LogitsPosterior, path: Path) -> None:
+    """Draw every family's P(class 1) beside the exact one."""
+    rng, grid, shown = np.random.default_rng(0), grid_of(data), one_per_family(fits)
+    target = exact.log_joint
+    truth = curves(target.coefficients(exact.draw(rng, 4000)), data, grid, rng)
+    figure, panels = small_multiples(max(1, len(shown)), (4.4, 3.2), data.design.columns[0], "probability of class 1")
+    for axes, fit in zip(panels, shown, strict=False):
+        mean, *ends = curves(target.coefficients(flat_draws(fit.tree, 4000)), data, grid, rng)
+        axes.fill_between(grid[:, 0], truth[1], truth[2], color="#cccccc", lw=0, label="exact, 95%")
+        axes.plot(grid[:, 0], truth[0], color=EXACT, lw=1.4)
+        axes.plot(grid[:, 0], mean, color=fit.color, lw=1.4, ls="--")
+        for end, label in zip(ends, (fit.label, None), strict=True):
+            axes.plot(grid[:, 0], end, color=fit.color, lw=1.3, label=label)
+        axes.plot(data.design.inputs[:, 0], data.design.targets, "|", color=GREY, ms=8)
+        axes.set(title=fit.name, ylim=(-0.05, 1.25), yticks=np.linspace(0, 1, 6))
+        axes.legend(loc="upper right", fontsize=8, ncols=2)
+    save(figure, path)
+
+
 def is_curve(data: GpData) -> bool:
     """Whether the function is a curve, and its band follows from that at the inputs."""
     return data.design.inputs.shape[1] == 1 and data.is_gaussian
@@ -136,7 +167,7 @@ PICTURES = (
         "chances",
         "The probability of class 1: the exact mean and 95% band in grey, each family's as lines, and the classes "
         "as ticks. Off the data all follow from the prior given the values at the inputs.",
-        classes.chances,
+        chances,
         is_chance,
     ),
 )

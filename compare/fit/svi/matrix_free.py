@@ -27,7 +27,7 @@ from compare.fit.svi.newton import PROBES, LongLogJoint, are_alike, banded_produ
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
 from guides.contract import Curvature, Family, Spread
-from guides.matrix_free import Deflated, MatrixFree, extreme, slackest, solve
+from guides.matrix_free import Deflated, MatrixFree, Product, extreme, slackest, solve
 
 BATCHES = 8
 """Batches that a gap is measured with."""
@@ -108,7 +108,7 @@ def fit(objective: Objective, data: Any, family: Family, options: Options, seed:
     for attempt in range(ROUNDS):
         history.append((density.spent, spread.parameters(location, y)))
         try:
-            moments = measure(density, spread, curvature, location, y, rng, effort, deadline)
+            moments = measure(density, spread, curvature, (location, y), rng, effort, deadline)
         except TimeoutError:
             break
         if not np.isfinite(moments.slopes).all():
@@ -163,8 +163,7 @@ def at_mode(
     count = max(shape[1] for shape in shapes.values() if len(shape) == 2)
     if bands is not None:
         exact = Curvature(location, *positive_factor(bands))
-        product = lambda columns: banded_product(bands, columns)  # noqa: E731
-        return MatrixFree(location, diagonal, product, exact, slackest(bands, count), shapes)
+        return MatrixFree(location, diagonal, band_by(bands), exact, slackest(bands, count), shapes)
     product = density.product_at(location)
     smallest = extreme(product, diagonal, count, largest=False)
     whitener = Deflated(1 / np.sqrt(diagonal), *smallest)
@@ -175,8 +174,7 @@ def measure(
     density: LongLogJoint,
     spread: Spread,
     curvature: MatrixFree,
-    location: np.ndarray,
-    y: np.ndarray,
+    here: Place,
     rng: np.random.Generator,
     effort: int,
     deadline: float,
@@ -186,7 +184,8 @@ def measure(
     Raises:
         TimeoutError: the deadline came first.
     """
-    if is_quadratic(density, spread, curvature, location, y, rng):
+    location, y = here
+    if is_quadratic(density, spread, curvature, here, rng):
         slope = -density.value(location)[1]
         return Moments(np.stack([slope] * BATCHES, axis=1), [curvature] * BATCHES, curvature, True)
     slopes, places = [], []
@@ -214,28 +213,25 @@ def measure(
     return Moments(np.stack(slopes, axis=1), parts, replace(curvature, diagonal=diagonal, product=everywhere))
 
 
-def band_by(bands: np.ndarray) -> Any:
+def band_by(bands: np.ndarray) -> Product:
+    """The product with a tridiagonal precision."""
     return lambda columns: banded_product(bands, columns)
 
 
-def mean_product(density: LongLogJoint, places: list[np.ndarray]) -> Any:
+def mean_product(density: LongLogJoint, places: list[np.ndarray]) -> Product:
     """The product with the mean of the precisions at some places."""
     return lambda columns: np.mean([density.products(place, columns.T).T for place in places], axis=0)
 
 
 def is_quadratic(
-    density: LongLogJoint,
-    spread: Spread,
-    curvature: MatrixFree,
-    location: np.ndarray,
-    y: np.ndarray,
-    rng: np.random.Generator,
+    density: LongLogJoint, spread: Spread, curvature: MatrixFree, here: Place, rng: np.random.Generator
 ) -> bool:
     """Whether the Hessian is the same at two draws as where the curvature was taken: on random white directions."""
+    location, y = here
     directions = curvature.colour(rng.standard_normal((location.size, PROBES)))
-    here = curvature.whiten(curvature.product(directions))
+    images = curvature.whiten(curvature.product(directions))
     places = [location + spread.draw(y, rng) for _ in range(2)]
-    return all(are_alike(curvature.whiten(density.product_at(place)(directions)), here) for place in places)
+    return all(are_alike(curvature.whiten(density.product_at(place)(directions)), images) for place in places)
 
 
 def gap_at(

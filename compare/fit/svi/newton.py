@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import diags_array
 
 from compare.fit.svi.laplace import ROUNDING, NoMode, positive_factor
 from compare.fit.svi.protocol import LogJoint
@@ -111,11 +112,8 @@ def are_alike(images: np.ndarray, others: np.ndarray) -> bool:
 
 def banded_product(bands: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """A tridiagonal matrix's product with columns, shape (d,) or (d, m)."""
-    on, below = bands[0], bands[1, :-1]
-    result = (on * columns.T).T
-    result[1:] += (below * columns[:-1].T).T
-    result[:-1] += (below * columns[1:].T).T
-    return result
+    below = bands[1, :-1]
+    return diags_array([below, bands[0], below], offsets=[-1, 0, 1]) @ columns
 
 
 def whitener_of(diagonal: np.ndarray, bands: np.ndarray | None, location: np.ndarray) -> Whitener:
