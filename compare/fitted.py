@@ -53,7 +53,7 @@ class FittedGuide:
 
     @property
     def elbo(self) -> Estimate:
-        """The ELBO in nats, with its Monte Carlo error; of a single point its log p(x, z), which is no bound."""
+        """The ELBO in nats, with its Monte Carlo error; of a guide without a density its objective, no bound."""
         end = self.tree["optimisation"].attrs
         if "objective" in end:
             return Estimate(float(end["objective"]), float(end["objective_mcse"]))

@@ -202,13 +202,13 @@ def judge_all(
 
 
 def missed_modes(fits: Mapping[str, Fit]) -> tuple[str, ...]:
-    """What a reference's chains have not seen of the posterior, as a sentence; none where that is nothing."""
+    """The sentence about modes that the reference's chains have missed; empty without any."""
     missed = reference_says(fits, "missed")
     return (missed,) if missed else ()
 
 
 def reference_says(fits: Mapping[str, Fit], name: str) -> str:
-    """What an attribute of the reference's draws says; empty where there is none."""
+    """A text attribute of the reference's draws; empty where there is none."""
     fit = fits.get("reference")
     return str(fit.tree.attrs.get(name, "")) if fit is not None and fit.tree is not None else ""
 
@@ -233,7 +233,7 @@ def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tup
 
 
 def unsearched(fits: Mapping[str, Fit]) -> list[str]:
-    """That nobody knows whether a reference misses modes, where they could not be looked for."""
+    """The note on a reference whose missed modes could not be looked for; empty without any."""
     reason = reference_says(fits, "no_search")
     return [f"Whether the chains of the reference miss a mode was not found out: {reason}"] if reason else []
 

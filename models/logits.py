@@ -6,7 +6,7 @@ A logistic regression is of this kind, and so is a Gaussian process that is seen
 Cholesky factor. The log joint is concave, so that it has one mode, and the sum over a lattice around that mode
 converges exponentially: quadrature up to four coefficients. Beyond, draws are proposed from a Student t with the mean
 and the covariance that a first round of draws has found around the Laplace approximation, and from that itself in
-directions of which the classes say next to nothing; where their weights are too unequal nothing is called exact.
+directions along which the classes add next to nothing; where their weights are too unequal nothing is called exact.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORK = 3_000_000  # most points of a lattice times rows, in hundreds
 
 FREEDOM = 12  # degrees of freedom of the proposal
 ROUNDS, DRAWS = 8, 4096  # proposed points: a scrambled Sobol sequence a round
-LEAST_INFORMATION = 0.01  # of a direction: share of the prior's precision that the classes must add
+LEAST_INFORMATION = 0.01  # share of the prior's precision that the classes must add along a direction
 EQUAL = 0.1  # least effective share of the proposed draws
 SMOOTH = 0.05  # sds by which the draws' marginals are smoothed
 

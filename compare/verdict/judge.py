@@ -26,8 +26,8 @@ from compare.verdict.thresholds import (
     worst,
 )
 
-LONGER = "Give it a larger --reference-budget."
-MENDED = "Give it a larger --budget, or reparameterise the model before using it."
+LONGER_REFERENCE = "Give it a larger --reference-budget."
+LONGER_CHAINS = "Give it a larger --budget, or reparameterise the model before using it."
 
 IMPORTANCE = (
     "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
@@ -109,7 +109,7 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
     """Whether a reference may take the truth's place. A short one convicts, but no guide can be found to agree."""
     missed, chains = complaints(summary, options), summary.diagnostics
     if missed:
-        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, LONGER)}")
+        return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, LONGER_REFERENCE)}")
     if chains.ess_bulk is None:
         return Verdict("agrees", IMPORTANCE)
     trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, no divergences"
@@ -140,7 +140,7 @@ def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | 
     """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
     missed, ess = complaints(summary, options), summary.diagnostics.ess
     if missed:
-        advised = next_step(summary.diagnostics.r_hat, MENDED)
+        advised = next_step(summary.diagnostics.r_hat, LONGER_CHAINS)
         if summary.method == "draws":
             advised = "Leave the warm-up out, or sample for longer."
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advised}")
