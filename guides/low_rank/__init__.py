@@ -24,6 +24,9 @@ from scipy import optimize
 from guides.contract import Curvature, Family, Parameters
 from guides.matrix_free import MatrixFree
 
+PATIENCE = 20
+"""Steps of a search that must gain less than enough: -KL is nearly flat where curvatures are alike."""
+
 LARGEST_HESSIAN = 600
 """Numbers in D and W beyond which their Hessian is not formed; then only the rotations are left out."""
 
@@ -167,8 +170,9 @@ class Target:
     def search(
         self, start: np.ndarray, steps: int, enough: float = 0.0, deadline: float = math.inf
     ) -> optimize.OptimizeResult:
-        """Where L-BFGS arrives: within ``enough`` nats if the Hessian is the identity, after ``steps`` or too late."""
-        slopes = [np.inf]
+        """Where L-BFGS arrives: within ``enough`` nats if the Hessian is the identity and its last `PATIENCE` steps gained
+        no more; after ``steps``, or too late."""
+        slopes, values = [np.inf], list[float]()
 
         def value(y: np.ndarray) -> tuple[float, np.ndarray]:
             divergence, gradient = self.value(y)
@@ -176,7 +180,9 @@ class Target:
             return divergence, gradient
 
         def stop(intermediate_result: optimize.OptimizeResult) -> None:
-            if slopes[0] < enough or time.perf_counter() > deadline:
+            values.append(intermediate_result.fun)
+            is_slow = len(values) > PATIENCE and values[-PATIENCE - 1] - values[-1] < enough
+            if (slopes[0] < enough and is_slow) or time.perf_counter() > deadline:
                 raise StopIteration
 
         lower, upper = np.log([CLOSEST * self.floor, 2 / self.curvature.diagonal]) / math.sqrt(2)
