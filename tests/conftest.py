@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read as libraries load: the cores are taken by pytest's processes
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any

@@ -25,7 +25,7 @@ from guides.contract import Curvature, Family, Parameters
 from guides.matrix_free import MatrixFree
 
 PATIENCE = 20
-"""Steps of a search that must gain less than enough: -KL is nearly flat where curvatures are alike."""
+"""Steps of a search that must gain less than enough: the divergence is nearly flat where curvatures are alike."""
 
 LARGEST_HESSIAN = 600
 """Numbers in D and W beyond which their Hessian is not formed; then only the rotations are left out."""
@@ -170,8 +170,8 @@ class Target:
     def search(
         self, start: np.ndarray, steps: int, enough: float = 0.0, deadline: float = math.inf
     ) -> optimize.OptimizeResult:
-        """Where L-BFGS arrives: within ``enough`` nats if the Hessian is the identity and its last `PATIENCE` steps gained
-        no more; after ``steps``, or too late."""
+        """Where L-BFGS arrives: within ``enough`` nats if the Hessian is the identity, and its last `PATIENCE` steps
+        gained less; after ``steps``, or too late."""
         slopes, values = [np.inf], list[float]()
 
         def value(y: np.ndarray) -> tuple[float, np.ndarray]:
