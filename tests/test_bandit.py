@@ -22,6 +22,7 @@ ERRORS = 4
 ARMS = (0.5, 0.7)
 WORLDS = [fixed(ARMS), prior(1.0, 1.0)]
 THREE = Bandit((10, 1, 0), (10, 0, 0), alpha=0.5, beta=2.0)
+MANY = Bandit((10_000, 10_000, 9_000), (5_000, 5_200, 4_600))
 
 
 def thompson_1933(a: int, b: int, c: int, d: int) -> float:
@@ -39,7 +40,7 @@ def test_the_best_arm_by_thompsons_sum(data) -> None:
     assert exact.chances() == pytest.approx([1 - expected, expected], abs=1e-9)
 
 
-@pytest.mark.parametrize("data", [Bandit(), THREE])
+@pytest.mark.parametrize("data", [Bandit(), THREE, MANY, Bandit((10_000, 0), (9_990, 0))])
 def test_the_leads_moments_and_quantiles_are_those_of_draws(data) -> None:
     exact, count = Arms(data), 200_000
     lead = derive(data, exact.draw(np.random.default_rng(0), count))["lead"]

@@ -50,11 +50,22 @@ def masses(a: np.ndarray, b: np.ndarray, logits: np.ndarray, step: float) -> np.
     return step * np.exp(logs)
 
 
+def largest(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Mean and variance of the largest of independent Betas, whose parameters have shape (arms, 1)."""
+    logits, step = nodes(a, b)
+    theta = special.expit(logits)
+    each, cdfs = masses(a, b, logits, step), special.betainc(a, b, theta)
+    mass = np.sum([each[j] * np.delete(cdfs, j, axis=0).prod(axis=0) for j in range(len(each))], axis=0)
+    mean = float(mass @ theta)
+    return mean, float(mass @ (theta - mean) ** 2)
+
+
 class Lead:
     """The distribution of theta_k - max_(j != k) theta_j, with the methods of SciPy's frozen distributions.
 
     Integrals over theta_k go from one end to the other of where both theta_k and theta_k - lead are chances, with a
-    logit's coordinate between these ends, so that powers of the distance to them cost no digits.
+    logit's coordinate between these ends, so that powers of the distance to them cost no digits. A density is at least
+    as wide in that coordinate as on the logit, so that the step for the logit serves.
 
     Args:
         a: First parameters of the arms' Betas, shape (arms,).
@@ -65,12 +76,10 @@ class Lead:
     def __init__(self, a: np.ndarray, b: np.ndarray, arm: int) -> None:
         self.arm, self.own = stats.beta(a[arm], b[arm]), (a[arm], b[arm])
         self.others = np.delete(a, arm)[:, None], np.delete(b, arm)[:, None]
+        self.largest = largest(*self.others)
         logits, self.step = nodes(a, b)
-        end = np.abs(logits).max()
-        self.logits = np.arange(-end, end, self.step)
-        theta, complement = special.expit(self.logits), special.expit(-self.logits)
-        cells, above = self.step * theta * complement, 1 - self.below(theta)
-        self.largest = float(cells @ above), float(cells @ (2 * theta * above))
+        self.end, (own, _) = max(np.abs(logits).max(), 40.0), nodes(a[[arm]], b[[arm]])
+        self.ends = [(special.expit(logit), special.expit(-logit)) for logit in own[[0, -1]]]
 
     def below(self, x: np.ndarray) -> np.ndarray:
         """P(all other arms are at most x), shape (n,)."""
@@ -78,16 +87,20 @@ class Lead:
 
     def places(self, lead: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """theta_k - lead, 1 less that, and the masses of theta_k, at every node, each (n,)."""
-        width, up, down = 1 - abs(lead), special.expit(self.logits), special.expit(-self.logits)
-        x, complement = max(lead, 0.0) + width * up, max(-lead, 0.0) + width * down
-        mass = self.step * width * up * down * density(*self.own, x, complement)
-        return max(-lead, 0.0) + width * up, max(lead, 0.0) + width * down, mass
+        width, cut, top = 1 - abs(lead), max(lead, 0.0), max(-lead, 0.0)
+        with np.errstate(divide="ignore"):
+            ends = [np.log(max(x - cut, 0.0)) - np.log(max(above - top, 0.0)) for x, above in self.ends]
+        first, last = np.clip(ends, -self.end, self.end)
+        logits = np.arange(first, last, self.step)
+        up, down = special.expit(logits), special.expit(-logits)
+        mass = self.step * width * up * down * density(*self.own, cut + width * up, top + width * down)
+        return top + width * up, cut + width * down, mass
 
     def mean(self) -> float:
         return float(self.arm.mean()) - self.largest[0]
 
     def std(self) -> float:
-        return float(np.sqrt(self.arm.var() + self.largest[1] - self.largest[0] ** 2))
+        return float(np.sqrt(self.arm.var() + self.largest[1]))
 
     def cdf(self, x: float) -> float:
         place, _, mass = self.places(x)
