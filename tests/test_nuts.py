@@ -81,19 +81,26 @@ def test_the_chain_with_its_correlations(length, observe, library):
     assert summary["verdict"]["word"] == "agrees"
 
 
-@pytest.mark.parametrize(("method", "quick"), [("nuts", True), ("reference", False)])
-def test_a_reference_runs_the_program_that_is_compiled_to_run_fast(monkeypatch, method, quick):
-    """A small model's other chains run what is compiled soonest."""
+@pytest.mark.parametrize(
+    ("method", "steps", "used"),
+    [("nuts", 7, ["soon"] * 4), ("nuts", 1023, ["soon", "fast", "fast", "fast"]), ("reference", 7, ["fast"] * 4)],
+)
+def test_what_runs_for_long_is_compiled_to_run_fast(monkeypatch, method, steps, used):
+    """A small model's chains run what is compiled soonest, unless they are a reference or make long trajectories."""
     from compare.fit.mcmc import nuts_numpyro
 
-    programs = {True: lambda *_: "soon", False: lambda *_: "fast"}
-    run = SimpleNamespace(initialise=lambda *_: None, advance=programs)
-    used = []
+    calls = []
+
+    def program(name):
+        records = None, (None, None, np.full((nuts_numpyro.STRIDE, 4), steps), None, None)
+        return lambda state, *_: calls.append(name) or (state, records)
+
+    run = SimpleNamespace(initialise=lambda *_: None, advance={True: program("soon"), False: program("fast")})
     monkeypatch.setattr(nuts_numpyro, "sampler", lambda *_: run)
-    monkeypatch.setattr(nuts_numpyro, "warmed_up", lambda state, advance, *_: used.append(advance))
-    job = Job("chains", "coin", None, method, "numpyro", None, 0, layout=SimpleNamespace(dimension=1))
+    options = Options(warmup=3 * nuts_numpyro.STRIDE + 1)
+    job = Job("chains", "coin", None, method, "numpyro", None, 0, options, layout=SimpleNamespace(dimension=1))
     with nuts_numpyro.chains(job, "model", 0.8, {"heads": np.zeros(3)}, (), math.inf):
-        assert used == [programs[quick]]
+        assert calls == used
 
 
 def test_statistics_of_every_transition(library):

@@ -24,8 +24,11 @@ from compare.user_model.jit_numpyro import ONCE, compiled, is_quick, unvalidated
 
 __all__ = ["chains", "chains_of_many", "density", "split_arguments"]
 
-STRIDE = 100
+STRIDE = 25
 """Transitions between two looks at the clock."""
+
+LONG = 100
+"""Leapfrog steps a transition from which on compiling well is sooner done than running what was compiled quickly."""
 
 TOGETHER = 250
 """Data sets whose chains go side by side."""
@@ -105,7 +108,14 @@ def chains(
     options = job.options
     run = sampler(job.model, program, acceptance, options.warmup, static, data)
     is_long = job.method == "reference"  # its run takes longer than any compilation
-    advance = run.advance[not is_long and is_quick(job.layout.dimension, dict(data))]
+    quick = not is_long and is_quick(job.layout.dimension, dict(data))
+
+    def advance(state: HMCState, count: int, data: Data) -> tuple[HMCState, Any]:
+        nonlocal quick
+        state, records = run.advance[quick](state, count, data)
+        _, (_, _, steps, *_) = records
+        quick = quick and float(steps[:count].mean()) < LONG
+        return state, records
 
     def check() -> None:
         if time.perf_counter() > deadline:
