@@ -25,6 +25,7 @@ from compare.options import Options
 from compare.plan import best_member, family_of, plan, seconds_at_most, trainings
 from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score
 from compare.verdict.contradictions import find_contradictions
+from compare.verdict.decision import judge_loss
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
 from compare.verdict.model_check import judge_model
@@ -196,7 +197,7 @@ def judge_all(
     reference = unaided.get("reference")
     contradictions = (*missed_modes(fits), *find_contradictions(unaided, known, options))
     return {
-        name: replace(fit, verdict=judge(fit, options, gaps, reference, contradictions))
+        name: replace(fit, verdict=judge(fit, options, gaps, reference, contradictions), decision=judge_loss(fit))
         for name, fit in unaided.items()
     }
 

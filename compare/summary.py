@@ -254,6 +254,25 @@ class WithoutTruth(Verdict):
 
 
 @dataclass(frozen=True)
+class Loss(Estimate):
+    """The expected loss, by the exact posterior, of whoever acts on a fit's draws, and its Monte Carlo error.
+
+    Attributes:
+        exact: The expected loss of whoever acts on the exact posterior.
+        name: What is lost, such as "regret".
+        meaning: What exactly, as a sentence.
+        word: ``less`` or ``more`` than ``exact`` beyond its error, or the ``same``; None for the exact posterior.
+        sentence: The same as a sentence.
+    """
+
+    exact: float = math.nan
+    name: str = ""
+    meaning: str = ""
+    word: str | None = None
+    sentence: str | None = None
+
+
+@dataclass(frozen=True)
 class FitSummary:
     """All numbers of one fit, and the verdict on it.
 
@@ -273,6 +292,7 @@ class FitSummary:
         predictions: Scores of held-out observations by name; None where nothing is held out.
         without_truth: What would be said of it if no truth were known; None for what is no guide.
         verdict: None until it is judged.
+        decision: What it costs to act on it; None where the model decides nothing.
         unreported: The elements that are judged and not reported, by name; not in ``summary.json``.
     """
 
@@ -291,6 +311,7 @@ class FitSummary:
     predictions: Mapping[str, Score] | None = None
     without_truth: WithoutTruth | None = None
     verdict: Verdict = ABSENT
+    decision: Loss | None = None
     unreported: Mapping[str, VariableSummary] = field(default_factory=dict, repr=False, metadata={"key": None})
 
     @property

@@ -18,6 +18,7 @@ from models.parts import (  # noqa: F401
     Best,
     Claim,
     CoordinateAscent,
+    Decision,
     Element,
     Evidences,
     Latents,
@@ -188,6 +189,7 @@ class Model:
         quantities: Functions of the latents, and what is reported.
         symmetry: Maps of the latents that leave the posterior as it is, so that it has equal modes.
         prediction: What the posterior predicts.
+        decision: What the posterior is acted on for, and what is lost where draws take its place.
         amortization: Training of encoders.
         literature: What the founding text and others say of it.
         pictures: Pictures of its own.
@@ -208,6 +210,7 @@ class Model:
     quantities: Quantities | None = None
     symmetry: Symmetry | None = None
     prediction: Prediction | None = None
+    decision: Decision | None = None
     amortization: Amortization | None = None
     literature: Literature | None = None
     pictures: tuple[Picture, ...] = ()

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import optimize, special
 
 
-def best_logit_normal(a: float, b: float) -> tuple[float, float, float]:
+def best_logit_normal(a: float, b: float, count: int = 4001) -> tuple[float, float, float]:
     """The Gaussian on the logit of theta nearest to Beta(a, b) in KL(q, Beta).
 
     With u = logit(theta), its density on u is s(u)^a s(-u)^b / B(a, b), s the logistic function, so
@@ -14,12 +14,12 @@ def best_logit_normal(a: float, b: float) -> tuple[float, float, float]:
 
     (the second by Stein's lemma). Their logs are solved: they are nearly linear where s is nearly an exponential, and
     so the solution is found for all a and b from 0.01 to 2e9. The trapezoid rule on 24 standard deviations is exact to
-    rounding for these entire integrands times a Gaussian.
+    rounding for these entire integrands times a Gaussian; where a and b are 0.5 or more, with a ``count`` of 401 too.
 
     Returns:
         location, scale and -KL in nats.
     """
-    eps = np.linspace(-12, 12, 4001)
+    eps = np.linspace(-12, 12, count)
     log_weights = -0.5 * eps**2
     log_weights -= special.logsumexp(log_weights)
     weights = np.exp(log_weights)

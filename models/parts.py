@@ -130,6 +130,24 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What draws are acted on for, and what it costs that they are not the posterior's. The posterior is exact.
+
+    Attributes:
+        loss: The name of what is lost, such as "regret".
+        meaning: ``meaning(data)``: what exactly is lost, as a sentence.
+        evaluate: ``evaluate(data, latents)``: the expected loss, by the exact posterior, of whoever acts on these draws
+            in its place; and the influence of each draw on it, shape (n_draws,): their mean has the loss's error.
+        exact: ``exact(data)``: the expected loss of whoever acts on the exact posterior.
+    """
+
+    loss: str
+    meaning: Callable[[Any], str]
+    evaluate: Callable[[Any, Latents], tuple[float, np.ndarray]]
+    exact: Callable[[Any], float]
+
+
+@dataclass(frozen=True)
 class Training:
     """What a guide with an encoder is trained and judged on. Observations are independent, each with a latent z.
 

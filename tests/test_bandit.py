@@ -17,6 +17,7 @@ from models.bandit import MODEL, Bandit, policies
 from models.bandit.exact import Arms, Lead, best_member, derive
 from models.bandit.pictures import PICTURES
 from models.bandit.regret import by_ratio, crossing, expected_regret, fixed, prior, simulate, standard_policies
+from models.logit_normal import best_logit_normal
 
 ERRORS = 4
 ARMS = (0.5, 0.7)
@@ -214,3 +215,9 @@ def test_the_exact_posterior_is_calibrated() -> None:
 def test_the_picture_is_drawn(tmp_path) -> None:
     PICTURES[0].draw({}, Bandit(horizon=3), Arms(Bandit(horizon=3)), tmp_path / "regret.png")
     assert (tmp_path / "regret.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("counts", [(0.5, 0.5), (1.0, 0.5), (101.0, 1.0), (60.0, 40.0)])
+def test_fewer_nodes_find_the_same_gaussian(counts) -> None:
+    """The policy's Gaussians have a tenth of the nodes."""
+    assert policies.nearest_gaussian(*counts) == pytest.approx(best_logit_normal(*counts)[:2], abs=1e-11)

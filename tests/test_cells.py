@@ -45,6 +45,7 @@ from compare.summary import (
     FitSummary,
     Ledger,
     LooPit,
+    Loss,
     ModelCheck,
     Optimisation,
     PredictiveP,
@@ -146,6 +147,7 @@ def a_summary(unequal: Unequal, job: Job) -> FitSummary:
         {column.key: unequal.of(Score) for column in scores.SCORES},
         WithoutTruth("narrow", "", "beside NUTS", *estimates, unequal.number()),
         Verdict("agrees", ""),
+        unequal.of(Loss, name="regret", meaning="", word="more", sentence=""),
     )
 
 
@@ -197,6 +199,8 @@ CELLS: dict[str, dict[str, tuple[str, ...]]] = {
         "elbo": estimated("ledger.elbo"),
         "gap": estimated("ledger.evidence_gap"),
         "seconds": ("seconds",),
+        "loss": estimated("decision"),
+        "against": (),
         "verdict": (),
     },
     "cost": {
@@ -229,6 +233,7 @@ NOT_IN_TABLES = {
     "optimisation.tolerance": "the column's meaning says it",
     "optimisation.converged": "a word",
     "correlations.z[0],z[1].truth": "the row of the exact fit",
+    "decision.exact": "the row of the exact fit",
 }
 """Fields that no column holds, and why."""
 

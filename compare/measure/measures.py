@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compare.comparison import Fit, Truth
+from compare.measure.decision import loss
 from compare.measure.diagnostics import diagnostics, optimisation
 from compare.measure.elements import unreported
 from compare.measure.ledger import ledger
@@ -26,5 +27,6 @@ def measure(fit: Fit, truth: Truth | None, best: Best | None) -> FitSummary:
         optimisation(fit),
         ledger(fit, truth, best),
         predictions(fit),
+        decision=loss(fit),
         unreported=unreported(fit, truth),
     )

@@ -30,7 +30,21 @@ STYLES = {
     "failed": "bold red",
 }
 
-IMPORTANT = ("variable", "error", "ratio", "gap", "seconds", "mean", "sd", "khat", "rhat", "elbo", "ess")
+IMPORTANT = (
+    "variable",
+    "error",
+    "ratio",
+    "loss",
+    "against",
+    "gap",
+    "seconds",
+    "mean",
+    "sd",
+    "khat",
+    "rhat",
+    "elbo",
+    "ess",
+)
 """Columns of the table of fits, the most important first, of which the short report has those that fit."""
 
 

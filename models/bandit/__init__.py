@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from models.bandit.data import Bandit
+from models.bandit.decision import DECISION
 from models.bandit.exact import Arms, best_member, derive
 from models.bandit.pictures import PICTURES
 from models.contract import Element, Model, Quantities, Simulated
@@ -51,5 +52,6 @@ MODEL = Model(
     simulate=simulate,
     best_member=best_member,
     quantities=Quantities(derive, report),
+    decision=DECISION,
     pictures=PICTURES,
 )

@@ -10,12 +10,16 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from models.bandit.exact import masses, nodes
 from models.logit_normal import best_logit_normal
 
 Policy = Callable[[int, int], np.ndarray]
+
+Counts = dict[tuple[int, int], np.ndarray]
+"""A number for each state, by n and m, each (n + 1, m + 1)."""
 
 TIE = 1e-12
 """Values closer than this are equal: they are rational numbers of small denominators."""
@@ -32,25 +36,27 @@ def means(alpha: float, beta: float, n: int) -> np.ndarray:
     return parameters(alpha, beta, n)[0] / (alpha + beta + n)
 
 
-def thompson(alpha: float, beta: float, horizon: int, ratio: float = 1.0) -> Policy:
+def thompson(alpha: ArrayLike, beta: ArrayLike, horizon: int, ratio: float = 1.0) -> Policy:
     """Thompson sampling from Beta(k a, k b) in place of the posterior Beta(a, b), k = 1 / ratio^2.
 
     For many counts ``ratio`` is the sd of what is drawn over the posterior's; at 1 the draws are the posterior's.
-    P(first > second) is a trapezoid sum on the logit, to about 1e-10.
+    The prior's parameters are one for both arms or two. P(first > second) is a trapezoid sum on the logit, to about
+    1e-10.
     """
     k = ratio**-2
-    every = [tuple(k * values for values in parameters(alpha, beta, n)) for n in range(horizon)]
-    logits, step = nodes(*(np.concatenate(values) for values in zip(*every, strict=True)))
+    priors = zip(np.broadcast_to(alpha, 2), np.broadcast_to(beta, 2), strict=True)
+    every = [[tuple(k * values for values in parameters(*prior, n)) for n in range(horizon)] for prior in priors]
+    logits, step = nodes(*(np.concatenate(values) for values in zip(*every[0], *every[1], strict=True)))
     theta = special.expit(logits)
-    weights = [masses(a[:, None], b[:, None], logits, step) for a, b in every]
-    below = [special.betainc(a[:, None], b[:, None], theta) for a, b in every]
+    weights = [masses(a[:, None], b[:, None], logits, step) for a, b in every[0]]
+    below = [special.betainc(a[:, None], b[:, None], theta) for a, b in every[1]]
     return lambda n, m: weights[n] @ below[m].T
 
 
 @cache
 def nearest_gaussian(a: float, b: float) -> tuple[float, float]:
     """Location and scale of the best Gaussian on the logit; a mirrored Beta's are mirrored."""
-    location, scale = (-1.0, 1.0) * np.array(nearest_gaussian(b, a)) if a < b else best_logit_normal(a, b)[:2]
+    location, scale = (-1.0, 1.0) * np.array(nearest_gaussian(b, a)) if a < b else best_logit_normal(a, b, 401)[:2]
     return float(location), float(scale)
 
 
@@ -92,7 +98,7 @@ def epsilon_greedy(alpha: float, beta: float, epsilon: float = 0.1) -> Policy:
 def optimal(alpha: float, beta: float, horizon: int) -> Policy:
     """The policy with the most successes to be expected until the horizon, by dynamic programming from its end."""
     later = [np.zeros((n + 1, horizon - n + 1)) for n in range(horizon + 1)]
-    choices: dict[tuple[int, int], np.ndarray] = {}
+    choices: Counts = {}
     for time in reversed(range(horizon)):
         now = []
         for n in range(time + 1):

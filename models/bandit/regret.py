@@ -7,13 +7,14 @@ better one has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import integrate, interpolate, optimize, special
+from scipy import interpolate, optimize
 
 from models.bandit import policies
+from models.bandit.exact import largest
 from models.bandit.policies import Policy
 
 RATIOS = np.geomspace(0.1, 1.4, 18)
@@ -38,31 +39,45 @@ def fixed(arms: Sequence[float]) -> World:
     return World(max(arms), lambda arm, n: np.full(n + 1, arms[arm]))
 
 
+def posterior(a: np.ndarray, b: np.ndarray) -> World:
+    """Two arms from Beta(a_0, b_0) and Beta(a_1, b_1), each parameter (2,): a pull pays the posterior mean."""
+    return World(largest(a[:, None], b[:, None])[0], lambda arm, n: policies.means(a[arm], b[arm], n))
+
+
 def prior(alpha: float, beta: float) -> World:
-    """Two arms from Beta(alpha, beta): in expectation the better pays E[max] = integral of 1 - F(x)^2, and
-    a pull the posterior mean."""
-    best, _ = integrate.quad(lambda x: 1 - special.betainc(alpha, beta, x) ** 2, 0, 1, epsabs=1e-13)
-    return World(best, lambda arm, n: policies.means(alpha, beta, n))
+    """Two arms from Beta(alpha, beta)."""
+    return posterior(np.full(2, alpha), np.full(2, beta))
 
 
-def expected_regret(policy: Policy, worlds: Sequence[World], horizon: int) -> np.ndarray:
-    """The regret after 1, ..., ``horizon`` pulls, exact, by the probabilities of all counts: (worlds, horizon)."""
+def reach(policy: Policy, worlds: Sequence[World], horizon: int) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """Before each pull the probabilities of all counts, and the same times that of pulling the first arm.
+
+    Both by the first arm's pulls n, each (worlds, n + 1, m + 1).
+    """
     states = [np.ones((len(worlds), 1, 1))]
-    regret, best = np.zeros((len(worlds), horizon)), np.array([world.best for world in worlds])[:, None, None]
     chances = [np.array([[world.chance(arm, n) for world in worlds] for arm in (0, 1)]) for n in range(horizon)]
     for time in range(horizon):
+        firsts = [probability * policy(n, time - n) for n, probability in enumerate(states)]
+        yield states, firsts
         following = [np.zeros((len(worlds), n + 1, time - n + 2)) for n in range(time + 2)]
-        for n, probability in enumerate(states):
-            m = time - n
-            first, p, q = probability * policy(n, m), chances[n][0][:, :, None], chances[m][1][:, None]
+        for n, (probability, first) in enumerate(zip(states, firsts, strict=True)):
             second = probability - first
-            paid, other = first * p, second * q
-            regret[:, time] += np.sum(probability * best - paid - other, axis=(1, 2))
+            paid, other = first * chances[n][0][:, :, None], second * chances[time - n][1][:, None]
             following[n + 1][:, 1:] += paid
             following[n + 1][:, :-1] += first - paid
             following[n][:, :, 1:] += other
             following[n][:, :, :-1] += second - other
         states = following
+
+
+def expected_regret(policy: Policy, worlds: Sequence[World], horizon: int) -> np.ndarray:
+    """The regret after 1, ..., ``horizon`` pulls, exact, by the probabilities of all counts: (worlds, horizon)."""
+    regret = np.tile([[world.best] for world in worlds], horizon)
+    for time, parts in enumerate(reach(policy, worlds, horizon)):
+        for n, (probability, first) in enumerate(zip(*parts, strict=True)):
+            for place, world in enumerate(worlds):
+                regret[place, time] -= first[place].sum(1) @ world.chance(0, n)
+                regret[place, time] -= (probability[place] - first[place]).sum(0) @ world.chance(1, time - n)
     return np.cumsum(regret, axis=1)
 
 

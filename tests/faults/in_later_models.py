@@ -230,8 +230,8 @@ PROCESSES_AND_ARMS = [
     Fault(
         "the second arm pays as the first",
         "models.bandit.regret",
-        "chances[m][1][:, None]",
-        "chances[m][0][:, None]",
+        "chances[time - n][1][:, None]",
+        "chances[time - n][0][:, None]",
         "bandit",
         "both",
         caught_by="test_bandit.test_regret_is_the_sum_over_all_histories",

@@ -60,7 +60,7 @@ def verdict_table(comparison: Comparison, table: Table) -> Table:
     by_key, last = {column.key: column for column in table.columns}, "elbo"
     if comparison.log_evidence.value is not None:
         last = "gap"
-    columns = tuple(by_key[key] for key in (*SUMMARY, last))
+    columns = tuple(by_key[key] for key in (*SUMMARY, "loss", "against", last) if key in by_key)
     return dataclasses.replace(table, title="Verdicts", columns=columns, lead="", remarks=()).without_empty_columns()
 
 
@@ -119,7 +119,12 @@ def page(comparison: Comparison, pictures: Sequence[tuple[Path, str]] = ()) -> s
         "published": cited,
         "tally": claims.tally(cited),
         "code": code(comparison),
-        "meanings": [*estimates.COLUMNS, *ledger.TERMS, *diagnostics.cost(comparison).columns[1:]],
+        "meanings": [
+            *estimates.COLUMNS,
+            *estimates.loss_columns(comparison),
+            *ledger.TERMS,
+            *diagnostics.cost(comparison).columns[1:],
+        ],
         "command": command(comparison),
         "seconds": comparison.seconds,
         "seed": comparison.request.seed,

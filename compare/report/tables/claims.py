@@ -10,6 +10,7 @@ from compare.measure.truth import errors
 from compare.report.tables.elements import reported_elements
 from compare.report.tables.estimates import word
 from compare.report.tables.numbers import interval, measured, plain, printable, value
+from compare.summary import FitSummary
 from models.contract import Claim, Published
 
 FOUNDING_TEXT = (
@@ -43,11 +44,17 @@ class Cited(NamedTuple):
 
 
 def verdicts(comparison: Comparison) -> list[tuple[str, str, str]]:
-    """Each fit's name, word and sentence."""
+    """Each fit's name, word and sentences: on the posterior, and on what it costs to act on the fit."""
     return [
-        (printable(name), word(summary), printable(summary.verdict.sentence if summary.verdict else summary.reason))
+        (printable(name), word(summary), printable(" ".join(filter(None, sentences(summary)))))
         for name, summary in comparison.summaries.items()
     ]
+
+
+def sentences(summary: FitSummary) -> tuple[str | None, ...]:
+    """What is said of a fit."""
+    first = summary.verdict.sentence if summary.verdict else str(summary.reason)
+    return first, summary.decision.sentence if summary.decision else None
 
 
 def evidence(comparison: Comparison) -> tuple[str | None, str]:

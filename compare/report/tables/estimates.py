@@ -8,6 +8,7 @@ from compare.report.tables.ledger import FIT, printed
 from compare.report.tables.numbers import ABSENT, estimate, interval, khat, measured, plain, printable, seconds
 from compare.report.tables.table import Column, Row, Table
 from compare.summary import FitSummary, VariableSummary
+from compare.verdict.thresholds import ERRORS
 
 FEW = 6  # up to this many elements, or pairs of them, are listed one by one
 
@@ -54,6 +55,24 @@ COLUMNS = (
 )
 
 
+def loss_columns(comparison: Comparison) -> tuple[Column, ...]:
+    """The columns of what it costs to act on each fit; none where the model decides nothing."""
+    known = next((summary.decision for summary in comparison.summaries.values() if summary.decision), None)
+    if known is None:
+        return ()
+    return (
+        Column("loss", known.name, "estimates", known.meaning),
+        Column(
+            "against",
+            "vs exact",
+            "estimates",
+            f"Whether the {known.name} is less or more than that of acting on the exact posterior, by more than "
+            f"{ERRORS} standard errors.",
+            True,
+        ),
+    )
+
+
 def word(summary: FitSummary) -> str:
     """The verdict's word, or the fit's status where it was not judged."""
     return summary.verdict.word if summary.verdict else summary.status
@@ -96,9 +115,10 @@ def remarks(ends: float) -> tuple[str, ...]:
 def fits(comparison: Comparison) -> Table:
     """A row a fit, with its worst element where there are several."""
     texts, several = printed(comparison), len(reported_elements(comparison)) > 1
+    columns = (*COLUMNS[:-1], *loss_columns(comparison), COLUMNS[-1])
     rows, ends = [], 0.0
     for name, summary in comparison.summaries.items():
-        cells = {column.key: ABSENT for column in COLUMNS} | {"fit": printable(name), "verdict": word(summary)}
+        cells = {column.key: ABSENT for column in columns} | {"fit": printable(name), "verdict": word(summary)}
         if summary.variables and summary.status == "done":
             variables = summary.variables
             chosen = worst({key: variable.mean_error for key, variable in variables.items()})
@@ -115,14 +135,16 @@ def fits(comparison: Comparison) -> Table:
             "elbo": terms.get("elbo", ABSENT),
             "gap": terms.get("evidence_gap", ABSENT),
             "seconds": seconds(summary.seconds),
+            "loss": estimate(summary.decision),
+            "against": (summary.decision and summary.decision.word) or ABSENT,
         }
         rows.append(Row(name, word(summary), cells))
     lead = "Numbers after ± are Monte Carlo standard errors; a number without one is exact or a diagnostic."
     notes = remarks(ends)
     if several:
         notes += ("Each fit is shown at its worst element, with the least and the greatest sd ratio of all elements.",)
-    table = Table(f"Every fit against the {comparison.truth_name}", COLUMNS, rows, lead, notes)
-    return table if several else table.select([column.key for column in COLUMNS if column.key != "variable"])
+    table = Table(f"Every fit against the {comparison.truth_name}", columns, rows, lead, notes)
+    return table if several else table.select([column.key for column in columns if column.key != "variable"])
 
 
 def by_element(comparison: Comparison) -> Table | None:
