@@ -140,7 +140,7 @@ def family_of(model: Model, data: Any, job: Job) -> str | None:
     updates = coordinate_ascents(model, data)
     if job.name in updates:
         return updates[job.name].family
-    return (guides.load(job.guide).at_mode_of if job.guide in guides.FAMILIES else None) or job.guide
+    return (guides.load(job.guide).member_of if job.guide in guides.FAMILIES else None) or job.guide
 
 
 def best_member(model: Model, data: Any, family: str) -> Best | None:

@@ -245,6 +245,7 @@ class Family:
         largest_dimension: The dimension beyond which it is not attempted.
         is_particular: Whether it is only for the models that name it.
         at_mode_of: The Gaussian family whose Laplace approximation it is; its ELBO is not optimised.
+        on_way_of: The Gaussian family whose member of the highest ELBO on L-BFGS's way to the mode it is.
         response_of: The family whose optimum gives its covariance, by its response to a tilt of the log joint.
         built_on: The other families whose files it uses.
         has_density: Whether its members have a density. Members without one are points under random masks; their
@@ -259,6 +260,7 @@ class Family:
     largest_dimension: float = math.inf
     is_particular: bool = False
     at_mode_of: str | None = None
+    on_way_of: str | None = None
     response_of: str | None = None
     built_on: tuple[str, ...] = ()
     has_density: bool = True
@@ -268,7 +270,12 @@ class Family:
     @property
     def takes_optimiser(self) -> bool:
         """Whether the option ``optimiser`` applies; other families are always fitted by the zoo's optimiser."""
-        return not (self.at_mode_of or self.response_of)
+        return not (self.member_of or self.response_of)
+
+    @property
+    def member_of(self) -> str | None:
+        """The Gaussian family of which it is a member that is taken as it comes, without optimising the ELBO."""
+        return self.at_mode_of or self.on_way_of
 
 
 class Sites(NamedTuple):

@@ -14,7 +14,8 @@ import models
 from compare.cli.main import main
 from compare.comparison import Job, Request
 from compare.fit import run
-from compare.fit.svi.svi import at_modes
+from compare.fit.svi.svi import optimise_many
+from compare.fit.svi.unoptimised import take_all
 from compare.options import Options
 from compare.pipeline import compare as compare_all
 from models.coin import Coin
@@ -25,7 +26,7 @@ def at_mode(library: str, name: str, data):
     """The family's outcome on a model of the catalogue."""
     arguments, static = side(library).split_arguments(data.arguments())
     objective = side(library).prepare(name, "laplace", static, arguments)
-    (outcome,) = at_modes(objective, [arguments], guides.load("laplace"), Options(), [0])
+    (outcome,) = take_all(optimise_many, objective, [arguments], guides.load("laplace"), Options(), [0])
     return outcome
 
 
@@ -112,7 +113,7 @@ def test_without_a_mode_it_fails_and_the_other_data_sets_go_on():
     arguments = [arrays for arrays, _ in split]
     objective = side("numpyro").prepare("coin", "laplace", split[0][1], arguments[0])
     arguments[1] = arguments[1] | {"alpha": arguments[1]["alpha"] * 0 - 20.0}  # no Beta: the density has no top
-    good, bad = at_modes(objective, arguments, guides.load("laplace"), Options(), [0, 0])
+    good, bad = take_all(optimise_many, objective, arguments, guides.load("laplace"), Options(), [0, 0])
     assert good.parameters["location"] == pytest.approx([math.log(8 / 6)], abs=1e-4)
     assert isinstance(bad, ArithmeticError)
 

@@ -123,6 +123,8 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
     known = guides.load(family)
     if known.at_mode_of:
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")
+    if known.on_way_of:
+        raise ValueError(f"{family} is not fitted by SVI: it stands on L-BFGS's way to the mode")
     if known.response_of:
         raise ValueError(f"{family} is not fitted by SVI alone: it takes the Hessian of mean field's ELBO")
     if not known.has_density:

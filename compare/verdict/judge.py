@@ -267,9 +267,11 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         is_own = summary.method == "svi" and not guides.load(str(summary.guide)).takes_optimiser
         hint = "" if options.optimiser == "zoo" or is_own else "; take more --steps, or leave --optimiser at zoo"
         return False, f"{optimisation.reason}{hint}."
-    if is_held_at_mode(summary):
+    if optimisation.log_evidence_at_mode is not None:
         formula = f"log evidence by its formula {optimisation.log_evidence_at_mode:.4f}"
         return True, f"the mode was found ({formula}), {below_best(optimisation.gap)}"
+    if is_taken_as_it_comes(summary):
+        return True, f"it is the best on L-BFGS's way to the mode, {below_best(optimisation.gap)}"
     if optimisation.gap is None and summary.method == "guide":
         return True, f"the library's SVI has stopped gaining ({optimisation.steps} rounds); its gap is not known"
     if optimisation.gap is None and summary.method == "svi":
@@ -285,13 +287,13 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
 def elsewhere(summary: FitSummary, options: Options) -> Estimate | None:
     """How far below the best member known a fit ended whose own gap is small; None where that is no further."""
     gap = summary.ledger.optimisation_gap
-    if summary.method == "coordinate_ascent" or summary.optimisation.gap is None or is_held_at_mode(summary):
+    if summary.method == "coordinate_ascent" or summary.optimisation.gap is None or is_taken_as_it_comes(summary):
         return None
     return gap if gap and gap.value > options.tolerance + ERRORS * gap.mcse else None
 
 
 def below_best(gap: Estimate | None) -> str:
-    """How far below the best of its family a fit at the mode is."""
+    """How far below the best of its family a member is that was not optimised."""
     if gap is None:
         return "its family's best was not reached and may be better"
     return f"{gap.value:.2g} ± {gap.mcse:.1g} nats below its family's best"
@@ -309,16 +311,17 @@ def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:
     return False, f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
 
 
-def is_held_at_mode(summary: FitSummary) -> bool:
-    """Whether it is meant to stay at the mode, though the family may have better members."""
-    return summary.optimisation.log_evidence_at_mode is not None
+def is_taken_as_it_comes(summary: FitSummary) -> bool:
+    """Whether it is meant to stay where it is, at the mode or on the way to it, though its family may have better."""
+    return summary.method == "svi" and guides.load(str(summary.guide)).member_of is not None
 
 
 def blame(summary: FitSummary, options: Options) -> str:
     """What is to blame for what an optimiser that arrived, or ended at another optimum, has left."""
     encoder, family, left = summary.ledger.amortisation_gap, summary.ledger.family_gap, summary.optimisation.gap
-    if is_held_at_mode(summary) and left and (family is None or left.value > family.value):
-        return "the mode is not where the family's best member lies"
+    if is_taken_as_it_comes(summary) and left and (family is None or left.value > family.value):
+        is_at_mode = summary.optimisation.log_evidence_at_mode is not None
+        return f"{'the mode' if is_at_mode else 'the way to the mode'} is not where the family's best member lies"
     if encoder and family and encoder.value > family.value:
         return "most of it is the encoder's doing, the family holds better members"
     missed = elsewhere(summary, options)
@@ -333,8 +336,8 @@ def advice(summary: FitSummary, family_gaps: Mapping[str, float]) -> str:
     """Which families would come closer."""
     if summary.ledger.amortisation_gap:
         return "Fit each observation's q by itself from where the encoder puts it, or use NUTS."
-    if is_held_at_mode(summary):
-        return f"Use {guides.load(str(summary.guide)).at_mode_of}, which is fitted by its ELBO, or NUTS."
+    if is_taken_as_it_comes(summary):
+        return f"Use {guides.load(str(summary.guide)).member_of}, which is fitted by its ELBO, or NUTS."
     measured = summary.ledger.family_gap
     own = family_gaps.get(summary.guide or "", measured.value if measured else None)
     closer = [name for name, gap in family_gaps.items() if own is not None and gap < own / 2 - 1e-9]

@@ -10,7 +10,7 @@ import sys
 from compare import compare
 from tests.bent import DATA, EXACT, model
 
-GUIDES = ["mean_field", "full_rank", "flow"]
+GUIDES = ["mean_field", "full_rank", "pathfinder", "flow"]
 
 
 def main(libraries: list[str], budget: float = 150.0) -> None:

@@ -21,18 +21,18 @@ from threadpoolctl import threadpool_limits
 
 import guides
 from compare.comparison import Drawn, Job
-from compare.fit.svi import masks, matrix_free, points
+from compare.fit.svi import masks, matrix_free, points, unoptimised
 from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import elbos, gap_between
-from compare.fit.svi.ensemble import UNKNOWN, Batch, Ensemble, Outcome, n_rows
-from compare.fit.svi.fitter import fit_all, modes_of, shortfall
+from compare.fit.svi.ensemble import UNKNOWN, Batch, Outcome, n_rows
+from compare.fit.svi.fitter import fit_all, shortfall
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.linear_response import respond
 from compare.fit.svi.protocol import DENSE, Density, Objective, Static
 from compare.fit.tree import LONG, Draws, how_many, joined
 from compare.options import Options
-from guides.contract import Curvature, Family
+from guides.contract import Family
 
 Preparation = Callable[[str], Objective]
 """The name of a family in, its objective for a model out."""
@@ -183,8 +183,8 @@ def fit_guides(jobs: Sequence[Job], prepare: Preparation, data: Sequence[Any]) -
     if family.response_of:
         return responses(prepare(family.response_of), data, guides.load(family.response_of), options, seeds)
     objective, pairs = prepare(jobs[0].family), list(zip(data, seeds, strict=True))
-    if family.at_mode_of:
-        return at_modes(objective, data, family, options, seeds)
+    if family.member_of:
+        return unoptimised.take_all(optimise_many, objective, data, family, options, seeds)
     fit_best: FitBest = optimise
     if family.bends:
         fit_best = partial(fit_in_stages, optimise, prepare(family.bends))
@@ -194,32 +194,6 @@ def fit_guides(jobs: Sequence[Job], prepare: Preparation, data: Sequence[Any]) -
         return [attempt(fit_best, objective, values, family, options, seed) for values, seed in pairs]
     outcomes = optimise_many(objective, data, family, options, seeds)
     return [FloatingPointError(outcome.reason) if outcome.failed else outcome for outcome in outcomes]
-
-
-def at_modes(
-    objective: Objective, data: Sequence[Any], family: Family, options: Options, seeds: Sequence[int]
-) -> list[Outcome | Exception]:
-    """The family's member at each mode, or why there is none. The gap is measured against the zoo's own fit."""
-    assert family.coordinates is not None  # it is Gaussian
-    fits = Ensemble(objective, data, options, seeds)
-    modes, spent = modes_of(fits)
-    outcomes: dict[int, Outcome | Exception] = {n: why for n, why in enumerate(modes) if isinstance(why, Exception)}
-    there = {number: mode for number, mode in enumerate(modes) if isinstance(mode, Curvature)}
-    best = optimise_many(objective, [data[n] for n in there], family, options, [seeds[n] for n in there])
-    for (number, mode), optimum in zip(there.items(), best, strict=True):
-        coordinates = family.coordinates(mode)
-        parameters = coordinates.parameters(np.zeros(coordinates.size))
-        gap = gap_between(objective, data[number], parameters, optimum, options, seeds[number])
-        if not np.isfinite(gap.value):
-            outcomes[number] = FloatingPointError("the ELBO is not finite at the Gaussian around the mode")
-            continue
-        gap = gap if optimum.converged else UNKNOWN
-        at_mode = objective.evaluate(parameters, np.zeros((fits.rows, fits.dimension)), data[number])
-        formula = float(at_mode.log_ratio[0])  # log p(x, z) - log q(z) at the mode
-        gradients = int(spent[number])
-        history = [(0, fits.starts[number]), (gradients, parameters)]
-        outcomes[number] = Outcome(parameters, gap, True, None, gradients, history, log_evidence_at_mode=formula)
-    return [outcomes[number] for number in range(len(seeds))]
 
 
 def responses(

@@ -1,0 +1,7 @@
+"""Pathfinder in Pyro: full rank's guide, where the way to the mode was best."""
+
+from __future__ import annotations
+
+from guides.full_rank.in_pyro import IMPLEMENTATION
+
+__all__ = ["IMPLEMENTATION"]
