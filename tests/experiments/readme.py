@@ -189,7 +189,9 @@ def main() -> int:
                     if remade is not None and block.kind == "command" and not arguments.write:
                         before, after = block.text.splitlines(), remade.splitlines()
                         print(*difflib.unified_diff(before, after, "README", "now", lineterm="", n=0), sep="\n")
-                    if remade is not None:
+                    if remade is not None and arguments.write and block.kind == "picture":
+                        replace([(block, remade)])  # before the next command overwrites it
+                    elif remade is not None:
                         changed.append((block, remade))
             if arguments.write:
                 replace(changed)
