@@ -26,7 +26,7 @@ WEIGHTS = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
 
 def logits(target: Logits, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Every row's signed logit at the nodes, shape (rows, nodes)."""
-    spread = np.sqrt(np.einsum("ij,jk,ik->i", target.signed, covariance, target.signed))
+    spread = np.sqrt(target.left_over + np.einsum("ij,jk,ik->i", target.signed, covariance, target.signed))
     return (target.signed @ mean)[:, None] + spread[:, None] * NODES
 
 

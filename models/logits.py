@@ -48,11 +48,13 @@ class Logits:
         maps: By site the linear map from w to its values, shape (*site, d); the sites that are derived too.
         latents: The sites that are the model's latents.
         log_volume: log |d latents / d w|.
+        left_over: Variance of each logit beside what w gives it, shape (rows,), for bounds; the log joint has none.
     """
 
     maps: Mapping[str, np.ndarray]
     latents: tuple[str, ...]
     log_volume = 0.0
+    left_over: float | np.ndarray = 0.0
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, prior_sd: float) -> None:
         signed = (2 * targets - 1)[:, None] * features

@@ -5,55 +5,34 @@ from __future__ import annotations
 import math
 
 import arviz_stats
+import jax
 import numpy as np
 import pyro
 import pyro.contrib.gp as pyro_gp
 import pytest
 import torch
+from numpyro.infer import MCMC, NUTS
 from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 import models
 from compare.cli.main import main
 from models.contract import Reference
-from models.gp import MODEL, GpData, classes
+from models.gp import MODEL, GpData, classes, in_numpyro
+from models.gp.data import co2
 from models.gp.exact import GaussianProcess
-from models.gp.inducing import OBJECTIVES, InducingPoints, best_member, best_noise, inducing_points
 from models.gp.pictures import curves
+from models.gp.placement import best_member
 from models.plotting import style
+from tests.dense_processes import covariance, dense, divergence
 
 PAIRS = [("whitened", "rbf"), ("values", "matern52")]
-CLIFF = GpData(points=200, jitter=1e-10)
 KINDS = [
     GpData(points=12, kernel=kernel, latents=latents)
     for kernel in ("rbf", "matern52")
     for latents in ("whitened", "values")
 ]
 EVERY_KIND = pytest.mark.parametrize("data", KINDS, ids=lambda data: f"{data.kernel}-{data.latents}")
-
-
-def covariance(data: GpData, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The kernel of one input, written down here."""
-    r = np.abs(a - b.T) / data.length
-    if data.kernel == "rbf":
-        return data.variance * np.exp(-(r**2) / 2)
-    return data.variance * (1 + math.sqrt(5) * r + 5 / 3 * r**2) * np.exp(-math.sqrt(5) * r)
-
-
-def dense(data: GpData) -> tuple[np.ndarray, np.ndarray, float]:
-    """Posterior mean and covariance of f, and the log evidence, by conditioning a joint Gaussian."""
-    x, y = data.design.inputs, data.design.targets
-    prior = covariance(data, x, x) + data.jitter * data.variance * np.eye(len(x))
-    noisy = prior + data.noise**2 * np.eye(len(x))
-    gain = np.linalg.solve(noisy, prior).T
-    return gain @ y, prior - gain @ prior, stats.multivariate_normal(np.zeros(len(x)), noisy).logpdf(y)
-
-
-def divergence(mean: np.ndarray, cov: np.ndarray, other_mean: np.ndarray, other_cov: np.ndarray) -> float:
-    """KL between two Gaussians in nats."""
-    shift, log_dets = other_mean - mean, [np.linalg.slogdet(value)[1] for value in (cov, other_cov)]
-    trace = np.trace(np.linalg.solve(other_cov, cov)) + shift @ np.linalg.solve(other_cov, shift)
-    return 0.5 * (trace - len(mean) + log_dets[1] - log_dets[0])
 
 
 @EVERY_KIND
@@ -123,104 +102,6 @@ def test_coordinates_decide_what_mean_field_costs() -> None:
     assert set(values.mean()) == {"f"} and set(whitened.mean()) == {"u", "f"}
 
 
-def process_divergence(sparse: InducingPoints) -> float:
-    """KL(q(f, w), p(f, w | y)) without the bound: of w, and of f given w on average over q(w).
-
-    In v, w = L_M v, the exact posterior is N(A S^-1 y, I - A S^-1 A') with A = L_M^-1 K_MN and S = K + s^2 I. Given v,
-    f has the covariance C = K - A'A, and given y as well the precision C^-1 + I / s^2 and a mean that is off by
-    C (C + s^2 I)^-1 (y - A' v).
-    """
-    data, across = sparse.data, sparse.across
-    x, y, variance = data.design.inputs, data.design.targets, data.noise**2
-    eye = np.eye(len(y))
-    prior = covariance(data, x, x) + data.jitter * data.variance * eye
-    gain = np.linalg.solve(prior + variance * eye, across.T).T
-    mean, cov = sparse.best["mean"], sparse.best["covariance"]
-    of_w = divergence(mean, cov, gain @ y, np.eye(len(across)) - gain @ across.T)
-    left = prior - across.T @ across
-    form = np.linalg.solve(left + variance * eye, left) / variance
-    residual = y - across.T @ mean
-    squares = residual @ form @ residual + np.sum((across @ form) * (cov @ across))
-    log_det = np.linalg.slogdet(eye + left / variance)[1]
-    return of_w + 0.5 * (np.trace(left) / variance - log_det + squares)
-
-
-@pytest.mark.parametrize(("count", "about"), [(5, 5693.2), (10, 90.76), (15, 0.801), (20, 0.00807), (25, 0.000117)])
-def test_the_gap_of_inducing_points_is_a_divergence_and_falls_like_a_cliff(count: int, about: float) -> None:
-    sparse = InducingPoints(CLIFF, count)
-    gap = sparse.exact.log_evidence - sparse.bound()
-    assert gap == pytest.approx(about, rel=5e-3)
-    assert gap == pytest.approx(process_divergence(sparse), abs=1e-8)
-    at_inputs = sparse.exact.log_evidence - sparse.elbo(sparse.best)
-    assert 0 < gap - at_inputs < 2e-5  # as the README says
-
-
-def test_without_the_trace_it_is_no_bound() -> None:
-    """It is the evidence of a model whose kernel has a lower rank, here by a dense Gaussian; and lies above."""
-    sparse = InducingPoints(CLIFF, 10)
-    noisy = sparse.across.T @ sparse.across + CLIFF.noise**2 * np.eye(200)
-    low_rank = stats.multivariate_normal(np.zeros(200), noisy).logpdf(CLIFF.design.targets)
-    assert sparse.bound(with_trace=False) == pytest.approx(low_rank, abs=1e-7)
-    assert sparse.bound() < sparse.exact.log_evidence < sparse.bound(with_trace=False) - 1
-
-
-def test_fitc_is_another_models_evidence() -> None:
-    """By a dense Gaussian; with a point at every input it is the process itself."""
-    sparse = InducingPoints(CLIFF, 10)
-    low_rank = sparse.across.T @ sparse.across
-    noisy = low_rank + np.diag(1 + 1e-10 - np.diagonal(low_rank) + CLIFF.noise**2)
-    assert sparse.fitc() == pytest.approx(
-        stats.multivariate_normal(np.zeros(200), noisy).logpdf(CLIFF.design.targets), abs=1e-7
-    )
-    data = GpData(points=6, length=0.5)
-    whole = InducingPoints(data, 6)
-    whole.across = GaussianProcess(data).factor.T  # the inputs themselves
-    assert whole.fitc() == pytest.approx(whole.exact.log_evidence, abs=1e-9)
-
-
-def test_sparse_methods_choose_another_noise() -> None:
-    """Titsias' bound too much and FITC too little (Bauer, van der Wilk & Rasmussen 2016); each is at its maximum."""
-    data, ends = GpData(points=60, jitter=1e-10), {}
-    for name, objective in OBJECTIVES.items():
-        ends[name], value = best_noise(data, 9, objective)
-        for factor in (0.97, 1.03):
-            assert objective(InducingPoints(data.with_derived(noise=factor * ends[name]), 9)) < value
-    assert ends["FITC"] < 0.97 * ends["exact"] < 1.03 * ends["exact"] < ends["Titsias"]
-
-
-def test_no_other_distribution_of_the_inducing_points_is_better() -> None:
-    sparse, rng = InducingPoints(GpData(), 8), np.random.default_rng(0)
-    start, best = sparse.elbo(sparse.start()), sparse.elbo(sparse.best)
-    assert start < best < sparse.exact.log_evidence
-    for size in (0.1, 1.0):
-        root = np.linalg.cholesky(sparse.best["covariance"]) @ (np.eye(8) + size * np.tril(rng.normal(size=(8, 8))) / 8)
-        beside = {"mean": sparse.best["mean"] + size * root @ rng.normal(size=8), "covariance": root @ root.T}
-        assert sparse.elbo(beside) < best
-
-
-@pytest.mark.parametrize("latents", ["whitened", "values"])
-def test_the_sparse_guide_says_its_own_density_and_elbo(latents: str) -> None:
-    """log q of its draws by SciPy, and the ELBO as their average, within 4 standard errors."""
-    data = GpData(points=10, inducing=4, latents=latents, noise=0.5, kernel="matern52")
-    (way,) = inducing_points(data).values()
-    (state,) = way.updates(way.start)
-    draws = way.draw(state, np.random.default_rng(0), 20_000)
-    exact, sparse = GaussianProcess(data), InducingPoints(data, 4)
-    x = data.design.inputs
-    loading = np.linalg.solve(sparse.factor, covariance(data, sparse.places, x)).T
-    prior = covariance(data, x, x) + data.jitter * np.eye(10)
-    mean, cov = loading @ state["mean"], prior - loading @ (np.eye(4) - state["covariance"]) @ loading.T
-    f = draws["f"] if latents == "values" else draws["u"] @ exact.factor.T
-    jacobian = 0.0 if latents == "values" else np.log(np.diagonal(exact.factor)).sum()
-    log_guide = way.log_guide(state, draws)
-    assert log_guide == pytest.approx(stats.multivariate_normal(mean, cov).logpdf(f) + jacobian, abs=1e-6)
-    ratios = exact.log_posterior(draws) + exact.log_evidence - log_guide
-    assert ratios.mean() == pytest.approx(way.elbo(state), abs=4 * ratios.std() / math.sqrt(len(ratios)))
-    middle, sd = sparse.predict(x)
-    assert middle == pytest.approx(mean, abs=1e-9)
-    assert sd**2 == pytest.approx(np.diagonal(cov), abs=2e-6)  # without the jitter
-
-
 def test_simulated_functions_lie_where_their_posteriors_say() -> None:
     """u in units of each posterior is standard normal: its squares are chi-squared, within 4 standard errors."""
     data = GpData(points=6, noise=0.3)
@@ -287,6 +168,30 @@ def test_unknown_length_and_noise_by_draws_from_the_prior(data: GpData) -> None:
         second = np.array([given[1][i, i] for given in givens]) + first**2 - sd[i] ** 2
         for values in (weights * first, weights * second):
             assert values.mean() == pytest.approx(0.0, abs=4.5 * values.std() / math.sqrt(len(values)))
+
+
+@pytest.mark.slow
+def test_unknown_length_and_noise_by_nuts() -> None:
+    """Means, sds and 90% quantiles of the length, the noise and f by NUTS in NumPyro, within 4.5 standard errors."""
+    data = GpData(points=8, hyperparameters="unknown", noise=0.3, jitter=1e-4)
+    exact, kernel = MODEL.exact(data), NUTS(in_numpyro.model, target_accept_prob=0.95)
+    chains = MCMC(
+        kernel, num_warmup=1500, num_samples=6000, num_chains=4, chain_method="vectorized", progress_bar=False
+    )
+    chains.run(jax.random.key(0), **data.arguments())
+    draws = {site: np.asarray(value) for site, value in chains.get_samples(group_by_chain=True).items()}
+    mean, sd, upper = exact.mean(), exact.sd(), exact.quantile(0.9)
+    for site, index in MODEL.quantities.report(data):
+        values = draws[site][(..., *index)]
+        for kind, ours, truth in (
+            ("mean", values.mean(), mean[site][index]),
+            ("sd", values.std(), sd[site][index]),
+            ("quantile", np.quantile(values, 0.9), upper[site][index]),
+        ):
+            options = {"prob": 0.9} if kind == "quantile" else {}
+            error = float(arviz_stats.mcse(values, method=kind, chain_axis=0, draw_axis=1, **options))
+            assert ours == pytest.approx(truth, abs=4.5 * error), (site, index, kind)
+            assert error < 0.1 * sd[site][index]
 
 
 def test_many_points_of_unknown_length_have_a_reference() -> None:
@@ -455,6 +360,18 @@ def test_unknown_length_of_classes_has_a_reference() -> None:
     assert set(MODEL.simulate(data, np.random.default_rng(0), 2).latents) == {"length", "u"}
 
 
+def test_the_months_of_co2() -> None:
+    """521 of the 526 months from March 1958 to December 2001; in ppm as statsmodels' weeks have them on average."""
+    table = co2()
+    months = (table.inputs[:, 0] - 1958) * 12 + 0.5
+    assert months == pytest.approx(months.round(), abs=1e-3)
+    assert (months[0].round(), months[-1].round()) == (3, 528) and len(np.unique(months.round())) == len(months) == 521
+    december = (370.3, 370.8, 371.2, 371.3, 371.5)
+    assert table.targets[-1] == pytest.approx(sum(december) / 5) and table.targets[0] == 316.1  # its only week
+    assert set(np.setdiff1d(np.arange(3, 529), months.round())) == {6, 10, 74, 75, 76}
+    assert GpData("co2").design.about["rows"] == 521
+
+
 def test_tables_of_several_inputs(tmp_path) -> None:
     """The kernel takes distances in all inputs; pictures and inducing points need one."""
     path = tmp_path / "table.csv"
@@ -489,7 +406,9 @@ def test_pictures_need_no_fits(tmp_path) -> None:
         (["--points", "1"], "give a whole number from 2"),
         (["--data", "mcycles"], "did you mean 'mcycle'"),
         (["--likelihood", "bernoulli", "--noise", "0.2"], "classes have no noise: leave --noise 0.2 out"),
-        (["--likelihood", "bernoulli", "--inducing", "3"], "inducing points are for targets that are numbers"),
+        (["--likelihood", "bernoulli", "--points", "5", "--inducing", "6"], "more than the 5 data points"),
+        (["--inducing", "3", "--placement", "optimized"], "optimised"),
+        (["--placement", "optimised"], "there are no inducing points: give --inducing too"),
         (["--likelihood", "bernoulli", "--points", "301"], "give a whole number from 2 to 300"),
         (["--likelihood", "bernoulli", "--data", "mcycle"], "choose from wave"),
         (["--likelihood", "poisson"], "poisson"),

@@ -18,9 +18,9 @@ from models.contract import Element, Literature, Model, Quantities, Simulated
 from models.gp.data import GpData
 from models.gp.exact import coverage
 from models.gp.hyperparameters import truth
-from models.gp.inducing import best_member, inducing_points
 from models.gp.literature import published
 from models.gp.pictures import PICTURES
+from models.gp.placement import best_member, inducing_points
 
 __all__ = ["MODEL", "GpData"]
 
@@ -69,7 +69,7 @@ MODEL = Model(
         GpData(points=3, length=2.0, noise=1.0, latents="values", kernel="matern52"),
         GpData(points=4, hyperparameters="unknown"),
         GpData(points=3, hyperparameters="unknown", latents="values", kernel="matern52"),
-        GpData(points=5, likelihood="bernoulli"),
+        GpData(points=5, likelihood="bernoulli", inducing=2, placement="optimised"),
         GpData(points=5, likelihood="bernoulli", latents="values"),
         GpData(points=3, likelihood="bernoulli", hyperparameters="unknown"),
     ),

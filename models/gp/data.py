@@ -21,6 +21,8 @@ CHOICES = {
     "likelihood": ("normal", "bernoulli"),
 }
 
+PLACEMENTS = ("even", "optimised")
+
 MOST_POINTS = {"normal": 2000, "bernoulli": 300}
 """Beyond this many points a matrix of all pairs, or the draws of the truth, take too long."""
 
@@ -59,6 +61,11 @@ def mcycle() -> Table:
     return beside(__file__, "mcycle", "accel", "regression", "Silverman 1985; R package MASS")
 
 
+def co2() -> Table:
+    """CO2 in the air at Mauna Loa in ppm, monthly means, March 1958 to December 2001 (Keeling & Whorf 2004)."""
+    return beside(__file__, "co2", "co2", "regression", "Keeling & Whorf 2004; monthly means of statsmodels' co2")
+
+
 @dataclass(frozen=True)
 class GpData(Data):
     """The inputs, the targets, the kernel, and what the latents are.
@@ -71,7 +78,7 @@ class GpData(Data):
             their range, or inducing points that are too many or have no line to lie on.
     """
 
-    data: str = option("wave", "wave, mcycle, or a CSV file with a header", str)
+    data: str = option("wave", "wave, mcycle, co2, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted; all others are inputs", str)
     points: int = option(20, "number of points of wave", parse_int)
     kernel: str = option(
@@ -92,10 +99,13 @@ class GpData(Data):
         "whitened", "whitened: u with f = L u; values: the function's values f", str, CHOICES["latents"]
     )
     inducing: int = option(0, "fit this many inducing points as well; 0 for none", parse_int)
+    placement: str = option(
+        "even", "inducing points: even over the inputs, or optimised: where their bound is largest", str, PLACEMENTS
+    )
     design: Design = derived()
 
     def __post_init__(self) -> None:
-        check_choices(self, CHOICES)
+        check_choices(self, {**CHOICES, "placement": PLACEMENTS})
         for name, (low, high, why) in LIMITS.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not low <= value <= high:
@@ -109,7 +119,7 @@ class GpData(Data):
                 raise ValueError(f"{name} is {value}: give a whole number from {least} to {most:,}")
             self._set(**{name: int(value)})
         if self.is_normal:
-            task, datasets = "regression", {"wave": lambda: wave(self.points), "mcycle": mcycle}
+            task, datasets = "regression", {"wave": lambda: wave(self.points), "mcycle": mcycle, "co2": co2}
         else:
             task, datasets = "classification", {"wave": lambda: classes(self.points)}
         design = designs.load(self.data, self.target, task, datasets, unscaled=("wave",))
@@ -119,13 +129,19 @@ class GpData(Data):
             raise ValueError(f"{self.data} has {rows:,} rows: give at most {most:,}")
         if not self.is_normal and self.noise != type(self).noise:
             raise ValueError(f"classes have no noise: leave --noise {self.noise:g} out, or give --likelihood normal")
-        if self.inducing and not self.is_normal:
-            raise ValueError("inducing points are for targets that are numbers: leave --inducing or --likelihood out")
+        self.check_inducing(rows, columns)
+
+    def check_inducing(self, rows: int, columns: int) -> None:
+        """Make sure that inducing points can be fitted to the data, and that only they are placed."""
+        if not self.inducing:
+            if self.placement != "even":
+                raise ValueError(f"placement is {self.placement} and there are no inducing points: give --inducing too")
+            return
         if self.inducing > rows:
             raise ValueError(f"inducing is {self.inducing}, more than the {rows} data points: give at most {rows}")
-        if self.inducing and not self.is_known:
+        if not self.is_known:
             raise ValueError("inducing points are for known hyperparameters: leave --inducing or --hyperparameters out")
-        if self.inducing and columns > 1:
+        if columns > 1:
             raise ValueError(
                 f"inducing points lie on a line and {self.data} has {columns} inputs: leave --inducing out"
             )
@@ -147,6 +163,11 @@ class GpData(Data):
     def is_whitened(self) -> bool:
         return self.latents == "whitened"
 
+    @property
+    def content(self) -> tuple[bytes, ...]:
+        """Inputs and targets, by which results are cached: a file's may change under its name."""
+        return self.design.inputs.tobytes(), self.design.targets.tobytes()
+
     def covariance(self, a: np.ndarray, b: np.ndarray, length: float | np.ndarray | None = None) -> np.ndarray:
         """The kernel between inputs of shapes (n, columns) and (m, columns): shape (n, m).
 
@@ -157,6 +178,14 @@ class GpData(Data):
             return self.variance * np.exp(-0.5 * r**2)
         r = math.sqrt(5) * r
         return self.variance * (1 + r + r**2 / 3) * np.exp(-r)
+
+    def slope(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The kernel's derivative by a, for inputs of one column, shapes (n, 1) and (m, 1): shape (n, m)."""
+        far = (a - b.T) / self.length
+        if self.kernel == "rbf":
+            return -self.variance * far / self.length * np.exp(-0.5 * far**2)
+        r = math.sqrt(5) * np.abs(far)
+        return -self.variance * 5 / 3 * far / self.length * (1 + r) * np.exp(-r)
 
     def factor(self, inputs: np.ndarray) -> np.ndarray:
         """The lower Cholesky factor of the kernel with its jitter at these inputs."""
@@ -182,4 +211,5 @@ class GpData(Data):
         return {"inputs": self.design.inputs, "targets": self.design.targets, **self.constants}
 
     def describe(self) -> dict[str, Any]:
-        return {"data": self.data, "inducing": self.inducing, **self.constants, **self.design.about}
+        placed = {"placement": self.placement} if self.inducing else {}
+        return {"data": self.data, "inducing": self.inducing, **placed, **self.constants, **self.design.about}

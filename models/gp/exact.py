@@ -52,30 +52,30 @@ class GaussianProcess(Exact):
         self.tolerance = 1e-15 * (10 + self.size) * (1 + np.sum(self.factor**2) / variance)  # rounding
 
     @property
-    def sites(self) -> tuple[str, ...]:
+    def described(self) -> tuple[str, ...]:
         """The latent, and f where that is derived."""
         return ("u", "f") if self.data.is_whitened else ("f",)
 
-    def whiten(self, latents: Latents) -> np.ndarray:
+    def coefficients(self, latents: Latents) -> np.ndarray:
         """u of draws, shape (n_draws, n)."""
         values = np.asarray(latents[self.site])
         return values if self.data.is_whitened else solve_triangular(self.factor, values.T, lower=True).T
 
-    def sites_of(self, u: np.ndarray) -> dict[str, np.ndarray]:
+    def sites(self, u: np.ndarray) -> dict[str, np.ndarray]:
         """The latent site of u, shape (n_draws, n)."""
         return {self.site: u if self.data.is_whitened else u @ self.factor.T}
 
     @cached_property
-    def log_jacobian(self) -> float:
+    def log_volume(self) -> float:
         """log |d latent / d u|."""
         return 0.0 if self.data.is_whitened else float(np.log(np.diagonal(self.factor)).sum())
 
     def draw(self, rng: np.random.Generator, count: int) -> dict[str, np.ndarray]:
-        return self.sites_of(self.location["u"] + rng.standard_normal((count, self.size)) @ self.roots["u"].T)
+        return self.sites(self.location["u"] + rng.standard_normal((count, self.size)) @ self.roots["u"].T)
 
     def log_posterior(self, latents: Latents) -> np.ndarray:
-        eps = (self.whiten(latents) - self.location["u"]) @ self.information
-        log_det = np.log(np.diagonal(self.information)).sum() - self.log_jacobian
+        eps = (self.coefficients(latents) - self.location["u"]) @ self.information
+        log_det = np.log(np.diagonal(self.information)).sum() - self.log_volume
         return -0.5 * np.sum(eps**2, axis=-1) + log_det - 0.5 * self.size * LOG_2PI
 
     @cached_property
@@ -87,13 +87,13 @@ class GaussianProcess(Exact):
         return stats.norm(self.location[site][index], self.sds[site][index])
 
     def mean(self) -> dict[str, np.ndarray]:
-        return {site: self.location[site] for site in self.sites}
+        return {site: self.location[site] for site in self.described}
 
     def sd(self) -> dict[str, np.ndarray]:
-        return {site: self.sds[site] for site in self.sites}
+        return {site: self.sds[site] for site in self.described}
 
     def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        return {site: self.location[site] + special.ndtri(probability) * self.sds[site] for site in self.sites}
+        return {site: self.location[site] + special.ndtri(probability) * self.sds[site] for site in self.described}
 
     def precisions(self, site: str) -> np.ndarray:
         """The diagonal of the site's precision: A's, or that of K^-1 + I / s^2; shape (n,)."""

@@ -11,7 +11,8 @@ from models.contract import Published
 from models.gp import classes
 from models.gp.data import GpData
 from models.gp.exact import LOG_2PI, GaussianProcess
-from models.gp.inducing import InducingPoints
+from models.gp.inducing import SparseRegression
+from models.gp.placement import placed
 from models.literature import by_formula, mean_field_cost
 
 RATES = "Burt, Rasmussen & van der Wilk 2019, Rates of convergence for sparse variational GP regression (ICML)"
@@ -46,11 +47,12 @@ def evidence(data: GpData, exact: GaussianProcess) -> Published:
 
 def bounds(data: GpData) -> list[Published]:
     """The gap of inducing points between its bounds, for these targets and on average over targets from the prior."""
-    sparse = InducingPoints(data, data.inducing or min(DEFAULT_POINTS, len(data.design.targets)))
+    count = data.inducing or min(DEFAULT_POINTS, len(data.design.targets))
+    sparse = SparseRegression(data, placed(data, count, data.placement).places)
     y, factor, variance, eye = data.design.targets, sparse.exact.factor, data.noise**2, np.eye(len(data.design.targets))
     low_rank = sparse.across.T @ sparse.across
     left = factor @ factor.T - low_rank
-    trace, largest = sparse.left_over, float(np.linalg.eigvalsh(left)[-1])
+    trace, largest = float(sparse.left_over.sum()), float(np.linalg.eigvalsh(left)[-1])
     ceiling = 0.5 / variance * (trace + largest * (y @ y) / (largest + variance))
     gap, points = sparse.exact.log_evidence - sparse.bound(), f"{len(sparse.places)} inducing points"
     ratio = np.linalg.solve(low_rank + variance * eye, left)  # Sigma_Q^-1 Sigma - I

@@ -13,6 +13,8 @@ from models.gp import classes
 from models.gp.data import GpData
 from models.gp.exact import GaussianProcess
 from models.gp.inducing import InducingPoints
+from models.gp.placement import fitted, placed
+from models.logit_gaussians import NODES, WEIGHTS
 from models.logits import LogitsPosterior
 from models.plotting import (
     EXACT,
@@ -67,17 +69,17 @@ def bands(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     figure, panels = small_multiples(max(1, len(shown)), (4.4, 3.2), data.design.columns[0], "f")
     for axes, fit in zip(panels, shown, strict=False):
         if fit.family == "inducing":
-            band = InducingPoints(data, data.inducing).predict(grid_of(data))
+            band = fitted(data).predict(grid_of(data))
         else:
-            band = band_of(exact.whiten(flat_draws(fit.tree, 2000)), exact, grid_of(data))
+            band = band_of(exact.coefficients(flat_draws(fit.tree, 2000)), exact, grid_of(data))
         draw_panel(axes, data, exact, band, fit.color, fit.label)
         axes.set_title(fit.name)
     save(figure, path)
 
 
-def gaps_of_inducing(exact: GaussianProcess, counts: np.ndarray) -> np.ndarray:
-    """The gap of the collapsed bound in nats, for each number of inducing points."""
-    return np.array([exact.log_evidence - InducingPoints(exact.data, int(count)).bound() for count in counts])
+def gaps_of_inducing(exact: GaussianProcess, counts: np.ndarray, placement: str) -> np.ndarray:
+    """The gap of Titsias' bound in nats, for each number of inducing points."""
+    return np.array([exact.log_evidence - placed(exact.data, int(count), placement).bound() for count in counts])
 
 
 def gaps_of_mean_field(data: GpData, noises: np.ndarray) -> dict[str, np.ndarray]:
@@ -92,7 +94,9 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     size = len(data.design.targets)
     counts = np.unique(np.linspace(2, min(size, 40), 20).round().astype(int))
-    left.semilogy(counts, gaps_of_inducing(exact, counts), "o-", color=FAMILY_COLORS["markov"], ms=4, lw=1.4)
+    for placement, mark in {"even": "o-", data.placement: "o--" if data.placement != "even" else "o-"}.items():
+        drawn = gaps_of_inducing(exact, counts, placement)
+        left.semilogy(counts, drawn, mark, color=FAMILY_COLORS["markov"], ms=4, lw=1.4, label=placement)
     cost = 0.5 * size * data.jitter * data.variance / data.noise**2
     left.axhline(cost, color=PALE, lw=1.2, ls="--", label=f"what the jitter costs: {cost:.2g}")
     left.set(xlabel="inducing points", ylabel="gap in nats", title="inducing points: the gap falls off a cliff")
@@ -119,6 +123,13 @@ def curves(u: np.ndarray, data: GpData, grid: np.ndarray, rng: np.random.Generat
     return chances.mean(0), low, high
 
 
+def sparse_curves(sparse: InducingPoints, grid: np.ndarray) -> Curves:
+    """Mean, 2.5% and 97.5% quantile of P(class 1) at inputs (m, 1): there the logit is normal."""
+    mean, sd = sparse.predict(grid)
+    low, high = special.expit(mean - Z_95 * sd), special.expit(mean + Z_95 * sd)
+    return special.expit(mean[:, None] + sd[:, None] * NODES) @ WEIGHTS, low, high
+
+
 def chances(fits: Fits, data: GpData, exact: LogitsPosterior, path: Path) -> None:
     """Draw every family's P(class 1) beside the exact one."""
     rng, grid, shown = np.random.default_rng(0), grid_of(data), one_per_family(fits)
@@ -126,7 +137,10 @@ def chances(fits: Fits, data: GpData, exact: LogitsPosterior, path: Path) -> Non
     truth = curves(target.coefficients(exact.draw(rng, 4000)), data, grid, rng)
     figure, panels = small_multiples(max(1, len(shown)), (4.4, 3.2), data.design.columns[0], "probability of class 1")
     for axes, fit in zip(panels, shown, strict=False):
-        mean, *ends = curves(target.coefficients(flat_draws(fit.tree, 4000)), data, grid, rng)
+        if fit.family == "inducing":
+            mean, *ends = sparse_curves(fitted(data), grid)
+        else:
+            mean, *ends = curves(target.coefficients(flat_draws(fit.tree, 4000)), data, grid, rng)
         axes.fill_between(grid[:, 0], truth[1], truth[2], color="#cccccc", lw=0, label="exact, 95%")
         axes.plot(grid[:, 0], truth[0], color=EXACT, lw=1.4)
         axes.plot(grid[:, 0], mean, color=fit.color, lw=1.4, ls="--")
@@ -158,15 +172,15 @@ PICTURES = (
     ),
     Picture(
         "gaps",
-        "Left, the gap of Titsias' bound against the number of inducing points. Right, the gap of the best factorised "
-        "Gaussian in u and in f against the noise; the grey line is the noise of these data.",
+        "Left, the gap of Titsias' bound against the number of inducing points, by their placement. Right, the gap of "
+        "the best factorised Gaussian in u and in f against the noise; the grey line is the noise of these data.",
         gaps,
         is_curve,
     ),
     Picture(
         "chances",
         "The probability of class 1: the exact mean and 95% band in grey, each family's as lines, and the classes "
-        "as ticks. Off the data all follow from the prior given the values at the inputs.",
+        "as ticks. Off the data all follow from the prior given the values at the inputs, or at the inducing points.",
         chances,
         is_chance,
     ),

@@ -202,11 +202,11 @@ PROCESSES_AND_ARMS = [
     Fault(
         "half of what the inducing points leave over",
         "models.gp.inducing",
-        "(0.5 * self.left_over / s**2 if with_trace",
-        "(0.25 * self.left_over / s**2 if with_trace",
+        "(0.5 * self.left_over.sum() / s**2 if with_trace",
+        "(0.25 * self.left_over.sum() / s**2 if with_trace",
         "gp",
         "both",
-        caught_by="test_gp.test_the_gap_of_inducing_points_is_a_divergence_and_falls_like_a_cliff",
+        caught_by="test_gp_inducing.test_the_gap_of_inducing_points_is_a_divergence_and_falls_like_a_cliff",
         arguments={"count": 15, "about": 0.801},
     ),
     Fault(
