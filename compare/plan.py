@@ -164,10 +164,12 @@ def seconds_at_most(job: Job) -> float:
 
 def too_large(family: str, dimension: int) -> str | None:
     """Why a family is not attempted at this dimension, or None."""
-    largest = guides.load(family).largest_dimension
+    largest, beyond = guides.load(family).largest_dimension, guides.load(family).beyond
     if dimension <= largest:
         return None
-    return f"{family} is not attempted beyond dimension {largest:,}; here it is {dimension:,}"
+    others = " or ".join(name for name in beyond if guides.load(name).largest_dimension >= dimension)
+    remedy = f": take {others}" if others else ""
+    return f"{family} is not attempted beyond dimension {largest:,}; here it is {dimension:,}{remedy}"
 
 
 def too_long(dimension: int, options: Options) -> str | None:

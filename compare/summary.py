@@ -210,7 +210,8 @@ class Ledger:
     """Where a guide's evidence goes, in nats; None where a term does not apply or is not known.
 
     ELBO = data fit - complexity; evidence gap = log p(x) - ELBO = symmetry gap + family gap + amortisation
-    gap + optimisation gap.
+    gap + auxiliary gap + optimisation gap. Where the optimisation gap of a guide with an auxiliary variable is not
+    known, the family gap includes it.
     """
 
     elbo: Estimate | None = None
@@ -220,6 +221,7 @@ class Ledger:
     symmetry_gap: Estimate | None = None
     family_gap: Estimate | None = None
     amortisation_gap: Estimate | None = None
+    auxiliary_gap: Estimate | None = None
     optimisation_gap: Estimate | None = None
 
 

@@ -23,6 +23,7 @@ FAMILIES: dict[str, str] = {
     "markov": "a Gaussian whose precision couples neighbours only",
     "mixture": "a few independent Gaussians with weights; for encoders",
     "flow": "a Gaussian bent by an inverse autoregressive flow",
+    "variational_gp": "a Gaussian bent along a curve, by a Gaussian process of a latent input",
     "conjugate": "the family the prior is conjugate to, written by hand beside the model",
 }
 

@@ -243,6 +243,7 @@ class Family:
         preconditioner: For any other family, coordinates around the guide's start.
         local_posterior: Its form for encoders.
         largest_dimension: The dimension beyond which it is not attempted.
+        beyond: The families to take there.
         is_particular: Whether it is only for the models that name it.
         at_mode_of: The Gaussian family whose Laplace approximation it is; its ELBO is not optimised.
         on_way_of: The Gaussian family whose member of the highest ELBO on L-BFGS's way to the mode it is.
@@ -252,12 +253,16 @@ class Family:
             objective, E_q[log p(x, z)], is not a bound on the log evidence.
         spread: Its `Spread`, if it can be fitted without a matrix of the latents where they are too many for one.
         bends: The Gaussian family whose best member its fit starts from; ``preconditioner`` takes its parameters.
+        log_auxiliary_ratio: For a guide with an auxiliary variable xi and an auxiliary density r, a function from its
+            parameters and draws, shape (rows, dimension), to log q(xi | z) - log r(xi | z), shape (rows,), in nats. Its
+            mean is the auxiliary gap.
     """
 
     coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
     preconditioner: Callable[[Parameters], Preconditioner] = Preconditioner
     local_posterior: LocalPosterior | None = None
     largest_dimension: float = math.inf
+    beyond: tuple[str, ...] = ()
     is_particular: bool = False
     at_mode_of: str | None = None
     on_way_of: str | None = None
@@ -266,6 +271,7 @@ class Family:
     has_density: bool = True
     spread: Callable[[Any], Spread] | None = None
     bends: str | None = None
+    log_auxiliary_ratio: Callable[[Parameters, np.ndarray], np.ndarray] | None = None
 
     @property
     def takes_optimiser(self) -> bool:

@@ -118,11 +118,11 @@ def scored(path: str) -> tuple[str, ...]:
 
 def a_ledger(unequal: Unequal) -> Ledger:
     """All terms, in balance."""
-    symmetry, family, amortisation, left, complexity = (0.1 * unequal.number() for _ in range(5))
-    gap = symmetry + family + amortisation + left
+    symmetry, family, amortisation, auxiliary, left, complexity = (0.1 * unequal.number() for _ in range(6))
+    gap = symmetry + family + amortisation + auxiliary + left
     values = {"elbo": LOG_EVIDENCE - gap, "data_fit": LOG_EVIDENCE - gap + complexity, "complexity": complexity}
     values |= {"evidence_gap": gap, "symmetry_gap": symmetry, "family_gap": family}
-    values |= {"amortisation_gap": amortisation, "optimisation_gap": left}
+    values |= {"amortisation_gap": amortisation, "auxiliary_gap": auxiliary, "optimisation_gap": left}
     return Ledger(**{name: unequal.of(Estimate, value=value) for name, value in values.items()})
 
 
@@ -445,7 +445,7 @@ def test_the_ledgers_figure_has_two_errors_either_side():
         account, gap = summary.ledger, summary.ledger.evidence_gap
         assert ends_of(container[2][0]) == [pytest.approx((gap.value - 2 * gap.mcse, gap.value + 2 * gap.mcse))]
         widths = [bar.get_width() for bar in axes.patches if bar.get_y() < place < bar.get_y() + bar.get_height()]
-        gaps = ("symmetry_gap", "family_gap", "amortisation_gap", "optimisation_gap")
+        gaps = ("symmetry_gap", "family_gap", "amortisation_gap", "auxiliary_gap", "optimisation_gap")
         assert widths == [pytest.approx(getattr(account, name).value) for name in gaps]
     unknown = replace(comparison, log_evidence=Evidence(None, None, "not known"))
     elbos = [summary.ledger.elbo for summary in comparison.summaries.values()]

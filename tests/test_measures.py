@@ -121,7 +121,7 @@ def check_ledger(ledger: dict[str, Any]) -> None:
     elbo, gap = value(ledger, "elbo"), value(ledger, "evidence_gap")
     assert abs(elbo - (value(ledger, "data_fit") - value(ledger, "complexity"))) < 1e-12
     assert abs(gap - (LOG_EVIDENCE - elbo)) < 1e-12
-    parts = ("symmetry_gap", "family_gap", "amortisation_gap", "optimisation_gap")
+    parts = ("symmetry_gap", "family_gap", "amortisation_gap", "auxiliary_gap", "optimisation_gap")
     assert abs(gap - sum(value(ledger, part) for part in parts)) < 1e-12
 
 

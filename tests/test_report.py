@@ -210,11 +210,13 @@ def test_both_equations_hold_in_print(digits: int) -> None:
         scale = 10.0 ** rng.integers(-5, 4)
         log_evidence, data_fit, complexity, family, amortisation = rng.normal(scale=scale, size=5)
         amortisation = amortisation if rng.random() < 0.5 else None
+        auxiliary = rng.normal(scale=scale) if rng.random() < 0.5 else None
         elbo = data_fit - complexity
         gap = log_evidence - elbo
         given = {
             "elbo": elbo, "data_fit": data_fit, "complexity": complexity, "evidence_gap": gap, "family_gap": family,
-            "amortisation_gap": amortisation, "optimisation_gap": gap - family - (amortisation or 0.0),
+            "amortisation_gap": amortisation, "auxiliary_gap": auxiliary,
+            "optimisation_gap": gap - family - (amortisation or 0.0) - (auxiliary or 0.0),
         }  # fmt: skip
         terms = {k: None if v is None else Estimate(v) for k, v in given.items()}
         shown = ledger.rounded(terms, log_evidence, digits)

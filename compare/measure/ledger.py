@@ -39,29 +39,37 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
         return Ledger(elbo, data_fit, complexity, symmetry_gap=symmetry)
     known = estimate(log_evidence, evidence_error(truth))
     evidence_gap = difference(known, elbo)
-    return Ledger(elbo, data_fit, complexity, evidence_gap, symmetry, *gaps(fit, elbo, known, best, symmetry))
+    return Ledger(elbo, data_fit, complexity, evidence_gap, symmetry, **gaps(fit, elbo, known, best, symmetry))
 
 
 def gaps(
     fit: Fit, elbo: Estimate, log_evidence: Estimate, best: Best | None, symmetry: Estimate | None
-) -> tuple[Estimate | None, Estimate | None, Estimate | None]:
-    """Family, amortisation and optimisation gap; None each where it does not apply or is not known."""
+) -> dict[str, Estimate]:
+    """Family, amortisation, auxiliary and optimisation gap, those that apply and are known.
+
+    A guide with an auxiliary variable whose optimisation gap is not known has it in its family gap.
+    """
     if fit.job.method == "exact":
-        return Estimate(0.0), None, Estimate(0.0)
+        return {"family_gap": Estimate(0.0), "optimisation_gap": Estimate(0.0)}
     end = fit.tree["optimisation"].attrs
     if "best_elbo" in end:  # without the encoder
         highest = Estimate(float(end["best_elbo"]), float(end["best_elbo_mcse"]))
-        return difference(log_evidence, highest), difference(highest, elbo), None
+        return {"family_gap": difference(log_evidence, highest), "amortisation_gap": difference(highest, elbo)}
+    parts = {}
+    if "auxiliary_gap" in end:
+        parts["auxiliary_gap"] = estimate(end["auxiliary_gap"], end["auxiliary_gap_mcse"])
     if best:
         highest = Estimate(best.elbo)
-        left = difference(highest, elbo)
+        parts["optimisation_gap"] = difference(highest, elbo)
     elif end["converged"] and np.isfinite(end["gap"]):
-        left = estimate(end["gap"], end["gap_mcse"])  # by the optimiser's own account
+        left = parts["optimisation_gap"] = estimate(end["gap"], end["gap_mcse"])  # by the optimiser's own account
         highest = estimate(elbo.value + left.value, np.hypot(elbo.mcse, left.mcse))
+    elif end["converged"] and parts:  # the ELBO of q(z) itself, without the auxiliary variable
+        highest = estimate(elbo.value + end["auxiliary_gap"], end["marginal_elbo_mcse"])
     else:
-        return None, None, None
+        return parts
     family = difference(difference(log_evidence, highest), symmetry or Estimate(0.0))
-    return family, None, left
+    return parts | {"family_gap": family}
 
 
 def difference(minuend: Estimate, subtrahend: Estimate) -> Estimate:

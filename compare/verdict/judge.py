@@ -212,13 +212,16 @@ def judge_guide(
         return Verdict("not converged", f"{sentence(arrival)}{also}")
     if is_point(summary):
         return judge_point(summary, sentence(off))
-    gaps = f"family gap {printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
+    at_most = "at most " if ledger.auxiliary_gap and not ledger.optimisation_gap else ""
+    gaps = f"family gap {at_most}{printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
     if summary.optimisation.objective:
         gaps = NO_BOUND
     if ledger.symmetry_gap and ledger.symmetry_gap.value > TINY:
         gaps = f"symmetry gap {ledger.symmetry_gap.value:.2g}, {gaps}"
     if ledger.amortisation_gap:
         gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
+    if ledger.auxiliary_gap:
+        gaps = f"{gaps}, auxiliary gap {printed(ledger.auxiliary_gap)}"
     why = f"{blame(summary, options)} ({gaps}). {advice(summary, family_gaps)}"
     if off:
         return Verdict("off", f"{sentence(off)}, {'as' if elsewhere(summary, options) else 'though'} {arrival}: {why}")
@@ -327,7 +330,7 @@ def blame(summary: FitSummary, options: Options) -> str:
     missed = elsewhere(summary, options)
     if missed and family and missed.value > family.value:
         return "the family holds better members"
-    if left is None and family is None and summary.method in ("guide", "svi"):
+    if left is None and (family is None or summary.ledger.auxiliary_gap) and summary.method in ("guide", "svi"):
         return "whether the family or the optimiser falls short is not known"
     return "the family cannot hold this posterior"
 

@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from guides.contract import Family, LocalPosterior, Parameters, Preconditioner
+from guides.contract import Family, LocalPosterior, Parameters
+from guides.coordinates import FreeElements
 
 STEPS = 2
 UNITS = 8
@@ -174,7 +175,7 @@ def whole_shapes(latent: int) -> dict[str, tuple[int, ...]]:
     return step_shapes(latent, max(UNITS, latent)) | {"growth": (latent, latent)}
 
 
-class NetworkCoordinates(Preconditioner):
+class NetworkCoordinates(FreeElements):
     """The networks' weights as begin + x, those that the masks leave; location and scale_tril stay a Gaussian's.
 
     At a Gaussian that is white f sees standard normals, so weights of order 1 are the natural ones. It needs no other
@@ -182,28 +183,10 @@ class NetworkCoordinates(Preconditioner):
     """
 
     def __init__(self, start: Parameters) -> None:
-        parts = enumerate(networks(start["location"].size))
+        latent = start["location"].size
+        parts = enumerate(networks(latent))
         weights = {f"{name}_{number}": value for number, part in parts for name, value in part.items()}
-        self.start, self.where = weights | start, places(start["location"].size)
-        self.ends = np.cumsum([len(where) for where in self.where.values()])
-        self.size = int(self.ends[-1])
-        self.begin = self.slope(np.zeros(self.size), self.start)
-
-    def parameters(self, x: np.ndarray) -> Parameters:
-        parameters = dict(self.start)
-        for (name, where), part in zip(self.where.items(), np.split(x, self.ends[:-1]), strict=True):
-            parameters[name] = parameters[name].copy()
-            parameters[name].flat[where] += part
-        return parameters
-
-    def slope(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
-        return np.concatenate([gradient[name].flat[where] for name, where in self.where.items()])
-
-    def pullback(self, x: np.ndarray, gradient: Parameters) -> np.ndarray:
-        return self.slope(x, gradient)
-
-    def locate(self, parameters: Parameters) -> np.ndarray:
-        return self.slope(np.zeros(self.size), parameters) - self.begin
+        super().__init__(weights | start, places(latent))
 
 
 FAMILY = Family(

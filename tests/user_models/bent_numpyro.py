@@ -15,3 +15,9 @@ def banana(bend):
     """A normal bent along a parabola (Haario, Saksman & Tamminen 1999)."""
     x = numpyro.sample("x", dist.Normal(0.0, 10.0))
     numpyro.sample("y", dist.Normal(bend * (x**2 - 100.0), 1.0))
+
+
+def two_modes(apart):
+    """Two standard normals of equal weight, at -apart and apart."""
+    component = dist.Normal(jnp.array([-1.0, 1.0]) * apart, 1.0)
+    numpyro.sample("x", dist.MixtureSameFamily(dist.Categorical(jnp.array([0.5, 0.5])), component))

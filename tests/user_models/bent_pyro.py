@@ -15,3 +15,9 @@ def banana(bend):
     """A normal bent along a parabola (Haario, Saksman & Tamminen 1999)."""
     x = pyro.sample("x", dist.Normal(0.0, 10.0))
     pyro.sample("y", dist.Normal(bend * (x**2 - 100.0), 1.0))
+
+
+def two_modes(apart):
+    """Two standard normals of equal weight, at -apart and apart."""
+    component = dist.Normal(torch.tensor([-1.0, 1.0]) * apart, 1.0)
+    pyro.sample("x", dist.MixtureSameFamily(dist.Categorical(torch.tensor([0.5, 0.5])), component))

@@ -13,7 +13,7 @@ from compare.fit.svi.ensemble import Outcome, n_rows
 from compare.fit.svi.gap import Gap
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
-from guides.contract import Parameters
+from guides.contract import Family, Parameters
 
 BATCHES, MOST_BATCHES = 64, 256
 """Batches of draws that two ELBOs are compared with, at first and at most."""
@@ -84,3 +84,44 @@ def gap_between(
         apart, freedom = average(values)
     left = best.gap if np.isfinite(best.gap.value) else Gap(0.0, 0.0)
     return Gap(apart.value + left.value, float(np.hypot(apart.mcse, left.mcse)))
+
+
+def climb(
+    objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, batches: Sequence[np.ndarray], most: int = 15
+) -> dict[str, np.ndarray]:
+    """The ELBO along the way, with its error, at draws that the fit has not seen.
+
+    Each step's is the last one's, which ``elbo`` holds estimates of, less what the step falls short of it by at
+    common draws: near the end that difference has hardly any noise.
+    """
+    steps = len(outcome.history)
+    chosen = np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
+    last = elbos(objective, outcome.parameters, batches, data)
+    short = np.stack([elbos(objective, outcome.history[step][1], batches, data) - last for step in chosen])
+    return {
+        "gradients": np.array([outcome.history[step][0] for step in chosen]),
+        "elbo": elbo.mean() + short.mean(axis=1),
+        "elbo_mcse": np.sqrt(elbo.var(ddof=1) / len(elbo) + short.var(axis=1, ddof=1) / len(batches)),
+    }
+
+
+def log_auxiliary_ratio(family: Family, parameters: Parameters, eps: np.ndarray) -> np.ndarray:
+    """log q(xi | z) - log r(xi | z) of each draw, shape (rows,): 0 of a guide without an auxiliary variable xi.
+
+    The ELBO's log ratio of a draw is that much below log p(x, z) - log q(z).
+    """
+    if family.log_auxiliary_ratio is None:
+        return np.zeros(len(eps))
+    return family.log_auxiliary_ratio(parameters, eps)
+
+
+def without_auxiliary(
+    family: Family, parameters: Parameters, elbo: np.ndarray, batches: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """By how many nats a guide's ELBO is below that of q(z) itself, and the error of that one; ``elbo`` by batch."""
+    gaps = np.array([log_auxiliary_ratio(family, parameters, eps).mean() for eps in batches])
+    return {
+        "auxiliary_gap": float(gaps.mean()),
+        "auxiliary_gap_mcse": float(gaps.std(ddof=1) / np.sqrt(len(gaps))),
+        "marginal_elbo_mcse": float((elbo + gaps).std(ddof=1) / np.sqrt(len(gaps))),
+    }

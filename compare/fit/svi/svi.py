@@ -24,7 +24,7 @@ from compare.comparison import Drawn, Job
 from compare.fit.svi import masks, matrix_free, points, unoptimised
 from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
-from compare.fit.svi.elbo import elbos, gap_between
+from compare.fit.svi.elbo import climb, elbos, gap_between, log_auxiliary_ratio, without_auxiliary
 from compare.fit.svi.ensemble import UNKNOWN, Batch, Outcome, n_rows
 from compare.fit.svi.fitter import fit_all, shortfall
 from compare.fit.svi.gap import Gap
@@ -229,15 +229,18 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
     multiples = AS_MANY if dimension <= LONG else (1,)
     for times in multiples:
         while len(draws.blocks) < times * blocks:
-            drawn = objective.evaluate(outcome.parameters, rng.standard_normal(shape), data)
+            eps = rng.standard_normal(shape)
+            drawn = objective.evaluate(outcome.parameters, eps, data)
+            log_ratio = drawn.log_ratio + log_auxiliary_ratio(family_of(job), outcome.parameters, eps)
             log_prior, log_likelihood = density(drawn.latents, data)
-            log_guide = log_prior + log_likelihood - drawn.log_ratio if family_of(job).has_density else None
+            log_guide = log_prior + log_likelihood - log_ratio if family_of(job).has_density else None
             draws.add(drawn.latents, log_prior, log_likelihood, log_guide)
         if times == multiples[-1] or draws.largest_kurtosis() <= times * KURTOSIS:
             break
     later = np.random.default_rng([seed, 2])
     unseen = [fresh(later, *shape) for _ in range(8 if dimension <= LONG else 3)]
-    elbo = elbos(objective, outcome.parameters, [fresh(rng, *shape) for _ in range(16)], data)
+    batches = [fresh(rng, *shape) for _ in range(16)]
+    elbo = elbos(objective, outcome.parameters, batches, data)
     ending: dict[str, Any] = {
         "elbo": elbo.mean(),
         "elbo_mcse": elbo.std(ddof=1) / np.sqrt(len(elbo)),
@@ -248,6 +251,8 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
         "reason": outcome.reason or "",
         "optimiser": options.optimiser if family_of(job).takes_optimiser else "zoo",
     }
+    if family_of(job).log_auxiliary_ratio:
+        ending |= without_auxiliary(family_of(job), outcome.parameters, elbo, batches)
     if not family_of(job).has_density:
         drawn_value = Gap(ending.pop("elbo"), ending.pop("elbo_mcse"))
         known = outcome.objective or drawn_value
@@ -279,25 +284,6 @@ def as_group(params: Mapping[str, Any]) -> xr.DataTree:
 
     add(params, ())
     return xr.DataTree(xr.Dataset(arrays))
-
-
-def climb(
-    objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, batches: Sequence[np.ndarray], most: int = 15
-) -> dict[str, np.ndarray]:
-    """The ELBO along the way, with its error, at draws that the fit has not seen.
-
-    Each step's is the last one's, which ``elbo`` holds estimates of, less what the step falls short of it by at
-    common draws: near the end that difference has hardly any noise.
-    """
-    steps = len(outcome.history)
-    chosen = np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
-    last = elbos(objective, outcome.parameters, batches, data)
-    short = np.stack([elbos(objective, outcome.history[step][1], batches, data) - last for step in chosen])
-    return {
-        "gradients": np.array([outcome.history[step][0] for step in chosen]),
-        "elbo": elbo.mean() + short.mean(axis=1),
-        "elbo_mcse": np.sqrt(elbo.var(ddof=1) / len(elbo) + short.var(axis=1, ddof=1) / len(batches)),
-    }
 
 
 def fit_by_adam(

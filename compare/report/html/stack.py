@@ -16,6 +16,7 @@ TERM_TITLES = (
     ("symmetry_gap", "symmetry gap"),
     ("family_gap", "family gap"),
     ("amortisation_gap", "amortisation gap"),
+    ("auxiliary_gap", "auxiliary gap"),
     ("optimisation_gap", "optimisation gap"),
     ("evidence_gap", "gap, not split"),
     ("below", "below the highest ELBO"),

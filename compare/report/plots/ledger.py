@@ -16,6 +16,7 @@ COLORS = {
     "symmetry gap": "#CC79A7",
     "family gap": "#0072B2",
     "amortisation gap": "#E69F00",
+    "auxiliary gap": "#009E73",
     "optimisation gap": "#D55E00",
     "optimisation gap, estimated": "#D55E00",
     "family gap, the rest": "#0072B2",
@@ -63,10 +64,10 @@ def split(summary: FitSummary, gap: float, is_evidence_known: bool) -> dict[str,
     """The parts of a gap in nats by name: those of the ledger, else the optimiser's own estimate and the rest."""
     ledger = summary.ledger
     terms = {"family gap": ledger.family_gap, "amortisation gap": ledger.amortisation_gap}
-    terms["optimisation gap"] = ledger.optimisation_gap
+    terms |= {"auxiliary gap": ledger.auxiliary_gap, "optimisation gap": ledger.optimisation_gap}
     parts = {part: term.value for part, term in terms.items() if term}
     names = {"symmetry gap": ledger.symmetry_gap.value} if ledger.symmetry_gap and is_evidence_known else {}
-    if parts:
+    if ledger.family_gap:
         return names | parts
     gap -= sum(names.values())
     estimated = summary.optimisation.gap if summary.optimisation else None

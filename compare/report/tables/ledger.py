@@ -1,7 +1,7 @@
 """The ledger in print: decimals for which both of its equations hold exactly.
 
     ELBO = data fit - complexity
-    log evidence - ELBO = evidence gap = symmetry gap + family gap + amortisation gap + optimisation gap
+    log evidence - ELBO = evidence gap = symmetry gap + family gap + amortisation gap + auxiliary gap + optimisation gap
 
 Rounding every term by itself breaks such sums in the last digit. Here the log evidence and the ELBO are rounded to the
 nearest, and the evidence gap is their difference. In each sum, the part with the largest Monte Carlo error takes what
@@ -22,7 +22,7 @@ from compare.summary import LEDGER_TERMS, Estimate
 
 Terms = Mapping[str, "Estimate | None"]  # the terms of a ledger by name; what is absent is not known, or does not apply
 
-GAPS = ("symmetry_gap", "family_gap", "amortisation_gap", "optimisation_gap")
+GAPS = ("symmetry_gap", "family_gap", "amortisation_gap", "auxiliary_gap", "optimisation_gap")
 
 FIT = Column("fit", "fit", "", "How this posterior was computed: library and family of guides, or method.", True)
 
@@ -40,6 +40,7 @@ TERMS = (
     term("symmetry_gap", "symmetry gap", "What it costs to miss some of the equal modes.", is_part=True),
     term("family_gap", "family gap", "What even the best member of the family costs.", is_part=True),
     term("amortisation_gap", "amortisation gap", "What one encoder for all observations costs.", is_part=True),
+    term("auxiliary_gap", "auxiliary gap", "What the density of a guide's auxiliary variable costs.", is_part=True),
     term("optimisation_gap", "optimisation gap", "The rest: what the optimiser left.", is_part=True),
     term("estimated", "estimated opt. gap", "The optimisation gap as estimated without knowing the optimum."),
 )
@@ -97,7 +98,8 @@ def rounded(
 ) -> dict[str, Decimal | None]:
     """The terms and ``log_evidence`` in ``digits`` decimals, as they are to be printed.
 
-    A term that is absent stays None; an equation with an absent side binds nothing (an absent amortisation gap is 0).
+    A term that is absent stays None; an equation with an absent side binds nothing. An absent amortisation or
+    auxiliary gap is 0.
 
     Raises:
         Unbalanced: an equation does not hold in ``terms`` itself; without ``strict`` its terms are rounded one by one.
@@ -126,7 +128,7 @@ def rounded(
         share({"data_fit": 1, "complexity": -1}, units["elbo"])
     if {"log_evidence", "elbo", "evidence_gap"} <= units.keys():
         share({"evidence_gap": 1}, units["log_evidence"] - units["elbo"])
-    if {"evidence_gap", "family_gap"} <= units.keys() and units.keys() & {"amortisation_gap", "optimisation_gap"}:
+    if {"evidence_gap", "family_gap"} <= units.keys() and units.keys() & set(GAPS[2:]):
         share(dict.fromkeys(GAPS, 1), units["evidence_gap"])
     decimals = {name: Decimal(unit).scaleb(-digits) for name, unit in units.items()}
     return {name: decimals.get(name) for name in ("log_evidence", *LEDGER_TERMS)}
@@ -166,8 +168,8 @@ def ledgers(comparison: Comparison) -> Table | None:
     terms = {name: vars(comparison.summaries[name].ledger) for name in texts}
     digits, rows, remarks = common_digits(terms.values(), known), [], ["ELBO = data fit - complexity"]
     if known is not None:
-        parts = [column.header for column in TERMS if column.key in GAPS]
-        parts = parts if any(term["symmetry_gap"] for term in terms.values()) else parts[1:]
+        absent = {key for key in ("symmetry_gap", "auxiliary_gap") if not any(term[key] for term in terms.values())}
+        parts = [column.header for column in TERMS if column.key in GAPS and column.key not in absent]
         remarks.append(f"log evidence - ELBO = evidence gap = {' + '.join(parts)}")
     for name, summary in comparison.summaries.items():
         if summary.optimisation and summary.optimisation.objective:
@@ -177,6 +179,8 @@ def ledgers(comparison: Comparison) -> Table | None:
         optimisation = comparison.summaries[name].optimisation
         estimated = estimate(optimisation.gap if optimisation else None)
         rows.append(Row(name, "", {"fit": printable(name), **text, "estimated": estimated}))
+        if terms[name]["auxiliary_gap"] and terms[name]["family_gap"] and not terms[name]["optimisation_gap"]:
+            remarks.append(f"The family gap of {printable(name)} includes what its optimiser left, which is not known.")
         try:
             rounded(terms[name], known, digits)
         except Unbalanced as error:
