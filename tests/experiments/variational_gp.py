@@ -51,12 +51,12 @@ def printed(term: dict[str, float] | None) -> str:
 
 def costs(library: str, budget: float = 200.0) -> None:
     """The table, a row for each target and guide."""
-    print("| target | guide | evidence gap | family gap | auxiliary gap | verdict | gradients |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| target | guide | ELBO | evidence gap | family gap | auxiliary gap | verdict | gradients |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for target, summary in summaries(library, budget).items():
         for guide in GUIDES:
             fit = summary["fits"][f"{library}-{guide}"]
-            gaps = [printed(fit["ledger"][f"{term}_gap"]) for term in ("evidence", "family", "auxiliary")]
+            gaps = [printed(fit["ledger"][term]) for term in ("elbo", "evidence_gap", "family_gap", "auxiliary_gap")]
             print(f"| {target} | {guide} | {' | '.join(gaps)} | {fit['verdict']['word']} | {fit['gradients']:,} |")
 
 
