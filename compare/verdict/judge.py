@@ -218,10 +218,8 @@ def judge_guide(
         gaps = NO_BOUND
     if ledger.symmetry_gap and ledger.symmetry_gap.value > TINY:
         gaps = f"symmetry gap {ledger.symmetry_gap.value:.2g}, {gaps}"
-    if ledger.amortisation_gap:
-        gaps = f"{gaps}, amortisation gap {ledger.amortisation_gap.value:.2g}"
-    if ledger.auxiliary_gap:
-        gaps = f"{gaps}, auxiliary gap {printed(ledger.auxiliary_gap)}"
+    gaps += f", amortisation gap {ledger.amortisation_gap.value:.2g}" if ledger.amortisation_gap else ""
+    gaps += f", auxiliary gap {printed(ledger.auxiliary_gap)}" if ledger.auxiliary_gap else ""
     why = f"{blame(summary, options)} ({gaps}). {advice(summary, family_gaps)}"
     if off:
         return Verdict("off", f"{sentence(off)}, {'as' if elsewhere(summary, options) else 'though'} {arrival}: {why}")
