@@ -16,7 +16,16 @@ from compare.comparison import Request
 from models.bandit import MODEL, Bandit, policies
 from models.bandit.exact import Arms, Lead, best_member, derive
 from models.bandit.pictures import PICTURES
-from models.bandit.regret import by_ratio, crossing, expected_regret, fixed, prior, simulate, standard_policies
+from models.bandit.regret import (
+    by_ratio,
+    crossing,
+    expected_regret,
+    fixed,
+    prior,
+    simulate,
+    simulated_crossing,
+    standard_policies,
+)
 from models.logit_normal import best_logit_normal
 
 ERRORS = 4
@@ -177,6 +186,26 @@ def test_where_narrowness_costs() -> None:
     least, cost = crossing(ratios, 3 + (x - math.log(0.6)) ** 2)
     assert (least, cost) == pytest.approx((0.6, 0.36), rel=1e-3)
     assert math.isnan(crossing(ratios, 3 + x)[1])
+
+
+def test_a_simulated_crossing_has_its_error() -> None:
+    """Differences around a line that crosses 0 at 0.55, 200 times."""
+    rng, ratios, scores = np.random.default_rng(0), np.array([0.6, 0.55, 0.5]), []
+    for _ in range(200):
+        noise = rng.normal(size=(1, 500)) + rng.normal(size=(3, 500))
+        where, error = simulated_crossing(ratios, 24 * (0.55 - ratios)[:, None] + noise)
+        scores.append((where - 0.55) / error)
+    assert abs(np.mean(scores)) < ERRORS / 200**0.5
+    assert abs(np.std(scores) - 1) < ERRORS / 400**0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("horizon", "printed"), [(50, 0.114), (75, 0.222), (100, 0.279)])
+def test_where_narrowness_costs_is_known_to_a_twentieth(horizon, printed) -> None:
+    """The README's crossings: 5% below each, draws cost more than exact ones, 5% above less, by the recursion."""
+    ratios = np.array([0.95 * printed, 1.0, 1.05 * printed])
+    below, exact, above = by_ratio(1.0, 1.0, horizon, WORLDS[:1], ratios)[:, 0, -1]
+    assert below > exact > above
 
 
 @pytest.mark.slow

@@ -116,6 +116,17 @@ def crossing(ratios: np.ndarray, regret: np.ndarray) -> tuple[float, float]:
     return float(np.exp(least)), float(np.exp(optimize.brentq(lambda x: curve(x) - curve(0.0), low, least)))
 
 
+def simulated_crossing(ratios: np.ndarray, apart: np.ndarray) -> tuple[float, float]:
+    """The sd ratio near ``ratios`` at which draws cost as much as exact ones, and its standard error.
+
+    By a straight line through the mean differences of paired runs, shape (ratios, runs); the error is that of their
+    level, which is all of it where the crossing is in the middle.
+    """
+    slope = np.polyfit(ratios, apart.mean(1), 1)[0]
+    level = apart.mean(0)
+    return float(ratios.mean() - level.mean() / slope), float(level.std() / len(level) ** 0.5 / abs(slope))
+
+
 def simulate(arms: Sequence[float], horizon: int, ratios: Sequence[float], runs: int, seed: int) -> np.ndarray:
     """Regret of Thompson sampling under a uniform prior in simulated runs, shape (ratios, runs).
 

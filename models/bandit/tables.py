@@ -23,6 +23,7 @@ from models.bandit.regret import (
     fixed,
     prior,
     simulate,
+    simulated_crossing,
     standard_policies,
 )
 
@@ -63,6 +64,9 @@ def print_simulated(ratios: Sequence[float] = (1.0, 0.75**0.5, 0.65, 0.6, 0.55, 
         apart, root = values - regret[0], runs**0.5
         own = f"{values.mean():6.2f} ± {values.std() / root:.2f}"
         print(f"{ratio:8.3f}  {own}   {apart.mean():+6.2f} ± {apart.std() / root:.2f}")
+    near = np.isin(ratios, (0.6, 0.55, 0.5))
+    where, error = simulated_crossing(np.array(ratios)[near], regret[near] - regret[0])
+    print(f"narrower draws start to cost at {where:.3f} ± {error:.3f}")
 
 
 COMMANDS: Mapping[str, Callable[[], None]] = {
