@@ -11,8 +11,6 @@ import pytest
 from conftest import IN_NUMPYRO, IN_PYRO, LIBRARIES
 from scipy import integrate, special, stats
 
-import compare.user_model.in_numpyro  # float64
-import compare.user_model.in_pyro
 from compare import compare, pipeline, user_model
 from compare.cache.keys import canonical, digest
 from compare.comparison import Job, Request

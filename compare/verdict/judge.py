@@ -314,7 +314,8 @@ def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:
 
 def is_taken_as_it_comes(summary: FitSummary) -> bool:
     """Whether it is meant to stay where it is, at the mode or on the way to it, though its family may have better."""
-    return summary.method == "svi" and guides.load(str(summary.guide)).member_of is not None
+    family = guides.load(summary.guide) if summary.guide in guides.FAMILIES else None
+    return summary.method == "svi" and family is not None and family.member_of is not None
 
 
 def blame(summary: FitSummary, options: Options) -> str:
