@@ -9,6 +9,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from pyro.infer.autoguide import AutoGuide
 from pyro.nn import PyroModule
 
@@ -38,7 +39,7 @@ def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[st
             guide = brought.guide(user.function) if isinstance(brought.guide, type) else copied(brought.guide)
         data, static = split_arguments(values)
         data = {key: value.to(dtype) if value.is_floating_point() else value for key, value in data.items()}
-        with pyro.validation_enabled(False):
+        with pyro.validation_enabled(False), poutine.block():  # a factor outside of inference would warn
             caller(guide, name, user, values)(**data, **dict(static))
         for full, value in params.items():
             *path, leaf = full.split(".")[1:]  # the first is the guide's own name
