@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.experiments import mushroom_agents as agents
 from tests.experiments import mushrooms
-from tests.experiments.mushrooms import EVERY, HIDDEN, NOISE, PRIOR, WEIGHT, Memory, Mushrooms
+from tests.experiments.mushroom_agents import EVERY, HIDDEN, NOISE, PRIOR, WEIGHT, Memory
+from tests.experiments.mushrooms import Mushrooms
 
 ERRORS = 4
 
@@ -36,7 +38,7 @@ def small(rng: np.random.Generator, rows: int = 40, columns: int = 6) -> Mushroo
 
 def test_the_linear_agents_posterior_is_the_closed_form() -> None:
     rng = np.random.default_rng(0)
-    data, agent = small(rng), mushrooms.linear(6)
+    data, agent = small(rng), agents.linear(6)
     memory, state = a_memory(rng, 40, 5 * EVERY), agent.start(None)
     for count in range(EVERY, 5 * EVERY + 1, EVERY):
         state = agent.learn(state, None, memory._replace(count=jnp.asarray(count)), jnp.asarray(data.inputs))
@@ -53,7 +55,7 @@ def test_the_linear_agent_eats_as_often_as_its_draws_say(ratio) -> None:
     rng, count = np.random.default_rng(1), 20_000
     mean, root = rng.normal(size=(2, 3)), 0.5 * rng.normal(size=(2, 3, 3))
     covariance, x = root @ root.swapaxes(1, 2), np.array([1.0, 0.0, 1.0])
-    agent = mushrooms.linear(3, ratio)
+    agent = agents.linear(3, ratio)
     eaten = agent.choose((jnp.asarray(mean), jnp.asarray(covariance)), jax.random.key(2), jnp.tile(x, (count, 1)))
     draws = [m + ratio * rng.normal(size=(count, 3)) @ r.T for m, r in zip(mean, root, strict=True)]
     share = (draws[1] @ x > draws[0] @ x).mean()
@@ -63,7 +65,7 @@ def test_the_linear_agent_eats_as_often_as_its_draws_say(ratio) -> None:
 def test_the_last_layers_precision_is_that_of_its_units() -> None:
     """Recomputed at the start of a chunk from the entries that are filled."""
     rng = np.random.default_rng(2)
-    data, agent = small(rng), mushrooms.last_layer(6)
+    data, agent = small(rng), agents.last_layer(6)
     memory = a_memory(rng, 40, 12)._replace(count=jnp.asarray(8))
     parameters, _, precision = agent.refresh(agent.start(jax.random.key(0)), memory, jnp.asarray(data.inputs))
     action = np.eye(2)[np.asarray(memory.eaten[:8]).astype(int)]
@@ -76,11 +78,11 @@ def test_the_last_layers_precision_is_that_of_its_units() -> None:
 def test_the_elbos_noise_on_units_is_that_of_weights() -> None:
     """The expected loss by draws of the units, as it is trained, and by draws of the weights, as decisions are made."""
     rng, count = np.random.default_rng(3), 1000
-    mean = {name: np.asarray(part) for name, part in mushrooms.weights(jax.random.key(0), 4).items()}
+    mean = {name: np.asarray(part) for name, part in agents.weights(jax.random.key(0), 4).items()}
     log_sd = {name: np.full_like(part, -1.5) for name, part in mean.items()}
     z, y = (rng.random((3, 6)) < 0.5).astype(np.float32), rng.normal(size=3).astype(np.float32)
     parameters, keys = {"mean": mean, "log_sd": log_sd}, jax.random.split(jax.random.key(1), count)
-    losses = jax.vmap(lambda key: mushrooms.elbo_loss(parameters, key, z, y, jnp.inf))(keys)
+    losses = jax.vmap(lambda key: agents.elbo_loss(parameters, key, z, y, jnp.inf))(keys)
     others = []
     for _ in range(count):
         p = {name: part + np.exp(-1.5) * rng.normal(size=part.shape) for name, part in mean.items()}
@@ -92,11 +94,11 @@ def test_the_elbos_noise_on_units_is_that_of_weights() -> None:
 
 def test_the_elbos_complexity_is_the_kl() -> None:
     """But for a constant: by how much it changes with the sds, in closed form."""
-    mean = {name: 0 * part for name, part in mushrooms.weights(jax.random.key(0), 4).items()}
+    mean = {name: 0 * part for name, part in agents.weights(jax.random.key(0), 4).items()}
     z, y, values = jnp.zeros((2, 6)), jnp.zeros(2), []
     for log_sd in (-40.0, -20.0):  # so narrow that the fit is 0
         sds = {name: jnp.full_like(part, log_sd) for name, part in mean.items()}
-        values.append(float(mushrooms.elbo_loss({"mean": mean, "log_sd": sds}, jax.random.key(0), z, y, 1.0)))
+        values.append(float(agents.elbo_loss({"mean": mean, "log_sd": sds}, jax.random.key(0), z, y, 1.0)))
     size = sum(part.size for part in mean.values())
     assert values[0] - values[1] == pytest.approx(20.0 * size, rel=1e-5)
 
@@ -106,12 +108,12 @@ def test_regret_is_what_the_oracle_pays_more() -> None:
     data = small(np.random.default_rng(4))
     share = data.edible.mean()
     known = Mushrooms(np.stack([data.edible, ~data.edible], axis=1).astype(np.float32), data.edible)
-    oracle = mushrooms.Agent(lambda key: (), lambda state, key, x: x[:, 0] > 0.5)
+    oracle = agents.Agent(lambda key: (), lambda state, key, x: x[:, 0] > 0.5)
     assert mushrooms.play(oracle, known, 1000, 0).sum() == 0
-    abstaining = mushrooms.Agent(lambda key: (), lambda state, key, x: jnp.zeros(len(x), bool))
+    abstaining = agents.Agent(lambda key: (), lambda state, key, x: jnp.zeros(len(x), bool))
     error = 5 * (1000 * share * (1 - share)) ** 0.5
     assert mushrooms.play(abstaining, known, 1000, 0).sum() == pytest.approx(5000 * share, abs=ERRORS * error)
-    regret = mushrooms.play(mushrooms.linear(2), known, 1000, 0)
+    regret = mushrooms.play(agents.linear(2), known, 1000, 0)
     assert regret[-50:].sum() < 0.05 * 200 * (2.5 * share + 7.5 * (1 - share))
 
 
