@@ -176,7 +176,7 @@ def test_unknown_length_and_noise_by_nuts() -> None:
     data = GpData(points=8, hyperparameters="unknown", noise=0.3, jitter=1e-4)
     exact, kernel = MODEL.exact(data), NUTS(in_numpyro.model, target_accept_prob=0.95)
     chains = MCMC(
-        kernel, num_warmup=1500, num_samples=6000, num_chains=4, chain_method="vectorized", progress_bar=False
+        kernel, num_warmup=1000, num_samples=3000, num_chains=4, chain_method="vectorized", progress_bar=False
     )
     chains.run(jax.random.key(0), **data.arguments())
     draws = {site: np.asarray(value) for site, value in chains.get_samples(group_by_chain=True).items()}
