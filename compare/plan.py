@@ -168,8 +168,8 @@ def too_large(family: str, dimension: int) -> str | None:
     if dimension <= largest:
         return None
     others = " or ".join(name for name in beyond if guides.load(name).largest_dimension >= dimension)
-    remedy = f": take {others}" if others else ""
-    return f"{family} is not attempted beyond dimension {largest:,}; here it is {dimension:,}{remedy}"
+    remedy = f"; take {others}" if others else ""
+    return f"{family} is not attempted beyond dimension {largest:,}, here {dimension:,}{remedy}"
 
 
 def too_long(dimension: int, options: Options) -> str | None:

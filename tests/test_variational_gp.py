@@ -174,8 +174,8 @@ def test_the_ledger_closes(library, monkeypatch):
 
 def test_beyond_its_dimension_it_says_what_to_take():
     assert too_large("variational_gp", 20) is None
-    assert too_large("variational_gp", 61).endswith("beyond dimension 20; here it is 61: take flow or low_rank")
-    assert too_large("variational_gp", 161).endswith("here it is 161: take low_rank")
+    assert too_large("variational_gp", 61).endswith("beyond dimension 20, here 61; take flow or low_rank")
+    assert too_large("variational_gp", 161).endswith("here 161; take low_rank")
 
 
 def test_its_program_stands_alone(capsys):
