@@ -316,7 +316,7 @@ def test_the_data_frame_holds_every_field():
     comparison = made()
     table = tidy(comparison).set_index(["fit", "quantity"])
     alike = {"estimated_gap": "optimisation.gap.value", "mcse_estimated_gap": "optimisation.gap.mcse"}
-    alike |= {"seconds": "seconds"}
+    alike |= {"loss": "decision.value", "mcse_loss": "decision.mcse", "seconds": "seconds"}
     alike |= {key: f"diagnostics.{key}" for key in leaves(Diagnostics(1.0, 1.0, 1.0, 1, 1.0, 1.0, 1.0))}
     for term in LEDGER_TERMS:
         alike |= {term: f"ledger.{term}.value", f"mcse_{term}": f"ledger.{term}.mcse"}

@@ -26,7 +26,8 @@ def tidy(comparison: Comparison) -> pd.DataFrame:
 
     Columns: ``fit`` and ``quantity``; those of `VariableSummary`, named as in ``summary.json``; and, alike in all rows
     of a fit, the terms of its ledger in nats, each with its Monte Carlo error (``mcse_elbo``), the ``estimated_gap``
-    that its optimiser left, its diagnostics, its ``seconds`` and its ``verdict``. NaN where a number is not known.
+    that its optimiser left, the ``loss`` of acting on it, its diagnostics, its ``seconds`` and its ``verdict``. NaN
+    where a number is not known.
     """
     import pandas as pd
 
@@ -37,6 +38,7 @@ def rows_of(name: str, summary: FitSummary) -> Iterator[dict[str, Any]]:
     """A row for each quantity of a fit."""
     terms: dict[str, Estimate | None] = {term: getattr(summary.ledger, term) for term in LEDGER_TERMS}
     terms["estimated_gap"] = summary.optimisation.gap if summary.optimisation else None
+    terms["loss"] = summary.decision
     alike: dict[str, Any] = {}
     for term, known in terms.items():
         alike |= {term: number(known.value if known else None), f"mcse_{term}": number(known.mcse if known else None)}
