@@ -14,6 +14,7 @@ import models
 from compare.cli.main import main
 from compare.comparison import Job, Request
 from compare.fit import run
+from compare.fit.svi.laplace import positive_factor
 from compare.fit.svi.svi import optimise_many
 from compare.fit.svi.unoptimised import take_all
 from compare.options import Options
@@ -116,6 +117,11 @@ def test_without_a_mode_it_fails_and_the_other_data_sets_go_on():
     good, bad = take_all(optimise_many, objective, arguments, guides.load("laplace"), Options(), [0, 0])
     assert good.parameters["location"] == pytest.approx([math.log(8 / 6)], abs=1e-4)
     assert isinstance(bad, ArithmeticError)
+
+
+def test_without_a_finite_curvature_the_reason_is_said():
+    with pytest.raises(FloatingPointError, match="no finite curvature"):
+        positive_factor(np.array([[1.0, np.nan], [np.nan, 1.0]]))
 
 
 def test_the_program_of_a_fit_is_refused_in_a_line(capsys):

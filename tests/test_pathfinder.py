@@ -72,10 +72,10 @@ def test_on_a_gaussian_the_way_ends_at_its_mean_and_sds_come_near():
     np.testing.assert_allclose(covariance, np.linalg.inv(precision), rtol=0.05, atol=0.02)
 
 
-def take(library: str, name: str, data, seed: int = 0) -> Outcome:
+def take(library: str, name: str, data, **options) -> Outcome:
     arguments, static = side(library).split_arguments(data.arguments())
     objective = side(library).prepare(name, "pathfinder", static, arguments)
-    (outcome,) = take_all(optimise_many, objective, [arguments], guides.load("pathfinder"), Options(), [seed])
+    (outcome,) = take_all(optimise_many, objective, [arguments], guides.load("pathfinder"), Options(**options), [0])
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -139,6 +139,13 @@ def test_on_the_funnel_it_stops_before_the_mode():
     assert -20 < v["mean"] < 0
 
 
+def test_a_budget_that_ends_on_the_way_is_said():
+    """The member so far is not called the best on the way."""
+    outcome = take("numpyro", "logistic", LogisticData(), budget=1e-6)
+    assert not outcome.converged and "its budget of 1e-06 s ended on the way to the mode" in outcome.reason
+    assert outcome.gradients < take("numpyro", "logistic", LogisticData()).gradients
+
+
 def test_where_the_log_joint_is_no_number_it_fails_and_the_other_data_sets_go_on():
     data = [Coin(6, 10), Coin(2, 10)]
     split = [side("numpyro").split_arguments(coin.arguments()) for coin in data]
@@ -152,4 +159,4 @@ def test_where_the_log_joint_is_no_number_it_fails_and_the_other_data_sets_go_on
 
 def test_the_program_of_a_fit_is_refused_in_a_line(capsys):
     assert main(["coin", "--show", "--guides", "pathfinder", "--libraries", "pyro"]) == 2
-    assert "L-BFGS's way to the mode" in capsys.readouterr().err
+    assert "it is full_rank's guide on the way to the mode" in capsys.readouterr().err

@@ -124,7 +124,7 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
     if known.at_mode_of:
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")
     if known.on_way_of:
-        raise ValueError(f"{family} is not fitted by SVI: it stands on L-BFGS's way to the mode")
+        raise ValueError(f"{family} is not fitted by SVI: it is {known.on_way_of}'s guide on the way to the mode")
     if known.response_of:
         raise ValueError(f"{family} is not fitted by SVI alone: it takes the Hessian of mean field's ELBO")
     if not known.has_density:

@@ -321,6 +321,8 @@ def is_taken_as_it_comes(summary: FitSummary) -> bool:
 def blame(summary: FitSummary, options: Options) -> str:
     """What is to blame for what an optimiser that arrived, or ended at another optimum, has left."""
     encoder, family, left = summary.ledger.amortisation_gap, summary.ledger.family_gap, summary.optimisation.gap
+    if is_taken_as_it_comes(summary):
+        left = left or summary.ledger.optimisation_gap
     if is_taken_as_it_comes(summary) and left and (family is None or left.value > family.value):
         is_at_mode = summary.optimisation.log_evidence_at_mode is not None
         return f"{'the mode' if is_at_mode else 'the way to the mode'} is not where the family's best member lies"

@@ -9,7 +9,9 @@ exp(-((x - x') / length)^2 / 2), given variational data: the value t_ji at the i
 variance `JITTER`. The parameter ``targets`` is whitened, t = s slope' + L targets, with L L' = K(s, s) + JITTER I.
 One f is drawn for one z and met at a single xi, so that integrating it out leaves the distribution of z as it is:
 
-    u | xi ~ N(slope xi + a(xi)' targets, amplitude^2 (1 - |a(xi)|^2) + noise^2),      a(xi) = L^-1 K(s, xi).
+    u | xi ~ N(slope xi + a(xi)' targets, amplitude^2 (1 - |a(xi)|^2) + noise(xi)^2),      a(xi) = L^-1 K(s, xi),
+
+with noise(xi) = noise exp(a(xi)' stretch): its log follows the mean of such a process too.
 
 The paper keeps f, and its bound pays for a second auxiliary density r(f | xi, z); this one does not.
 
@@ -21,7 +23,8 @@ whose mean and log sd are functions of u (a layer of tanh units; the mean has a 
 The last term is the ledger's auxiliary gap. With one latent input q(z) itself is computed to rounding, by the
 trapezoidal rule, which converges faster than any power of the step for such integrands (Trefethen & Weideman 2014).
 
-Every Gaussian is a member, with f linear. The fit starts from the best one and keeps its location and scale_tril.
+Every Gaussian is a member in the limit of no amplitude, with f linear. The fit starts near the best one and keeps its
+location and scale_tril.
 """
 
 from __future__ import annotations

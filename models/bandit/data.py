@@ -25,7 +25,9 @@ class Bandit(Data):
     successes: tuple[int, ...] = option((12, 7), "how often each arm paid, such as 12,7", parse_list(parse_int))
     alpha: float = option(1.0, "prior Beta(alpha, beta) of each arm", parse_number)
     beta: float = option(1.0, "prior Beta(alpha, beta) of each arm", parse_number)
-    horizon: int = option(30, "pulls that regret is shown for, from the first; of a fit the next ones", parse_int)
+    horizon: int = option(
+        30, "pulls that regret is shown for, from the first; of a fit the next ones, at most 50", parse_int
+    )
     arms: tuple[float, ...] = option(
         (0.5, 0.7), "true chances of two arms that regret is shown for", parse_list(parse_number)
     )

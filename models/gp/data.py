@@ -120,6 +120,8 @@ class GpData(Data):
             self._set(**{name: int(value)})
         if self.is_normal:
             task, datasets = "regression", {"wave": lambda: wave(self.points), "mcycle": mcycle, "co2": co2}
+        elif self.data in ("mcycle", "co2"):
+            raise ValueError(f"the targets of {self.data} are numbers, not classes: leave --likelihood out")
         else:
             task, datasets = "classification", {"wave": lambda: classes(self.points)}
         design = designs.load(self.data, self.target, task, datasets, unscaled=("wave",))

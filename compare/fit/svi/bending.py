@@ -127,7 +127,9 @@ def complaint(gain: Gap, options: Options) -> str:
     """Why the fit is not converged, and what to do about it."""
     if gain is UNKNOWN:
         return "its budget was spent on the Gaussian that it starts from; give it a larger --budget"
+    if not np.isfinite(gain.value):
+        return "its ELBO is not finite: the guide draws where the model has no density"
     return (
-        f"its budget ended before {QUIET} rounds in a row had changed the ELBO by less than {options.tolerance:g} nats "
-        f"(the last by {gain.value:.2g} ± {gain.mcse:.1g}); give it a larger --budget"
+        f"its budget ended before {QUIET} rounds in a row were quiet; give it a larger --budget (the last changed the "
+        f"ELBO by {gain.value:.2g} ± {gain.mcse:.1g} nats; quiet is less than {options.tolerance:g})"
     )

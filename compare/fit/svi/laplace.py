@@ -44,6 +44,8 @@ def positive_factor(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return factor * np.stack([root, np.append(root[1:], 1.0)]), diagonal
     scaled = precision / np.outer(root, root)
     np.fill_diagonal(scaled, 1.0)
+    if not np.isfinite(scaled).all():
+        raise FloatingPointError("the log joint has no finite curvature where the climb ended")
     try:
         factor = np.linalg.cholesky(scaled)
     except np.linalg.LinAlgError:

@@ -32,8 +32,8 @@ Gaussian = tuple[np.ndarray, np.ndarray]
 """Its mean, shape (d,), and its covariance, (d, d)."""
 
 
-def way_to_the_mode(log_joint: LogJoint, start: np.ndarray) -> list[Point]:
-    """Where L-BFGS comes by, the start first."""
+def way_to_the_mode(log_joint: LogJoint, start: np.ndarray, is_late: Callable[[], bool] = lambda: False) -> list[Point]:
+    """Where L-BFGS comes by, the start first; as far as it comes before it is late."""
     seen: list[Point] = []
     way: list[Point] = []
 
@@ -47,6 +47,8 @@ def way_to_the_mode(log_joint: LogJoint, start: np.ndarray) -> list[Point]:
     def arrive(intermediate_result: optimize.OptimizeResult) -> None:
         x = intermediate_result.x
         way.append(next((point for point in seen if np.array_equal(point[0], x)), (x.copy(), log_joint(x)[1])))
+        if is_late():
+            raise StopIteration
 
     options = {"maxiter": STEPS, "maxcor": HISTORY, "ftol": 1e-13, "gtol": 1e-8}
     optimize.minimize(value, start, jac=True, method="L-BFGS-B", options=options, callback=arrive)

@@ -22,14 +22,23 @@ from guides.contract import Family, Parameters
 
 OptimiseMany = Callable[[Objective, Sequence[Any], Family, Options, Sequence[int]], list[Outcome]]
 
+NO_DENSITY = "it draws where the model has no density"
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A member of a family, and the gradients that it took; at a mode, Laplace's formula for log p(x) in nats."""
+    """A member of a family.
+
+    Attributes:
+        gradients: The gradients that it took.
+        log_evidence_at_mode: At a mode, Laplace's formula for log p(x) in nats.
+        is_late: Whether the budget ended before all of the way was seen.
+    """
 
     parameters: Parameters
     gradients: int
     log_evidence_at_mode: float | None = None
+    is_late: bool = False
 
 
 def take_all(
@@ -51,13 +60,17 @@ def take_all(
     for (number, candidate), optimum in zip(there.items(), best, strict=True):
         gap = gap_between(objective, data[number], candidate.parameters, optimum, options, seeds[number])
         if not np.isfinite(gap.value):
-            outcomes[number] = FloatingPointError("the ELBO is not finite at this Gaussian: take full_rank or NUTS")
+            outcomes[number] = FloatingPointError(f"the ELBO is not finite at this Gaussian: {NO_DENSITY}")
             continue
-        gap = gap if optimum.converged else UNKNOWN
-        history = [(0, fits.starts[number]), (candidate.gradients, candidate.parameters)]
-        formula = candidate.log_evidence_at_mode
+        late = f"its budget of {options.budget:g} s ended on the way to the mode; give it a larger --budget"
         outcomes[number] = Outcome(
-            candidate.parameters, gap, True, None, candidate.gradients, history, log_evidence_at_mode=formula
+            candidate.parameters,
+            gap if optimum.converged else UNKNOWN,
+            converged=not candidate.is_late,
+            reason=late if candidate.is_late else None,
+            gradients=candidate.gradients,
+            history=[(0, fits.starts[number]), (candidate.gradients, candidate.parameters)],
+            log_evidence_at_mode=candidate.log_evidence_at_mode,
         )
     return [outcomes[number] for number in range(len(seeds))]
 
@@ -104,7 +117,7 @@ def on_way(fits: Ensemble, number: int) -> Candidate:
         (height,), (gradient,) = fits.batch.value(np.array([number]), location[None])
         return float(height), gradient
 
-    way = way_to_the_mode(log_joint, fits.starts[number]["location"])
+    way = way_to_the_mode(log_joint, fits.starts[number]["location"], fits.is_late)
     draws = fresh(fits.rng[fits.seeds[number]], fits.rows, fits.dimension)
     best, highest = None, -np.inf
     for mean, covariance in gaussians(way):
@@ -119,5 +132,5 @@ def on_way(fits: Ensemble, number: int) -> Candidate:
         if fits.is_late():
             break
     if best is None:
-        raise FloatingPointError("no Gaussian on L-BFGS's way to the mode has a finite ELBO: take full_rank or NUTS")
-    return Candidate(best, gradients)
+        raise FloatingPointError(f"no Gaussian on L-BFGS's way to the mode has a finite ELBO: {NO_DENSITY}")
+    return Candidate(best, gradients, is_late=fits.is_late())
