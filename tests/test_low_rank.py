@@ -31,6 +31,7 @@ from models.logistic import LogisticData
 from tests.experiments.low_rank import divergence, problem
 
 PATIENT = Options(budget=600.0)
+DIABETES = LinearData("diabetes", prior="known", noise=0.7)
 
 
 def rank_of(dimension: int) -> int:
@@ -287,10 +288,14 @@ def wide(library: str, name: str, arguments: dict, options: Options = PATIENT):
     return matrix_free.fit(objective, data, guides.load("low_rank"), options, 0), objective, data
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(
-    ("name", "data"),
-    [("linear", LinearData("diabetes", prior="known", noise=0.7)), ("logistic", LogisticData("german"))],
+    ("library", "name", "data"),
+    [
+        ("numpyro", "linear", DIABETES),
+        ("pyro", "linear", DIABETES),
+        ("numpyro", "logistic", LogisticData("german")),
+        pytest.param("pyro", "logistic", LogisticData("german"), marks=pytest.mark.slow),
+    ],
 )
 def test_without_a_matrix_it_arrives_at_the_same_elbo(library, name, data):
     """As the fit with one does, on a Gaussian posterior and on one that is none: within the tolerance and its error."""
