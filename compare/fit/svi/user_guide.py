@@ -26,8 +26,8 @@ from scipy import stats
 from compare import user_model
 from compare.comparison import Drawn, Job
 from compare.fit.svi import points
-from compare.fit.svi.draws import matched
-from compare.fit.svi.elbo import difference, gap_between
+from compare.fit.svi.draws import fresh, matched
+from compare.fit.svi.elbo import MOST_BATCHES, difference, elbos, gap_between
 from compare.fit.svi.ensemble import UNKNOWN, Outcome, n_rows
 from compare.fit.svi.fitter import shortfall
 from compare.fit.svi.gap import Gap
@@ -51,6 +51,9 @@ MOST_MOVED = 100
 
 BATCHES = 16
 """Batches of draws that two ELBOs are compared with."""
+
+ERRORS = 4
+"""Standard errors by which a copy must be above the given params, to be better."""
 
 STEP, ROUNDING = 1e-4, 0.01
 """Of a standard normal, by which the slopes of what a guide draws are taken; and nats that the differences may cost."""
@@ -185,22 +188,41 @@ def beside_zeros(objective: Any, given: Parameters, data: Any, seed: int, step: 
 def judge_given(objective: Any, given: Parameters, data: Any, options: Options, seed: int) -> Outcome:
     """How far the given params are from the best member: a copy goes on to it, and the ELBOs are compared on common
     draws, since a local estimate holds only near an optimum."""
-    if objective.is_fed:
-        best = optimise(objective, data, Family(), options, seed)
-    else:
-        best = fit_by_library(objective, data, options, seed)
-    gap = gap_between(objective, data, given, best, options, seed)
+    unknown = "how far the given params are from the optimum is not known: "
+    try:
+        if objective.is_fed:
+            best = optimise(objective, data, Family(), options, seed)
+        else:
+            best = fit_by_library(objective, data, options, seed)
+        copy = best if best.converged else replace(best, gap=UNKNOWN)  # what it has left is then no estimate
+        gap = gap_between(objective, data, given, copy, options, seed)
+    except FloatingPointError:
+        gap = UNKNOWN
     if not np.isfinite(gap.value):
-        raise ValueError("params: the ELBO is not finite there; the guide draws where the model has no density")
+        refuse_not_finite(objective, given, data, seed)
+        return Outcome(given, UNKNOWN, False, f"{unknown}a copy that went on to it diverged", 0, [(0, given)])
     converged = gap.upper <= options.tolerance and best.converged
     if converged and not np.isfinite(best.gap.value):  # a copy gained nothing either; that is no bound
         return Outcome(given, UNKNOWN, True, None, best.gradients, best.history, best=best.parameters)
     reason = f"the given params are {shortfall(gap, options)}: the guide's own optimum is better, train it longer"
     if not (best.converged and np.isfinite(best.gap.value)):
         stop = best.reason or "its own gap is not known"
+        if np.isfinite(best.gap.value) and not best.gap.value > ERRORS * best.gap.mcse:
+            stop = "it did not arrive"  # and what its reason says of its own gap is no more than noise
+        if not gap.value > ERRORS * gap.mcse:
+            reason = f"{unknown}a copy that went on did not improve on them beyond {ERRORS} errors ({stop})"
+            return Outcome(given, UNKNOWN, False, reason, best.gradients, best.history)
         reason = f"the given params are at least {shortfall(gap, options)}, as far as a copy got ({stop})"
     why = None if converged else reason
     return Outcome(given, gap, converged, why, best.gradients, best.history, best=best.parameters)
+
+
+def refuse_not_finite(objective: Any, given: Parameters, data: Any, seed: int) -> None:
+    """Raise ValueError where the ELBO at the given params is not finite on the draws of `gap_between`."""
+    rng, shape = np.random.default_rng([seed, 3]), (n_rows(objective.dimension), objective.dimension)
+    batches = [fresh(rng, *shape) for _ in range(MOST_BATCHES)] if objective.dimension else [np.zeros((1, 0))]
+    if not np.isfinite(elbos(objective, given, batches, data)).all():
+        raise ValueError("params: the ELBO is not finite there; the guide draws where the model has no density")
 
 
 def fit_by_library(objective: Any, data: Any, options: Options, seed: int) -> Outcome:
