@@ -24,6 +24,7 @@ from compare.measure.truth import evidence, find_truth
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, seconds_at_most, trainings
 from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score
+from compare.verdict.bound import judge_bound
 from compare.verdict.contradictions import find_contradictions
 from compare.verdict.decision import judge_loss
 from compare.verdict.judge import complaints, judge
@@ -196,10 +197,11 @@ def judge_all(
     }
     reference = unaided.get("reference")
     contradictions = (*missed_modes(fits), *find_contradictions(unaided, known, options))
-    return {
-        name: replace(fit, verdict=judge(fit, options, gaps, reference, contradictions), decision=judge_loss(fit))
+    verdicts = {
+        name: judge_bound(fit, known, options) or judge(fit, options, gaps, reference, contradictions)
         for name, fit in unaided.items()
     }
+    return {name: replace(fit, verdict=verdicts[name], decision=judge_loss(fit)) for name, fit in unaided.items()}
 
 
 def missed_modes(fits: Mapping[str, Fit]) -> tuple[str, ...]:

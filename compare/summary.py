@@ -56,11 +56,21 @@ class Score(Estimate):
 
 @dataclass(frozen=True)
 class Evidence:
-    """The log evidence in nats, its error, and how it is known; None where it is not."""
+    """The log evidence in nats, its error, and how it is known; None where it is not.
+
+    Attributes:
+        value: The log evidence.
+        mcse: Its standard error, 0 where it is exact.
+        method: How it is known.
+        tolerance: How far off it may be, in nats, where it is exact by a method of that tolerance.
+        is_exact: Whether no reference stands in for the posterior.
+    """
 
     value: float | None
     mcse: float | None
     method: str
+    tolerance: float = field(default=0.0, metadata={"key": None})
+    is_exact: bool = field(default=False, metadata={"key": None})
 
 
 @dataclass(frozen=True)

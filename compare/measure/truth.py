@@ -117,4 +117,5 @@ def evidence(truth: Truth | None, improper: Sequence[str] = ()) -> Evidence:
     if truth.log_evidence is None:
         why = f" (bridge sampling: {how})" if how else ""
         return Evidence(None, None, f"not known{why}; the posterior is, by a reference: {truth.method}")
-    return Evidence(truth.log_evidence, evidence_error(truth), how)
+    is_exact = not isinstance(truth, Sampled | Estimated)
+    return Evidence(truth.log_evidence, evidence_error(truth), how, truth.tolerance, is_exact)

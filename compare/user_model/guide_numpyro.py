@@ -28,7 +28,7 @@ from compare.user_model.guides import (
     unconstrained,
 )
 from compare.user_model.in_numpyro import Unsplit, twin
-from compare.user_model.sites import has_mask, is_by_hand, is_point, one_line
+from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand, one_line
 
 
 class Begun(NamedTuple):
@@ -122,14 +122,27 @@ def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout
     model = handlers.seed(partial(twin(user).model, **dict(static)), 0)
     with numpyro.validation_enabled(False):
         known = sites_of(handlers.trace(model).get_trace(**data))
-    refuse_mismatch(guide.name, sites_of(begun.trace), layout.latents, known)
+        first, again = (run_again(begun, data, seed) for seed in (1, 2))
+    refuse_mismatch(guide.name, sites_of(first, again), layout.latents, known)
 
 
-def sites_of(trace: Mapping[str, Any]) -> dict[str, GuideSite]:
+def run_again(begun: Begun, data: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The trace of the guide at its params; the first one where no density is by hand, and nothing depends on it."""
+    if not any(is_by_hand(site["fn"]) for site in begun.trace.values() if site["type"] == "sample"):
+        return begun.trace
+    held = handlers.substitute(handlers.seed(begun.program, seed), begun.params)
+    trace: dict[str, Any] = handlers.trace(held).get_trace(**data)
+    return trace
+
+
+def sites_of(trace: Mapping[str, Any], again: Mapping[str, Any] | None = None) -> dict[str, GuideSite]:
     """The sample sites of a trace that are not observed. A guide with a factor, or a point with a log density, counts
-    densities by its own hand: what it masks is then no fault."""
-    fns = [site["fn"] for site in trace.values() if site["type"] == "sample" and not has_mask(site["fn"])]
-    by_hand = any(map(is_by_hand, fns))
+    densities by its own hand: what it masks is then no fault. Auxiliary draws stay open where these densities are the
+    same ``again``, with other draws: a reverse density r(auxiliary | latents) would change with them."""
+    drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
+    fns = {name: site["fn"] for name, site in drawn.items() if not has_mask(site["fn"]) and is_by_hand(site["fn"])}
+    by_hand = bool(fns)
+    reverse = any(again is None or not is_same_by_hand(fn, again[name]["fn"]) for name, fn in fns.items())
     return {
         name: GuideSite(
             np.shape(site["value"]),
@@ -137,8 +150,8 @@ def sites_of(trace: Mapping[str, Any]) -> dict[str, GuideSite]:
             bool(site["fn"].support is not None and site["fn"].support.is_discrete),
             bool(site["infer"].get("is_auxiliary")),
             has_mask(site["fn"]) and not is_point(site["fn"]) and not by_hand,
-            is_point(site["fn"]),
-            bool(site["infer"].get("is_auxiliary")) and not is_point(site["fn"]) and not by_hand,
+            is_delta(site["fn"]),
+            bool(site["infer"].get("is_auxiliary")) and not is_delta(site["fn"]) and not reverse,
         )
         for name, site in trace.items()
         if site["type"] == "sample" and not site["is_observed"]

@@ -31,7 +31,7 @@ from compare.user_model.guides import (
     unconstrained,
 )
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
-from compare.user_model.sites import has_mask, is_by_hand, is_point, one_line
+from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand, one_line
 
 
 class Begun(NamedTuple):
@@ -155,15 +155,29 @@ def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout
     model = partial(twin(user).model, **dict(static))
     with begin(user, guide, values) as begun, pyro.validation_enabled(False), torch.no_grad():
         known = sites_of(poutine.trace(model).get_trace(**data))
-        refuse_mismatch(guide.name, sites_of(begun.trace), layout.latents, known)
+        first, again = (run_again(begun, data) for _ in range(2))
+        refuse_mismatch(guide.name, sites_of(first, again), layout.latents, known)
 
 
-def sites_of(trace: Any) -> dict[str, GuideSite]:
+def run_again(begun: Begun, data: Mapping[str, Any]) -> Any:
+    """The trace of the guide at its params; the first one where no density is by hand, and nothing depends on it."""
+    drawn = [site for site in begun.trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
+    if not any(is_by_hand(site["fn"]) for site in drawn):
+        return begun.trace
+    return poutine.trace(begun.program).get_trace(**data)
+
+
+def sites_of(trace: Any, again: Any = None) -> dict[str, GuideSite]:
     """The sample sites of a trace that are not observed, plates apart. A guide with a factor, or a point with a log
-    density, counts densities by its own hand: what it masks is then no fault."""
-    drawn = [site for site in trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
-    fns = [site["fn"] for site in drawn if not has_mask(site["fn"], site["mask"])]
-    by_hand = any(map(is_by_hand, fns))
+    density, counts densities by its own hand: what it masks is then no fault. Auxiliary draws stay open where these
+    densities are the same ``again``, with other draws: a reverse density r(auxiliary | latents) would change with
+    them."""
+    nodes = trace.nodes.items()
+    drawn = {name: site for name, site in nodes if site["type"] == "sample" and not site_is_subsample(site)}
+    counted = {name: site["fn"] for name, site in drawn.items() if not has_mask(site["fn"], site["mask"])}
+    fns = {name: fn for name, fn in counted.items() if is_by_hand(fn)}
+    by_hand = bool(fns)
+    reverse = any(again is None or not is_same_by_hand(fn, again.nodes[name]["fn"]) for name, fn in fns.items())
     return {
         name: GuideSite(
             tuple(np.shape(site["value"].detach())),
@@ -171,8 +185,8 @@ def sites_of(trace: Any) -> dict[str, GuideSite]:
             bool(getattr(site["fn"], "has_enumerate_support", False)),
             bool(site["infer"].get("is_auxiliary")),
             has_mask(site["fn"], site["mask"]) and not is_point(site["fn"]) and not by_hand,
-            is_point(site["fn"]),
-            bool(site["infer"].get("is_auxiliary")) and not is_point(site["fn"]) and not by_hand,
+            is_delta(site["fn"]),
+            bool(site["infer"].get("is_auxiliary")) and not is_delta(site["fn"]) and not reverse,
         )
         for name, site in trace.nodes.items()
         if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)

@@ -172,7 +172,8 @@ def refuse_integrated(name: str, sites: Mapping[str, GuideSite]) -> None:
         raise ValueError(
             f"guide {name!r} draws {sum(drawn.values())} auxiliary numbers ({listed(drawn)}) and makes latents of "
             f"{computed}; its density is then an integral over the others, and its ELBO no bound: draw each latent "
-            "from a density of its own, or make it a Delta of as many auxiliary numbers"
+            "from a density of its own, make it a Delta of as many auxiliary numbers, or subtract a reverse density of "
+            "the auxiliary draws given the latents in a factor (which then changes with them)"
         )
 
 

@@ -161,6 +161,13 @@ def is_by_hand(fn: Any) -> bool:
     return type(base).__name__ in ("Unit", "Delta") and not is_point(fn)
 
 
+def is_same_by_hand(fn: Any, other: Any) -> bool:
+    """Whether a site whose density its user computed (`is_by_hand`) adds the same one in two runs."""
+    bases = [list(layers(run))[-1] for run in (fn, other)]
+    own, others = (base.log_factor if type(base).__name__ == "Unit" else base.log_density for base in bases)
+    return np.shape(own) == np.shape(others) and bool(np.all(np.asarray(own == others)))
+
+
 def has_mask(fn: Any, mask: Any = None) -> bool:
     """Whether a mask, its own or that of a handler, takes the density from some element of a site."""
     masks = [mask, *(getattr(layer, "_mask", None) for layer in layers(fn))]

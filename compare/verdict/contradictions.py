@@ -8,6 +8,7 @@ from itertools import combinations
 
 from compare.options import Options
 from compare.summary import Estimate, Evidence, FitSummary, VariableSummary
+from compare.verdict.bound import IN_A_GUIDE
 from compare.verdict.judge import complaints
 from compare.verdict.thresholds import APART, ERRORS, KHAT, MISSED, NEAR, mean_excess, widen, worst
 
@@ -123,7 +124,10 @@ def too_much_evidence(name: str, summary: FitSummary, evidence: Evidence) -> str
         if claim is None or not is_above(claim, evidence):
             continue
         above = claim.value - evidence.value
-        return f"The {what} of {name} is {above:.2g} nats above the log evidence of the reference, which misses mass."
+        where = f"The {what} of {name} is {above:.2g} nats above the log evidence of the reference"
+        if summary.method == "guide":
+            return f"{where}: it misses mass, or the guide's ELBO is no bound ({IN_A_GUIDE})."
+        return f"{where}, which misses mass."
     return None
 
 

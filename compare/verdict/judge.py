@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import guides
 from compare.options import R_HAT_APART, Options
 from compare.summary import Distance, Estimate, FitSummary, Verdict
+from compare.verdict.bound import NO_BOUND, at_most
 from compare.verdict.evidence import about, distances_of, of_how_many, printed, what_decides
 from compare.verdict.points import is_point, judge_point
 from compare.verdict.thresholds import (
@@ -33,10 +34,6 @@ IMPORTANCE = (
     "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
     "second proposal confirms; every other fit is compared with it within its error."
 )
-
-
-NO_BOUND = "it has no density: its objective is no bound, and KL(q, posterior) is infinite"
-"""What the verdict on such a guide says of its gaps."""
 
 
 def judge(
@@ -267,7 +264,7 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
     if not optimisation.converged:
         is_own = summary.method == "svi" and not guides.load(str(summary.guide)).takes_optimiser
         hint = "" if options.optimiser == "zoo" or is_own else "; take more --steps, or leave --optimiser at zoo"
-        return False, f"{optimisation.reason}{hint}."
+        return False, f"{at_most(summary) or optimisation.reason}{hint}."
     if optimisation.log_evidence_at_mode is not None:
         formula = f"log evidence by its formula {optimisation.log_evidence_at_mode:.4f}"
         return True, f"the mode was found ({formula}), {below_best(optimisation.gap)}"

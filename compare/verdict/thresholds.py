@@ -150,7 +150,10 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
             f"guides in two modes with ELBOs within {NEAR:g} nats, of which the reference holds one at most; NUTS with "
             f"a mean that is more than {MEAN} sd and {ERRORS} standard errors from the reference's; an ELBO or an "
             f"importance estimate that is more than {MISSED} nats and {ERRORS} standard errors above the reference's "
-            "log evidence, where that is known",
+            f"log evidence, where that is known; or its own ELBO is above the log evidence by more than {ERRORS} "
+            "standard errors and what that may be off, so that it is no ELBO: of every fit where the log evidence is "
+            "exact, of a guide of your own (or of its family's best member, by the optimiser's tolerance besides) also "
+            "where a reference gives it",
         ),
         (
             "not converged",

@@ -310,8 +310,8 @@ FAULTS = [
     Fault(
         "every optimiser has arrived",
         "compare.verdict.judge",
-        'return False, f"{optimisation.reason}{hint}."',
-        'return True, f"{optimisation.reason}{hint}."',
+        'return False, f"{at_most(summary) or optimisation.reason}{hint}."',
+        'return True, f"{at_most(summary) or optimisation.reason}{hint}."',
         "all",
         "both",
         caught_by="test_verdict.test_a_guide_that_has_not_arrived_is_not_converged",
