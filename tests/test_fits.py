@@ -14,6 +14,7 @@ from targets import breast_cancer, gaussian, raw_regression
 
 import guides
 import models
+from compare import fit_guide
 from compare.comparison import Job
 from compare.fit import run, run_many
 from compare.fit.svi.draws import fresh, matched
@@ -494,3 +495,23 @@ def test_a_direction_whose_curvature_is_rounding_is_flat():
     assert all(is_flat(np.array([1e27, noise])) for noise in (9e-16, -4e-15, 0.0))
     assert is_flat(np.zeros(2)) and is_flat(np.array([-1.0]))
     assert not is_flat(np.array([1e16, 1.0])) and not is_flat(np.array([1e-12]))
+
+
+def test_a_start_that_overflows_is_taken_nearer_to_zero():
+    """A Poisson regression on unscaled inputs: at this seed's start, and at draws around it, the rate overflows."""
+    import jax.numpy as jnp
+    import numpyro
+    import numpyro.distributions as dist
+
+    size = np.linspace(500, 4000, 40)
+    count = np.random.default_rng(0).poisson(np.exp(0.2 + 0.0008 * size)).astype(float)
+
+    def model(size, count=None):
+        a = numpyro.sample("a", dist.Normal(0.0, 5.0))
+        b = numpyro.sample("b", dist.Normal(0.0, 1.0))
+        with numpyro.plate("n", len(size)):
+            numpyro.sample("count", dist.Poisson(jnp.exp(a + b * size)), obs=count)
+
+    fit = fit_guide(model, {"size": size, "count": count}, guide="mean_field", seed=0)
+    assert fit.gap.value <= 0.01
+    assert fit.params["auto_loc"][1] == pytest.approx(0.0008, abs=1e-4)

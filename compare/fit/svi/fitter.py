@@ -24,7 +24,7 @@ from scipy import optimize
 from compare.fit.svi.draws import matched
 from compare.fit.svi.ensemble import UNKNOWN, Ensemble, Outcome, State
 from compare.fit.svi.gap import LEAST, Gap
-from compare.fit.svi.laplace import laplace, positive_factor
+from compare.fit.svi.laplace import LogJoint, Precision, laplace, positive_factor
 from compare.fit.svi.measuring import measure_gaps, measure_metrics, near_the_optimum, set_gap
 from compare.fit.svi.protocol import Objective
 from compare.options import Options
@@ -41,6 +41,9 @@ MORE = 16
 
 AFFORDABLE = 200_000
 """Gradients that whitening anew may take."""
+
+AROUND, NEARER = 16, (0.1, 0.01, 0.001, 0.0)
+"""Draws around a start without a mode that must be finite, and the parts of it that are tried where they are not."""
 
 LARGEST_HESSIAN = 250
 """Coordinates beyond which the Hessian is not formed, and the directions stay as they are."""
@@ -88,7 +91,28 @@ def modes_of(fits: Ensemble) -> tuple[list[Curvature | ArithmeticError], np.ndar
         spent[which] += hessians.shape[1] if hessians.shape[1] == hessians.shape[2] else 3
         return hessians
 
-    return laplace(log_joint, precision, np.stack([start["location"] for start in fits.starts])), spent
+    modes = laplace(log_joint, precision, np.stack([start["location"] for start in fits.starts]))
+    for number, mode in enumerate(modes):
+        if not isinstance(mode, Curvature):
+            modes[number] = from_another_start(fits, number, log_joint, precision) or mode
+    return modes, spent
+
+
+def from_another_start(fits: Ensemble, number: int, log_joint: LogJoint, precision: Precision) -> Curvature | None:
+    """A mode from starts nearer to 0, if the log joint is not finite around the guide's own.
+
+    A fit without a mode begins at N(start, I), and can go nowhere from there if its draws overflow.
+    """
+    only, location = np.array([number]), fits.starts[number]["location"]
+    draws = location + np.random.default_rng(0).standard_normal((AROUND, location.size))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if all(np.isfinite(part).all() for draw in draws for part in log_joint(only, draw[None])):
+            return None
+    for part in NEARER:
+        (mode,) = laplace(lambda _, x: log_joint(only, x), lambda _, x: precision(only, x), part * location[None])
+        if isinstance(mode, Curvature):
+            return mode
+    return None
 
 
 def around_modes(
