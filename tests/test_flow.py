@@ -135,22 +135,32 @@ def test_only_whole_rounds_that_change_little_are_quiet(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_it_is_handed_back_as_an_autoguide(library):
-    """The library draws from it what was found, converged or not."""
-    best = fit_guide(model(library, "banana"), DATA["banana"], "flow", budget=2.0)
-    assert type(best.guide).__name__ == "AutoFlow"
-    drawn = sampled(library, best.guide, best.params, DATA["banana"])
+@pytest.mark.parametrize(
+    ("family", "autoguide", "budget"), [("flow", "AutoFlow", 2.0), ("variational_gp", "AutoVariationalGP", 4.0)]
+)
+def test_what_bends_a_gaussian_is_handed_back_as_an_autoguide(library, family, autoguide, budget):
+    """The library draws from it what the fit drew, converged or not."""
+    best = fit_guide(model(library, "banana"), DATA["banana"], family, budget=budget)
+    assert type(best.guide).__name__ == autoguide
+    draws = sampled(library, best.guide, best.params, DATA["banana"])
     for site in ("x", "y"):
         ours = best.draws[site].values.ravel()
-        assert stats.ks_2samp(ours, drawn[site].ravel()).pvalue > 1e-4, site
+        assert stats.ks_2samp(ours, draws[site].ravel()).pvalue > 1e-4, site
 
 
-def test_its_program_stands_alone(capsys):
+@pytest.mark.parametrize(
+    ("family", "autoguide", "functions"),
+    [
+        ("flow", "AutoFlow", ("masks", "networks", "step")),
+        ("variational_gp", "AutoVariationalGP", ("mapping", "reverse", "start")),
+    ],
+)
+def test_the_program_of_what_bends_a_gaussian_stands_alone(family, autoguide, functions, capsys):
     for library in LIBRARIES:
-        assert main(["logistic", "--show", "--guides", "flow", "--libraries", library]) == 0
+        assert main(["logistic", "--show", "--guides", family, "--libraries", library]) == 0
         program = capsys.readouterr().out
-        assert "AutoFlow(model)" in program and "from guides" not in program
-        assert all(f"def {name}(" in program for name in ("masks", "networks", "step"))
+        assert f"{autoguide}(model)" in program and "from guides" not in program
+        assert all(f"def {name}(" in program for name in functions)
         compile(program, library, "exec")
 
 

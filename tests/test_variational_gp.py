@@ -12,12 +12,10 @@ from bent import DATA, EXACT, model
 from conftest import LIBRARIES, side
 from scipy import stats
 from scipy.special import logsumexp
-from test_fitted import sampled
 
 import guides
 import models
-from compare import compare, fit_guide
-from compare.cli.main import main
+from compare import compare
 from compare.comparison import Request
 from compare.fit.svi import bending
 from compare.options import Options
@@ -176,27 +174,6 @@ def test_beyond_its_dimension_it_says_what_to_take():
     assert too_large("variational_gp", 20) is None
     assert too_large("variational_gp", 61).endswith("beyond dimension 20, here 61; take flow or low_rank")
     assert too_large("variational_gp", 161).endswith("here 161; take low_rank")
-
-
-def test_its_program_stands_alone(capsys):
-    for library in LIBRARIES:
-        assert main(["logistic", "--show", "--guides", "variational_gp", "--libraries", library]) == 0
-        program = capsys.readouterr().out
-        assert "AutoVariationalGP(model)" in program and "from guides" not in program
-        assert all(f"def {name}(" in program for name in ("mapping", "reverse", "start"))
-        compile(program, library, "exec")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_it_is_handed_back_as_an_autoguide(library):
-    """The library draws from it what the fit drew, converged or not."""
-    best = fit_guide(model(library, "banana"), DATA["banana"], "variational_gp", budget=4.0)
-    assert type(best.guide).__name__ == "AutoVariationalGP"
-    draws = sampled(library, best.guide, best.params, DATA["banana"])
-    for site in ("x", "y"):
-        ours = best.draws[site].values.ravel()
-        assert stats.ks_2samp(ours, draws[site].ravel()).pvalue > 1e-4, site
 
 
 @pytest.mark.slow
