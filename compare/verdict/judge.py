@@ -300,13 +300,13 @@ def below_best(gap: Estimate | None) -> str:
 def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:
     """The same for coordinate ascent, by its distance to the best of its family where that is known."""
     settled, sweeps = summary.optimisation.converged, f"{summary.optimisation.steps} sweeps"
+    ended = f"every change became small after {sweeps}" if settled else f"it ran out of its {sweeps}"
     if summary.ledger.optimisation_gap is None:
-        return settled, f"coordinate ascent took {sweeps}"
+        return settled, f"coordinate ascent took {sweeps}" if settled else f"{ended}; allow more --sweeps."
     gap = summary.ledger.optimisation_gap.value
     if settled and gap <= options.tolerance:
         return True, f"coordinate ascent arrived in {sweeps} ({max(gap, 0):.1g} nats short)"
-    ended = f"every change became small after {sweeps}" if settled else f"it ran out of its {sweeps}"
-    return False, f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps"
+    return False, f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps."
 
 
 def is_taken_as_it_comes(summary: FitSummary) -> bool:

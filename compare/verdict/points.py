@@ -21,7 +21,7 @@ def judge_point(summary: FitSummary, off: str) -> Verdict:
     """The verdict on a point that has arrived; ``off`` says which mean is wrong, empty where none is."""
     assert summary.optimisation is not None
     assert summary.optimisation.objective is not None
-    value = f"log p(x, z) = {summary.optimisation.objective.value:.4f} there is no bound of the evidence"
+    value = f"log p(x, z) = {summary.optimisation.objective.value:.4f} there, which is no bound of the evidence"
     if off:
         return Verdict(
             "off", f"{off}, as a point need not be the posterior's mean: it has no spread, and {value}. {USE}"

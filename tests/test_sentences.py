@@ -1,0 +1,153 @@
+"""Every sentence of a verdict, word for word: which branch was taken, and which number stands where.
+
+``python tests/test_sentences.py > tests/sentences.txt`` writes them anew, to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_verdict import a_reference, a_summary, an_element, ascent, chains, guide
+
+from compare.options import Options
+from compare.summary import Diagnostics, Estimate, FitSummary, WithoutTruth
+from compare.verdict.judge import judge
+
+SENTENCES = Path(__file__).with_name("sentences.txt")
+
+GAPS = {"mean_field": 0.5, "full_rank": 0.0, "low_rank": 0.2499, "markov": 0.25}
+ALONE = WithoutTruth("wide", "The sd of theta is 1.3.")
+ADAM = Options(optimiser="adam")
+
+OFF, TIGHT, VAGUE = an_element(0.34), an_element(0.04, 0.52), an_element(0.02, mcse_mean=0.2)
+POINT = an_element(0.05, 0.0)
+LOST = replace(a_reference(), status="failed", reason="was stopped")
+APART = a_reference(r_hat=1.2, divergences=4)
+SHORT = replace(a_reference(ess_bulk=160.0), seconds=7.0)
+MANY = {"c": an_element(0.02, 0.97)}
+
+
+def of(fit: FitSummary, gap: float | None = None, **changed: Any) -> FitSummary:
+    """The fit with another ledger, optimisation or method; ``gap`` is the optimiser's own, 0 where it has none."""
+    for part in ("ledger", "optimisation"):
+        old = getattr(fit, part)
+        known = {name: changed.pop(name) for name in list(changed) if hasattr(old, name)}
+        known = {name: Estimate(*value) if isinstance(value, tuple) else value for name, value in known.items()}
+        fit = replace(fit, **{part: replace(old, **known)})
+    if gap is not None:
+        fit = replace(fit, optimisation=replace(fit.optimisation, gap=Estimate(gap, 0.02) if gap else None))
+    return replace(fit, **changed)
+
+
+def family(name: str, **variables: Any) -> FitSummary:
+    return guide(family=name, **(variables or {"theta": TIGHT}))
+
+
+CASES: Mapping[str, tuple[Any, ...]] = {
+    "skipped": (replace(a_summary("nuts", "skipped"), reason="it is too large"),),
+    "failed": (replace(a_summary("nuts", "failed"), reason="its log joint is NaN"),),
+    "exact": (a_summary("exact"),),
+    "contradicted": (
+        replace(guide(), without_truth=ALONE),
+        Options(),
+        {},
+        a_reference(),
+        ["A is not B.", "C is not D."],
+    ),
+    "importance sampling": (replace(a_summary("importance"), diagnostics=Diagnostics()),),
+    "a reference apart": (a_reference(r_hat=1.41),),
+    "a reference nearly apart": (a_reference(r_hat=1.4, divergences=3),),
+    "a short reference": (SHORT,),
+    "a long reference": (a_reference(),),
+    "chains beside nothing": (chains(), Options(), {}, LOST),
+    "a guide beside nothing": (replace(guide(), without_truth=ALONE), Options(), {}, LOST),
+    "a stopped guide beside nothing": (guide(False), Options(), {}, LOST),
+    "sweeps beside nothing": (ascent(False, gap=None), Options(), {}, LOST),
+    "beside a reference apart": (replace(guide(), without_truth=ALONE), Options(), {}, APART),
+    "chains nearly apart": (chains(1.2),),
+    "chains apart": (chains(1.5, divergences=2),),
+    "draws apart": (replace(chains(1.2), method="draws"),),
+    "chains off": (chains(theta=OFF),),
+    "chains narrow": (chains(theta=TIGHT),),
+    "chains undecided": (chains(ess=(300.0, 350.0), theta=VAGUE),),
+    "chains agree": (chains(a=an_element(0.013), b=an_element(sd_ratio=0.985)),),
+    "chains agree by the tenth": (chains(a=an_element(0.01), b=an_element(0.05)),),
+    "chains agree, of several": (replace(chains(a=an_element(0.03)), unreported=MANY),),
+    "draws agree": (replace(chains(divergences=None, a=an_element(0.01)), method="draws"),),
+    "a guide stopped": (guide(False, theta=OFF),),
+    "Adam stopped": (guide(False), ADAM),
+    "Laplace stopped, of Adam's": (guide(False, family="laplace"), ADAM),
+    "a user's guide stopped": (of(guide(False, theta=OFF), method="guide"), ADAM),
+    "a point": (of(guide(theta=POINT, a=replace(POINT, mean_error=-0.02)), objective=(-12.34567, 0.2)),),
+    "a point off": (of(guide(theta=replace(POINT, mean_error=0.34)), objective=(-12.34567, 0.2)),),
+    "no point: a sd": (of(guide(family="dropout", theta=POINT, a=TIGHT), objective=(-3.2, 0.2)),),
+    "dropout": (of(family("dropout"), objective=(-3.2, 0.2)), Options(), GAPS),
+    "off": (guide(theta=OFF), Options(), GAPS),
+    "off in some modes": (of(guide(theta=OFF), symmetry_gap=(0.69, 0.01)), Options(), GAPS),
+    "off in all modes": (of(guide(theta=OFF), symmetry_gap=(1e-6, 0.01)), Options(), GAPS),
+    "off elsewhere": (of(guide(theta=OFF), optimisation_gap=(0.73, 0.02)), Options(), GAPS),
+    "off elsewhere, a little": (of(guide(theta=OFF), optimisation_gap=(0.43, 0.02)), Options(), GAPS),
+    "narrow": (guide(a=an_element(-0.05), theta=TIGHT), Options(), GAPS),
+    "narrow, of a richer family": (family("markov"), Options(), GAPS | {"markov": 0.4}),
+    "narrow, of no family": (family("other"), Options(), GAPS),
+    "an encoder's doing": (
+        of(family("mixture"), gap=0, method="amortised", amortisation_gap=(0.81, 0.02)),
+        Options(),
+        GAPS,
+    ),
+    "an encoder's family's doing": (
+        of(family("mixture"), gap=0, method="amortised", amortisation_gap=(0.21, 0.02)),
+        Options(),
+        GAPS,
+    ),
+    "the mode": (of(family("laplace", theta=OFF), gap=0.7, log_evidence_at_mode=-3.14159),),
+    "the mode, little of it": (of(family("laplace", theta=OFF), gap=0.4, log_evidence_at_mode=-3.14159),),
+    "the mode, by the ledger": (
+        of(family("laplace", theta=OFF), gap=0, optimisation_gap=(0.7, 0.1), log_evidence_at_mode=-3.14159),
+    ),
+    "the way to the mode": (of(family("pathfinder"), gap=0.7),),
+    "the way, family unknown": (of(family("pathfinder"), gap=0.7, family_gap=None),),
+    "the way, nothing known": (of(family("pathfinder"), gap=0, family_gap=None, optimisation_gap=None),),
+    "a user's guide": (of(family("mine"), gap=0, family_gap=None, method="guide"),),
+    "a gap not known": (of(family("mean_field"), gap=0, family_gap=None, optimisation_gap=None), Options(), GAPS),
+    "a gap not known, a family's is": (of(family("mean_field"), gap=0), Options(), GAPS),
+    "a bound on a bound": (
+        of(family("variational_gp"), gap=0, optimisation_gap=None, auxiliary_gap=(0.12, 0.03), family_gap=(0.4, 0.01)),
+    ),
+    "an auxiliary gap": (of(family("variational_gp"), auxiliary_gap=(0.12, 0.03), family_gap=(0.4, 0.01)),),
+    "undecided": (guide(theta=VAGUE),),
+    "the family holds it": (of(guide(theta=an_element(0.011, 1.013)), family_gap=(1e-7, 2e-7)),),
+    "the family nearly holds it": (of(guide(theta=an_element(0.011)), family_gap=(3e-7, 2e-7)),),
+    "agrees, of several": (replace(guide(a=an_element(0.011), b=an_element(-0.031, 1.02)), unreported=MANY),),
+    "agrees, with light tails": (replace(guide(), diagnostics=Diagnostics(khat=0.83, relative_ess=0.42)),),
+    "agrees, with light tails alone": (replace(guide(), diagnostics=Diagnostics(khat=0.83)),),
+    "sweeps arrive": (ascent(gap=0.003),),
+    "sweeps arrive above the best": (ascent(gap=-0.003),),
+    "sweeps settle": (ascent(gap=None),),
+    "sweeps settle below the best": (ascent(gap=0.0314),),
+    "sweeps run out": (ascent(False, gap=None),),
+    "sweeps run out near the best": (ascent(False, gap=0.003),),
+    "sweeps are wrong": (ascent(gap=1.23456, theta=OFF),),
+    "sweeps run out and are off": (ascent(False, gap=1.23456, theta=OFF),),
+}
+"""What is judged: the fit, and where these matter the options, the families' gaps, the reference, contradictions."""
+
+
+def line(case: str) -> str:
+    fit, *further = CASES[case]
+    verdict = judge(fit, *(further or [Options()]))
+    return f"{case} | {verdict.word} | {verdict.sentence}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_verdict_says(case):
+    known = SENTENCES.read_text(encoding="utf-8").splitlines()
+    assert [text for text in known if text.startswith(f"{case} |")] == [line(case)]
+
+
+if __name__ == "__main__":
+    print("\n".join(map(line, CASES)))
