@@ -15,6 +15,7 @@ FAMILIES: dict[str, str] = {
     "low_rank": "one Gaussian whose covariance is a diagonal plus a matrix of low rank",
     "laplace": "the Gaussian at the mode, with the curvature there; nothing is optimised",
     "pathfinder": "the best Gaussian on the way to the mode, by L-BFGS's own curvature; nothing is optimised",
+    "multipath": "a mixture of several Pathfinders' Gaussians, by their importance; nothing is optimised",
     "map": "one point, the mode of the density; nothing is said of the spread",
     "linear_response": "mean field's means, with the covariance that its optimum's own sensitivity gives",
     "matrix_normal": "a Gaussian for each matrix with one covariance of its rows and one of its columns",

@@ -247,6 +247,7 @@ class Family:
         is_particular: Whether it is only for the models that name it.
         at_mode_of: The Gaussian family whose Laplace approximation it is; its ELBO is not optimised.
         on_way_of: The Gaussian family whose member of the highest ELBO on L-BFGS's way to the mode it is.
+        ways_of: The Gaussian family whose members of the highest ELBO on several such ways it mixes.
         response_of: The family whose optimum gives its covariance, by its response to a tilt of the log joint.
         built_on: The other families whose files it uses.
         has_density: Whether its members have a density. Members without one are points under random masks; their
@@ -266,6 +267,7 @@ class Family:
     is_particular: bool = False
     at_mode_of: str | None = None
     on_way_of: str | None = None
+    ways_of: str | None = None
     response_of: str | None = None
     built_on: tuple[str, ...] = ()
     has_density: bool = True
@@ -276,7 +278,7 @@ class Family:
     @property
     def takes_optimiser(self) -> bool:
         """Whether the option ``optimiser`` applies; other families are always fitted by the zoo's optimiser."""
-        return not (self.member_of or self.response_of)
+        return not (self.member_of or self.ways_of or self.response_of)
 
     @property
     def member_of(self) -> str | None:

@@ -125,6 +125,8 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
         raise ValueError(f"{family} is not fitted by SVI alone: {TITLES[library]}'s own is AutoLaplaceApproximation")
     if known.on_way_of:
         raise ValueError(f"{family} is not fitted by SVI: it is {known.on_way_of}'s guide on the way to the mode")
+    if known.ways_of:
+        raise ValueError(f"{family} is not fitted by SVI: it mixes {known.ways_of}'s guides on several ways to a mode")
     if known.response_of:
         raise ValueError(f"{family} is not fitted by SVI alone: it takes the Hessian of mean field's ELBO")
     if not known.has_density:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import guides
 from compare.summary import Distance, Estimate, FitSummary
 from compare.verdict.thresholds import ERRORS, MEAN, SPREAD, doubt, worst
 
@@ -44,6 +45,18 @@ def what_decides(summary: FitSummary, reference: FitSummary | None) -> str | Non
     ratio = distances[sd_at].sd_ratio
     hidden = f"the sd of {sd_at} is {ratio.value:.2f} ± {ratio.mcse:.1g} of the truth, which may hide {2 * SPREAD:.0%}"
     return f"{hidden}; {remedy(ratio, 1.0, SPREAD, own_error(summary, sd_at, 'mcse_sd'), summary, reference)}."
+
+
+def arrival_without_gap(summary: FitSummary) -> str:
+    """How a guide arrived whose optimisation gap is not known."""
+    steps = summary.optimisation.steps if summary.optimisation else 0
+    if summary.method == "guide":
+        return f"the library's SVI has stopped gaining ({steps} rounds); its gap is not known"
+    if summary.method != "svi":
+        return f"the encoder's ELBO on the validation set has stopped rising ({steps} epochs)"
+    if guides.load(str(summary.guide)).ways_of:
+        return "its Gaussians are the best on their ways to a mode; the gap to the best mixture is not known"
+    return "the optimiser has stopped gaining; its gap is not known"
 
 
 def own_error(summary: FitSummary, name: str, which: str) -> float:

@@ -8,7 +8,7 @@ import guides
 from compare.options import R_HAT_APART, Options
 from compare.summary import Distance, Estimate, FitSummary, Verdict
 from compare.verdict.bound import NO_BOUND, at_most
-from compare.verdict.evidence import about, distances_of, of_how_many, printed, what_decides
+from compare.verdict.evidence import about, arrival_without_gap, distances_of, of_how_many, printed, what_decides
 from compare.verdict.points import is_point, judge_point
 from compare.verdict.thresholds import (
     DECISIVE_ESS,
@@ -270,12 +270,8 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         return True, f"the mode was found ({formula}), {below_best(optimisation.gap)}"
     if is_taken_as_it_comes(summary):
         return True, f"it is the best on L-BFGS's way to the mode, {below_best(optimisation.gap)}"
-    if optimisation.gap is None and summary.method == "guide":
-        return True, f"the library's SVI has stopped gaining ({optimisation.steps} rounds); its gap is not known"
-    if optimisation.gap is None and summary.method == "svi":
-        return True, "the optimiser has stopped gaining; its gap is not known"
     if optimisation.gap is None:
-        return True, f"the encoder's ELBO on the validation set has stopped rising ({optimisation.steps} epochs)"
+        return True, arrival_without_gap(summary)
     below = elsewhere(summary, options)
     if below:
         return True, f"it ended at an optimum {printed(below)} nats below the best"
@@ -329,7 +325,8 @@ def blame(summary: FitSummary, options: Options) -> str:
     if missed and family and missed.value > family.value:
         return "the family holds better members"
     if left is None and (family is None or summary.ledger.auxiliary_gap) and summary.method in ("guide", "svi"):
-        return "whether the family or the optimiser falls short is not known"
+        is_mixed = summary.method == "svi" and guides.load(str(summary.guide)).ways_of
+        return f"whether the family or {'its paths fall' if is_mixed else 'the optimiser falls'} short is not known"
     return "the family cannot hold this posterior"
 
 

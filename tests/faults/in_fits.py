@@ -8,6 +8,15 @@ __all__ = ["FAULTS"]
 
 FAULTS = [
     Fault(
+        "paths to one mode count it as often",
+        "compare.fit.svi.multipath",
+        "log_ratio - logsumexp(each, axis=0)",
+        "log_ratio - each[own]",
+        "all",
+        "both",
+        caught_by="test_multipath.test_paths_to_one_mode_share_its_mass",
+    ),
+    Fault(
         "stopped early: before the first move",
         "compare.fit.svi.fitter",
         "if not unfinished or fits.is_late() or attempt == ROUNDS - 1:",

@@ -8,6 +8,16 @@ __all__ = ["FAULTS"]
 
 FAULTS = [
     Fault(
+        "within its share the rank is not one again",
+        "guides.multipath.in_numpyro",
+        "(rank - upper + share) / share",
+        "0 * upper + rank",
+        "logistic",
+        "numpyro",
+        caught_by="test_multipath.test_draws_and_densities_are_the_mixtures",
+        arguments={"library": "numpyro"},
+    ),
+    Fault(
         "a frozen scale",
         "guides.contract",
         "else name): value for name, value in parameters.items()}",

@@ -21,3 +21,9 @@ def two_modes(apart):
     """Two standard normals of equal weight, at -apart and apart."""
     component = dist.Normal(jnp.array([-1.0, 1.0]) * apart, 1.0)
     numpyro.sample("x", dist.MixtureSameFamily(dist.Categorical(jnp.array([0.5, 0.5])), component))
+
+
+def squared(y):
+    """A normal known by its square: two modes, that above 0 with three times the mass. Its evidence is not 1."""
+    z = numpyro.sample("z", dist.Normal(1.0, 2.0))
+    numpyro.sample("y", dist.Normal(z**2, 1.0), obs=y)

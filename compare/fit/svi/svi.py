@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 import guides
 from compare.comparison import Drawn, Job
-from compare.fit.svi import masks, matrix_free, points, unoptimised
+from compare.fit.svi import masks, matrix_free, multipath, points, unoptimised
 from compare.fit.svi.bending import FitBest, fit_in_stages
 from compare.fit.svi.draws import fresh
 from compare.fit.svi.elbo import climb, elbos, gap_between, log_auxiliary_ratio, without_auxiliary
@@ -182,6 +182,8 @@ def fit_guides(jobs: Sequence[Job], prepare: Preparation, data: Sequence[Any]) -
     seeds = [job.fit_seed for job in jobs]
     if family.response_of:
         return responses(prepare(family.response_of), data, guides.load(family.response_of), options, seeds)
+    if family.ways_of:
+        return multipath.mix_all(prepare(family.ways_of), data, options, seeds)
     objective, pairs = prepare(jobs[0].family), list(zip(data, seeds, strict=True))
     if family.member_of:
         return unoptimised.take_all(optimise_many, objective, data, family, options, seeds)

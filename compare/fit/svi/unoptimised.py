@@ -97,17 +97,17 @@ def on_ways(fits: Ensemble) -> list[Candidate | Exception]:
     candidates: list[Candidate | Exception] = []
     for number in range(len(fits.starts)):
         try:
-            candidates.append(on_way(fits, number))
+            candidates.append(on_way(fits, number, fits.starts[number]["location"]))
         except ArithmeticError as error:
             candidates.append(error)
     return candidates
 
 
-def on_way(fits: Ensemble, number: int) -> Candidate:
-    """Pathfinder's member for one data set.
+def on_way(fits: Ensemble, number: int, start: np.ndarray) -> Candidate:
+    """Pathfinder's member for one data set, on the way from a start, shape (d,).
 
     Raises:
-        FloatingPointError: the log joint is not finite where the guide starts, or no ELBO on the way is.
+        FloatingPointError: the log joint is not finite at the start, or no ELBO on the way is.
     """
     objective, data, gradients = fits.batch.objective, fits.batch.data[number], 0
 
@@ -117,7 +117,7 @@ def on_way(fits: Ensemble, number: int) -> Candidate:
         (height,), (gradient,) = fits.batch.value(np.array([number]), location[None])
         return float(height), gradient
 
-    way = way_to_the_mode(log_joint, fits.starts[number]["location"], fits.is_late)
+    way = way_to_the_mode(log_joint, start, fits.is_late)
     draws = fresh(fits.rng[fits.seeds[number]], fits.rows, fits.dimension)
     best, highest = None, -np.inf
     for mean, covariance in gaussians(way):
