@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from models import formulas
 from models.contract import Latents
 from models.tables import Table, no_such_data, read_csv, standardised
 
@@ -53,30 +54,46 @@ def column_of(index: tuple[int, ...]) -> int:
     return index[0] + 1 if index else 0
 
 
+def of_file(name: str, target: str | None, task: str, datasets: Iterable[str], formula: str | None) -> Table:
+    """The table of a CSV file, its target and inputs those of the formula where there is one."""
+    if formula is not None:
+        left, _ = formulas.split(formula)
+        if target not in (None, left):
+            raise ValueError(f"--target is {target} and the formula's is {left}: leave --target out")
+        target = left
+    try:
+        table = read_csv(name, target, task)
+    except FileNotFoundError:
+        raise no_such_data(name, datasets) from None
+    return table if formula is None else formulas.expanded(table, formula)
+
+
 def load(
     name: str,
     target: str | None,
     task: str,
     datasets: Mapping[str, Callable[[], Table]],
     unscaled: tuple[str, ...] = (),
+    formula: str | None = None,
 ) -> Design:
     """The data set of that name, or the CSV file with its column ``target``.
 
     Inputs, and a target that is no class, are brought to mean 0 and sd 1 (the population's: divided by n); those of the
     data sets named in ``unscaled`` are left as they are. Columns that do not vary are left out, and ``about`` says so.
+    A formula names the target of a CSV file, and its inputs.
 
     Raises:
-        ValueError: there is no such data set or file, the file is no table of numbers, or it leaves nothing to learn.
+        ValueError: there is no such data set or file, the file is no table of numbers, the formula cannot be read, or
+            nothing is left to learn.
     """
     if name in datasets:
         if target is not None:
             raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
+        if formula is not None:
+            raise ValueError(f"{name} has its own inputs: leave --formula out, or name a CSV file with --data")
         table = datasets[name]()
     else:
-        try:
-            table = read_csv(name, target, task)
-        except FileNotFoundError:
-            raise no_such_data(name, datasets) from None
+        table = of_file(name, target, task, datasets, formula)
     rows = np.arange(len(table.targets))
     if np.ptp(table.targets / 2) == 0:
         raise ValueError(
@@ -107,6 +124,7 @@ def load(
         spread,
         {
             **table.source,
+            **({} if formula is None else {"formula": formula}),
             "rows": len(rows),
             "inputs": columns[varies].tolist(),
             **({"left out, constant": constant} if constant else {}),

@@ -60,6 +60,7 @@ class LinearData(Data):
 
     data: str = option("longley", "longley, diabetes, rugged, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted", str)
+    formula: str | None = option(None, "the target and the inputs, such as 'y ~ a * b'; needs formulaic", str)
     prior: str = option(
         "auto", "of the noise; auto: uniform for rugged, as in the tutorials, else conjugate", str, PRIORS
     )
@@ -88,7 +89,7 @@ class LinearData(Data):
             if isinstance(value, bool) or not low <= value <= high:
                 why = "; under a flat prior there is no evidence" if value == np.inf else ""
                 raise ValueError(f"{name} is {value}: give a number from {low:g} to {high:g}{why}")
-        design = designs.load(self.data, self.target, "regression", DATASETS, unscaled=("rugged",))
+        design = designs.load(self.data, self.target, "regression", DATASETS, ("rugged",), self.formula)
         self._set(design=design)
         if prior == "conjugate" and self.shape + len(design.targets) / 2 <= 2.1:
             rows = len(design.targets)

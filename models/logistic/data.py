@@ -52,11 +52,13 @@ class LogisticData(Data):
 
     data: str = option("orings", "orings, german, breast_cancer, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted, of two classes", str)
+    formula: str | None = option(None, "the target and the inputs, such as 'y ~ a * b'; needs formulaic", str)
     prior_sd: float = option(2.5, "sd of the prior of the intercept and of every weight", parse_number)
     design: Design = derived()
 
     def __post_init__(self) -> None:
-        self._set(design=designs.load(self.data, self.target, "classification", DATASETS))
+        design = designs.load(self.data, self.target, "classification", DATASETS, formula=self.formula)
+        self._set(design=design)
         if self.prior_sd == np.inf:
             kind = separation(self.design)
             if kind is None:
