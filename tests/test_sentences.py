@@ -112,6 +112,8 @@ CASES: Mapping[str, tuple[Any, ...]] = {
     "the way to the mode": (of(family("pathfinder"), gap=0.7),),
     "the way, family unknown": (of(family("pathfinder"), gap=0.7, family_gap=None),),
     "the way, nothing known": (of(family("pathfinder"), gap=0, family_gap=None, optimisation_gap=None),),
+    "several ways": (of(family("multipath"), gap=0, family_gap=None, optimisation_gap=None),),
+    "several ways stopped": (guide(False, family="multipath"), ADAM),
     "a user's guide": (of(family("mine"), gap=0, family_gap=None, method="guide"),),
     "a gap not known": (of(family("mean_field"), gap=0, family_gap=None, optimisation_gap=None), Options(), GAPS),
     "a gap not known, a family's is": (of(family("mean_field"), gap=0), Options(), GAPS),

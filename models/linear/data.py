@@ -60,7 +60,6 @@ class LinearData(Data):
 
     data: str = option("longley", "longley, diabetes, rugged, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted", str)
-    formula: str | None = option(None, "the target and the inputs, such as 'y ~ a * b'; needs formulaic", str)
     prior: str = option(
         "auto", "of the noise; auto: uniform for rugged, as in the tutorials, else conjugate", str, PRIORS
     )
@@ -71,6 +70,9 @@ class LinearData(Data):
     prior_sd: float = option(1.0, "sd of the weights' prior; if conjugate, in sds of the noise", parse_number)
     intercept_sd: Any = option(
         "auto", "sd of the intercept's prior; auto: 10 for rugged, else that of the weights", str
+    )
+    formula: str | None = option(
+        None, "for a CSV file, the target and the inputs, such as 'y ~ a * b'; needs formulaic", str
     )
     design: Design = derived()
 

@@ -52,8 +52,10 @@ class LogisticData(Data):
 
     data: str = option("orings", "orings, german, breast_cancer, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted, of two classes", str)
-    formula: str | None = option(None, "the target and the inputs, such as 'y ~ a * b'; needs formulaic", str)
     prior_sd: float = option(2.5, "sd of the prior of the intercept and of every weight", parse_number)
+    formula: str | None = option(
+        None, "for a CSV file, the target and the inputs, such as 'y ~ a * b'; needs formulaic", str
+    )
     design: Design = derived()
 
     def __post_init__(self) -> None:
