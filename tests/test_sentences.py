@@ -14,8 +14,10 @@ import pytest
 from test_verdict import a_reference, a_summary, an_element, ascent, chains, guide
 
 from compare.options import Options
-from compare.summary import Diagnostics, Estimate, FitSummary, WithoutTruth
+from compare.summary import Diagnostics, Distance, Estimate, FitSummary, WithoutTruth
 from compare.verdict.judge import judge
+from compare.verdict.thresholds import THRESHOLDS
+from compare.verdict.without_truth import Weighed, decide
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 
@@ -139,17 +141,59 @@ CASES: Mapping[str, tuple[Any, ...]] = {
 """What is judged: the fit, and where these matter the options, the families' gaps, the reference, contradictions."""
 
 
+def element(mean: float, mean_error: float, ratio: float, ratio_error: float) -> Distance:
+    return Distance(Estimate(mean, mean_error), Estimate(ratio, ratio_error))
+
+
+A, B = element(0.03, 0.011, 0.98, 0.012), element(-0.02, 0.013, 1.03, 0.014)
+FLAT = element(0.01, 0.02, 1.02, 0.05)
+
+
+def weighed(khat: float = 0.4, relative: float = 0.6, gap: float = 0.013, a: Distance = A, b: Distance = B) -> Weighed:
+    """A guide by its weights, of two elements: its ELBO may be 0.1 nats below the evidence."""
+    return Weighed({"a": a, "b": b}, Estimate(-1.0, 0.01), Estimate(gap, 0.03), khat, relative, 2)
+
+
+BY_ITSELF: Mapping[str, tuple[Any, ...]] = {
+    "no error": (weighed(0.5), None),
+    "a heavy tail": (weighed(0.501), None),
+    "a heavy tail of weights that are alike": (weighed(4.3, 0.9091), None),
+    "a heavy tail of weights that differ": (weighed(4.3, 0.909), None),
+    "no error beside NUTS": (weighed(0.83), element(0.13, 0.07, 0.98, 0.06)),
+    "a mean beside NUTS": (weighed(0.83), element(0.15, 0.07, 0.98, 0.06)),
+    "an sd beside NUTS": (weighed(0.83), element(0.13, 0.07, 1.12, 0.05)),
+    "NUTS that contradicts the weights": (weighed(), element(0.29, 0.07, 0.98, 0.06)),
+    "NUTS that hardly contradicts the weights": (weighed(), element(0.27, 0.07, 0.98, 0.06)),
+    "a mean": (weighed(a=element(-0.11, 0.2, 0.7, 0.012)), None),
+    "an sd below": (weighed(a=element(-0.09, 0.2, 0.89, 0.012)), None),
+    "an sd above": (weighed(b=element(-0.02, 0.013, 1.11, 0.014)), None),
+    "an ELBO as low as may be": (weighed(gap=0.0999), None),
+    "an ELBO too low": (weighed(gap=0.1001), None),
+    "an ELBO too low by an sd": (
+        weighed(gap=0.1001, a=element(0, 0.01, 0.95, 0.02), b=element(0, 0.01, 1, 0.01)),
+        None,
+    ),
+    "an ELBO too low, and a mean": (weighed(gap=0.1001, a=element(0.31, 0.02, 0.92, 0.012)), None),
+}
+"""What a guide's weights give, and how far its first element is from NUTS; the second is `FLAT`."""
+
+
 def line(case: str) -> str:
+    if case in BY_ITSELF:
+        own, apart = BY_ITSELF[case]
+        alone = decide(own, {"a": apart, "b": FLAT} if apart else None, THRESHOLDS)
+        numbers = [f"{part.value:g} ± {part.mcse:g}" for part in (alone.mean_error, alone.sd_ratio) if part]
+        return f"{case} | {alone.word} | {alone.sentence} | {alone.by}: {', '.join(numbers)}"
     fit, *further = CASES[case]
     verdict = judge(fit, *(further or [Options()]))
     return f"{case} | {verdict.word} | {verdict.sentence}"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, *BY_ITSELF])
 def test_a_verdict_says(case):
     known = SENTENCES.read_text(encoding="utf-8").splitlines()
     assert [text for text in known if text.startswith(f"{case} |")] == [line(case)]
 
 
 if __name__ == "__main__":
-    print("\n".join(map(line, CASES)))
+    print("\n".join(map(line, [*CASES, *BY_ITSELF])))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import IN_NUMPYRO, layout
 from scipy import stats
+from xarray import DataTree
 
 import models
 from compare.comparison import Fit, Job, Request
@@ -17,7 +18,7 @@ from compare.fit.tree import build, split
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.pipeline import compare
-from compare.summary import Distance, Estimate
+from compare.summary import Distance, Estimate, VariableSummary
 from compare.verdict.thresholds import THRESHOLDS
 from compare.verdict.without_truth import Weighed, assess, decide, own_distance, weigh
 from models.chain import Chain
@@ -64,13 +65,21 @@ def test_the_errors_of_the_estimates_are_what_they_vary_by():
     for _ in range(400):
         z = rng.normal(0.2, 0.9, 1000)
         weights = np.exp(stats.norm.logpdf(z) - stats.norm.logpdf(z, 0.2, 0.9))
-        distances.append(own_distance(z, weights / weights.sum()))
+        distances.append(own_distance(3 * z + 5, weights / weights.sum()))  # of any unit
     for name in ("mean_error", "sd_ratio"):
         values = np.array([getattr(distance, name).value for distance in distances])
         errors = np.array([getattr(distance, name).mcse for distance in distances])
         kurtosis = stats.kurtosis(values, fisher=False)
         allowed = 4 * math.sqrt((kurtosis - 1) / (4 * len(values)))
         assert abs(values.std(ddof=1) / np.sqrt(np.mean(errors**2)) - 1) < allowed
+
+
+def test_equal_weights_find_no_error_and_have_none():
+    z = np.random.default_rng(0).normal(size=100)
+    for draws in (z, np.full(100, 0.3)):
+        assert own_distance(draws, np.full(100, 0.01)) == Distance(Estimate(0.0), Estimate(1.0))
+    still = own_distance(np.full(100, 0.3), np.arange(100) / 4950)
+    assert still == Distance(Estimate(0.0), Estimate(1.0))
 
 
 def test_the_errors_of_evidence_and_gap_are_what_they_vary_by():
@@ -94,6 +103,68 @@ def test_the_errors_of_evidence_and_gap_are_what_they_vary_by():
 def test_words_for_made_up_guides(shift, ratio, word):
     fit = guide(0.5 + shift * math.sqrt(0.5), ratio * math.sqrt(0.5))
     assert assess(fit, measure(fit, None, None), None).word == word
+
+
+def test_what_cannot_be_weighed_says_why():
+    """Nothing of what is no guide; of others the reason, whether or not the optimiser arrived."""
+    fit = guide(0.5, 0.7, 64)
+    summary = measure(fit, None, None)
+    assert assess(replace(fit, tree=None), summary, None) is None
+    assert assess(fit, replace(summary, optimisation=None), None) is None
+    for name, values, reason in (
+        ("log_guide", None, "The guide has no density, and draws without one cannot be weighed."),
+        ("log_joint", np.nan, "The log densities of some draws are not finite."),
+    ):
+        tree = fit.tree.copy(deep=True)
+        kept = tree["sample_stats"].dataset.drop_vars(name)
+        if values is not None:
+            kept[name] = fit.tree["sample_stats"][name] * np.where(np.arange(16) == 3, values, 1.0)
+        tree["sample_stats"] = DataTree(kept)
+        alone = assess(replace(fit, tree=tree), summary, None)
+        assert (alone.word, alone.sentence, alone.by, alone.evidence) == ("undecided", reason, None, None)
+
+
+def test_a_guide_that_has_not_arrived_is_weighed_all_the_same():
+    fit = guide(0.5, 0.7)
+    summary = measure(fit, None, None)
+    for reason, says in ((None, "The optimiser has not arrived."), ("its budget ended", "Its budget ended.")):
+        ended = replace(summary.optimisation, converged=False, reason=reason)
+        alone, weights = assess(fit, replace(summary, optimisation=ended), None), weigh(fit)
+        assert (alone.word, alone.sentence, alone.by) == ("not converged", says, None)
+        assert (alone.evidence, alone.khat) == (weights.evidence, weights.khat)
+
+
+def test_a_point_has_no_spread_whatever_the_truth():
+    fit = guide(0.5, 0.7, 64)
+    summary = measure(fit, None, None)
+    still = {"z[0]": replace(summary.variables["z[0]"], sd=0.0)}
+    point = replace(summary.optimisation, objective=Estimate(-1.0))
+    for converged, word in ((True, "narrow"), (False, "not converged")):
+        ended = replace(summary, variables=still, optimisation=replace(point, converged=converged))
+        assert assess(fit, ended, None).word == word
+    assert assess(fit, replace(summary, variables=still), None).word != "narrow"  # it has a bound
+
+
+def test_evidence_and_khat_are_left_out_where_they_are_none():
+    right, wrong = guide(0.5, math.sqrt(0.5)), guide(0.5, 0.7)
+    assert assess(right, measure(right, None, None), None).khat is None  # all weights are equal
+    improper = replace(wrong, job=replace(wrong.job, layout=replace(layout(CHAIN), improper=("z",))))
+    assert assess(improper, measure(improper, None, None), None).evidence is None
+    assert assess(wrong, measure(wrong, None, None), None).evidence is not None
+
+
+def test_nuts_is_asked_by_its_moments():
+    """Its mean is 4 joint errors and more away, in its own sds."""
+    fit = guide(0.5, math.sqrt(0.5))
+    summary = measure(fit, None, None)
+    chains = VariableSummary(0.9, 0.5, mcse_mean=0.02, mcse_sd=0.03)
+    others = {"z[0]": chains, "z[1]": chains}
+    alone = assess(fit, summary, replace(summary, variables=others))
+    own = summary.variables["z[0]"]
+    assert (alone.word, alone.by) == ("off", "beside NUTS")
+    assert alone.mean_error.value == pytest.approx((own.mean - 0.9) / 0.5, rel=1e-5)
+    assert alone.mean_error.mcse == pytest.approx(math.hypot(own.mcse_mean, 0.02) / 0.5, rel=1e-5)
+    assert alone.sd_ratio.value == pytest.approx(own.sd / 0.5, rel=1e-5)
 
 
 def estimates(mean: float, ratio: float, error: float) -> dict[str, Distance]:
