@@ -17,7 +17,7 @@ from compare import check
 from compare.measure.truth import Sampled, evidence
 from compare.options import Options
 from compare.summary import Estimate, Evidence, FitSummary, Ledger, to_json
-from compare.verdict.bound import judge_bound
+from compare.verdict.bound import at_most, judge_bound
 from compare.verdict.contradictions import find_contradictions
 from compare.verdict.judge import judge
 from compare.verdict.thresholds import rules
@@ -48,6 +48,11 @@ def test_an_elbo_above_an_exact_evidence_is_none_whatever_the_fit(method):
     assert judge_bound(above, Evidence(None, None, "not known"), Options()) is None
     assert (judge_bound(above, REFERENCE, Options()) is not None) == (method == "guide")
     assert "its own ELBO is above the log evidence by more than 4 standard errors" in dict(rules())["unreliable"]
+
+
+@pytest.mark.parametrize("method", ["exact", "reference", "importance"])
+def test_what_stands_for_the_posterior_is_no_fit(method):
+    assert judge_bound(of_ledger(guide(), method, evidence_gap=Estimate(-1.0, 0.01)), EXACT, Options()) is None
 
 
 @pytest.mark.parametrize(("gap", "is_bound"), [(-0.0509, True), (-0.0511, False)])
@@ -131,8 +136,13 @@ def test_a_reference_below_a_users_guide_is_not_alone_to_blame():
 
 def test_no_guide_is_further_from_its_optimum_than_from_the_evidence():
     stopped = guide(converged=False)  # 0.12 ± 0.0003 nats by a copy
-    for most, is_beyond in ((0.11, True), (0.119, False), (0.5, False)):
+    for most, is_beyond in ((0.11, True), (0.1147, True), (0.1149, False), (0.5, False)):  # four errors of both
         fit = of_ledger(stopped, evidence_gap=Estimate(most, 0.001))
         verdict = judge(fit, Options())
         assert verdict.word == "not converged"
-        assert (f"at most {most:g} ± 0.001 nats from the optimum" in verdict.sentence) == is_beyond
+        assert (f"at most {most:.2g} ± 0.001 nats from the optimum" in verdict.sentence) == is_beyond
+        assert ("a copy that went on claims 0.12 ± 0.0003, which cannot be" in verdict.sentence) == is_beyond
+    known = of_ledger(stopped, evidence_gap=Estimate(0.01))
+    assert at_most(known)
+    unknown = replace(known, optimisation=replace(known.optimisation, gap=None))
+    assert [at_most(fit) for fit in (unknown, of_ledger(stopped), replace(known, method="svi"))] == ["", "", ""]

@@ -10,11 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from test_contradictions import REFERENCE, UNKNOWN, a_fit, a_guide
 from test_verdict import a_reference, a_summary, an_element, ascent, chains, guide
 
+from compare.calibration.judge import judge as judge_ranks
+from compare.calibration.ranks import LIKELIHOOD, Ranked
 from compare.options import Options
-from compare.summary import Diagnostics, Distance, Estimate, FitSummary, WithoutTruth
+from compare.summary import Diagnostics, Distance, Estimate, Evidence, FitSummary, Loss, WithoutTruth
+from compare.verdict.contradictions import find_contradictions
+from compare.verdict.decision import judge_loss
 from compare.verdict.judge import judge
 from compare.verdict.thresholds import THRESHOLDS
 from compare.verdict.without_truth import Weighed, decide
@@ -64,6 +70,7 @@ CASES: Mapping[str, tuple[Any, ...]] = {
     "a reference apart": (a_reference(r_hat=1.41),),
     "a reference nearly apart": (a_reference(r_hat=1.4, divergences=3),),
     "a short reference": (SHORT,),
+    "a reference just long enough": (a_reference(ess_bulk=400.0),),
     "a long reference": (a_reference(),),
     "chains beside nothing": (chains(), Options(), {}, LOST),
     "a guide beside nothing": (replace(guide(), without_truth=ALONE), Options(), {}, LOST),
@@ -79,6 +86,10 @@ CASES: Mapping[str, tuple[Any, ...]] = {
     "chains agree": (chains(a=an_element(0.013), b=an_element(sd_ratio=0.985)),),
     "chains agree by the tenth": (chains(a=an_element(0.01), b=an_element(0.05)),),
     "chains agree, of several": (replace(chains(a=an_element(0.03)), unreported=MANY),),
+    "chains agree, of thirty": (
+        replace(chains(a=an_element(0.0405)), unreported={f"z[{place}]": an_element() for place in range(29)}),
+    ),
+    "chains agree, without errors": (chains(a=an_element(mcse_mean=0.0, mcse_sd=0.0)),),
     "draws agree": (replace(chains(divergences=None, a=an_element(0.01)), method="draws"),),
     "a guide stopped": (guide(False, theta=OFF),),
     "Adam stopped": (guide(False), ADAM),
@@ -178,7 +189,82 @@ BY_ITSELF: Mapping[str, tuple[Any, ...]] = {
 """What a guide's weights give, and how far its first element is from NUTS; the second is `FLAT`."""
 
 
+def ranks(shift: float, tension: float, outside: float = 0.02, inside: float = 0.716) -> dict[str, Any]:
+    """A quantity's numbers in a calibration; ``shift`` and ``tension`` are those of mean and spread, in errors."""
+    coverage = {level: {"value": inside + place / 10} for place, level in enumerate(("80", "95", "50"))}
+    mean, spread = {"value": 0.5 + 0.02 * shift, "mcse": 0.02}, {"value": 1 + 0.01 * tension, "mcse": 0.01}
+    return {"rank_mean": mean, "spread": spread, "outside": outside, "coverage": coverage}
+
+
+def ranked(failed: int = 0, converged: int | None = None) -> Ranked:
+    nothing = np.zeros((60, 1))
+    return Ranked(nothing, nothing, nothing, nothing, dict.fromkeys(range(failed), "it failed"), converged)
+
+
+FINE, LOUD = ranks(1.0, 3.0, 0.0), ranks(0.0, -9.0, 0.03)
+CALIBRATED: Mapping[str, tuple[Any, ...]] = {
+    "uniform": ({"theta": FINE}, ranked()),
+    "all uniform": ({"theta": FINE, LIKELIHOOD: FINE}, ranked(converged=60)),
+    "uniform where it arrived": ({"theta": FINE}, ranked(3, 57)),
+    "means too low": ({"theta": ranks(4.1, 3.9)}, ranked()),
+    "means too high": ({"theta": ranks(-6.1, 6.0)}, ranked()),
+    "more narrow than off": ({"theta": ranks(-6.1, 6.2)}, ranked()),
+    "too narrow": ({"theta": ranks(3.9, 4.1)}, ranked()),
+    "too wide": ({"theta": ranks(3.9, -4.1)}, ranked()),
+    "neither": ({"theta": ranks(-3.9, 3.9)}, ranked()),
+    "the loudest": ({"a": ranks(0.0, 9.0, 0.02), "b": LOUD, "c": FINE}, ranked()),
+    "a latent before the likelihood": ({LIKELIHOOD: LOUD, "a": ranks(0.0, 9.0, 0.001)}, ranked()),
+    "the likelihood alone": ({LIKELIHOOD: LOUD, "a": ranks(0.0, 90.0, 0.0)}, ranked()),
+}
+"""What calibration judges."""
+
+
+def loss(value: float, mcse: float, exact: float = 3.25, method: str = "svi") -> FitSummary:
+    return replace(a_summary(method), decision=Loss(value, mcse, exact, "regret", "What it costs."))
+
+
+LOSSES: Mapping[str, FitSummary] = {
+    "the same loss": loss(3.26999, 0.005),
+    "the same loss, below": loss(3.23001, 0.005),
+    "a larger loss": loss(3.27001, 0.005),
+    "a smaller loss": loss(3.22999, 0.005),
+    "the same loss, of a point": loss(3.2500009, 0.0),
+    "a larger loss, of a point": loss(3.2500011, 0.0),
+    "the posterior's loss": loss(3.25, 0.0, method="exact"),
+}
+"""Losses on both sides of four errors."""
+
+KNOWN = Evidence(-12.5, 0.003, "bridge sampling")
+ABOVE = WithoutTruth("agrees", "It is.", evidence=Estimate(-12.26, 0.01), khat=0.7)
+CONTRADICTIONS: Mapping[str, tuple[dict[str, FitSummary], Evidence]] = {
+    "two modes": ({"one": a_guide(1.41, -12.31), "two": a_guide(-1.42, -13.04, sd=0.05)}, UNKNOWN),
+    "another mean": ({"nuts": a_fit("nuts", mean=1.379, sd=0.041)}, UNKNOWN),
+    "an ELBO too high": ({"one": a_guide(1.4, -12.34)}, KNOWN),
+    "a user's ELBO too high": ({"one": a_guide(1.4, -12.34, method="guide")}, KNOWN),
+    "an estimate too high": ({"one": replace(a_guide(1.4, -12.6), without_truth=ABOVE)}, KNOWN),
+    "an estimate too high, of equal weights": (
+        {"one": replace(a_guide(1.4, -12.6), without_truth=replace(ABOVE, khat=None))},
+        KNOWN,
+    ),
+    "an estimate too high, of heavy tails": (
+        {"one": replace(a_guide(1.4, -12.6), without_truth=replace(ABOVE, khat=0.701))},
+        KNOWN,
+    ),
+}
+"""What contradicts a reference at 1.4, and its log evidence."""
+
+
 def line(case: str) -> str:
+    if case in LOSSES:
+        judged = judge_loss(LOSSES[case])
+        return f"{case} | {judged and judged.word} | {judged and judged.sentence}"
+    if case in CONTRADICTIONS:
+        fits, known = CONTRADICTIONS[case]
+        texts = find_contradictions({**fits, "reference": REFERENCE}, known, Options())
+        return f"{case} | {' '.join(texts) or 'nothing'}"
+    if case in CALIBRATED:
+        calibrated = judge_ranks(*CALIBRATED[case])
+        return f"{case} | {calibrated.word} | {calibrated.sentence}"
     if case in BY_ITSELF:
         own, apart = BY_ITSELF[case]
         alone = decide(own, {"a": apart, "b": FLAT} if apart else None, THRESHOLDS)
@@ -189,11 +275,14 @@ def line(case: str) -> str:
     return f"{case} | {verdict.word} | {verdict.sentence}"
 
 
-@pytest.mark.parametrize("case", [*CASES, *BY_ITSELF])
+ALL = [*CASES, *BY_ITSELF, *CALIBRATED, *LOSSES, *CONTRADICTIONS]
+
+
+@pytest.mark.parametrize("case", ALL)
 def test_a_verdict_says(case):
     known = SENTENCES.read_text(encoding="utf-8").splitlines()
     assert [text for text in known if text.startswith(f"{case} |")] == [line(case)]
 
 
 if __name__ == "__main__":
-    print("\n".join(map(line, [*CASES, *BY_ITSELF])))
+    print("\n".join(map(line, ALL)))

@@ -355,7 +355,10 @@ def test_of_many_elements_one_may_be_further_off_by_chance(fit):
     many = {f"z[{i}]": an_element(mcse_mean=0.02, mcse_sd=0.02) for i in range(999)}
     odd = an_element(4.5 * 0.04, mcse_mean=0.04 * TRUE_SD)
     assert widen(ERRORS, 40) == ERRORS and 4.7 < widen(ERRORS, 2000) < 4.9
-    assert verdict(replace(fit(theta=odd), unreported=few))[0] == "off"
+    for errors in (4.05, 4.5):  # of 40 means and sds four count, of 42 a little more
+        assert (
+            verdict(replace(fit(theta=an_element(errors * 0.04, mcse_mean=0.04 * TRUE_SD)), unreported=few))[0] == "off"
+        )
     assert verdict(replace(fit(theta=odd), unreported=many))[0] in ("agrees", "undecided")
     assert verdict(replace(fit(theta=an_element(0.2, mcse_mean=0.04 * TRUE_SD)), unreported=many))[0] == "off"
 
