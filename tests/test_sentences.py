@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_contradictions import REFERENCE, UNKNOWN, a_fit, a_guide
-from test_verdict import a_reference, a_summary, an_element, ascent, chains, guide
+from test_verdict import TRUE_SD, a_reference, a_summary, an_element, ascent, chains, guide
 
 from compare.calibration.judge import judge as judge_ranks
 from compare.calibration.ranks import LIKELIHOOD, Ranked
@@ -32,6 +33,7 @@ ALONE = WithoutTruth("wide", "The sd of theta is 1.3.")
 ADAM = Options(optimiser="adam")
 
 OFF, TIGHT, VAGUE = an_element(0.34), an_element(0.04, 0.52), an_element(0.02, mcse_mean=0.2)
+STILL, CHAINS = an_element(mcse_mean=0.0, mcse_sd=0.0), chains(ess=(300.0, 350.0))
 POINT = an_element(0.05, 0.0)
 LOST = replace(a_reference(), status="failed", reason="was stopped")
 APART = a_reference(r_hat=1.2, divergences=4)
@@ -49,6 +51,15 @@ def of(fit: FitSummary, gap: float | None = None, **changed: Any) -> FitSummary:
     if gap is not None:
         fit = replace(fit, optimisation=replace(fit.optimisation, gap=Estimate(gap, 0.02) if gap else None))
     return replace(fit, **changed)
+
+
+def beside(own: float, others: float, method: str = "reference") -> tuple[Any, ...]:
+    """A guide whose mean is off by 0.02 sd, with its own error and a reference's, in sds."""
+    reference = replace(a_reference(), method=method, seconds=7.0)
+    if method == "importance":
+        reference = replace(reference, diagnostics=Diagnostics())
+    theta = an_element(0.02, mcse_mean=TRUE_SD * math.hypot(own, others))
+    return guide(theta=replace(theta, mcse_mean=TRUE_SD * own)), Options(), {}, reference
 
 
 def family(name: str, **variables: Any) -> FitSummary:
@@ -135,6 +146,17 @@ CASES: Mapping[str, tuple[Any, ...]] = {
     ),
     "an auxiliary gap": (of(family("variational_gp"), auxiliary_gap=(0.12, 0.03), family_gap=(0.4, 0.01)),),
     "undecided": (guide(theta=VAGUE),),
+    "undecided, an sd": (guide(theta=an_element(0.02, 0.97, mcse_sd=0.2)),),
+    "undecided, of a still element": (guide(a=STILL, theta=VAGUE),),
+    "undecided, beside nothing finite": (guide(theta=an_element(0.02, mcse_mean=math.inf)),),
+    "undecided, in no time": (replace(guide(theta=VAGUE), seconds=None),),
+    "undecided, beyond the tenth": (guide(theta=an_element(0.15, mcse_mean=0.1)),),
+    "undecided, both too short": beside(0.06, 0.05),
+    "undecided, the fit too short": beside(0.05, 0.02),
+    "undecided, the reference too short": beside(0.02, 0.05),
+    "undecided, importance sampling too vague": beside(0.02, 0.05, "importance"),
+    "undecided, beside importance sampling": beside(0.031, 0.035, "importance"),
+    "undecided, draws too short": (replace(beside(0.05, 0.02)[0], method="draws", diagnostics=CHAINS.diagnostics),),
     "the family holds it": (of(guide(theta=an_element(0.011, 1.013)), family_gap=(1e-7, 2e-7)),),
     "the family nearly holds it": (of(guide(theta=an_element(0.011)), family_gap=(3e-7, 2e-7)),),
     "agrees, of several": (replace(guide(a=an_element(0.011), b=an_element(-0.031, 1.02)), unreported=MANY),),

@@ -83,11 +83,12 @@ def remedy(
     if not math.isfinite(distance + apart.mcse):
         return "its draws have no finite mean or sd, and more of them would not help"
     others = math.sqrt(max(apart.mcse**2 - own**2, 0.0)) if reference is not None else 0.0
-    least = min(own, others)
-    if least >= aim:  # both are too short
+    is_fixed = reference is not None and reference.method == "importance"  # no option makes more draws of it
+    if is_fixed and others >= aim:
+        return "the reference, by importance sampling, is not known well enough to decide it"
+    if min(own, others) >= aim:  # both are too short
         times = {"own": (own / aim) ** 2 * 2, "reference": (others / aim) ** 2 * 2}
     else:
-        is_fixed = reference is not None and reference.method == "importance"  # no option makes more draws of it
         side, short, other = ("own", own, others) if is_fixed or own >= others else ("reference", others, own)
         times = {side: short**2 / (aim**2 - other**2)}
     parts = [longer(summary if side == "own" else reference, factor) for side, factor in times.items()]
@@ -106,8 +107,7 @@ def longer(summary: FitSummary | None, times: float) -> str:
         stands_in = summary.method == "reference"
         who, option = ("a reference", "--reference-budget") if stands_in else ("chains", "--budget")
         return f"{who} with {ess} ({seconds}, {option})"
-    variable = next(iter(summary.variables.values()))
-    count = (variable.sd / variable.mcse_mean) ** 2 if variable.mcse_mean else math.nan
+    count = max((each.sd / each.mcse_mean) ** 2 for each in summary.judged.values() if each.mcse_mean)
     return f"{about(times * count)} draws of the guide instead of {count:.0f} ({seconds} at most, draws=... in Python)"
 
 
