@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+import guides
 from compare import user_model
 from compare.comparison import Fit, Request
 from compare.execute.progress import show_progress
@@ -70,7 +71,8 @@ class FittedGuide:
         those of a function go into the param store: ``pyro.get_param_store()[name] = value``."""
         job = self.fit.job
         library = import_module(f"compare.fit.svi.hand_back_{job.library}")
-        return library.guide_of(user_model.find(job.model), job.guide, job.data.arguments(), self.params)
+        settings = guides.load(job.guide).settings_in(job.options) if job.guide in guides.FAMILIES else ()
+        return library.guide_of(user_model.find(job.model), job.guide, job.data.arguments(), self.params, settings)
 
 
 def fitted(fit: Fit) -> FittedGuide | None:

@@ -93,6 +93,9 @@ class Options:
     budget: float = option(60.0, "seconds that a fit may take", parse_positive)
     steps: int = option(5000, "steps of --optimiser adam", parse_count)
     learning_rate: float = option(0.01, "learning rate of --optimiser adam", parse_positive)
+    rank: int | None = option(
+        None, "rank of the guide low_rank (default: the root of the number of latents)", parse_count
+    )
     paths: int = option(4, "paths of the guide multipath, each from a start of its own", parse_count)
     ess: float = option(400.0, "effective sample size, bulk and tail, at which NUTS stops", parse_positive)
     reference_ess: float = option(4000.0, "the same for a reference, where no exact posterior is known", parse_positive)

@@ -28,6 +28,7 @@ def plan(request: Request) -> list[Job]:
 
     Raises:
         UnknownName: a library or family that does not exist, or a family that this model has none of.
+        ValueError: a rank beyond the number of latents.
     """
     check_names(request)
     model, data, options = request.model, request.data, request.options
@@ -35,6 +36,7 @@ def plan(request: Request) -> list[Job]:
     truth = model.truth(data)
     layout = trace_or_exact(model, data, twin, truth)
     dimension, encoders = layout.dimension, model.amortization is not None
+    check_rank(request, dimension)
     jobs = [make_job(request, "exact", "exact")]
     if isinstance(truth, Estimated):
         jobs = [make_job(request, "reference", "importance")]
@@ -128,6 +130,14 @@ def check_names(request: Request) -> None:
         if particular and family not in offered:
             known = ", ".join(offered)
             raise UnknownName(f"{request.model.name} has no {family} guide; choose from {known}")
+
+
+def check_rank(request: Request, dimension: int) -> None:
+    """Raise `ValueError` for a rank that no covariance of the model's latents has, where a guide takes it."""
+    families = [guides.load(name) for name in request.guides if name in guides.FAMILIES]
+    rank = request.options.rank if any("rank" in family.settings for family in families) else None
+    if rank is not None and not 1 <= rank <= dimension:
+        raise ValueError(f"--rank is {rank}: give 1 to {dimension:,}, the number of latents; mean_field has rank 0")
 
 
 def coordinate_ascents(model: Model, data: Any) -> dict[str, CoordinateAscent]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
-from guides.contract import Family, Implementation
+from guides.contract import Family, Implementation, Settings
 from models.contract import UnknownName, nearest
 
 __all__ = ["FAMILIES", "implementation", "load"]
@@ -40,7 +42,8 @@ def load(name: str) -> Family:
     return import_module(f"guides.{name}").FAMILY
 
 
-def implementation(name: str, library: str) -> Implementation:
-    """The family in one library (``numpyro``, ``pyro``)."""
+def implementation(name: str, library: str, settings: Settings = ()) -> Implementation:
+    """The family in one library (``numpyro``, ``pyro``), its guide with these settings."""
     load(name)
-    return import_module(f"guides.{name}.in_{library}").IMPLEMENTATION
+    known = import_module(f"guides.{name}.in_{library}").IMPLEMENTATION
+    return replace(known, guide=partial(known.guide, **dict(settings))) if settings else known

@@ -23,10 +23,14 @@ __all__ = [
     "LocalPosterior",
     "Parameters",
     "Preconditioner",
+    "Settings",
     "Sites",
     "WhitenedCoordinates",
     "sites_named",
 ]
+
+Settings = tuple[tuple[str, Any], ...]
+"""What a guide is given besides its model, by name."""
 
 Parameters = dict[str, np.ndarray]
 """A family's parameters by name, in its own terms (location, scale, ...), float64."""
@@ -257,6 +261,7 @@ class Family:
         log_auxiliary_ratio: For a guide with an auxiliary variable xi and an auxiliary density r, a function from its
             parameters and draws, shape (rows, dimension), to log q(xi | z) - log r(xi | z), shape (rows,), in nats. Its
             mean is the auxiliary gap.
+        settings: The options of the fits that its guide takes, by name, where they are given.
     """
 
     coordinates: Callable[[Curvature], WhitenedCoordinates] | None = None
@@ -274,6 +279,12 @@ class Family:
     spread: Callable[[Any], Spread] | None = None
     bends: str | None = None
     log_auxiliary_ratio: Callable[[Parameters, np.ndarray], np.ndarray] | None = None
+    settings: tuple[str, ...] = ()
+
+    def settings_in(self, options: Any) -> Settings:
+        """The settings that the options give."""
+        values = {name: getattr(options, name) for name in self.settings}
+        return tuple((name, value) for name, value in values.items() if value is not None)
 
     @property
     def takes_optimiser(self) -> bool:
@@ -316,14 +327,14 @@ class Implementation:
     """A family in one library.
 
     Attributes:
-        guide: From a twin to its guide; absent if only encoders use the family.
+        guide: From a twin and the family's settings to its guide; absent if only encoders use the family.
         sites: Conversion to the guide's param sites; None if the parameters are the guide's unconstrained ones.
         local_posterior: From a row of parameters, shape (..., size), and the dimension of z to the distribution of z.
         is_forward: Whether a draw's density is available only, or much more cheaply, while the draw is computed. Then
             the total gradient is used, not the path gradient.
     """
 
-    guide: Callable[[Any], Any] = absent
+    guide: Callable[..., Any] = absent
     sites: Sites | None = None
     local_posterior: Callable[..., Any] = absent
     is_forward: bool = False

@@ -67,7 +67,8 @@ def program(model: Model, job: Job) -> str:
     library, options, built = str(job.library), job.options, Program()
     path, name = find_model(model.name, library)
     built.add(path, [name])
-    guide = add_guide(built, model, path, name, library, str(job.guide))
+    settings = dict(guides.load(str(job.guide)).settings_in(options))
+    guide = add_guide(built, model, path, name, library, str(job.guide), settings)
     search: Mapping[str, Any] = SEARCH[library]
     if options.optimiser == "adam":
         search = {"steps": options.steps, "learning_rate": options.learning_rate, "decay": None, "particles": 1}
@@ -114,8 +115,10 @@ def find_model(model: str, library: str) -> tuple[Path, str]:
     return file_of(where), name or "model"
 
 
-def add_guide(built: Program, model: Model, path: Path, name: str, library: str, family: str) -> str:
-    """Add what a family's guide needs; the expression that makes the guide.
+def add_guide(
+    built: Program, model: Model, path: Path, name: str, library: str, family: str, settings: Mapping[str, Any]
+) -> str:
+    """Add what a family's guide needs; the expression that makes the guide, with its settings.
 
     Raises:
         ValueError: the model has no such guide, or SVI alone does not fit it.
@@ -136,10 +139,11 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
     function = definition(where, "guide") if where else None
     if where is None or function is None:
         raise ValueError(f"{family} is not written in {TITLES[library]}")
-    last = function.body[-1]
-    if not isinstance(last, ast.Return) or last.value is None or len(function.body) > 1 or len(function.args.args) != 1:
+    last, (first, *others) = function.body[-1], [argument.arg for argument in function.args.args]
+    is_plain = len(function.body) == 1 and set(others) == set(known.settings)
+    if not isinstance(last, ast.Return) or last.value is None or not is_plain:
         raise ValueError(f"the guide {family} is made in more than one expression, which cannot be written out")
-    replace = ReplaceTwin(function.args.args[0].arg, name)
+    replace = ReplaceTwin(first, name, {other: settings.get(other) for other in others})
     expression = replace.visit(last.value)
     built.add(where, {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)} - replace.names)
     for guide in sorted(replace.names - {name}):
@@ -150,15 +154,22 @@ def add_guide(built: Program, model: Model, path: Path, name: str, library: str,
 
 
 class ReplaceTwin(ast.NodeTransformer):
-    """Replace ``twin.model`` by the model's name, and any other ``twin.guide`` by that guide's.
+    """Replace ``twin.model`` by the model's name, any other ``twin.guide`` by that guide's, a setting by its value.
 
     Attributes:
         names: The names that stand in the places of attributes.
     """
 
-    def __init__(self, twin: str, model: str) -> None:
-        self.twin, self.model = twin, model
+    def __init__(self, twin: str, model: str, settings: Mapping[str, Any]) -> None:
+        self.twin, self.model, self.settings = twin, model, settings
         self.names: set[str] = set()
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
+        """A setting by keyword, left out where it is not given."""
+        if not isinstance(node.value, ast.Name) or node.value.id not in self.settings:
+            return self.generic_visit(node)
+        value = self.settings[node.value.id]
+        return None if value is None else ast.keyword(node.arg, ast.Constant(value))
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         if not isinstance(node.value, ast.Name) or node.value.id != self.twin:

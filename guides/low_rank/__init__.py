@@ -4,11 +4,11 @@ With S = diag(``scale``), shape (d,), and F = ``cov_factor``, shape (d, k),
 
     z = location + S (F e + eps),        covariance = D + W W',    D = S S,  W = S F,
 
-e and eps standard normal, k = round(sqrt(d)) as in both libraries. It has d (k + 2) parameters, and draws and densities
-cost O(d k^2) by Woodbury's identity (Ong, Nott & Smith 2018, Gaussian variational approximation with a factor
-covariance structure). It holds what a few common directions add to mean field. W is known up to a rotation of its
-columns, and where d is small D and W can replace each other (Ledermann 1937): -ELBO is flat in those directions.
-`Coordinates` leave them out.
+e and eps standard normal, k the option ``rank``, or round(sqrt(d)) as in both libraries. It has d (k + 2) parameters,
+and draws and densities cost O(d k^2) by Woodbury's identity (Ong, Nott & Smith 2018, Gaussian variational approximation
+with a factor covariance structure). It holds what a few common directions add to mean field. W is known up to a
+rotation of its columns, and where d is small D and W can replace each other (Ledermann 1937): -ELBO is flat in those
+directions. `Coordinates` leave them out.
 """
 
 from __future__ import annotations
@@ -264,4 +264,4 @@ def smallest(curvature: Curvature, scale: np.ndarray, count: int) -> tuple[np.nd
     return scipy.linalg.eigh_tridiagonal(diagonal * scale**2, beside, select="i", select_range=(0, count - 1))
 
 
-FAMILY = Family(Coordinates, largest_dimension=10_000, spread=Target)
+FAMILY = Family(Coordinates, largest_dimension=10_000, spread=Target, settings=("rank",))

@@ -9,8 +9,8 @@ from pyro.infer.autoguide import AutoLowRankMultivariateNormal
 from guides.contract import Implementation, sites_named
 
 
-def guide(twin: Any) -> AutoLowRankMultivariateNormal:
-    return AutoLowRankMultivariateNormal(twin.model)
+def guide(twin: Any, rank: int | None = None) -> AutoLowRankMultivariateNormal:
+    return AutoLowRankMultivariateNormal(twin.model, rank=rank)
 
 
 IMPLEMENTATION = Implementation(guide, sites_named())

@@ -8,6 +8,16 @@ __all__ = ["FAULTS"]
 
 FAULTS = [
     Fault(
+        "the rank that is given is lost",
+        "compare.fit.svi.svi",
+        "guides.load(family).settings_in(job.options)",
+        "()",
+        "linear",
+        "both",
+        caught_by="test_rank.test_the_largest_rank_is_full_rank",
+        arguments={"library": "numpyro"},
+    ),
+    Fault(
         "paths to one mode count it as often",
         "compare.fit.svi.multipath",
         "log_ratio - logsumexp(each, axis=0)",

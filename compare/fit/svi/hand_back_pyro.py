@@ -18,12 +18,13 @@ from compare.user_model.density_pyro import split_arguments
 from compare.user_model.guide_pyro import copied
 from compare.user_model.guides import caller, find
 from compare.user_model.process_pyro import undisturbed
+from guides.contract import Settings
 
 NUMBERS = itertools.count(1)
 """So that no two guides that are handed back share names in the param store."""
 
 
-def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[str, Any]) -> Any:
+def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[str, Any], settings: Settings) -> Any:
     """The guide, an autoguide with its params at the values given, in the default dtype.
 
     A function, or a module that a user wrote, is given back as it came: its params go into the param store.
@@ -34,7 +35,7 @@ def guide_of(user: Any, name: str, values: Mapping[str, Any], params: Mapping[st
     with undisturbed():
         torch.set_default_dtype(dtype)
         if brought is None:
-            guide: Any = guides.implementation(name, "pyro").guide(SimpleNamespace(model=user.function))
+            guide: Any = guides.implementation(name, "pyro", settings).guide(SimpleNamespace(model=user.function))
         else:
             guide = brought.guide(user.function) if isinstance(brought.guide, type) else copied(brought.guide)
         data, static = split_arguments(values)

@@ -27,7 +27,7 @@ from compare.fit.svi.protocol import Evaluation, Static, bind
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from compare.user_model.sites import is_delta
-from guides.contract import Implementation, Parameters
+from guides.contract import Implementation, Parameters, Settings
 
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]
 
@@ -44,19 +44,20 @@ def prepared(model: str, family: str | None, static: Static) -> dict[tuple, Any]
     return {}
 
 
-def prepare(model: str, family: str, static: Static, data: Data) -> Objective:
+def prepare(model: str, family: str, static: Static, data: Data, settings: Settings = ()) -> Objective:
     """The compiled objective of a model and a family, for these static arguments and data of these shapes.
 
     Families share the log joints, so that no fit depends on what was fitted before.
     """
     shapes = tuple((name, value.shape, str(value.dtype)) for name, value in data.items())
     objectives, log_joints = prepared(model, family, static), prepared(model, None, static)
-    if shapes not in objectives:
+    if (shapes, settings) not in objectives:
         twin, has_mode = registry.twin(model, "numpyro"), guides.load(family).coordinates is not None
         if has_mode and shapes not in log_joints:
             log_joints[shapes] = LogJoint(bind(twin, static), data)
-        objectives[shapes] = Objective(twin, family, static, data, log_joints[shapes] if has_mode else None)
-    return objectives[shapes]
+        log_joint = log_joints[shapes] if has_mode else None
+        objectives[shapes, settings] = Objective(twin, family, static, data, log_joint, settings)
+    return objectives[shapes, settings]
 
 
 def in_model_order(guide: AutoContinuous) -> None:
@@ -215,11 +216,19 @@ class Objective(Particles):
     A family with coordinates around a mode starts where the log joint's own guide does.
     """
 
-    def __init__(self, twin: Any, family: str, static: Static, data: Data, log_joint: LogJoint | None = None) -> None:
+    def __init__(
+        self,
+        twin: Any,
+        family: str,
+        static: Static,
+        data: Data,
+        log_joint: LogJoint | None = None,
+        settings: Settings = (),
+    ) -> None:
         bound = bind(twin, static)
         if log_joint is None and guides.load(family).coordinates is not None:
             log_joint = LogJoint(bound, data)
-        super().__init__(bound, guides.implementation(family, "numpyro"), data, log_joint)
+        super().__init__(bound, guides.implementation(family, "numpyro", settings), data, log_joint)
         self.log_joint = log_joint
         gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
         self.compiled = compiled(gradients)

@@ -33,7 +33,7 @@ from compare.user_model.density_pyro import (
     tensors,
 )
 from compare.user_model.sites import is_delta
-from guides.contract import Implementation, Parameters
+from guides.contract import Implementation, Parameters, Settings
 
 __all__ = ["LogJoint", "Objective", "density", "prepare", "split_arguments"]
 
@@ -45,9 +45,9 @@ Ratios = tuple[torch.Tensor, Tensors]
 """log p(x, z) - log q(z), and the latents z."""
 
 
-def prepare(model: str, family: str, static: Static, data: Tensors) -> Objective:
+def prepare(model: str, family: str, static: Static, data: Tensors, settings: Settings = ()) -> Objective:
     """The objective of a model and a family, for these static arguments and data of these shapes."""
-    return Objective(registry.twin(model, "pyro"), family, static, data)
+    return Objective(registry.twin(model, "pyro"), family, static, data, settings)
 
 
 class ParticleELBO(Trace_ELBO):
@@ -242,9 +242,9 @@ class LogJoint(Particles):
 class Objective(Particles):
     """-ELBO of a guide as a function of its family's parameters and of base draws."""
 
-    def __init__(self, twin: Any, family: str, static: Static, data: Tensors) -> None:
+    def __init__(self, twin: Any, family: str, static: Static, data: Tensors, settings: Settings = ()) -> None:
         bound = bind(twin, static)
-        super().__init__(bound, guides.implementation(family, "pyro"), data)
+        super().__init__(bound, guides.implementation(family, "pyro", settings), data)
         self.log_joint = LogJoint(bound, data) if guides.load(family).coordinates is not None else None
 
     def adam(self, seed: int, data: Tensors, steps: int, learning_rate: float) -> Parameters:

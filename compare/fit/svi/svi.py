@@ -99,7 +99,7 @@ def fit_many(library: ModuleType, jobs: Sequence[Job]) -> list[tuple[xr.DataTree
     """
     results: dict[int, tuple[xr.DataTree, int] | Exception] = {}
     for static, data in alike(library, jobs):
-        prepare = preparation(library, jobs[0].model, static, next(iter(data.values())))
+        prepare = preparation(library, jobs[0], static, next(iter(data.values())))
         objective, density = prepare(jobs[0].family), library.density(jobs[0].model, static)
         outcomes = fit_guides([jobs[number] for number in data], prepare, list(data.values()))
         for (number, values), outcome in zip(data.items(), outcomes, strict=True):
@@ -135,7 +135,7 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
         contents = {n: tuple(np.asarray(value).tobytes() for value in values.values()) for n, values in data.items()}
         first = {content: number for number, content in reversed(contents.items())}
         distinct = [number for number in data if first[contents[number]] == number]
-        prepare = preparation(library, jobs[0].model, static, next(iter(data.values())))
+        prepare = preparation(library, jobs[0], static, next(iter(data.values())))
         objective = prepare(jobs[0].family)
         if points.is_point(objective):
             raise points.not_calibrated(jobs[0].guide)
@@ -171,9 +171,13 @@ def draws_of(
     return [drawn[n] if isinstance(outcome, Outcome) else outcome for n, outcome in enumerate(outcomes)]
 
 
-def preparation(library: ModuleType, model: str, static: Static, data: Any) -> Preparation:
-    """What makes the objective of each family for a model, on data of these shapes."""
-    return lambda family: library.prepare(model, family, static, data)
+def preparation(library: ModuleType, job: Job, static: Static, data: Any) -> Preparation:
+    """What makes the objective of each family for the job's model, on data of these shapes."""
+
+    def prepare(family: str) -> Objective:
+        return library.prepare(job.model, family, static, data, guides.load(family).settings_in(job.options))
+
+    return prepare
 
 
 def fit_guides(jobs: Sequence[Job], prepare: Preparation, data: Sequence[Any]) -> list[Outcome | Exception]:
