@@ -144,5 +144,7 @@ def test_no_guide_is_further_from_its_optimum_than_from_the_evidence():
         assert ("a copy that went on claims 0.12 ± 0.0003, which cannot be" in verdict.sentence) == is_beyond
     known = of_ledger(stopped, evidence_gap=Estimate(0.01))
     assert at_most(known)
+    same = replace(known, optimisation=replace(known.optimisation, gap=Estimate(0.01)))
+    assert at_most(same) == ""  # the same number, but for rounding, is no contradiction
     unknown = replace(known, optimisation=replace(known.optimisation, gap=None))
     assert [at_most(fit) for fit in (unknown, of_ledger(stopped), replace(known, method="svi"))] == ["", "", ""]

@@ -75,6 +75,27 @@ def test_where_the_surface_is_flat_there_is_no_optimum(curvature, is_near):
     assert is_near or (gap.value, gap.mcse) == pytest.approx((0.125 / 0.05, 0.125 / 0.05))
 
 
+def test_an_estimate_below_0_has_an_error_and_where_it_is_flat_a_size():
+    """Noise around no gradient puts half of all estimates below 0."""
+    gradients = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0], [0.5, 0.0, 0.0], [-0.5, 0.0, 0.0]])
+    below = by_pairs(gradients)
+    assert below.value < 0
+    gap = estimate(gradients, metric(1.0, 1.0, 1.0))
+    assert gap.value == pytest.approx(below.value)
+    assert gap.mcse == pytest.approx(np.hypot(below.mcse, (-2 * below.value) ** 1.5) + LEAST)
+    assert estimate(gradients, metric(0.01)).value == pytest.approx(-below.value / 0.05)
+
+
+def test_a_small_gradient_is_followed_and_a_small_rest_is_not():
+    """The first direction has any length; a later one is rounding where it is below 1e-4."""
+    hessian, start = np.diag([0.5, 1.0, 2.0]), np.array([[1.0, 2.0, 3.0]])
+    (large,), (small,) = (lanczos(lambda vectors: vectors @ hessian, scale * start) for scale in (1.0, 1e-7))
+    np.testing.assert_allclose(small.matrix, large.matrix, rtol=1e-9)
+    for rest, curvatures in ((5e-5, [2.0, 1.0, 1.0]), (5e-4, [2.0, 0.5, 1.0])):
+        (known,) = lanczos(lambda vectors: vectors @ hessian, np.array([[rest, 0.0, 1.0]]))
+        np.testing.assert_allclose(np.diag(known.matrix), curvatures, atol=1e-5)
+
+
 def test_powers_and_spread_are_those_of_the_whole_matrix():
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from test_measures import a_fit
+from xarray import DataTree
 
 from compare.comparison import Fit
 from compare.summary import Estimate, Ledger
@@ -20,7 +21,7 @@ LEDGER = import_module("compare.measure.ledger")
 
 ELBO, EVIDENCE, GAP = Estimate(-3.5, 0.003), Estimate(-3.1, 0.004), Estimate(0.07, 0.012)
 BEST, AUXILIARY, SYMMETRY = Estimate(-3.3, 0.005), Estimate(0.11, 0.006), Estimate(0.02, 0.007)
-MARGINAL = 0.008
+MARGINAL, DATA_FIT = 0.008, np.linspace(-1, 1, 8).std(ddof=1) / math.sqrt(8)
 OPTIMISER = {"elbo": ELBO.value, "elbo_mcse": ELBO.mcse, "gap": GAP.value, "gap_mcse": GAP.mcse}
 
 
@@ -51,9 +52,8 @@ def near(estimate: Estimate | None, value: float, *errors: float) -> bool:
 
 def test_data_fit_and_complexity(monkeypatch):
     terms = a_ledger(monkeypatch)
-    error = np.linspace(-1, 1, 8).std(ddof=1) / math.sqrt(8)
     assert near(terms.elbo, -3.5, 0.003) and near(terms.evidence_gap, 0.4, 0.003, 0.004)
-    assert near(terms.data_fit, -2.3, error) and near(terms.complexity, 1.2, error, 0.003)
+    assert near(terms.data_fit, -2.3, DATA_FIT) and near(terms.complexity, 1.2, DATA_FIT, 0.003)
 
 
 def test_the_optimisers_own_gap(monkeypatch):
@@ -107,6 +107,27 @@ def test_what_is_known_without_the_evidence(monkeypatch):
     fit.tree["sample_stats"]["log_prior"].values[0, 0] = -math.inf
     terms = LEDGER.ledger(fit, None, None)
     assert terms.elbo and terms.data_fit is terms.complexity is None
+
+
+def test_the_posterior_itself_has_the_evidence_for_an_elbo(monkeypatch):
+    """It has no gaps; where its evidence is not known its ELBO is what its draws gave."""
+    monkeypatch.setattr(LEDGER, "symmetry_gap", lambda fit: Estimate(0.0))
+    fit = fitted()
+    exact = replace(fit, job=replace(fit.job, method="exact"))
+    terms = LEDGER.ledger(exact, SimpleNamespace(log_evidence=-3.1), None)
+    assert (
+        terms.elbo == Estimate(-3.1) and terms.evidence_gap == Estimate(0.0) and near(terms.complexity, 0.8, DATA_FIT)
+    )
+    assert terms.family_gap == terms.optimisation_gap == Estimate(0.0) and terms.auxiliary_gap is None
+    assert near(LEDGER.ledger(exact, SimpleNamespace(log_evidence=None), None).elbo, -3.5, 0.003)
+
+
+@pytest.mark.parametrize("method", ["nuts", "draws", "reference", "importance", "svi"])
+def test_what_has_no_density_has_no_ledger(method):
+    fit = fitted()
+    tree = fit.tree.copy()
+    tree["sample_stats"] = DataTree(tree["sample_stats"].dataset.drop_vars("log_guide" if method == "svi" else ()))
+    assert LEDGER.ledger(replace(fit, job=replace(fit.job, method=method), tree=tree), None, None) == Ledger()
 
 
 def test_an_elbo_in_closed_form_keeps_all_its_digits(monkeypatch):
