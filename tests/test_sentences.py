@@ -206,6 +206,7 @@ BY_ITSELF: Mapping[str, tuple[Any, ...]] = {
         weighed(gap=0.1001, a=element(0, 0.01, 0.95, 0.02), b=element(0, 0.01, 1, 0.01)),
         None,
     ),
+    "an ELBO too low by less than errors": (weighed(gap=0.1001, a=element(0.01, 0.02, 0.95, 0.02), b=FLAT), None),
     "an ELBO too low, and a mean": (weighed(gap=0.1001, a=element(0.31, 0.02, 0.92, 0.012)), None),
 }
 """What a guide's weights give, and how far its first element is from NUTS; the second is `FLAT`."""
