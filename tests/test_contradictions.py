@@ -30,7 +30,7 @@ from compare.summary import (
     VariableSummary,
     WithoutTruth,
 )
-from compare.verdict.contradictions import find_contradictions
+from compare.verdict.contradictions import find_contradictions, holds
 from compare.verdict.judge import judge
 
 SD = 0.04
@@ -96,6 +96,17 @@ def test_a_reference_that_has_both_modes_is_contradicted_by_neither_guide():
     assert not find(**fits, reference=replace(BOTH, variables={**BOTH.variables, "x": blind}))
     alone = replace(REFERENCE.variables["x"], lower=None, upper=None)
     assert find(**fits, reference=replace(REFERENCE, variables={**REFERENCE.variables, "x": alone}))
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "low", "high"),
+    [((None, None), 0.4641, 1.5359), ((0.8, 1.25), 0.7, 1.35), ((0.0, 2.0), 0.4641, 1.5359)],
+)
+def test_a_reference_may_hold_a_mode_within_its_interval_or_cantellis(quantiles, low, high):
+    """Of mean 1 and sd 0.1 as far as sqrt(19) sds, or the 95% interval if that is shorter; two of the guide's sds."""
+    reference = VariableSummary(1.0, 0.1, quantiles[0], 1.0, quantiles[1])
+    for mean, is_held in ((low - 1e-4, False), (low + 1e-4, True), (high - 1e-4, True), (high + 1e-4, False)):
+        assert holds(reference, VariableSummary(mean, 0.05)) == is_held
 
 
 @pytest.mark.parametrize(("mean", "contradict"), [(1.4 + 0.0039, False), (1.4 + 0.0041, True), (-1.4, True)])
