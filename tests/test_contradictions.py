@@ -98,6 +98,25 @@ def test_a_reference_that_has_both_modes_is_contradicted_by_neither_guide():
     assert find(**fits, reference=replace(REFERENCE, variables={**REFERENCE.variables, "x": alone}))
 
 
+@pytest.mark.parametrize(("errors", "contradict"), [(4.05, False), (4.15, True)])
+def test_of_thirty_means_one_may_be_a_little_further_off(errors, contradict):
+    """With the sds they are 60 comparisons, of which the largest is 4.1 errors off as seldom as one of 40 is 4."""
+    many = {f"y[{place}]": an_element(1.0, at=1.0) for place in range(29)}
+    error = 0.03 * SD
+    x = replace(an_element(1.4 + errors * error), mcse_mean_error=error / SD)
+    nuts, reference = (
+        replace(fit, variables={"x": fit.variables["x"]} | many) for fit in (a_fit("nuts", mean=1.4), REFERENCE)
+    )
+    assert bool(find(nuts=replace(nuts, variables={"x": x} | many), reference=reference)) == contradict
+
+
+def test_a_reference_that_failed_or_is_no_good_itself_is_contradicted_by_nothing():
+    fits = {"one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.3)}
+    assert find(**fits, reference=REFERENCE)
+    assert not find(**fits, reference=replace(REFERENCE, status="failed"))
+    assert not find(**fits, reference=replace(REFERENCE, diagnostics=replace(HEALTHY, divergences=3)))
+
+
 @pytest.mark.parametrize(
     ("quantiles", "low", "high"),
     [((None, None), 0.4641, 1.5359), ((0.8, 1.25), 0.7, 1.35), ((0.0, 2.0), 0.4641, 1.5359)],
