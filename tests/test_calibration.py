@@ -13,7 +13,7 @@ from scipy import stats
 
 import models
 from compare.calibration import calibrate, ranks
-from compare.calibration.judge import band, given, measure, outside, probability
+from compare.calibration.judge import band, given, measure, outside, probability, widest
 from compare.calibration.ranks import LEVELS, Ranked, pits
 from compare.cli.main import main
 from compare.comparison import Drawn, Request
@@ -198,6 +198,42 @@ def test_every_error_is_what_its_number_varies_by():
         spread = stats.kurtosis(values, fisher=False) - 1  # the relative variance of a variance, times their number
         ratio = np.sqrt(np.mean(errors**2)) / values.std(ddof=1)
         assert ratio == pytest.approx(1, abs=4 * np.sqrt(spread / len(values)) / 2), name
+
+
+def test_every_number_is_what_it_says():
+    """Ten data sets and two quantities, counted by hand."""
+    pit = np.array([[0.01, 0.05, 0.2, 0.26, 0.5, 0.62, 0.76, 0.93, 0.98, 0.4], np.linspace(0.49, 0.51, 10)]).T
+    score = np.stack([np.linspace(-1.2, 1.5, 10), np.zeros(10)], axis=1)
+    steps = np.linspace(0, 1, 21)  # the exact posterior's draws, of each data set the same
+    ends = np.tile([0.05, 0.1, 0.3, 0.7, 0.9, 1.0], (10, 2, 1)) * np.linspace(0.6, 1.4, 10)[:, None, None]
+    fit = Ranked(pit, score, ends, np.arange(10), {})
+    exact = replace(fit, draws=np.tile(steps[:, None], (10, 1, 2)))
+    every = measure(fit, ["a", "b"], exact, {0.8: {"a": 0.77}})
+    numbers, coverage = every["a"], every["a"]["coverage"]
+    for number, values in ((numbers["rank_mean"], pit[:, 0]), (numbers["bias"], score[:, 0])):
+        assert number["value"] == pytest.approx(values.mean())
+        assert number["mcse"] == pytest.approx(values.std(ddof=1) / math.sqrt(10))
+    squares = 12 * (pit[:, 0] - 0.5) ** 2
+    assert numbers["spread"]["value"] == pytest.approx(math.sqrt(squares.mean()))
+    error = squares.std(ddof=1) / math.sqrt(10) / (2 * math.sqrt(squares.mean()))
+    assert numbers["spread"]["mcse"] == pytest.approx(error)
+    assert every["b"]["bias"] == {"value": 0.0, "mcse": 0.0}
+    for level, count, (low, high) in (("50", 4, (2, 3)), ("80", 6, (1, 4)), ("95", 8, (0, 5))):
+        assert coverage[level]["value"] == pytest.approx(count / 10)
+        assert coverage[level]["mcse"] == pytest.approx(math.sqrt(count * (10 - count) / 900))
+        inside = [np.mean([end[low] <= step <= end[high] for step in steps]) for end in ends[:, 0]]
+        assert coverage[level]["given_truth"]["value"] == pytest.approx(np.mean(inside))
+        assert coverage[level]["given_truth"]["mcse"] == pytest.approx(np.std(inside, ddof=1) / math.sqrt(10))
+        assert coverage[level]["theory"] == (0.77 if level == "80" else None)
+        assert every["b"]["coverage"][level]["value"] == 1.0
+        assert every["b"]["coverage"][level]["mcse"] == pytest.approx(math.sqrt(12 / 14 * 2 / 14 / 10))
+    assert numbers["outside"] == outside(pit[:, 0], 1 - 0.01 / 2) == 0
+
+
+def test_the_quantity_that_speaks_loudest():
+    spreads = {"a": 1.2, "b": 0.7, "log likelihood": 3.0}
+    measured = {name: {"outside": 0.0, "spread": {"value": spread}} for name, spread in spreads.items()}
+    assert widest(measured) == "b" and widest({"log likelihood": measured["log likelihood"]}) == "log likelihood"
 
 
 def test_a_fit_and_the_truth_are_compared_on_the_data_sets_that_both_have():
