@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import arviz_stats
 import numpy as np
 import pytest
 import scipy.stats
@@ -17,6 +18,7 @@ import models
 from compare.comparison import MOST_JUDGED, Fit, Job, Layout
 from compare.fit import run
 from compare.fit.tree import build
+from compare.measure.many import r_hats
 from compare.measure.measures import measure
 from compare.measure.truth import Sampled
 from compare.summary import LEDGER_TERMS, to_json
@@ -268,6 +270,19 @@ def test_elements_that_are_not_printed_are_measured(method):
             assert getattr(cut_summary, key) == pytest.approx(getattr(printed, key), rel=1e-9, abs=1e-12)
         for key in ("mcse_mean", "mcse_sd", "mcse_mean_error", "mcse_sd_ratio"):
             assert getattr(cut_summary, key) == pytest.approx(getattr(printed, key), rel=0.02)
+
+
+def test_r_hat_of_many_elements_is_arvizs_of_each():
+    """Split, of draws and of their distances from the median; of an odd number the middle draw belongs to no half."""
+    draws = autoregression(np.random.default_rng(7), (4, 101, 6), 0.8)
+    draws[0, :, 1], draws[1, :, 2] = draws[0, :, 1] + 2, 3 * draws[1, :, 2]
+    draws[..., 3] = np.linspace(-1, 1, 101)
+    values = r_hats(draws)
+    for place in range(6):
+        both = draws[..., place], np.abs(draws[..., place] - np.median(np.delete(draws[..., place], 50, axis=1)))
+        assert values[place] == pytest.approx(max(arviz_stats.rhat(each, method="split") for each in both), rel=1e-9)
+    draws[..., 4], draws[0, 0, 5] = 1.0, np.nan
+    assert np.isinf(r_hats(draws)[4:]).all()
 
 
 def test_chains_that_are_not_printed_are_looked_at():
