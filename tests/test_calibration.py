@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import LIBRARIES
+from conftest import LIBRARIES, layout
 from scipy import stats
 
 import models
@@ -257,14 +258,52 @@ def test_a_fit_that_fails_in_the_middle_moves_no_others_numbers(monkeypatch):
     truth = simulated.latents["theta"]
     steps = 1e-3 * np.linspace(-1, 1, 10)  # five below the truth, five above
     known = [Drawn({"theta": t + steps}, n != 3, 1.0 + n / 100, 50.0 * n + 50, n) for n, t in enumerate(truth)]
-    monkeypatch.setattr(ranks, "draw_many", lambda *given: [*known[:1], ArithmeticError("no"), *known[2:]])
+    results = [*known[:1], ArithmeticError("no"), *known[2:]]
+    jobs = []
+    monkeypatch.setattr(ranks, "draw_many", lambda some, count: jobs.extend(some) or results)
     ranked = ranks.rank(job, simulated, with_draws=True)
     assert ranked.sets.tolist() == [0, 2, 3, 4] and ranked.failed == {1: "no"}
     assert ((ranked.pit[:, 0] >= 5 / 11) & (ranked.pit[:, 0] <= 6 / 11)).all()
+    assert [each.data for each in jobs] == list(simulated.data)
+    for row, n in enumerate(ranked.sets):  # the log likelihood is that of the data set, at the draws and at the truth
+        coin = simulated.data[n]
+        likelihood = stats.binom.logpmf(coin.heads, coin.tosses, truth[n] + steps)
+        np.testing.assert_allclose(ranked.draws[row, :, 1], likelihood)
+        below = np.sum(likelihood < stats.binom.logpmf(coin.heads, coin.tosses, truth[n]))
+        assert below / 11 <= ranked.pit[row, 1] <= (below + 1) / 11
     np.testing.assert_allclose(ranked.scores[:, 0], 0.0, atol=1e-9)
     np.testing.assert_allclose(ranked.draws[:, :, 0], truth[[0, 2, 3, 4], None] + steps)
     assert (ranked.ends[:, 0, 0] < truth[[0, 2, 3, 4]]).all() and (ranked.ends[:, 0, -1] > truth[[0, 2, 3, 4]]).all()
     assert (ranked.converged, ranked.r_hat, ranked.ess, ranked.divergences) == (3, 1.04, 50.0, 0 + 2 + 3 + 4)
+
+
+def test_each_observation_of_a_plate_is_ranked_among_its_own_draws(monkeypatch):
+    """Of three images all draws lie below the true value of the first, around the second's and above the third's."""
+    data, model = linear_autoencoder(), models.load("vae")
+    (job,) = plan(Request(model, data, (), (), nuts=False))
+    simulated = model.simulate(data, np.random.default_rng(0), 3)
+    assert simulated.plate and len(simulated.data) == 1
+    truth = simulated.latents["z"]
+    steps = 1e-3 * np.linspace(-1, 1, 10)[:, None, None] + 1e-2 * np.array([-1, 0, 1])[:, None]
+    monkeypatch.setattr(ranks, "draw_many", lambda *given: [Drawn({"z": truth + steps}, True, None, None, None)])
+    ranked = ranks.rank(job, simulated)
+    assert ranked.pit.shape == (3, 2) and ranked.sets.tolist() == [0, 1, 2] and ranked.converged == 3
+    assert [sorted({int(11 * pit) for pit in row}) for row in ranked.pit] == [[10], [5], [0]]
+    assert ranked.draws is None and (ranked.r_hat, ranked.ess, ranked.divergences) == (None, None, None)
+
+
+def test_quantities_are_the_reported_elements_and_the_likelihood():
+    """Of a plate those of an observation, named without its number, once each."""
+    assert ranks.find_quantities(layout(CHAIN), False) == ["z[0]", "z[1]", "log likelihood"]
+    plate = SimpleNamespace(reported=[("z", (image, axis)) for image in (0, 1) for axis in (0, 1)])
+    plate.label = lambda site, index: f"{site}{list(index)}"
+    assert ranks.find_quantities(plate, True) == ["z[0]", "z[1]"]
+
+
+def test_scores_are_distances_in_sds():
+    draws = np.stack([np.linspace(0, 3, 7), np.full(7, 0.1)], axis=-1)[None]
+    score = ranks.scores(draws, np.array([[2.0, 0.7]]))
+    np.testing.assert_allclose(score, [[0.5 / np.linspace(0, 3, 7).std(ddof=1), 0.0]])
 
 
 def test_images_of_a_plate_are_ranked_one_by_one():

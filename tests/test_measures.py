@@ -18,7 +18,7 @@ import models
 from compare.comparison import MOST_JUDGED, Fit, Job, Layout
 from compare.fit import run
 from compare.fit.tree import build
-from compare.measure.many import r_hats
+from compare.measure.many import moments, r_hats
 from compare.measure.measures import measure
 from compare.measure.truth import Sampled
 from compare.summary import LEDGER_TERMS, to_json
@@ -283,6 +283,12 @@ def test_r_hat_of_many_elements_is_arvizs_of_each():
         assert values[place] == pytest.approx(max(arviz_stats.rhat(each, method="split") for each in both), rel=1e-9)
     draws[..., 4], draws[0, 0, 5] = 1.0, np.nan
     assert np.isinf(r_hats(draws)[4:]).all()
+
+
+def test_many_elements_that_are_still_have_neither_sd_nor_errors():
+    """Not even the rounding of a mean of tenths; the mean is the draws' number."""
+    still = moments(np.full((4, 50, 1), 0.1), False)
+    assert [float(part[0]) for part in still] == [0.1, 0.0, 0.0, 0.0]
 
 
 def test_chains_that_are_not_printed_are_looked_at():

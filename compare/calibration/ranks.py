@@ -150,5 +150,6 @@ def pits(draws: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> np.n
 
 def scores(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(true value - mean) / sd, shape (data sets, quantities); 0 for a quantity that cannot vary."""
-    sd = draws.std(axis=1, ddof=1)
-    return np.where(sd > 0, (truth - draws.mean(axis=1)) / np.where(sd > 0, sd, 1.0), 0.0)
+    varies = np.ptp(draws, axis=1) > 0  # rounding gives the sd of equal draws another value than 0
+    sd = np.where(varies, draws.std(axis=1, ddof=1), 1.0)
+    return np.where(varies, (truth - draws.mean(axis=1)) / sd, 0.0)
