@@ -69,6 +69,7 @@ def family(name: str, **variables: Any) -> FitSummary:
 CASES: Mapping[str, tuple[Any, ...]] = {
     "skipped": (replace(a_summary("nuts", "skipped"), reason="it is too large"),),
     "failed": (replace(a_summary("nuts", "failed"), reason="its log joint is NaN"),),
+    "failed, in a library's words": (replace(a_summary("nuts", "failed"), reason="There is no inverse."),),
     "exact": (a_summary("exact"),),
     "contradicted": (
         replace(guide(), without_truth=ALONE),

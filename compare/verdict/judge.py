@@ -54,7 +54,7 @@ def judge(
     """
     if summary.status != "done":
         beginning = {"skipped": "Not attempted", "failed": "It failed"}[summary.status]
-        return Verdict(summary.status, f"{beginning}: {summary.reason}.")
+        return Verdict(summary.status, f"{beginning}: {str(summary.reason).removesuffix('.')}.")
     if summary.method == "exact":
         return Verdict("exact", "The posterior itself; every other fit is measured against it.")
     if contradictions:
