@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from compare.fit.reference import modes, quadrature
+from compare.fit.reference import cells, modes, quadrature
 from compare.fit.reference.modes import find_modes
 from compare.fit.reference.optimise import ascend
 from compare.fit.reference.quadrature import UNSEEN, integrate
@@ -181,11 +181,72 @@ def test_quantities_are_judged_in_their_own_space():
     assert result.sd[0] == pytest.approx(stats.beta.std(8, 4), abs=1e-8)
 
 
+@pytest.mark.parametrize("cut", [-1.2345, 0.3137])
+def test_a_cut_support_in_one_dimension(cut):
+    """The edge may lie between the outermost node of a box and its face, on either side."""
+
+    def log_joint(z: np.ndarray) -> np.ndarray:
+        return np.where(z[:, 0] > cut, stats.norm.logpdf(z[:, 0]) - stats.norm.logsf(cut), -np.inf)
+
+    assert solve(target(1, log_joint)).log_evidence == pytest.approx(0, abs=1e-8)
+
+
+def half_plane(points: np.ndarray) -> np.ndarray:
+    return np.where(points.sum(1) > 0, stats.norm.logpdf(points).sum(1) + np.log(2), -np.inf)
+
+
+def half_ring(points: np.ndarray) -> np.ndarray:
+    radius = np.hypot(*points.T)
+    with np.errstate(divide="ignore"):
+        return np.where(points[:, 0] > 0, stats.norm.logpdf(radius, 1, 0.1) - np.log(np.pi * radius), -np.inf)
+
+
+@pytest.mark.parametrize(
+    ("log_joint", "mean", "sd"),
+    [
+        (half_plane, [np.pi**-0.5] * 2, [(1 - 1 / np.pi) ** 0.5] * 2),
+        (half_ring, [2 / np.pi, 0], [(1.01 / 2 - 4 / np.pi**2) ** 0.5, (1.01 / 2) ** 0.5]),
+    ],
+)
+def test_a_support_that_a_curve_cuts_off_is_known_well_enough(log_joint, mean, sd):
+    """Boxes along the curve never settle: what is reached within the evaluations decides verdicts nevertheless."""
+    result = solve(target(2, log_joint))
+    assert result.is_accepted and result.error <= 0.01
+    assert result.log_evidence == pytest.approx(0, abs=1e-3)
+    assert result.mean == pytest.approx(mean, abs=1e-3) and result.sd == pytest.approx(sd, abs=1e-3)
+
+
+def test_what_was_reached_in_time_is_accepted(monkeypatch):
+    """The time ends in the second stage, in the midst of halving boxes."""
+    posterior = target(2, correlated, deadline=1e300)
+    search, full = find_modes(posterior, np.random.default_rng(0)), solve(posterior)
+    refine, evaluate, stages = quadrature._refine, cells.evaluate, []
+
+    def refine_until(*arguments):
+        stages.append(arguments)
+        return refine(*arguments)
+
+    def evaluate_in_time(*arguments):
+        if len(stages) >= 2 and arguments[0].deadline < np.inf:
+            raise OutOfTime
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(quadrature, "_refine", refine_until)
+    monkeypatch.setattr(cells, "evaluate", evaluate_in_time)
+    result = integrate(posterior, search)
+    assert result.is_accepted and result.error == 10 * quadrature.COARSE and full.error < quadrature.COARSE
+    assert result.log_evidence == pytest.approx(0, abs=result.error)
+    points, weights = result.sample(2**12, np.random.default_rng(1))
+    assert weights @ points == pytest.approx([1, -2], abs=0.02)
+    with pytest.raises(OutOfTime):  # in the first stage there is nothing yet
+        integrate(posterior, search)
+
+
 def test_refusals_say_why():
     flat = solve(target(1, lambda z: np.zeros(len(z))))
     assert not flat.is_accepted and "improper" in flat.reason
-    short = solve(target(2, correlated), max_evaluations=2000)
-    assert not short.is_accepted and "2,000 evaluations" in short.reason
+    short = solve(target(2, correlated), max_evaluations=500)
+    assert not short.is_accepted and "500 evaluations" in short.reason
     nowhere = find_modes(target(1, lambda z: np.full(len(z), np.nan)), np.random.default_rng(0))
     assert nowhere.modes == () and "finite" in nowhere.trouble
     spike = target(1, lambda z: np.where(np.abs(z[:, 0]) < 0.1, np.inf, -(z[:, 0] ** 2)))

@@ -27,6 +27,10 @@ def rule(dimension: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 ROUGH = 0.1
 """Relative difference between the rule and one of about half its nodes above which an axis is not resolved."""
 
+CUT = 0.01
+"""Share of the largest integrand times the volume of a box that may be wrong along an axis where an edge of the support
+runs through it."""
+
 
 @cache
 def embedded(dimension: int) -> np.ndarray:
@@ -78,10 +82,12 @@ class Cells:
         roughness: The relative difference to a rule with half the nodes along each axis, shape (n, d).
         integrals: Of p (1, q, q^2), with q the shifted quantities, shape (n, 1 + 2 k).
         layers: The same integrals over the outermost nodes at each face only, shape (n, d, 2, 1 + 2 k).
+        hidden: What an edge of the support may hide from the nodes along each axis, shape (n, d, 1 + 2 k).
         changes: How the integrals changed when a box was last halved along each axis, shape (n, d, 1 + 2 k).
         errors: What remains of these changes: where they fell by more than ten from one halving to the next, they are
             taken to go on falling, shape (n, d, 1 + 2 k).
         is_tested: Whether a box, or one it came from, has been halved along each axis, shape (n, d).
+        has_edges: Whether an edge of the support has been seen inside a box.
     """
 
     def __init__(self, target: Target, mapping: SinhMap, offset: float, shift: np.ndarray, spread: np.ndarray) -> None:
@@ -95,8 +101,9 @@ class Cells:
         self.peaks, self.roughness = np.empty((0, 2)), np.empty((0, d))
         self.integrals, self.layers = np.empty((0, size)), np.empty((0, d, 2, size))
         self.changes, self.errors = np.empty((0, d, size)), np.empty((0, d, size))
+        self.hidden = np.empty((0, d, size))
         self.is_tested = np.empty((0, d), bool)
-        self.n_evaluations = 0
+        self.n_evaluations, self.has_edges = 0, False
 
     def t(self, which: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The nodes of boxes in t, shape (n m, d)."""
@@ -152,8 +159,39 @@ class Cells:
             differences = np.abs(coarse * volumes[:, None, None] - totals[:, None]) / np.abs(totals)[:, None]
         even = [0, *range(1 + len(self.shift), totals.shape[1])]
         self.roughness = np.concatenate([self.roughness, np.nan_to_num(differences[..., even]).max(2)])
+        highest = np.abs(integrands).reshape(n, len(self.nodes), -1).max(1) * volumes[:, None]
+        hidden = self._hidden(lower, upper, np.isneginf(log_density.reshape(n, -1)), highest)
+        self.hidden = np.concatenate([self.hidden, hidden])
         layers = np.einsum("nmk,mde->ndek", np.abs(weighted), self.ends, optimize=True)
         self.layers = np.concatenate([self.layers, layers])
+
+    def _hidden(self, lower: np.ndarray, upper: np.ndarray, holes: np.ndarray, highest: np.ndarray) -> np.ndarray:
+        """What an edge of the support may hide in boxes whose nodes have no density at ``holes``, (n, d, 1 + 2 k).
+
+        It is in proportion to the ``highest`` integrands at the nodes times the volume, (n, 1 + 2 k), not to the
+        integrals: boxes that seem to hold little would not be looked at again, and what they hide would not cancel.
+        Once an edge has been seen between nodes, it is looked for between the outermost ones and the faces too.
+        """
+        d, is_empty = lower.shape[1], np.all(holes, 1)
+        is_cut = np.any(holes, 1) & ~is_empty
+        self.has_edges |= bool(is_cut.any())
+        hidden = np.where(is_cut[:, None, None], CUT * highest[:, None], 0.0) * np.ones((1, d, 1))
+        uncut = np.flatnonzero(~is_cut)
+        if not self.has_edges or not len(uncut):
+            return hidden
+        axes, lower, upper = np.arange(d), lower[uncut], upper[uncut]
+        middles = np.repeat((lower + upper)[:, None] / 2, 2 * d, axis=1)  # of the faces, (boxes, 2 d, d)
+        middles[:, axes, axes], middles[:, d + axes, axes] = lower, upper
+        t = middles.reshape(-1, d)
+        log_density, scaled = self.log_in_t(t), self.scaled(t)
+        with np.errstate(all="ignore"):
+            powers = np.concatenate([np.ones((len(t), 1)), np.abs(scaled), scaled**2], 1)
+            beside = np.nan_to_num(np.exp(np.minimum(log_density, 700.0))[:, None] * powers)
+        beside *= np.repeat(CUT * np.prod(upper - lower, 1), 2 * d)[:, None]
+        within = np.repeat(CUT * highest[uncut], 2 * d, axis=0) * np.isneginf(log_density)[:, None]
+        at_faces = np.where(np.repeat(is_empty[uncut], 2 * d)[:, None], beside, within)
+        hidden[uncut] = at_faces.reshape(len(uncut), 2, d, -1).max(1)
+        return hidden
 
     def halve(self, which: np.ndarray, axes: np.ndarray) -> None:
         """Replace the boxes at indices ``which`` by their halves along ``axes``, and record how integrals change."""
@@ -166,7 +204,18 @@ class Cells:
         changes, errors, is_tested = self.changes[which] / 2, self.errors[which] / 2, self.is_tested[which]
         keep = np.ones(len(self.lower), bool)
         keep[which] = False
-        names = ("lower", "upper", "log_density", "peaks", "roughness", "integrals", "layers", "changes", "errors")
+        names = (
+            "lower",
+            "upper",
+            "log_density",
+            "peaks",
+            "roughness",
+            "integrals",
+            "layers",
+            "hidden",
+            "changes",
+            "errors",
+        )
         for name in (*names, "is_tested"):
             setattr(self, name, getattr(self, name)[keep])
         first = len(self.lower)
@@ -181,7 +230,8 @@ class Cells:
             self.changes[half], self.is_tested[half] = changes, is_tested
             # Halving along one axis shows nothing while another is unresolved: an axis that looks so is tried again.
             rough = np.where(self.roughness[half] > ROUGH, 0.1 * self.roughness[half], 0.0)
-            self.errors[half] = np.maximum(np.abs(errors), rough[:, :, None] * np.abs(self.integrals[half])[:, None])
+            unresolved = np.maximum(rough[:, :, None] * np.abs(self.integrals[half])[:, None], self.hidden[half])
+            self.errors[half] = np.maximum(np.abs(errors), unresolved)
 
     def distrust(self, which: np.ndarray) -> None:
         """Have boxes halved again along every axis, whatever their changes were."""

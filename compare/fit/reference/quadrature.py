@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import qmc
 
 from compare.fit.reference.cells import ORDERS, Cells, SinhMap, rule
 from compare.fit.reference.modes import ModeSearch
-from compare.fit.reference.target import Target, quantities_of
+from compare.fit.reference.target import OutOfTime, Target, quantities_of
 
 __all__ = ["EDGE", "Quadrature", "integrate"]
 
@@ -22,6 +23,9 @@ BUDGETS = {1: 100_000, 2: 1_000_000, 3: 2_500_000}
 COARSE = 1e-5
 """Relative error of the evidence that is reached first, and accepted where the evaluations do not suffice for more."""
 
+ROUGHEST = 1e-3
+"""The same where they do not suffice for that either, as where a density jumps to zero along a curve."""
+
 FARTHEST, FARTHEST_MOMENTS = 40.0, 20.0
 """How far in t the window is widened for the evidence, and for moments (sinh 20 is 2e8 scales)."""
 
@@ -31,8 +35,9 @@ EDGE = "mass remains at the edge of the widest window: the posterior may be impr
 UNSEEN = "a density was met that no mode explains"
 """The reason for giving up where the search missed a mode: no earlier stage is to be believed, either."""
 
-MOMENT_FACTOR = 100.0
-"""Moments are computed to this multiple of the evidence's tolerance, in sds and squared sds."""
+MOMENT_FACTOR, ROUGHEST_MOMENTS = 100.0, 1.9e-3
+"""Moments are computed to this multiple of the evidence's tolerance, in sds and squared sds, and to this at most: ten
+times as much, which is claimed then, still decides verdicts."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,14 @@ def integrate(target: Target, search: ModeSearch, max_evaluations: int | None = 
     Args:
         target: The posterior, ``dimension`` at most 3.
         search: All modes, and the witnesses.
-        max_evaluations: Evaluations at most.
+        max_evaluations: Evaluations at most; twice as many where a rough result is then within reach.
 
     Returns:
         The posterior; where the tolerance was not reached, ``is_accepted`` is False and ``reason`` says why.
 
     Raises:
         ValueError: In more than three dimensions; use chains there.
+        OutOfTime: The deadline passed before anything was accepted.
     """
     if target.dimension not in ORDERS:
         raise ValueError(f"quadrature is for up to three dimensions, not {target.dimension}")
@@ -110,13 +116,28 @@ def integrate(target: Target, search: ModeSearch, max_evaluations: int | None = 
     cells = _first_cells(target, search, mapping)
     accepted, moments_known = None, True
     for stage in sorted({max(COARSE, tolerance), tolerance}, reverse=True):
-        trouble, moments_known = _refine(cells, search, stage, max_evaluations, moments_known)
+        cells = copy(cells)  # what is accepted stays as it is
+        try:
+            trouble, moments_known = _refine(cells, search, stage, max_evaluations, moments_known)
+        except OutOfTime:
+            if accepted is None:
+                raise
+            accepted.cells.target = replace(target, deadline=np.inf)  # for a few draws
+            break
         if trouble:
             break
         accepted = _result(cells, "", moments_known, stage)
+    if accepted is None and trouble not in (UNSEEN, EDGE):
+        lasting, moments_known = _refine(cells, search, ROUGHEST, 2 * max_evaluations, moments_known)
+        accepted = None if lasting else _result(cells, "", moments_known, ROUGHEST)
     if accepted and trouble != UNSEEN:
         return accepted
     return _result(cells, trouble, moments_known, tolerance)
+
+
+def moment_tolerance(tolerance: float) -> float:
+    """The tolerance of moments that goes with the evidence's."""
+    return min(MOMENT_FACTOR * tolerance, ROUGHEST_MOMENTS)
 
 
 def _mapping(search: ModeSearch) -> SinhMap:
@@ -207,7 +228,7 @@ def _refine(
         The reason for giving up, empty where the tolerance was met, and whether moments are within reach.
     """
     size = cells.integrals.shape[1]
-    limits = np.array([tolerance] + [MOMENT_FACTOR * tolerance] * (size - 1))
+    limits = np.array([tolerance] + [moment_tolerance(tolerance)] * (size - 1))
     while True:
         if cells.log_density.max() > 300:
             return UNSEEN, moments_known
@@ -281,7 +302,7 @@ def _contradicted(
     total, k = cells.integrals.sum(0), len(cells.shift)
     least = 0.1 * tolerance * np.array([total[0], np.inf])
     if moments_known:
-        least[1] = 0.1 * MOMENT_FACTOR * tolerance * np.nan_to_num(total[1 + k :].sum(), nan=np.inf)
+        least[1] = 0.1 * moment_tolerance(tolerance) * np.nan_to_num(total[1 + k :].sum(), nan=np.inf)
     points = np.concatenate([search.probes, *[mode.members for mode in search.modes]])
     t, reach = cells.mapping.inverse(points), np.full(len(points), 1e-3)
     across, origin = cells.steps_across(0.1 * least)
@@ -305,10 +326,10 @@ def _result(cells: Cells, trouble: str, moments_known: bool, tolerance: float) -
     k = len(mean)
     errors = _errors(cells).sum(0) + 300 * _at_faces(cells).sum((0, 1))  # what lies beyond the faces, generously
     errors[0] += 1e-15 * abs(cells.offset)  # rounding
-    # Necks narrower than what a box resolves are followed, but not bounded: nothing better than this is claimed, and
-    # less where the next stage was not there to confirm it.
-    claimed = tolerance * (1 if cells.lower.shape[1] == 1 else 10 if tolerance >= COARSE else 5)
-    errors = np.maximum(errors, claimed * np.where(np.arange(len(errors)) == 0, 1, MOMENT_FACTOR))
+    # Necks narrower than a box are not bounded: nothing better is claimed, and less without a stage to confirm it.
+    times = 1 if cells.lower.shape[1] == 1 else 10 if tolerance >= COARSE else 5
+    claimed = np.where(np.arange(len(errors)) == 0, tolerance, moment_tolerance(tolerance))
+    errors = np.maximum(errors, times * claimed)
     if not moments_known:
         mean, sd = np.full(k, np.nan), np.full(k, np.nan)
     reason = trouble or (
