@@ -14,6 +14,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from compare.comparison import Drawn, Fit, Job
@@ -38,6 +39,9 @@ one_thread = partial(threadpool_limits, limits=1, user_api="blas")
 """NumPy's and SciPy's linear algebra in one thread: more would fight those of the library, and of the fits beside this
 one, for the processors; and the last digits would depend on how many there are."""
 
+beyond_numbers = partial(np.errstate, over="ignore", invalid="ignore")
+"""Where a density vanishes or overflows the fit says so in its own words, without NumPy's warnings."""
+
 
 def draw_many(jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """About ``count`` nearly independent draws of each job's posterior, vectorised over the data sets.
@@ -55,7 +59,7 @@ def run(job: Job) -> Fit:
     (fit,) = timed([job], lambda jobs: [maker(jobs[0], "fit")(jobs[0])])
     if fit.tree is None:
         return fit
-    with one_thread():
+    with one_thread(), beyond_numbers():
         return replace(fit, tree=with_groups(fit.job, fit.tree))
 
 
@@ -91,7 +95,7 @@ def timed(jobs: Sequence[Job], make: Callable[[Sequence[Job]], Sequence[Any]]) -
     start = time.perf_counter()
     try:
         jobs = [traced(job) for job in jobs]
-        with one_thread():
+        with one_thread(), beyond_numbers():
             results = make(jobs)
     except Exception as error:
         results = [error] * len(jobs)

@@ -107,11 +107,12 @@ def refuse_other_density(seen: Sitewise, tree: xr.DataTree) -> None:
     """Raise ValueError where the terms do not add up to the densities that the tree already has."""
     stats = tree["sample_stats"].dataset
     known = {"log_prior": stats["log_prior"], "log_likelihood": stats["log_joint"] - stats["log_prior"]}
-    for name, total in known.items():
-        values = np.asarray(total).ravel()
+    for name, density in known.items():
+        values = np.asarray(density).ravel()
         terms = [value.reshape(len(values), -1).sum(axis=1) for value in getattr(seen, name).values()]
         size = 1 + np.abs(stats["log_joint"].values.ravel())
-        if not np.all(np.abs(sum(terms, np.zeros(len(values))) - values) <= SUM_ERROR * size):
+        total = sum(terms, np.zeros(len(values)))
+        if not np.all((total == values) | (np.abs(total - values) <= SUM_ERROR * size)):  # both may be -inf
             raise ValueError(f"its terms do not add up to the {name.replace('_', ' ')} of the whole model")
 
 
