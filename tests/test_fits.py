@@ -515,3 +515,20 @@ def test_a_start_that_overflows_is_taken_nearer_to_zero():
     fit = fit_guide(model, {"size": size, "count": count}, guide="mean_field", seed=0)
     assert fit.gap.value <= 0.01
     assert fit.params["auto_loc"][1] == pytest.approx(0.0008, abs=1e-4)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_start_without_density_is_taken_further_off():
+    """The posterior is N(3 / 1.01, 0.01 / 1.01), all of it where x > 1/2; Pyro's guide begins at the prior's median."""
+    import pyro
+    import pyro.distributions as dist
+    import torch
+
+    def model(y):
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.factor("side", torch.where(x > 0.5, 0.0, -math.inf))
+        pyro.sample("y", dist.Normal(x, 0.1), obs=y)
+
+    fit = fit_guide(model, {"y": np.array(3.0)}, guide="mean_field", seed=0)
+    assert fit.gap.value <= 0.01
+    assert float(fit.draws["x"].mean()) == pytest.approx(3 / 1.01, abs=0.01)

@@ -45,6 +45,9 @@ AFFORDABLE = 200_000
 AROUND, NEARER = 16, (0.1, 0.01, 0.001, 0.0)
 """Draws around a start without a mode that must be finite, and the parts of it that are tried where they are not."""
 
+WIDE, HIGHEST = 64, 4
+"""Draws of uniform(-2, 2), where both libraries start their chains, and how many of the highest are then tried."""
+
 LARGEST_HESSIAN = 250
 """Coordinates beyond which the Hessian is not formed, and the directions stay as they are."""
 
@@ -99,17 +102,22 @@ def modes_of(fits: Ensemble) -> tuple[list[Curvature | ArithmeticError], np.ndar
 
 
 def from_another_start(fits: Ensemble, number: int, log_joint: LogJoint, precision: Precision) -> Curvature | None:
-    """A mode from starts nearer to 0, if the log joint is not finite around the guide's own.
+    """A mode from starts nearer to 0 or further off, if the log joint is not finite around the guide's own.
 
-    A fit without a mode begins at N(start, I), and can go nowhere from there if its draws overflow.
+    A fit without a mode begins at N(start, I), and can go nowhere from there if its draws overflow, or lie where the
+    model has no density.
     """
     only, location = np.array([number]), fits.starts[number]["location"]
     draws = location + np.random.default_rng(0).standard_normal((AROUND, location.size))
     with np.errstate(over="ignore", invalid="ignore"):
         if all(np.isfinite(part).all() for draw in draws for part in log_joint(only, draw[None])):
             return None
-    for part in NEARER:
-        (mode,) = laplace(lambda _, x: log_joint(only, x), lambda _, x: precision(only, x), part * location[None])
+    wide = np.random.default_rng(1).uniform(-2, 2, (WIDE, location.size))
+    with np.errstate(over="ignore", invalid="ignore"):
+        heights = np.array([log_joint(only, draw[None])[0][0] for draw in wide])
+    highest = np.argsort(-np.where(np.isfinite(heights), heights, -np.inf))[:HIGHEST]
+    for start in (*(part * location for part in NEARER), *wide[highest]):
+        (mode,) = laplace(lambda _, x: log_joint(only, x), lambda _, x: precision(only, x), start[None])
         if isinstance(mode, Curvature):
             return mode
     return None
