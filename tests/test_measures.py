@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy import integrate, optimize, special
+from xarray import DataTree
 
 import models
 from compare.comparison import MOST_JUDGED, Fit, Job, Layout
 from compare.fit import run
 from compare.fit.tree import build
+from compare.measure.diagnostics import diagnostics, optimisation
 from compare.measure.many import moments, r_hats
 from compare.measure.measures import measure
 from compare.measure.truth import Sampled
-from compare.summary import LEDGER_TERMS, to_json
+from compare.summary import LEDGER_TERMS, Estimate, Optimisation, to_json
 from compare.user_model.posterior import Estimated, Tabulated
 from models.coin import Coin
 
@@ -469,6 +471,45 @@ def test_equal_weights_have_no_khat_and_chains_have_no_ledger():
     diagnostics = chains["diagnostics"]
     assert diagnostics["khat"] is None and diagnostics["divergences"] == 0
     assert 0.99 < diagnostics["r_hat"] < 1.02 and diagnostics["ess_bulk"] > 500
+
+
+def test_diagnostics_are_the_worst_of_all_elements_and_chains():
+    """The smallest ESS of either kind, the largest R-hat and the smallest E-BFMI; none where nothing was recorded."""
+    draws = autoregression(np.random.default_rng(8), (4, 300, 2), 0.6)
+    draws[0, :, 1] += 0.5
+    fit = a_fit(draws)
+    energy = fit.tree["sample_stats"]["energy"].values
+    energy[2] = np.cumsum(energy[2])
+    fit.tree["sample_stats"]["diverging"].values[1, 5:8] = True
+    known = diagnostics(fit)
+    each = [draws[..., place] for place in range(2)]
+    worst = max(float(arviz_stats.rhat(z)) for z in each), min(float(arviz_stats.ess(z, method="bulk")) for z in each)
+    assert (known.r_hat, known.ess_bulk) == pytest.approx(worst, rel=1e-7)
+    tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95))) for z in each]
+    assert known.ess_tail == pytest.approx(min(tails), rel=1e-7) and known.ess_tail != known.ess_bulk
+    assert known.e_bfmi == pytest.approx(min(arviz_stats.bfmi(energy)), rel=1e-7) and known.e_bfmi < 0.1
+    assert known.divergences == 3 and known.khat is None
+    bare = fit.tree.copy()
+    bare["sample_stats"] = DataTree(bare["sample_stats"].dataset.drop_vars(["diverging", "energy"]))
+    silent = diagnostics(replace(fit, tree=bare))
+    assert (silent.divergences, silent.e_bfmi, silent.ess_tail) == (None, None, known.ess_tail)
+
+
+def test_where_an_optimiser_ended_is_by_its_own_account():
+    fit = a_fit(np.zeros((2, 4, 1)), "svi")
+    end = fit.tree["optimisation"].attrs
+    end.update(gap=0.123456789, gap_mcse=0.00123456789, tolerance=0.02, converged=0, reason="its budget ended")
+    known = optimisation(fit)
+    assert known == Optimisation(Estimate(0.123457, 0.00123457), 0.02, False, 1, "its budget ended")
+    end.update(
+        log_evidence_at_mode=-3.25, objective=-1.5, objective_mcse=0.0123456789, converged=1, reason="", sweeps=17
+    )
+    known, mode = optimisation(fit), Estimate(-1.5, 0.0123457)
+    assert known == Optimisation(Estimate(0.123457, 0.00123457), 0.02, True, 17, None, -3.25, mode)
+    del end["sweeps"]
+    end.update(epochs=40, gap=math.nan)
+    assert (optimisation(fit).steps, optimisation(fit).gap) == (40, None)
+    assert optimisation(a_fit(np.zeros((2, 4, 1)))) is None
 
 
 def test_chains_that_disagree_show_in_r_hat_and_ess():
