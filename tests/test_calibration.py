@@ -232,9 +232,9 @@ def test_every_number_is_what_it_says():
 
 
 def test_the_quantity_that_speaks_loudest():
-    spreads = {"a": 1.2, "b": 0.7, "log likelihood": 3.0}
+    spreads = {"a": 0.7, "b": 1.2, "log likelihood": 3.0}
     measured = {name: {"outside": 0.0, "spread": {"value": spread}} for name, spread in spreads.items()}
-    assert widest(measured) == "b" and widest({"log likelihood": measured["log likelihood"]}) == "log likelihood"
+    assert widest(measured) == "a" and widest({"log likelihood": measured["log likelihood"]}) == "log likelihood"
 
 
 def test_a_fit_and_the_truth_are_compared_on_the_data_sets_that_both_have():
