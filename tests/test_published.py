@@ -331,10 +331,11 @@ def test_khat_is_held_against_the_distance(mean: float, sd: float, khat: float, 
     ("change", "agrees"),
     [
         ({}, [True, True]),
+        ({"r_hat": 1.0099, "e_bfmi": 0.201, "ess_tail": 9500.0}, [True, True]),
         ({"r_hat": 1.011}, [False, True]),
         ({"divergences": 1}, [False, True]),
         ({"e_bfmi": 0.19}, [False, True]),
-        ({"ess_tail": 5000.0}, [True, False]),
+        ({"ess_tail": 9499.5}, [True, False]),
     ],
 )
 def test_a_reference_is_held_against_posteriordbs_rules(change: dict[str, float], agrees: list[bool]) -> None:

@@ -38,11 +38,8 @@ from types import CodeType
 from typing import Any
 
 import pytest
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
 
 from tests.experiments.equivalent_mutants import EQUIVALENT, TESTS
-from tests.experiments.mutation_operators import OPERATORS
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +110,11 @@ def mutants(module: str, seed: int, known: Iterable[Mutant] = ()) -> Iterator[tu
 
     Of ``known`` mutants, where they are given, and few others besides.
     """
+    from cosmic_ray.ast import ast_nodes, get_ast
+    from cosmic_ray.mutating import mutate_code
+
+    from tests.experiments._mutation_operators import OPERATORS
+
     source = path_of(module).read_text(encoding="utf-8")
     nodes = list(ast_nodes(get_ast(source)))
     places: dict[Any, list[tuple[Any, int, int]]] = {}
