@@ -284,7 +284,7 @@ def table(file: Path) -> None:
     rows["all"] = [row for several in rows.values() for row in several]
     first = read(file, first=True)
     print(
-        "| module | mutants | caught at first | caught | survived, equivalent | survived, others | score | of others |"
+        "| module | mutants | caught at first | caught | survived, equivalent | survived, others | score | score without the equivalent |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for module, several in rows.items():
