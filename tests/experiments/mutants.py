@@ -45,6 +45,9 @@ ROOT = Path(__file__).parents[2]
 
 OURS = ("models", "guides", "compare", "tests", "conftest", "experiments", "battery", "faults", "__main__")
 
+COLUMNS = ("module", "mutants", "caught at first", "caught", "survived, equivalent", "survived, others", "score")
+COLUMNS += ("score without the equivalent",)
+
 MEMORY = 16 << 30
 """Bytes of address space that a child may take."""
 
