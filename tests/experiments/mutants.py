@@ -286,10 +286,7 @@ def table(file: Path) -> None:
         rows.setdefault(row.module, []).append(row)
     rows["all"] = [row for several in rows.values() for row in several]
     first = read(file, first=True)
-    print(
-        "| module | mutants | caught at first | caught | survived, equivalent | survived, others | score | score without the equivalent |"
-    )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(f"| {' | '.join(COLUMNS)} |\n| --- {'| ---: ' * (len(COLUMNS) - 1)}|")
     for module, several in rows.items():
         survivors = [row for row in several if row.outcome == "survived"]
         equivalent = sum(is_equivalent(row) for row in survivors)
