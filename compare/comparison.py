@@ -28,7 +28,7 @@ MCMC_METHODS = ("nuts", "reference", "draws")
 TRUTH_METHODS = ("exact", "importance")
 """The methods whose draws come from the truth, and whose numbers are the truth's own."""
 
-SCHEMA = 7
+SCHEMA = 8
 """The version of ``summary.json``."""
 
 MOST_JUDGED = 5000

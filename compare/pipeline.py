@@ -226,13 +226,19 @@ def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> Fit
 def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tuple[str, ...]:
     """What a reader should know about the comparison as a whole."""
     layout = jobs[0].layout
-    known = (*layout.notes, *unjudged(layout), *unsearched(fits))
+    known = (*layout.notes, *unjudged(layout), *ran_elsewhere(fits), *unsearched(fits))
     same_on_one = ("mean_field", "full_rank", "low_rank", "markov")
     gaussian = [name for name in same_on_one if any(job.guide == name for job in jobs)]
     if layout.dimension > 1 or len(gaussian) < 2:
         return known
     same = f"On one latent {' and '.join(gaussian)} are the same family: one Gaussian on the unconstrained latent"
     return (*known, same)
+
+
+def ran_elsewhere(fits: Mapping[str, Fit]) -> list[str]:
+    """The note on a reference whose chains diverged in the model's own coordinates; empty without any."""
+    why = reference_says(fits, "ran_elsewhere")
+    return [why] if why else []
 
 
 def unsearched(fits: Mapping[str, Fit]) -> list[str]:

@@ -175,6 +175,8 @@ class Diagnostics:
         e_bfmi: The energies' Bayesian fraction of missing information.
         khat: Pareto k-hat of a guide's weights.
         relative_ess: The effective sample size of a guide's weights over the number of draws: 1 where all are equal.
+        confirmed: The sentence about another run, in other coordinates, which agrees with chains of which a few
+            transitions diverged.
     """
 
     r_hat: float = ABSENT
@@ -184,6 +186,7 @@ class Diagnostics:
     e_bfmi: float = ABSENT
     khat: float | None = None
     relative_ess: float | None = None
+    confirmed: str | None = None
 
     @property
     def ess(self) -> float:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from compare import pipeline, user_model
 from compare.comparison import Fit, Job, Request
-from compare.fit.mcmc import nuts
+from compare.fit.mcmc import reference
 from compare.fit.reference import missed
 from compare.fit.reference.missed import unvisited, with_missed_modes
 from compare.fit.reference.modes import find_modes
@@ -189,7 +189,7 @@ def test_every_verdict_that_rests_on_it_is_unreliable(monkeypatch):
     """And a note says where modes could not be looked for."""
     posterior = two_modes(0.3)
     request = request_of("numpyro", posterior)
-    monkeypatch.setattr(nuts, "sample", lambda *_: (tree_of(one_mode(posterior)), 1000))
+    monkeypatch.setattr(reference, "sample", lambda *_, **__: (tree_of(one_mode(posterior)), 1000))
     jobs = [replace(job, reason=None) for job in plan(request)]
     fits = pipeline.make_fits(jobs, pipeline.Workers(), pipeline.silent)
     truth = pipeline.find_truth(request.model, request.data, fits)
@@ -221,6 +221,6 @@ def test_chains_in_one_of_two_modes_are_never_a_calm_word(library, light, monkey
         assert {fit.verdict.word for fit in summaries.values()} == {"unreliable"}
         assert "The reference misses about" in summaries["reference"].verdict.sentence
     if library == "numpyro":
-        monkeypatch.setattr(nuts, "with_missed_modes", lambda job, tree: tree)
+        monkeypatch.setattr(reference, "with_missed_modes", lambda job, tree: tree)
         summaries = pipeline.compare(request_of(library, two_modes(light), **options)).summaries
         assert {fit.verdict.word for fit in summaries.values()} == {"agrees"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from dataclasses import replace
 from types import SimpleNamespace
@@ -120,7 +121,7 @@ def test_statistics_of_every_transition(library):
 def test_a_target_that_cannot_be_met_is_reported(library, monkeypatch):
     """With an ESS beyond its budget the run ends at the budget; it is judged by what its draws show."""
     collect = nuts.run_until_enough
-    monkeypatch.setattr(nuts, "run_until_enough", lambda *arguments: collect(*arguments[:-1], 0.0))  # time is up
+    monkeypatch.setattr(nuts, "run_until_enough", lambda *arguments: collect(*arguments[:4], 0.0))  # time is up
     options = Options(ess=1e7, budget=600.0)
     made, summary = sampled(library, "coin", models.load("coin").data(), 0, options)
     assert not made.tree.attrs["targets_met"]
@@ -128,9 +129,12 @@ def test_a_target_that_cannot_be_met_is_reported(library, monkeypatch):
     assert "ESS" in summary["verdict"]["sentence"]
 
 
-@pytest.mark.parametrize(("apart", "n_blocks"), [(5.0, nuts.LOOKS), (0.0, 40)])
-def test_chains_that_stay_apart_are_stopped(apart, n_blocks, monkeypatch):
-    """Four chains of which one is somewhere else end after ten looks; those that agree go on for their ESS."""
+@pytest.mark.parametrize(
+    ("apart", "diverging", "n_blocks"), [(5.0, False, nuts.LOOKS), (0.0, False, 40), (0.0, True, 1)]
+)
+def test_chains_that_stay_apart_or_diverge_are_stopped(apart, diverging, n_blocks, monkeypatch):
+    """Four chains of which one is somewhere else end after ten looks; those that agree go on for their ESS, but leave
+    what they are asked to spare once a transition has diverged."""
     rng, blocks = np.random.default_rng(0), []
     monkeypatch.setattr(nuts, "watched", lambda job, latents: latents)
     monkeypatch.setattr(nuts, "keep", lambda latents, job: (latents, {}))
@@ -140,19 +144,25 @@ def test_chains_that_stay_apart_are_stopped(apart, n_blocks, monkeypatch):
         blocks.append(rng.standard_normal((4, 300)) + apart * np.array([[0.0], [0.0], [0.0], [1.0]]))
         if len(blocks) == 40:
             raise StopIteration
-        return {"z": blocks[-1]}, {"n_steps": np.ones((4, 300)), "energy": np.ones((4, 300))}
+        flags = np.arange(1200).reshape(4, 300) == 7 if diverging else np.zeros((4, 300), bool)
+        return {"z": blocks[-1]}, {"n_steps": np.ones((4, 300)), "energy": np.ones((4, 300)), "diverging": flags}
 
     def density(latents, data):
         return np.zeros(len(latents["z"])), np.zeros(len(latents["z"]))
 
     layout = SimpleNamespace(observed={})
     job = Job("reference", "coin", None, "reference", "numpyro", options=Options(ess=1e7), layout=layout)
-    if apart:
-        tree, _ = nuts.run_until_enough(job, block, density, None, np.inf)
-        assert not tree.attrs["targets_met"] and tree.attrs["reason"].endswith("the chains stay apart")
+
+    def collect():
+        return nuts.run_until_enough(job, block, density, None, time.perf_counter() + 1e6, 2e6)
+
+    if n_blocks < 40:
+        tree, _ = collect()
+        reason = "its budget of 60 s is used up" if diverging else "the chains stay apart"
+        assert not tree.attrs["targets_met"] and tree.attrs["reason"].endswith(reason)
     else:
         with pytest.raises(StopIteration):
-            nuts.run_until_enough(job, block, density, None, np.inf)
+            collect()
     assert len(blocks) == n_blocks
 
 

@@ -24,7 +24,7 @@ from compare.fit.groups import with_groups
 WAYS = {
     "svi": ("svi.svi", "svi.objective"),
     "nuts": ("mcmc.nuts", "mcmc.nuts"),
-    "reference": ("mcmc.nuts", "mcmc.nuts"),
+    "reference": ("mcmc.reference", "mcmc.nuts"),
     "amortised": ("amortized.amortised", "amortized.amortised"),
     "training": ("amortized.amortised", "amortized.amortised"),
     "guide": ("svi.user_guide", "svi.user_guide"),

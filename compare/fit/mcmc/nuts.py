@@ -1,10 +1,12 @@
-"""NUTS in either library: when a run may stop, and what every NUTS fit carries; and the reference, a long run of it.
+"""NUTS in either library: when a run may stop, and what every NUTS fit carries.
 
 What only a library can do is to run the chains. Its file has, beside `split_arguments` and `density`:
 
     chains(job, program, acceptance, data, static, deadline)
-        A context with chains of a program of the job's twin after their warm-up: each call of what it gives returns
-        their next `Block`. TimeoutError where the warm-up does not end before the deadline.
+        A context with chains of a `Program` after their warm-up: each call of what it gives returns their next `Block`.
+        TimeoutError where the warm-up does not end before the deadline.
+    in_coordinates_of(objective, parameters)
+        The program of a guide's standard normals, site `BASE`, whose posterior is the model's seen from there.
     chains_of_many(jobs, data, static, check)
         Yields for each job its latents and which of its draws diverged; ``data`` have the jobs first. ``check`` is
         called now and then, and raises where there is no time left.
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -22,15 +23,12 @@ import arviz_stats
 import numpy as np
 import xarray as xr
 
-from compare import registry
 from compare.comparison import Drawn, Job
 from compare.fit.density import derive
-from compare.fit.reference.evidence import with_evidence
-from compare.fit.reference.missed import with_missed_modes
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
 from compare.options import R_HAT_APART
-from models.contract import Latents, Reference
+from models.contract import Latents
 
 TAIL = (0.05, 0.95)
 
@@ -44,51 +42,49 @@ less 1 has fallen by this share, as it does where chains are only slow."""
 PATIENCE = 10
 """Budgets of one fit that chains on many data sets may take together."""
 
+BASE = "eps"
+"""The site of the standard normals that a guide's draws are made of."""
+
+Program = str | Callable[..., None]
+"""What is sampled: a function of the twin's file by name, or a program of the library, called with the data."""
+
 Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 """Latents, constrained, and statistics of some draws, shape (chain, draw, ...)."""
 
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
-    """Sample the job's posterior: the tree, and the number of leapfrog steps.
-
-    A reference takes its time, and the program of the twin that mixes best; its log evidence goes with it, and what it
-    misses.
-    """
-    if job.method != "reference":
-        return sample(library, job, "model", dict, 0.8)
-    way = registry.load(job.model).truth(job.data)
-    if not isinstance(way, Reference):
-        raise ValueError(f"the posterior of {job.model} is known exactly on these data: no reference is made")
-    complete, rng = way.complete, np.random.default_rng([job.fit_seed, 1])
-    options = job.options
-    patient = replace(
-        options, ess=options.reference_ess, budget=options.reference_budget, warmup=options.reference_warmup
-    )
-    completed = (lambda latents: complete(job.data, latents, rng)) if complete else dict
-    tree, n_steps = sample(library, replace(job, options=patient), way.program, completed, way.acceptance)
-    return with_missed_modes(job, with_evidence(job, tree)), n_steps
+    """Sample the job's posterior: the tree, and the number of leapfrog steps."""
+    return sample(library, job, "model", dict, 0.8)
 
 
 def sample(
-    library: ModuleType, job: Job, program: str, complete: Callable[[Latents], Latents], acceptance: float
+    library: ModuleType,
+    job: Job,
+    program: Program,
+    complete: Callable[[Latents], Mapping[str, np.ndarray]],
+    acceptance: float,
+    spare_if_diverged: float = 0.0,
 ) -> tuple[xr.DataTree, int]:
-    """Sample a program of the job's twin: the tree, and the number of leapfrog steps.
+    """Sample a program: the tree, and the number of leapfrog steps.
 
     Args:
-        complete: Adds, to latents of shape (count, ...), those that the program has integrated out.
+        library: The library's file of chains.
+        job: What is fitted; its options say when the chains have drawn enough.
+        program: What is sampled.
+        complete: From what the program samples, of shape (count, ...), to the latents of the job's model.
         acceptance: The rate that the step sizes are adapted to.
+        spare_if_diverged: Seconds of the budget that chains leave unused once a transition has diverged.
     """
     data, static = library.split_arguments(job.data.arguments())
     deadline = time.perf_counter() + job.options.budget
-    sites = job.layout.latents
     with library.chains(job, program, acceptance, data, static, deadline) as next_block:
 
         def block() -> Block:
             sampled, stats = next_block()
-            latents = complete(flat({name: sampled[name] for name in sites if name in sampled}))
-            return split({name: latents[name] for name in sites}), stats
+            latents = complete(flat(sampled))
+            return split({name: latents[name] for name in job.layout.latents}), stats
 
-        return run_until_enough(job, block, library.density(job.model, static), data, deadline)
+        return run_until_enough(job, block, library.density(job.model, static), data, deadline, spare_if_diverged)
 
 
 def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -115,14 +111,15 @@ def statistics(
 
 
 def run_until_enough(
-    job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float
+    job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float, spare_if_diverged: float = 0.0
 ) -> tuple[xr.DataTree, int]:
     """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, the chains stay
-    apart, or time ends."""
+    apart, or time ends, earlier once a transition has diverged."""
     options, blocks, seen = job.options, list[Block](), list[Mapping[str, np.ndarray]]()
-    reached, r_hats = False, list[float]()
-    while not blocks or not (reached or stay_apart(r_hats) or time.perf_counter() > deadline):
+    reached, r_hats, spare = False, list[float](), 0.0
+    while not blocks or not (reached or stay_apart(r_hats) or time.perf_counter() > deadline - spare):
         blocks.append(block())
+        spare = spare_if_diverged if blocks[-1][1]["diverging"].any() else spare
         seen.append(watched(job, blocks[-1][0]))
         r_hat, ess = worst(joined(seen, axis=1))
         reached = r_hat < options.r_hat and ess >= options.ess

@@ -11,18 +11,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro import handlers
 from numpyro.infer import NUTS
 from numpyro.infer.hmc import HMCState
 
 from compare import registry
 from compare.comparison import Job
-from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
+from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
+from compare.fit.svi.objective_numpyro import Objective
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, compiled, is_quick, unvalidated
+from guides.contract import Parameters
 
-__all__ = ["chains", "chains_of_many", "density", "split_arguments"]
+__all__ = ["BASE", "chains", "chains_of_many", "density", "in_coordinates_of", "split_arguments"]
 
 STRIDE = 25
 """Transitions between two looks at the clock."""
@@ -39,8 +44,8 @@ Data = Mapping[str, Any]
 class Sampler:
     """Compiled chains of one program of a model's twin, for data of one form and one warm-up; see `sampler`."""
 
-    def __init__(self, model: str, program: str, acceptance: float, static: Static) -> None:
-        run = getattr(bind(registry.twin(model, "numpyro"), static), program)
+    def __init__(self, model: str, program: Program, acceptance: float, static: Static) -> None:
+        run = getattr(bind(registry.twin(model, "numpyro"), static), program) if isinstance(program, str) else program
         # A kernel keeps what its first start saw of the data, which is another thing under vmap: so there are two.
         single, many = (Kernel(NUTS(run, target_accept_prob=acceptance)) for _ in range(2))
         self.initialise = jax.jit(single.initialise, compiler_options=ONCE, static_argnums=1)
@@ -78,7 +83,7 @@ class Kernel:
         return jax.lax.fori_loop(0, count, transition, (state, records))
 
 
-def sampler(model: str, program: str, acceptance: float, warmup: int, static: Static, data: Data) -> Sampler:
+def sampler(model: str, program: Program, acceptance: float, warmup: int, static: Static, data: Data) -> Sampler:
     """The chains of a program, whose kernel can start once only: on data of this form, with this warm-up."""
     form = tuple((name, value.shape, value.dtype) for name, value in sorted(data.items()))
     return sampler_of_form(model, program, acceptance, warmup, static, form)
@@ -86,7 +91,7 @@ def sampler(model: str, program: str, acceptance: float, warmup: int, static: St
 
 @registry.cached_by_model(16)
 def sampler_of_form(
-    model: str, program: str, acceptance: float, warmup: int, static: Static, form: tuple[Any, ...]
+    model: str, program: Program, acceptance: float, warmup: int, static: Static, form: tuple[Any, ...]
 ) -> Sampler:
     return Sampler(model, program, acceptance, static)
 
@@ -103,7 +108,7 @@ def warmed_up(
 
 @contextmanager
 def chains(
-    job: Job, program: str, acceptance: float, data: Data, static: Static, deadline: float
+    job: Job, program: Program, acceptance: float, data: Data, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
     options = job.options
     run = sampler(job.model, program, acceptance, options.warmup, static, data)
@@ -136,6 +141,18 @@ def chains(
         return latents, statistics(*stats)
 
     yield block
+
+
+def in_coordinates_of(objective: Objective, parameters: Parameters) -> Callable[..., None]:
+    """The program of a guide's standard normals, see `compare.fit.mcmc.nuts`."""
+
+    def program(**data: jax.Array) -> None:
+        eps = numpyro.sample(BASE, dist.Normal(jnp.zeros(objective.dimension), 1).to_event(1))
+        with handlers.block():
+            loss, _ = objective.particle(parameters, parameters, eps, data)
+        numpyro.factor("log_ratio", -loss)
+
+    return program
 
 
 def chains_of_many(

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 import pyro
+import pyro.distributions as dist
 import torch
+from pyro import poutine
 from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
@@ -23,13 +25,15 @@ from pyro.util import get_rng_state, set_rng_state
 from compare import registry
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
-from compare.fit.mcmc.nuts import BLOCK, Block, out_of_budget, statistics
-from compare.fit.svi.objective_pyro import LogJoint
+from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
+from compare.fit.svi.base_pyro import BaseDraws
+from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
 from compare.user_model.density_pyro import density, split_arguments, tensors
+from guides.contract import Parameters
 
-__all__ = ["chains", "chains_of_many", "density", "split_arguments"]
+__all__ = ["BASE", "chains", "chains_of_many", "density", "in_coordinates_of", "split_arguments"]
 
 
 class RecordingNUTS(NUTS):
@@ -181,13 +185,27 @@ class Chains:
 
 @contextmanager
 def chains(
-    job: Job, program: str, acceptance: float, data: Any, static: Static, deadline: float
+    job: Job, program: Program, acceptance: float, data: Any, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    model = getattr(bind(registry.twin(job.model, "pyro"), static), program)
+    model = getattr(bind(registry.twin(job.model, "pyro"), static), program) if isinstance(program, str) else program
     options, seed = job.options, job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
     with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
         yield running.block
+
+
+def in_coordinates_of(objective: Objective, parameters: Parameters) -> Callable[..., None]:
+    """The program of a guide's standard normals, see `compare.fit.mcmc.nuts`."""
+    guide = objective.held_at({name: torch.as_tensor(value) for name, value in parameters.items()})
+
+    def program(**data: torch.Tensor) -> None:
+        eps = pyro.sample(BASE, dist.Normal(torch.zeros(objective.dimension), 1.0).to_event(1))
+        with poutine.block():
+            elbo = ParticleELBO(max_plate_nesting=objective.nesting)
+            log_ratio = elbo.log_ratios(objective.model, BaseDraws(eps)(guide), data)
+        pyro.factor("log_ratio", log_ratio)
+
+    return program
 
 
 def chains_of_many(

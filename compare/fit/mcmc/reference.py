@@ -1,0 +1,165 @@
+"""A reference: a long NUTS run with what it knows of the evidence and of modes that it has missed.
+
+Where its chains diverge and time is left, NUTS runs once more, in the coordinates of a flow (Hoffman et al. 2019,
+"NeuTra-lizing bad geometry"). A flow makes draws near the posterior's of standard normals eps: z = f(eps). Seen from
+there,
+
+    log p(x, f(eps)) + log |det f'(eps)| = log p(x, z) - log q(z) + log N(eps; 0, I),
+
+the posterior is nearly normal itself, and chains take long steps in a funnel or a horseshoe. A flow that fits badly
+makes for short steps, not for wrong draws.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from types import ModuleType
+
+import arviz_stats
+import numpy as np
+import xarray as xr
+from scipy import special
+
+import guides
+from compare import registry, user_model
+from compare.comparison import Job
+from compare.fit.mcmc.nuts import sample
+from compare.fit.reference.evidence import draws_of, with_evidence
+from compare.fit.reference.missed import with_missed_modes
+from compare.fit.svi import svi
+from compare.user_model.unconstrained import Unconstrained
+from models.contract import Latents, Reference
+
+__all__ = ["disagreement", "fit"]
+
+FAMILY = "flow"
+
+ACCEPTANCE = 0.98
+"""The rate that step sizes are adapted to in a flow's coordinates."""
+
+FIRST, FLOW = 0.3, 0.5
+"""Share of the budget that chains which diverge may take, and the share of what is left that a flow's fit may take."""
+
+LEAST = 0.25
+"""Share of the budget that must be left for a flow to be tried."""
+
+MOST_DIVERGED = 0.01
+"""Share of transitions that may diverge in a flow's coordinates, if chains in the model's own agree with these."""
+
+FALSE_ALARM = 1e-4
+"""Probability that chains of one posterior are said to disagree."""
+
+
+def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
+    """Sample the job's posterior by the program of the twin that mixes best: the tree, and the leapfrog steps.
+
+    Raises:
+        ValueError: the posterior is known exactly.
+        TimeoutError: the warm-up does not end within the budget.
+    """
+    way = registry.load(job.model).truth(job.data)
+    if not isinstance(way, Reference):
+        raise ValueError(f"the posterior of {job.model} is known exactly on these data: no reference is made")
+    complete, rng, options = way.complete, np.random.default_rng([job.fit_seed, 1]), job.options
+    begin, budget = time.perf_counter(), options.reference_budget
+    patient = replace(job, options=replace(options, ess=options.reference_ess, warmup=options.reference_warmup))
+    spare = (1 - FIRST) * budget if has_flow(job) else 0.0
+
+    def completed(sampled: Latents) -> Mapping[str, np.ndarray]:
+        latents = {name: sampled[name] for name in job.layout.latents if name in sampled}
+        return complete(job.data, latents, rng) if complete else latents
+
+    tree, n_steps = sample(
+        library, with_budget(patient, budget), way.program, completed, way.acceptance, spare_if_diverged=spare
+    )
+    left = budget - (time.perf_counter() - begin)
+    if spare and diverged(tree) and left > LEAST * budget:
+        tree, more = again(library, with_budget(patient, left), tree)
+        n_steps += more
+    return with_missed_modes(job, with_evidence(job, tree)), n_steps
+
+
+def has_flow(job: Job) -> bool:
+    """Whether a flow can stand in for the coordinates of a user's model."""
+    return user_model.knows(job.model) and 1 < job.layout.dimension <= guides.load(FAMILY).largest_dimension
+
+
+def with_budget(job: Job, seconds: float) -> Job:
+    return replace(job, options=replace(job.options, budget=seconds))
+
+
+def diverged(tree: xr.DataTree) -> float:
+    """The share of a tree's transitions that diverged."""
+    return float(tree["sample_stats"]["diverging"].mean())
+
+
+def count_of(flags: np.ndarray) -> str:
+    return f"{int(flags.sum()):,} of {flags.size:,}"
+
+
+def again(library: ModuleType, job: Job, tree: xr.DataTree) -> tuple[xr.DataTree, int]:
+    """Chains in the coordinates of a flow, if they mix and diverge less, else the first ones; and what they took.
+
+    The attribute ``ran_elsewhere`` says so, or why there are none. Where a few of them diverge all the same,
+    ``confirmed`` says that the first ones, which diverged elsewhere, agree with them; it is absent where they do not.
+    """
+    begin, budget = time.perf_counter(), job.options.budget
+    try:
+        program, complete, spent = in_coordinates_of_a_flow(library, with_budget(job, FLOW * budget))
+        left = budget - (time.perf_counter() - begin)
+        bent, n_steps = sample(library, with_budget(job, left), program, complete, ACCEPTANCE)
+    except Exception as error:  # a second run that cannot be made costs nobody the first
+        reason = " ".join(str(error).split())[:200]
+        tree.attrs["ran_elsewhere"] = f"The reference's chains diverged, and in the coordinates of a flow: {reason}"
+        return tree, 0
+    spent += n_steps
+    if not bent.attrs["targets_met"] or diverged(bent) >= diverged(tree):
+        reason = bent.attrs["reason"] or f"{diverged(bent):.1%} of the transitions diverged"
+        tree.attrs["ran_elsewhere"] = f"The reference's chains diverged, and in the coordinates of a flow {reason}"
+        return tree, spent
+    own, there = (count_of(which["sample_stats"]["diverging"].to_numpy()) for which in (tree, bent))
+    bent.attrs["ran_elsewhere"] = (
+        f"The reference's chains ran in the coordinates of a flow: in the model's own {own} transitions diverged"
+    )
+    if 0 < diverged(bent) <= MOST_DIVERGED and not disagreement(job, tree, bent):
+        bent.attrs["confirmed"] = (
+            f"{there} transitions diverged in the coordinates of a flow and {own} in the model's own, and the two runs "
+            "agree in every mean and sd"
+        )
+    return bent, spent
+
+
+def in_coordinates_of_a_flow(
+    library: ModuleType, job: Job
+) -> tuple[Callable[..., None], Callable[[Latents], Latents], int]:
+    """A program of a fitted flow's standard normals, what makes latents of its draws, and the fit's gradients."""
+    side = import_module(f"compare.fit.svi.objective_{job.library}")
+    data, static = library.split_arguments(job.data.arguments())
+    prepare = svi.preparation(side, job.model, static, data)
+    (outcome,) = svi.fit_guides([replace(job, method="svi", guide=FAMILY)], prepare, [data])
+    if isinstance(outcome, Exception):
+        raise outcome
+    objective, parameters = prepare(FAMILY), outcome.parameters
+
+    def latents(sampled: Latents) -> Latents:
+        return objective.evaluate(parameters, sampled[library.BASE], data).latents
+
+    return library.in_coordinates_of(objective, parameters), latents, outcome.gradients
+
+
+def disagreement(job: Job, left: xr.DataTree, right: xr.DataTree) -> bool:
+    """Whether two runs differ in some mean or sd of the unconstrained latents by more than chance explains."""
+    space = Unconstrained(user_model.find(job.model), job.data.values, job.layout, 1, job.fit_seed)
+    pairs = zip(moments(space, job, left), moments(space, job, right), strict=True)
+    scores = [abs(mine - theirs) / np.hypot(error, their_error) for (mine, error), (theirs, their_error) in pairs]
+    return not max(scores) <= special.ndtri(1 - FALSE_ALARM / (2 * len(scores)))
+
+
+def moments(space: Unconstrained, job: Job, tree: xr.DataTree) -> list[tuple[float, float]]:
+    """The mean and sd of every unconstrained latent, each with its standard error."""
+    draws = np.moveaxis(draws_of(space, job, tree), -1, 0)
+    means = [(float(z.mean()), float(arviz_stats.mcse(z, method="mean"))) for z in draws]
+    return means + [(float(z.std(ddof=1)), float(arviz_stats.mcse(z, method="sd"))) for z in draws]

@@ -1,0 +1,99 @@
+"""Chains in the coordinates of a guide have the model's posterior, however bad the guide; and what they confirm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import LIBRARIES
+from test_missed import job_of, two_modes
+from test_nuts import within_four_errors
+from test_verdict import a_reference
+
+import models
+from compare.comparison import Fit, Job
+from compare.fit.density import layout_of
+from compare.fit.mcmc import nuts, reference
+from compare.fit.svi import svi
+from compare.fit.tree import build, split
+from compare.measure.measures import measure
+from compare.options import Options
+from compare.summary import to_json
+from compare.verdict.judge import complaints, judge_reference
+
+
+@pytest.mark.parametrize("family", [pytest.param("full_rank", marks=pytest.mark.slow), "flow"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_bad_guide_makes_no_wrong_draws(library, family):
+    """The chain of two nodes, seen from a guide that was never fitted: independent normals of sd 0.1 around a start."""
+    data = models.load("chain").data()
+    job = Job("reference", "chain", data, "nuts", library, None, 0, Options(ess=400.0, budget=600.0))
+    job = replace(job, layout=layout_of(job))
+    side, chains = (import_module(f"compare.fit.{name}_{library}") for name in ("svi.objective", "mcmc.nuts"))
+    arrays, static = chains.split_arguments(data.arguments())
+    objective = svi.preparation(side, "chain", static, arrays)(family)
+    start = objective.start(0, arrays)
+
+    def latents(sampled):
+        return objective.evaluate(start, sampled[nuts.BASE], arrays).latents
+
+    tree, _ = nuts.sample(chains, job, chains.in_coordinates_of(objective, start), latents, 0.9)
+    summary = measure(Fit(job, "done", None, 1.0, 1, tree), models.load("chain").exact(data), None)
+    within_four_errors(to_json(summary))
+
+
+def run_of(mean: float, n_diverged: int, seed: int) -> xr.DataTree:
+    """Exact draws of a posterior in 25 dimensions, shifted, of which some are said to have diverged."""
+    draws = split({"z": two_modes(0.0).draw(4000, np.random.default_rng(seed)) + mean})
+    flags = (np.arange(4000) < n_diverged).reshape(4, 1000)
+    tree = build(draws, {"diverging": flags, "energy": np.ones((4, 1000))}, {})
+    tree.attrs.update(targets_met=1, reason="")
+    return tree
+
+
+@pytest.mark.parametrize(
+    ("own", "there", "taken", "confirmed"),
+    [
+        ((0.0, 300), (0.0, 7), True, True),
+        ((0.1, 300), (0.0, 7), True, False),  # a third of an sd apart
+        ((0.1, 300), (0.0, 0), True, False),  # nothing diverges: there is nothing to confirm
+        ((0.0, 300), (0.0, 60), True, False),  # too many diverge
+        ((0.0, 300), (0.0, 301), False, False),
+    ],
+)
+def test_chains_that_diverge_are_confirmed_by_those_in_other_coordinates(own, there, taken, confirmed, monkeypatch):
+    first, second = run_of(*own, seed=0), run_of(*there, seed=1)
+    monkeypatch.setattr(reference, "in_coordinates_of_a_flow", lambda library, job: (None, dict, 10))
+    monkeypatch.setattr(reference, "sample", lambda *_: (second, 5))
+    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.0)), first)
+    assert spent == 15 and tree is (second if taken else first)
+    assert ("confirmed" in tree.attrs) == confirmed
+    if taken:
+        assert "in the model's own 300 of 4,000 transitions diverged" in tree.attrs["ran_elsewhere"]
+    else:
+        assert tree.attrs["ran_elsewhere"].endswith("in the coordinates of a flow 7.5% of the transitions diverged")
+    if confirmed:
+        assert tree.attrs["confirmed"].startswith("7 of 4,000 transitions diverged in the coordinates of a flow and")
+
+
+def test_a_flow_that_fails_costs_nobody_the_first_chains(monkeypatch):
+    def fail(library, job):
+        raise FloatingPointError("the log joint is not finite where the guide starts")
+
+    monkeypatch.setattr(reference, "in_coordinates_of_a_flow", fail)
+    first = run_of(0.0, 3, seed=0)
+    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.0)), first)
+    assert tree is first and spent == 0 and tree.attrs["ran_elsewhere"].endswith("is not finite where the guide starts")
+
+
+def test_divergences_that_another_run_confirms_are_no_complaint():
+    diverged = replace(a_reference().diagnostics, divergences=7)
+    summary = replace(a_reference(), diagnostics=diverged)
+    assert complaints(summary, Options()) == ["7 transitions diverged"]
+    summary = replace(summary, diagnostics=replace(diverged, confirmed="7 of 4,000 diverged, and two runs agree"))
+    judged = judge_reference(summary, Options())
+    assert judged.word == "agrees" and "7 of 4,000 diverged, and two runs agree" in judged.sentence
+    assert "no divergences" not in judged.sentence
