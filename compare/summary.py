@@ -175,8 +175,6 @@ class Diagnostics:
         e_bfmi: The energies' Bayesian fraction of missing information.
         khat: Pareto k-hat of a guide's weights.
         relative_ess: The effective sample size of a guide's weights over the number of draws: 1 where all are equal.
-        confirmed: The sentence about another run, in other coordinates, which agrees with chains of which a few
-            transitions diverged.
     """
 
     r_hat: float = ABSENT
@@ -186,7 +184,6 @@ class Diagnostics:
     e_bfmi: float = ABSENT
     khat: float | None = None
     relative_ess: float | None = None
-    confirmed: str | None = None
 
     @property
     def ess(self) -> float:
@@ -308,6 +305,8 @@ class FitSummary:
         without_truth: What would be said of it if no truth were known; None for what is no guide.
         verdict: None until it is judged.
         decision: What it costs to act on it; None where the model decides nothing.
+        confirmed: Of chains of which a few transitions diverged, what confirms them: a run in other coordinates that
+            agrees; None without any.
         unreported: The elements that are judged and not reported, by name; not in ``summary.json``.
     """
 
@@ -327,6 +326,7 @@ class FitSummary:
     without_truth: WithoutTruth | None = None
     verdict: Verdict = ABSENT
     decision: Loss | None = None
+    confirmed: str | None = None
     unreported: Mapping[str, VariableSummary] = field(default_factory=dict, repr=False, metadata={"key": None})
 
     @property

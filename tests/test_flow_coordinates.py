@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import LIBRARIES
-from test_missed import job_of, two_modes
+from test_missed import job_of, one_mode, two_modes
 from test_nuts import within_four_errors
 from test_verdict import a_reference
 
@@ -34,7 +34,7 @@ def test_a_bad_guide_makes_no_wrong_draws(library, family):
     job = replace(job, layout=layout_of(job))
     side, chains = (import_module(f"compare.fit.{name}_{library}") for name in ("svi.objective", "mcmc.nuts"))
     arrays, static = chains.split_arguments(data.arguments())
-    objective = svi.preparation(side, "chain", static, arrays)(family)
+    objective = svi.preparation(side, job, static, arrays)(family)
     start = objective.start(0, arrays)
 
     def latents(sampled):
@@ -47,7 +47,7 @@ def test_a_bad_guide_makes_no_wrong_draws(library, family):
 
 def run_of(mean: float, n_diverged: int, seed: int) -> xr.DataTree:
     """Exact draws of a posterior in 25 dimensions, shifted, of which some are said to have diverged."""
-    draws = split({"z": two_modes(0.0).draw(4000, np.random.default_rng(seed)) + mean})
+    draws = split({"z": one_mode(two_modes(0.3)).draw(4000, np.random.default_rng(seed)) + mean})
     flags = (np.arange(4000) < n_diverged).reshape(4, 1000)
     tree = build(draws, {"diverging": flags, "energy": np.ones((4, 1000))}, {})
     tree.attrs.update(targets_met=1, reason="")
@@ -68,7 +68,7 @@ def test_chains_that_diverge_are_confirmed_by_those_in_other_coordinates(own, th
     first, second = run_of(*own, seed=0), run_of(*there, seed=1)
     monkeypatch.setattr(reference, "in_coordinates_of_a_flow", lambda library, job: (None, dict, 10))
     monkeypatch.setattr(reference, "sample", lambda *_: (second, 5))
-    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.0)), first)
+    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.3)), first)
     assert spent == 15 and tree is (second if taken else first)
     assert ("confirmed" in tree.attrs) == confirmed
     if taken:
@@ -85,7 +85,7 @@ def test_a_flow_that_fails_costs_nobody_the_first_chains(monkeypatch):
 
     monkeypatch.setattr(reference, "in_coordinates_of_a_flow", fail)
     first = run_of(0.0, 3, seed=0)
-    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.0)), first)
+    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.3)), first)
     assert tree is first and spent == 0 and tree.attrs["ran_elsewhere"].endswith("is not finite where the guide starts")
 
 
@@ -93,7 +93,7 @@ def test_divergences_that_another_run_confirms_are_no_complaint():
     diverged = replace(a_reference().diagnostics, divergences=7)
     summary = replace(a_reference(), diagnostics=diverged)
     assert complaints(summary, Options()) == ["7 transitions diverged"]
-    summary = replace(summary, diagnostics=replace(diverged, confirmed="7 of 4,000 diverged, and two runs agree"))
+    summary = replace(summary, confirmed="7 of 4,000 diverged, and two runs agree")
     judged = judge_reference(summary, Options())
     assert judged.word == "agrees" and "7 of 4,000 diverged, and two runs agree" in judged.sentence
     assert "no divergences" not in judged.sentence

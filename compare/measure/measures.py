@@ -28,5 +28,6 @@ def measure(fit: Fit, truth: Truth | None, best: Best | None) -> FitSummary:
         ledger(fit, truth, best),
         predictions(fit),
         decision=loss(fit),
+        confirmed=fit.tree.attrs.get("confirmed"),
         unreported=unreported(fit, truth),
     )

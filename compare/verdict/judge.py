@@ -95,7 +95,7 @@ def complaints(summary: FitSummary, options: Options) -> list[str]:
     r_hat = max(options.r_hat, R_HAT_SHORT) if is_short(chains, options) else options.r_hat
     if not chains.r_hat < r_hat:
         missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:g})")
-    if chains.divergences and not chains.confirmed:
+    if chains.divergences and not summary.confirmed:
         missed.append(f"{chains.divergences} transitions diverged")
     if chains.e_bfmi is not None and not chains.e_bfmi >= E_BFMI:
         missed.append(f"E-BFMI is {chains.e_bfmi:.2f} (target: at least {E_BFMI})")
@@ -109,7 +109,7 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, LONGER_REFERENCE)}")
     if chains.ess_bulk is None:
         return Verdict("agrees", IMPORTANCE)
-    trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, {chains.confirmed or 'no divergences'}"
+    trusted = f"R-hat {chains.r_hat:.4f}, ESS {chains.ess:.0f}, {summary.confirmed or 'no divergences'}"
     if not chains.ess >= DECISIVE_ESS:
         times = DECISIVE_ESS / chains.ess
         seconds = about(times * (summary.seconds or 0.0))

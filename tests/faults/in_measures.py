@@ -253,8 +253,8 @@ FAULTS = [
     Fault(
         "divergences are overlooked",
         "compare.verdict.judge",
-        "if chains.divergences:",
-        "if chains.divergences is None:",
+        "if chains.divergences and",
+        "if chains.divergences is None and",
         "all",
         "both",
         caught_by="test_verdict.test_all_that_is_wrong_with_chains_is_said",

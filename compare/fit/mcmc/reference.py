@@ -138,7 +138,7 @@ def in_coordinates_of_a_flow(
     """A program of a fitted flow's standard normals, what makes latents of its draws, and the fit's gradients."""
     side = import_module(f"compare.fit.svi.objective_{job.library}")
     data, static = library.split_arguments(job.data.arguments())
-    prepare = svi.preparation(side, job.model, static, data)
+    prepare = svi.preparation(side, job, static, data)
     (outcome,) = svi.fit_guides([replace(job, method="svi", guide=FAMILY)], prepare, [data])
     if isinstance(outcome, Exception):
         raise outcome
