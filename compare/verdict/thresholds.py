@@ -144,7 +144,8 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         (
             "unreliable",
             f"NUTS chains contradict each other: R-hat (below {options.r_hat:g}; below {R_HAT_SHORT:g} where the ESS "
-            f"is below {options.ess:g}, since chance alone raises it then), divergences (none), E-BFMI (at least "
+            f"is below {options.ess:g}, since chance alone raises it then), divergences (none, but for those of a "
+            "reference in a flow's coordinates that a second run confirms), E-BFMI (at least "
             f"{E_BFMI}); or those of the reference do, or have not seen modes with 1% of the mass that a search finds "
             "(a model of your own); or fits contradict each other where no posterior is exact: "
             f"guides in two modes with ELBOs within {NEAR:g} nats, of which the reference holds one at most; NUTS with "
