@@ -14,7 +14,7 @@ import models
 from compare.cli.main import main
 from compare.comparison import Job, Request
 from compare.fit import run
-from compare.fit.svi.laplace import positive_factor
+from compare.fit.svi.laplace import laplace, positive_factor
 from compare.fit.svi.svi import optimise_many
 from compare.fit.svi.unoptimised import take_all
 from compare.options import Options
@@ -132,3 +132,15 @@ def test_the_program_of_a_fit_is_refused_in_a_line(capsys):
 def test_no_other_optimiser_is_said_to_have_made_it():
     job = Job("numpyro-laplace", "coin", Coin(6, 10), "svi", "numpyro", "laplace", options=Options(optimiser="adam"))
     assert run(job).tree["optimisation"].attrs["optimiser"] == "zoo"
+
+
+@pytest.mark.parametrize(
+    ("value", "slope", "line"),
+    [
+        (-np.inf, 0.0, "the log joint is -inf where the guide starts"),
+        (-1.5, np.nan, "the log joint is -1.5 with a gradient that is not finite where the guide starts"),
+    ],
+)
+def test_a_climb_that_cannot_begin_says_what_is_not_finite(value, slope, line):
+    (failed,) = laplace(lambda which, at: (np.array([value]), np.full((1, 2), slope)), None, np.zeros((1, 2)))
+    assert isinstance(failed, FloatingPointError) and str(failed) == line

@@ -20,6 +20,7 @@ from compare.fit.density import log_densities
 from compare.fit.reference.solve import checked, with_posterior
 from compare.options import Options
 from compare.user_model.guides import find as find_guide
+from compare.user_model.minimise import minimise
 from compare.user_model.source import libraries_used
 
 GROUPS = np.repeat(np.arange(6), 2)
@@ -309,6 +310,13 @@ def test_params_are_learnt_once_and_held(library):
         assert float(module.learnt_shift.bias.detach()) == 0.0
     again = user_model.data_of(mine, {"values": 3 * VALUES})
     assert again.layout.log_joints == given.layout.log_joints
+
+
+def test_what_is_learnt_has_six_digits():
+    """So that noise of the last digits does not make other chains in each run."""
+    best = np.array([0.0, 1.23456789, -3.3e-7, 4.4444444e5])
+    learnt = minimise(lambda x: (((x - best) ** 2).sum(), 2 * (x - best)), np.zeros(4))
+    assert [f"{value:.12g}" for value in learnt] == ["0", "1.23457", "-3.3e-07", "444444"]
 
 
 @pytest.mark.slow

@@ -96,9 +96,10 @@ def complaints(summary: FitSummary, options: Options) -> list[str]:
     if not chains.r_hat < r_hat:
         missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:g})")
     if chains.divergences and not summary.confirmed:
-        missed.append(f"{chains.divergences} transitions diverged")
+        transitions = "transition" if chains.divergences == 1 else "transitions"
+        missed.append(f"{chains.divergences} {transitions} diverged")
     if chains.e_bfmi is not None and not chains.e_bfmi >= E_BFMI:
-        missed.append(f"E-BFMI is {chains.e_bfmi:.2f} (target: at least {E_BFMI})")
+        missed.append(f"E-BFMI is {chains.e_bfmi:.3f} (target: at least {E_BFMI})")
     return missed
 
 

@@ -84,4 +84,4 @@ def check_transitions(tree: xr.DataTree) -> None:
     if divergences and "confirmed" not in tree.attrs:
         raise Refused(f"{divergences} transitions of the reference diverged")
     if not bfmi >= LEAST_BFMI:
-        raise Refused(f"the reference's E-BFMI is {bfmi:.2f}; {LEAST_BFMI} is needed")
+        raise Refused(f"the reference's E-BFMI is {bfmi:.3f}; {LEAST_BFMI} is needed")

@@ -28,6 +28,14 @@ class NoMode(ArithmeticError):
 Mode = Curvature | ArithmeticError
 
 
+def not_finite(value: float, gradient: np.ndarray) -> str:
+    """Why a climb cannot begin where the log joint has this value and gradient."""
+    where = "where the guide starts"
+    if np.isfinite(value):
+        return f"the log joint is {value:.6g} with a gradient that is not finite {where}"
+    return f"the log joint is {value} {where}"
+
+
 def positive_factor(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A Cholesky factor of the precision, and its diagonal; of the nearest usable one where it is not positive."""
     banded = precision.shape[0] != precision.shape[1]
@@ -104,9 +112,7 @@ def laplace(log_joint: LogJoint, precision: Precision, starts: np.ndarray, round
     values, gradients = log_joint(np.arange(len(starts)), locations)
     finite = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
     for fit in np.flatnonzero(~finite):
-        modes[fit] = FloatingPointError(
-            f"the log joint is {values[fit]} with a gradient that is not finite where the guide starts"
-        )
+        modes[fit] = FloatingPointError(not_finite(values[fit], gradients[fit]))
     climbing = np.flatnonzero(finite)
     for _ in range(rounds):
         climbing, curvatures = arrived(climbing, locations, modes, log_joint, precision)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import diags_array
 
-from compare.fit.svi.laplace import ROUNDING, NoMode, positive_factor
+from compare.fit.svi.laplace import ROUNDING, NoMode, not_finite, positive_factor
 from compare.fit.svi.protocol import LogJoint
 from guides.contract import Curvature
 from guides.matrix_free import Deflated, Product, Whitener, solve
@@ -136,7 +136,7 @@ def climb(
     """
     location, (value, gradient) = start.copy(), density.value(start)
     if not (np.isfinite(value) and np.isfinite(gradient).all()):
-        raise FloatingPointError(f"the log joint is {value} with a gradient that is not finite where the guide starts")
+        raise FloatingPointError(not_finite(value, gradient))
     diagonal, bands = density.curvature(location, deadline)
     for _ in range(ROUNDS):
         if time.perf_counter() > deadline:
