@@ -303,7 +303,8 @@ def arrive_by_sweeps(summary: FitSummary, options: Options) -> tuple[bool, str]:
     gap = summary.ledger.optimisation_gap.value
     if settled and gap <= options.tolerance:
         return True, f"coordinate ascent arrived in {sweeps} ({max(gap, 0):.1g} nats short)"
-    return False, f"{ended}, {gap:.3g} nats below the best of its family; allow more --sweeps."
+    advised = "that is another optimum, or its updates are wrong" if settled else "allow more --sweeps"
+    return False, f"{ended}, {gap:.3g} nats below the best of its family; {advised}."
 
 
 def is_taken_as_it_comes(summary: FitSummary) -> bool:
