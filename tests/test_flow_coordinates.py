@@ -64,11 +64,12 @@ def run_of(mean: float, n_diverged: int, seed: int) -> xr.DataTree:
         ((0.0, 300), (0.0, 301), False, False),
     ],
 )
-def test_chains_that_diverge_are_confirmed_by_those_in_other_coordinates(own, there, taken, confirmed, monkeypatch):
+def test_chains_that_diverge_are_confirmed_by_those_in_other_coordinates(own, there, taken, confirmed):
     first, second = run_of(*own, seed=0), run_of(*there, seed=1)
-    monkeypatch.setattr(reference, "in_coordinates_of_a_flow", lambda library, job: (None, dict, 10))
-    monkeypatch.setattr(reference, "sample", lambda *_: (second, 5))
-    tree, spent = reference.again(None, job_of("numpyro", two_modes(0.3)), first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "in_coordinates_of_a_flow", lambda library, job: (None, dict, 10))
+        patch.setattr(reference, "sample", lambda *_: (second, 5))
+        tree, spent = reference.again(None, job_of("numpyro", two_modes(0.3)), first)
     assert spent == 15 and tree is (second if taken else first)
     assert ("confirmed" in tree.attrs) == confirmed
     if taken:

@@ -132,13 +132,10 @@ def test_a_target_that_cannot_be_met_is_reported(library, monkeypatch):
 @pytest.mark.parametrize(
     ("apart", "diverging", "n_blocks"), [(5.0, False, nuts.LOOKS), (0.0, False, 40), (0.0, True, 1)]
 )
-def test_chains_that_stay_apart_or_diverge_are_stopped(apart, diverging, n_blocks, monkeypatch):
+def test_chains_that_stay_apart_or_diverge_are_stopped(apart, diverging, n_blocks):
     """Four chains of which one is somewhere else end after ten looks; those that agree go on for their ESS, but leave
     what they are asked to spare once a transition has diverged."""
     rng, blocks = np.random.default_rng(0), []
-    monkeypatch.setattr(nuts, "watched", lambda job, latents: latents)
-    monkeypatch.setattr(nuts, "keep", lambda latents, job: (latents, {}))
-    monkeypatch.setattr(nuts, "build", lambda draws, stats, observed, labels: xr.DataTree())
 
     def block():
         blocks.append(rng.standard_normal((4, 300)) + apart * np.array([[0.0], [0.0], [0.0], [1.0]]))
@@ -154,10 +151,17 @@ def test_chains_that_stay_apart_or_diverge_are_stopped(apart, diverging, n_block
     job = Job("reference", "coin", None, "reference", "numpyro", options=Options(ess=1e7), layout=layout)
 
     def collect():
-        return nuts.run_until_enough(job, block, density, None, time.perf_counter() + 1e6, 2e6)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nuts, "watched", lambda job, latents: latents)
+            patch.setattr(nuts, "keep", lambda latents, job: (latents, {}))
+            patch.setattr(nuts, "build", lambda draws, stats, observed, labels: xr.DataTree())
+            return nuts.run_until_enough(job, block, density, None, time.perf_counter() + 1e6, 2e6)
 
     if n_blocks < 40:
-        tree, _ = collect()
+        try:
+            tree, _ = collect()
+        except StopIteration:
+            pytest.fail("the run went on")
         reason = "its budget of 60 s is used up" if diverging else "the chains stay apart"
         assert not tree.attrs["targets_met"] and tree.attrs["reason"].endswith(reason)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faults import (
     Fault,
+    in_acting_and_references,
     in_exact_posteriors,
     in_fits,
     in_guides,
@@ -25,4 +26,5 @@ KINDS: dict[str, list[Fault]] = {
     "text": in_the_text.FAULTS,
     "later model": in_later_models.FAULTS,
     "print": in_print.FAULTS,
+    "acting and references": in_acting_and_references.FAULTS,
 }

@@ -1,0 +1,112 @@
+"""Planted faults: acting on a fit, where inducing points stand, and a reference in the coordinates of a flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faults import Fault
+from models.bandit.data import Bandit
+from models.gp.data import GpData
+
+__all__ = ["FAULTS"]
+
+
+def fault(name: str, module: str, old: str, new: str, caught_by: str, **arguments: Any) -> Fault:
+    return Fault(name, module, old, new, "all", "both", caught_by, arguments)
+
+
+UNTRIED = Bandit((0, 0), (0, 0), horizon=12)
+
+DECISIONS = [
+    fault(
+        "a draw's influence forgets what the policy does anyway",
+        "models.bandit.decision",
+        "moved = is_best * (slope @ second[m]) - (slope * policy[n, m]) @ second[m]",
+        "moved = is_best * (slope @ second[m])",
+        "test_decision.test_a_draws_influence_is_the_derivative",
+        data=UNTRIED,
+    ),
+    fault(
+        "losing less and more are exchanged",
+        "compare.verdict.decision",
+        '"less" if apart < 0 else "more"',
+        '"more" if apart < 0 else "less"',
+        "test_decision.test_what_is_said_of_draws",
+        data=UNTRIED,
+        ratio=0.5,
+        word="more",
+    ),
+    fault(
+        "draws of chains count as independent",
+        "compare.measure.decision",
+        "standard_error(chains, not fit.job.is_mcmc)",
+        "standard_error(chains, True)",
+        "test_decision.test_draws_of_chains_count_by_their_effective_size",
+    ),
+]
+
+PLACES = [
+    fault(
+        "inducing points are placed from one start",
+        "models.gp.placement",
+        "for start in (even(data, count), quantiles)]",
+        "for start in (even(data, count),)]",
+        "test_gp_inducing.test_two_starts_reach_higher_than_even_points_alone",
+    ),
+    fault(
+        "the lowest of the maxima is taken",
+        "models.gp.placement",
+        "key=lambda sparse: sparse.bound())",
+        "key=lambda sparse: -sparse.bound())",
+        "test_gp_inducing.test_optimised_placement_is_a_maximum_above_even_placement",
+        data=GpData(jitter=1e-8),
+    ),
+]
+
+CONFIRMED = "test_flow_coordinates.test_chains_that_diverge_are_confirmed_by_those_in_other_coordinates"
+
+REFERENCES = [
+    fault(
+        "a flow's coordinates forget its density",
+        "compare.fit.mcmc.nuts_numpyro",
+        'numpyro.factor("log_ratio", -loss)',
+        'numpyro.factor("log_ratio", 0.0 * loss)',
+        "test_flow_coordinates.test_a_bad_guide_makes_no_wrong_draws",
+        library="numpyro",
+        family="flow",
+    ),
+    fault(
+        "chains that diverge are confirmed whatever the others say",
+        "compare.fit.mcmc.reference",
+        "if 0 < diverged(bent) <= MOST_DIVERGED and not disagreement(job, tree, bent):",
+        "if 0 < diverged(bent) <= MOST_DIVERGED:",
+        CONFIRMED,
+        own=(0.1, 300),
+        there=(0.0, 7),
+        taken=True,
+        confirmed=False,
+    ),
+    fault(
+        "any number of divergences can be confirmed",
+        "compare.fit.mcmc.reference",
+        "if 0 < diverged(bent) <= MOST_DIVERGED and",
+        "if 0 < diverged(bent) and",
+        CONFIRMED,
+        own=(0.0, 300),
+        there=(0.0, 60),
+        taken=True,
+        confirmed=False,
+    ),
+    fault(
+        "chains that diverged take all of the budget",
+        "compare.fit.mcmc.nuts",
+        "spare = spare_if_diverged if blocks[-1][1]",
+        "spare = 0.0 if blocks[-1][1]",
+        "test_nuts.test_chains_that_stay_apart_or_diverge_are_stopped",
+        apart=0.0,
+        diverging=True,
+        n_blocks=1,
+    ),
+]
+
+FAULTS = [*DECISIONS, *PLACES, *REFERENCES]
