@@ -45,9 +45,12 @@ def test_a_bad_guide_makes_no_wrong_draws(library, family):
     within_four_errors(to_json(summary))
 
 
-def run_of(mean: float, n_diverged: int, seed: int) -> xr.DataTree:
-    """Exact draws of a posterior in 25 dimensions, shifted, of which some are said to have diverged."""
-    draws = split({"z": one_mode(two_modes(0.3)).draw(4000, np.random.default_rng(seed)) + mean})
+def run_of(mean: float, n_diverged: int, repeated: int = 1, seed: int = 0) -> xr.DataTree:
+    """Exact draws of a posterior in 25 dimensions, the last shifted, of which some are said to have diverged."""
+    z = one_mode(two_modes(0.3)).draw(4000, np.random.default_rng(seed))
+    z = np.repeat(z[: 4000 // repeated], repeated, axis=0)
+    z[: 1 if np.isinf(mean) else None, -1] += mean
+    draws = split({"z": z})
     flags = (np.arange(4000) < n_diverged).reshape(4, 1000)
     tree = build(draws, {"diverging": flags, "energy": np.ones((4, 1000))}, {})
     tree.attrs.update(targets_met=1, reason="")
@@ -62,6 +65,8 @@ def run_of(mean: float, n_diverged: int, seed: int) -> xr.DataTree:
         ((0.1, 300), (0.0, 0), True, False),  # nothing diverges: there is nothing to confirm
         ((0.0, 300), (0.0, 60), True, False),  # too many diverge
         ((0.0, 300), (0.0, 301), False, False),
+        ((0.0, 300, 50), (0.0, 7), True, False),  # too few draws to tell
+        ((np.inf, 300), (0.0, 7), True, False),
     ],
 )
 def test_chains_that_diverge_are_confirmed_by_those_in_other_coordinates(own, there, taken, confirmed):

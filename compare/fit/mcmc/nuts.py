@@ -39,6 +39,9 @@ LOOKS, FALL = 10, 0.1
 """Looks in a row at chains that are apart (`R_HAT_APART`) after which a run stops, 3,000 draws of each; unless R-hat
 less 1 has fallen by this share, as it does where chains are only slow."""
 
+FEW = 1e-3
+"""Share of transitions that may diverge before chains make way for others (`sample`)."""
+
 PATIENCE = 10
 """Budgets of one fit that chains on many data sets may take together."""
 
@@ -73,7 +76,7 @@ def sample(
         program: What is sampled.
         complete: From what the program samples, of shape (count, ...), to the latents of the job's model.
         acceptance: The rate that the step sizes are adapted to.
-        spare_if_diverged: Seconds of the budget that chains leave unused once a transition has diverged.
+        spare_if_diverged: Seconds of the budget that chains leave unused where more than a `FEW` transitions diverge.
     """
     data, static = library.split_arguments(job.data.arguments())
     deadline = time.perf_counter() + job.options.budget
@@ -114,12 +117,13 @@ def run_until_enough(
     job: Job, block: Callable[[], Block], density: Density, data: Any, deadline: float, spare_if_diverged: float = 0.0
 ) -> tuple[xr.DataTree, int]:
     """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, the chains stay
-    apart, or time ends, earlier once a transition has diverged."""
+    apart, or time ends, earlier where more than a `FEW` of the transitions diverge."""
     options, blocks, seen = job.options, list[Block](), list[Mapping[str, np.ndarray]]()
     reached, r_hats, spare = False, list[float](), 0.0
     while not blocks or not (reached or stay_apart(r_hats) or time.perf_counter() > deadline - spare):
         blocks.append(block())
-        spare = spare_if_diverged if blocks[-1][1]["diverging"].any() else spare
+        share = np.mean([stats["diverging"].mean() for _, stats in blocks])
+        spare = spare_if_diverged if share > FEW else 0.0
         seen.append(watched(job, blocks[-1][0]))
         r_hat, ess = worst(joined(seen, axis=1))
         reached = r_hat < options.r_hat and ess >= options.ess
@@ -131,11 +135,18 @@ def run_until_enough(
     tree = build(split(draws), stats, job.layout.observed, labels)
     reason = (
         f"after {stats['energy'].shape[1]} draws a chain R-hat is {r_hat:.3f} and ESS {ess:.0f} (targets: "
-        f"below {options.r_hat:g}, at least {options.ess:g}) and "
-        + ("the chains stay apart" if stay_apart(r_hats) else f"its budget of {options.budget:g} s is used up")
+        f"below {options.r_hat:g}, at least {options.ess:g}) and " + why_ended(r_hats, options.budget, spare)
     )
     tree.attrs.update(targets_met=int(reached), reason="" if reached else reason, warmup=options.warmup)
     return tree, int(stats["n_steps"].sum())
+
+
+def why_ended(r_hats: Sequence[float], budget: float, spare: float) -> str:
+    """Why chains ended before their targets."""
+    if stay_apart(r_hats):
+        return "the chains stay apart"
+    used = f"its budget of {budget:.4g} s is used up"
+    return f"{1 - spare / budget:.0%} of {used}: transitions diverge" if spare else used
 
 
 def stay_apart(r_hats: Sequence[float]) -> bool:
