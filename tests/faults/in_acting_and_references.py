@@ -78,7 +78,7 @@ REFERENCES = [
     fault(
         "chains that diverge are confirmed whatever the others say",
         "compare.fit.mcmc.reference",
-        "if 0 < diverged(bent) <= MOST_DIVERGED and agree(job, tree, bent):",
+        "if 0 < diverged(bent) <= MOST_DIVERGED and same:",
         "if 0 < diverged(bent) <= MOST_DIVERGED:",
         CONFIRMED,
         own=(0.1, 300),

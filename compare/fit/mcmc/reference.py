@@ -123,10 +123,12 @@ def again(library: ModuleType, job: Job, tree: xr.DataTree) -> tuple[xr.DataTree
         tree.attrs["ran_elsewhere"] = f"The reference's chains diverged, and in the coordinates of a flow {reason}"
         return tree, spent
     own, there = (count_of(which["sample_stats"]["diverging"].to_numpy()) for which in (tree, bent))
+    same = agree(job, tree, bent)
     bent.attrs["ran_elsewhere"] = (
         f"The reference's chains ran in the coordinates of a flow: in the model's own {own} transitions diverged"
+        + ("" if same else f", and means or sds there differ, or may, by {HIDDEN:g} sd")
     )
-    if 0 < diverged(bent) <= MOST_DIVERGED and agree(job, tree, bent):
+    if 0 < diverged(bent) <= MOST_DIVERGED and same:
         bent.attrs["confirmed"] = (
             f"{there} transitions diverged in the coordinates of a flow and {own} in the model's own, and the two runs "
             f"agree in every mean and sd to {HIDDEN:g} sd"
