@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from models.contract import UnknownName, nearest
 from models.options import option
 
@@ -48,6 +50,17 @@ def parse_whole(text: str, least: int = 0) -> int:
 
 
 parse_count = partial(parse_whole, least=1)
+
+
+def as_count(name: str, value: Any) -> int:
+    """A whole number of at least 1 that a caller from Python gives.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} is {value!r}: give a whole number, 1 or more")
+    return int(value)
 
 
 def parse_positive(text: str) -> float:
@@ -113,9 +126,12 @@ class Options:
 
         Raises:
             UnknownName: there is no such option.
+            ValueError: ``paths``, or a ``rank`` that is given, is no whole number of at least 1.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         for name in options:
             if name not in known:
                 raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
-        return cls(**options)
+        settings = cls(**options)
+        rank = None if settings.rank is None else as_count("rank", settings.rank)
+        return dataclasses.replace(settings, rank=rank, paths=as_count("paths", settings.paths))
