@@ -28,7 +28,7 @@ def plan(request: Request) -> list[Job]:
 
     Raises:
         UnknownName: a library or family that does not exist, or a family that this model has none of.
-        ValueError: a rank beyond the number of latents.
+        ValueError: a rank beyond the number of the latents' elements.
     """
     check_names(request)
     model, data, options = request.model, request.data, request.options
@@ -133,11 +133,15 @@ def check_names(request: Request) -> None:
 
 
 def check_rank(request: Request, dimension: int) -> None:
-    """Raise `ValueError` for a rank that no covariance of the model's latents has, where a guide takes it."""
+    """Raise `ValueError` for a rank beyond the latents' elements, where a guide takes it.
+
+    Unconstrained they may be fewer, as a simplex's are: the fit then refuses the rank.
+    """
     families = [guides.load(name) for name in request.guides if name in guides.FAMILIES]
     rank = request.options.rank if any("rank" in family.settings for family in families) else None
     if rank is not None and not 1 <= rank <= dimension:
-        raise ValueError(f"--rank is {rank}: give 1 to {dimension:,}, the number of latents; mean_field has rank 0")
+        most = f"the number of unconstrained latents, here at most {dimension:,}"
+        raise ValueError(f"--rank is {rank}: give 1 to {most}; mean_field has rank 0")
 
 
 def coordinate_ascents(model: Model, data: Any) -> dict[str, CoordinateAscent]:

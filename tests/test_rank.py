@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from compare.cli.main import main
 from compare.comparison import Request
 from compare.options import Options
 from compare.pipeline import compare as compare_all
+from guides.low_rank import Target
 from tests.bent import model
 
 LINEAR = models.load("linear")
@@ -51,9 +53,8 @@ def test_the_guide_is_handed_back_with_its_rank(library):
 
 def test_a_rank_that_no_covariance_has_is_refused_in_a_line(capsys):
     assert main(["linear", "--prior", "known", "--guides", "low_rank", "--rank", "8"]) == 2
-    assert (
-        capsys.readouterr().err == "compare: --rank is 8: give 1 to 7, the number of latents; mean_field has rank 0\n"
-    )
+    most = "the number of unconstrained latents, here at most 7"
+    assert capsys.readouterr().err == f"compare: --rank is 8: give 1 to {most}; mean_field has rank 0\n"
     assert main(["linear", "--guides", "low_rank", "--rank", "0"]) == 2
     assert "0 is too few; give 1 or more" in capsys.readouterr().err
     with pytest.raises(ValueError, match="rank is 0: give a whole number, 1 or more"):
@@ -67,6 +68,13 @@ def test_a_program_has_the_rank_that_is_given(library, capsys):
     assert "guide = AutoLowRankMultivariateNormal(model, rank=3)" in capsys.readouterr().out
     assert main(common) == 0
     assert "guide = AutoLowRankMultivariateNormal(model)\n" in capsys.readouterr().out
+
+
+def test_a_rank_beyond_the_unconstrained_latents_is_refused_in_a_line():
+    """A simplex of three has two: only its fit can tell."""
+    simplex = SimpleNamespace(shapes={"cov_factor": (2, 3)}, diagonal=np.ones(2))
+    with pytest.raises(ValueError, match=r"^rank 3 is more than the model's 2 unconstrained latents; give 2 or less$"):
+        Target(simplex)
 
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, "2", True, np.float64(2.0), np.bool_(True)])

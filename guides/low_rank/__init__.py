@@ -89,11 +89,17 @@ class Coordinates:
 
 
 class Target:
-    """KL(q, N(mode, precision^-1)) up to a constant, as a function of y: -ELBO where the posterior is Gaussian."""
+    """KL(q, N(mode, precision^-1)) up to a constant, as a function of y: -ELBO where the posterior is Gaussian.
+
+    Raises:
+        ValueError: the rank is beyond the number of unconstrained latents.
+    """
 
     def __init__(self, curvature: Curvature | MatrixFree, floor: np.ndarray | None = None) -> None:
         self.curvature, self.floor = curvature, LEAST / curvature.diagonal if floor is None else floor
-        self.dimension, self.rank = curvature.shapes["cov_factor"]
+        self.dimension, self.rank = size, rank = curvature.shapes["cov_factor"]
+        if rank > size:
+            raise ValueError(f"rank {rank} is more than the model's {size} unconstrained latents; give {size} or less")
         self.is_small = self.dimension * (1 + self.rank) <= LARGEST_HESSIAN
 
     def join(self, scale: np.ndarray, white: np.ndarray) -> np.ndarray:
