@@ -216,6 +216,48 @@ def test_a_support_that_a_curve_cuts_off_is_known_well_enough(log_joint, mean, s
     assert result.mean == pytest.approx(mean, abs=1e-3) and result.sd == pytest.approx(sd, abs=1e-3)
 
 
+def test_a_hole_that_an_earlier_stage_missed_undoes_it(monkeypatch):
+    """The first stage claims 1e-4 without having seen the hole; the second sees it and runs out of evaluations."""
+    center, radius = np.array([0.11, -1.45]), 0.11
+
+    def log_joint(points: np.ndarray) -> np.ndarray:
+        outside = np.linalg.norm(points - center, axis=1) > radius
+        return np.where(outside, stats.norm.logpdf(points).sum(1), -np.inf)
+
+    results, result_of = [], quadrature._result
+    monkeypatch.setattr(quadrature, "_result", lambda *arguments: results.append(result_of(*arguments)) or results[-1])
+    result, truth = solve(target(2, log_joint)), np.log1p(-stats.ncx2.cdf(radius**2, 2, center @ center))
+    assert results[0].is_accepted and abs(results[0].log_evidence - truth) > 10 * results[0].error
+    assert result.is_accepted and abs(result.log_evidence - truth) < result.error
+
+
+@pytest.mark.parametrize("shift", [-1.5, 0.3])
+def test_a_tilted_cut_off_the_origin_is_right_or_refused(shift):
+    """The first is accepted, the second takes more evaluations than there are; the reason says how many it took."""
+
+    def log_joint(points: np.ndarray) -> np.ndarray:
+        beyond = points @ [0.28, 0.96] > shift
+        return np.where(beyond, stats.norm.logpdf(points).sum(1) - stats.norm.logsf(shift), -np.inf)
+
+    result = solve(target(2, log_joint))
+    if result.is_accepted:
+        assert abs(result.log_evidence) < result.error <= 0.01
+    else:
+        assert f"not met in {result.n_evaluations:,} evaluations" in result.reason
+
+
+def test_boxes_from_before_the_first_edge_are_looked_at_again():
+    """An edge between the outermost node and the face of a box that was added when no edge had been seen."""
+    posterior = target(2, lambda z: np.where(z[:, 0] > 0.005, stats.norm.logpdf(z).sum(1), -np.inf))
+    mapping = cells.SinhMap(np.zeros(2), np.eye(2))
+    boxes = cells.Cells(posterior, mapping, 0.0, np.zeros(2), np.ones(2))
+    boxes.add(np.zeros((1, 2)), np.ones((1, 2)))
+    assert not boxes.has_edges and not boxes.hidden.any()
+    boxes.add(np.array([[-1.0, -1.0]]), np.array([[1.0, 0.0]]))
+    assert boxes.has_edges and (boxes.hidden[:, 0, 0] > 0).all()
+    assert boxes.errors[0, 0, 0] == boxes.hidden[0, 0, 0] and boxes.hidden[0, 1, 0] == 0
+
+
 def test_what_was_reached_in_time_is_accepted(monkeypatch):
     """The time ends in the second stage, in the midst of halving boxes."""
     posterior = target(2, correlated, deadline=1e300)
@@ -246,7 +288,7 @@ def test_refusals_say_why():
     flat = solve(target(1, lambda z: np.zeros(len(z))))
     assert not flat.is_accepted and "improper" in flat.reason
     short = solve(target(2, correlated), max_evaluations=500)
-    assert not short.is_accepted and "500 evaluations" in short.reason
+    assert not short.is_accepted and f"not met in {short.n_evaluations:,} evaluations" in short.reason
     nowhere = find_modes(target(1, lambda z: np.full(len(z), np.nan)), np.random.default_rng(0))
     assert nowhere.modes == () and "finite" in nowhere.trouble
     spike = target(1, lambda z: np.where(np.abs(z[:, 0]) < 0.1, np.inf, -(z[:, 0] ** 2)))

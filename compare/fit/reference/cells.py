@@ -82,6 +82,7 @@ class Cells:
         roughness: The relative difference to a rule with half the nodes along each axis, shape (n, d).
         integrals: Of p (1, q, q^2), with q the shifted quantities, shape (n, 1 + 2 k).
         layers: The same integrals over the outermost nodes at each face only, shape (n, d, 2, 1 + 2 k).
+        highest: The largest integrands in absolute value at the nodes, times the volume, shape (n, 1 + 2 k).
         hidden: What an edge of the support may hide from the nodes along each axis, shape (n, d, 1 + 2 k).
         changes: How the integrals changed when a box was last halved along each axis, shape (n, d, 1 + 2 k).
         errors: What remains of these changes: where they fell by more than ten from one halving to the next, they are
@@ -101,7 +102,7 @@ class Cells:
         self.peaks, self.roughness = np.empty((0, 2)), np.empty((0, d))
         self.integrals, self.layers = np.empty((0, size)), np.empty((0, d, 2, size))
         self.changes, self.errors = np.empty((0, d, size)), np.empty((0, d, size))
-        self.hidden = np.empty((0, d, size))
+        self.highest, self.hidden = np.empty((0, size)), np.empty((0, d, size))
         self.is_tested = np.empty((0, d), bool)
         self.n_evaluations, self.has_edges = 0, False
 
@@ -129,9 +130,12 @@ class Cells:
 
     def add(self, lower: np.ndarray, upper: np.ndarray) -> None:
         """Evaluate new boxes, not yet halved along any axis, and append them; corners have shape (n, d)."""
-        block = max(1, 65_536 // len(self.nodes))
+        block, had_edges = max(1, 65_536 // len(self.nodes)), self.has_edges
         for start in range(0, len(lower), block):
             self._add_block(lower[start : start + block], upper[start : start + block])
+        if self.has_edges and not had_edges:  # boxes that were added before the first edge may be cut at a face too
+            self.hidden = self._hidden(slice(None))
+            self.errors = np.maximum(self.errors, self.hidden[: len(self.errors)])
         n, d, size = len(lower), lower.shape[1], self.integrals.shape[1]
         self.changes = np.concatenate([self.changes, np.zeros((n, d, size))])
         self.errors = np.concatenate([self.errors, np.zeros((n, d, size))])
@@ -160,18 +164,20 @@ class Cells:
         even = [0, *range(1 + len(self.shift), totals.shape[1])]
         self.roughness = np.concatenate([self.roughness, np.nan_to_num(differences[..., even]).max(2)])
         highest = np.abs(integrands).reshape(n, len(self.nodes), -1).max(1) * volumes[:, None]
-        hidden = self._hidden(lower, upper, np.isneginf(log_density.reshape(n, -1)), highest)
-        self.hidden = np.concatenate([self.hidden, hidden])
+        self.highest = np.concatenate([self.highest, highest])
+        self.hidden = np.concatenate([self.hidden, self._hidden(slice(first, None))])
         layers = np.einsum("nmk,mde->ndek", np.abs(weighted), self.ends, optimize=True)
         self.layers = np.concatenate([self.layers, layers])
 
-    def _hidden(self, lower: np.ndarray, upper: np.ndarray, holes: np.ndarray, highest: np.ndarray) -> np.ndarray:
-        """What an edge of the support may hide in boxes whose nodes have no density at ``holes``, (n, d, 1 + 2 k).
+    def _hidden(self, which: slice) -> np.ndarray:
+        """What an edge of the support may hide in boxes some of whose nodes have no density, (n, d, 1 + 2 k).
 
-        It is in proportion to the ``highest`` integrands at the nodes times the volume, (n, 1 + 2 k), not to the
-        integrals: boxes that seem to hold little would not be looked at again, and what they hide would not cancel.
-        Once an edge has been seen between nodes, it is looked for between the outermost ones and the faces too.
+        It is in proportion to the ``highest`` integrands at the nodes times the volume, not to the integrals: boxes
+        that seem to hold little would not be looked at again, and what they hide would not cancel. Once an edge has
+        been seen between nodes, it is looked for between the outermost ones and the faces too, in all boxes.
         """
+        lower, upper, highest = self.lower[which], self.upper[which], self.highest[which]
+        holes = np.isneginf(self.log_density[which])
         d, is_empty = lower.shape[1], np.all(holes, 1)
         is_cut = np.any(holes, 1) & ~is_empty
         self.has_edges |= bool(is_cut.any())
@@ -212,6 +218,7 @@ class Cells:
             "roughness",
             "integrals",
             "layers",
+            "highest",
             "hidden",
             "changes",
             "errors",

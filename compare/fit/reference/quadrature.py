@@ -120,19 +120,19 @@ def integrate(target: Target, search: ModeSearch, max_evaluations: int | None = 
         try:
             trouble, moments_known = _refine(cells, search, stage, max_evaluations, moments_known)
         except OutOfTime:
-            if accepted is None:
+            if accepted is None or cells.has_edges > accepted.cells.has_edges:
                 raise
             accepted.cells.target = replace(target, deadline=np.inf)  # for a few draws
             break
         if trouble:
+            if accepted and (trouble == UNSEEN or cells.has_edges > accepted.cells.has_edges):
+                accepted = None  # it missed a mode, or a hole in the support
             break
         accepted = _result(cells, "", moments_known, stage)
     if accepted is None and trouble not in (UNSEEN, EDGE):
-        lasting, moments_known = _refine(cells, search, ROUGHEST, 2 * max_evaluations, moments_known)
-        accepted = None if lasting else _result(cells, "", moments_known, ROUGHEST)
-    if accepted and trouble != UNSEEN:
-        return accepted
-    return _result(cells, trouble, moments_known, tolerance)
+        trouble, moments_known = _refine(cells, search, ROUGHEST, 2 * max_evaluations, moments_known)
+        accepted = None if trouble else _result(cells, "", moments_known, ROUGHEST)
+    return accepted or _result(cells, trouble, moments_known, tolerance)
 
 
 def moment_tolerance(tolerance: float) -> float:
@@ -233,7 +233,7 @@ def _refine(
         if cells.log_density.max() > 300:
             return UNSEEN, moments_known
         if cells.n_evaluations > max_evaluations:
-            return f"the tolerance was not met within {max_evaluations:,} evaluations", moments_known
+            return f"the tolerance was not met in {cells.n_evaluations:,} evaluations", moments_known
         relative = (_errors(cells) / limits)[:, : size if moments_known else 1].max(1)
         if relative.sum() > 1:
             order = np.argsort(-relative)
