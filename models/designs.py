@@ -65,6 +65,10 @@ def of_file(name: str, target: str | None, task: str, datasets: Iterable[str], f
         table = read_csv(name, target, task)
     except FileNotFoundError:
         raise no_such_data(name, datasets) from None
+    except ValueError as error:
+        if formula is not None and f"has no column {target!r}" in str(error):
+            raise ValueError(f"{error}; the left side of a formula is a column, such as y in y ~ a * b") from None
+        raise
     return table if formula is None else formulas.expanded(table, formula)
 
 

@@ -11,6 +11,8 @@ from models.tables import Table
 SHOWN = 200
 """Characters of a formula and of what is wrong with it that are printed."""
 
+ONE_SIDE = "give one right side of columns, such as y ~ a * b"
+
 
 def split(formula: str) -> tuple[str, str]:
     """The target's name and the right side.
@@ -34,7 +36,7 @@ def expanded(table: Table, formula: str) -> Table:
     import pandas as pd
 
     try:
-        from formulaic import Formula
+        from formulaic import Formula, ModelMatrix
     except ImportError:
         raise ValueError("a formula needs formulaic, which is not installed: pip install formulaic") from None
     target, right = split(formula)
@@ -42,9 +44,12 @@ def expanded(table: Table, formula: str) -> Table:
     try:
         with np.errstate(all="ignore"):
             matrix = Formula(right).get_model_matrix(frame, na_action="ignore")
+            if not isinstance(matrix, ModelMatrix):  # several, as `|` and `~` make
+                raise ValueError(ONE_SIDE)
             columns, inputs = [str(name) for name in matrix.columns], matrix.to_numpy(dtype=float)
     except Exception as error:  # it may be any: formulas may hold any function
-        why = str(error).partition("\n")[0].strip()[:SHOWN].rstrip(".")
+        why = ONE_SIDE if str(error).startswith("The `.` operator") else str(error)
+        why = why.partition("\n")[0].strip()[:SHOWN].rstrip(".")
         raise ValueError(f"the formula {formula[:SHOWN]!r} cannot be read: {why or type(error).__name__}") from None
     if "Intercept" not in columns:
         raise ValueError(f"the formula {formula[:SHOWN]!r} takes out the intercept, which the model has; leave it in")
