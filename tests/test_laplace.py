@@ -137,7 +137,7 @@ def test_no_other_optimiser_is_said_to_have_made_it():
 @pytest.mark.parametrize(
     ("value", "slope", "line"),
     [
-        (-np.inf, 0.0, "the log joint is -inf where the guide starts"),
+        (-np.inf, 0.0, "the log joint is not finite (-inf) where the guide starts"),
         (-1.5, np.nan, "the log joint is -1.5 with a gradient that is not finite where the guide starts"),
     ],
 )

@@ -33,7 +33,7 @@ def not_finite(value: float, gradient: np.ndarray) -> str:
     where = "where the guide starts"
     if np.isfinite(value):
         return f"the log joint is {value:.6g} with a gradient that is not finite {where}"
-    return f"the log joint is {value} {where}"
+    return f"the log joint is not finite ({value}) {where}"
 
 
 def positive_factor(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
