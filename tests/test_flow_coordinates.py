@@ -22,6 +22,7 @@ from compare.fit.tree import build, split
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.summary import to_json
+from compare.verdict import thresholds
 from compare.verdict.judge import complaints, judge_reference
 
 
@@ -96,6 +97,11 @@ def test_a_flow_that_fails_costs_nobody_the_first_chains(monkeypatch):
     first = run_of(0.0, 3, seed=0)
     tree, spent = reference.again(None, job_of("numpyro", two_modes(0.3)), first)
     assert tree is first and spent == 0 and tree.attrs["ran_elsewhere"].endswith("is not finite where the guide starts")
+
+
+def test_runs_agree_by_the_rule_of_verdicts():
+    """Fits import no verdict: the numbers are theirs all the same, twice the tolerated sds and as many errors."""
+    assert (reference.HIDDEN, reference.ERRORS) == (2 * thresholds.MEAN, thresholds.ERRORS)
 
 
 def test_divergences_that_another_run_confirms_are_no_complaint():
