@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from models.contract import UnknownName, nearest
 from models.options import option
 
@@ -43,24 +41,13 @@ def parse_whole(text: str, least: int = 0) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
+        raise ValueError(f"{text!r} is not a whole number; give one, {least} or more") from None
     if value < least:
         raise ValueError(f"{text} is {'negative' if value < 0 else 'too few'}; give {least} or more")
     return value
 
 
 parse_count = partial(parse_whole, least=1)
-
-
-def as_count(name: str, value: Any) -> int:
-    """A whole number of at least 1 that a caller from Python gives.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} is {value!r}: give a whole number, 1 or more")
-    return int(value)
 
 
 def parse_positive(text: str) -> float:
@@ -126,12 +113,26 @@ class Options:
 
         Raises:
             UnknownName: there is no such option.
-            ValueError: ``paths``, or a ``rank`` that is given, is no whole number of at least 1.
+            ValueError: the command line would not take the value either.
         """
-        known = [field.name for field in dataclasses.fields(cls)]
+        fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in options:
-            if name not in known:
-                raise UnknownName(f"no option {name!r}; {nearest(name, known)}")
-        settings = cls(**options)
-        rank = None if settings.rank is None else as_count("rank", settings.rank)
-        return dataclasses.replace(settings, rank=rank, paths=as_count("paths", settings.paths))
+            if name not in fields:
+                raise UnknownName(f"no option {name!r}; {nearest(name, list(fields))}")
+        return cls(**{name: given_value(fields[name], value) for name, value in options.items()})
+
+
+def given_value(field: dataclasses.Field, value: Any) -> Any:
+    """The value of a field of `Options` from Python, by the rules of the command line.
+
+    Raises:
+        ValueError: it does not pass.
+    """
+    if value is None and field.default is None:
+        return None
+    try:
+        if "help" in field.metadata:
+            return parse_field(field, str(value))
+        return (parse_count if isinstance(field.default, int) else parse_positive)(str(value))
+    except ValueError as error:
+        raise ValueError(f"{field.name}: {error}") from None

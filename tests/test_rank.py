@@ -57,7 +57,7 @@ def test_a_rank_that_no_covariance_has_is_refused_in_a_line(capsys):
     assert capsys.readouterr().err == f"compare: --rank is 8: give 1 to {most}; mean_field has rank 0\n"
     assert main(["linear", "--guides", "low_rank", "--rank", "0"]) == 2
     assert "0 is too few; give 1 or more" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="rank is 0: give a whole number, 1 or more"):
+    with pytest.raises(ValueError, match=r"^rank: 0 is too few; give 1 or more$"):
         compare(model("numpyro", "banana"), {"bend": np.array(0.0)}, guides=["low_rank"], nuts=False, rank=0)
 
 
@@ -75,18 +75,3 @@ def test_a_rank_beyond_the_unconstrained_latents_is_refused_in_a_line():
     simplex = SimpleNamespace(shapes={"cov_factor": (2, 3)}, diagonal=np.ones(2))
     with pytest.raises(ValueError, match=r"^rank 3 is more than the model's 2 unconstrained latents; give 2 or less$"):
         Target(simplex)
-
-
-@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True, np.float64(2.0), np.bool_(True)])
-@pytest.mark.parametrize("name", ["rank", "paths"])
-def test_only_whole_numbers_are_taken_from_python(name, value):
-    with pytest.raises(ValueError, match=f"^{name} is .*: give a whole number, 1 or more$"):
-        Options.given({name: value})
-
-
-def test_numpys_whole_numbers_are_taken_as_pythons():
-    options = Options.given({"rank": np.int64(2), "paths": np.uint8(3)})
-    assert (options.rank, options.paths) == (2, 3) and type(options.rank) is type(options.paths) is int
-    assert Options.given({"rank": None}) == Options.given({}) == Options()
-    with pytest.raises(ValueError, match="paths is None: give a whole number"):
-        Options.given({"paths": None})
