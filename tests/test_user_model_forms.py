@@ -33,6 +33,12 @@ def written(library: str):
     return import_module(f"tests.user_models.forms_{library}")
 
 
+def as_tensor(library: str, values: np.ndarray):
+    """The library's own array."""
+    module = import_module("torch" if library == "pyro" else "jax.numpy")
+    return module.asarray(values)
+
+
 def layout_of(library: str, model: object, data: object):
     mine = user_model.register(getattr(written(library), model) if isinstance(model, str) else model, library)
     return user_model.data_of(mine, data).layout
@@ -72,6 +78,11 @@ def test_every_form_of_the_data_gives_the_same_model(library):
         frame,
         xr.Dataset({"values": ("row", VALUES)}),
         frame.to_dict("list"),
+        VALUES,
+        list(VALUES),
+        frame["values"],
+        xr.DataArray(VALUES),
+        as_tensor(library, VALUES),
     ):
         assert layout_of(library, "normal", data).log_joints == pytest.approx(expected, rel=1e-12)
     assert layout_of(library, module.closure(VALUES), {}).log_joints == pytest.approx(expected, rel=1e-12)
@@ -79,6 +90,12 @@ def test_every_form_of_the_data_gives_the_same_model(library):
     assert canonical(given) == canonical(dict(given)), "data in a dict can be hashed for the cache"
     if library == "pyro":
         assert layout_of(library, "module", (VALUES,)).log_joints == pytest.approx(expected, rel=1e-12)
+
+
+def test_what_is_no_only_argument_says_what_it_was_taken_for():
+    mine = user_model.register(written("numpyro").flat_line, "numpyro")
+    with pytest.raises(ValueError, match=r"\(a list, taken for the only argument\): missing a required argument"):
+        user_model.data_of(mine, [VALUES, VALUES])
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -111,7 +128,8 @@ def model(y=None):
     [
         ("", "has no data: define data"),
         ('if __name__ == "__main__":\n    data = {"y": np.ones(3)}\n', "stand under if __name__"),
-        ("data = np.ones(3)\n", 'data is a ndarray: give a dict of the model\'s arguments, such as {"y": ...}'),
+        ("data = {1.0, 2.0}\n", 'data is a set: give a dict of the model\'s arguments, such as {"y": ...}'),
+        ("data = 'y.csv'\n", 'data is a str: give a dict of the model\'s arguments, such as {"y": ...}'),
         ("data = (np.ones(3), 2.0)\n", "too many positional arguments"),
         ('data = {"y": ["a", "b", "c"]}\n', "'y' holds 'a' and other words"),
     ],

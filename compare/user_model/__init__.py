@@ -238,8 +238,8 @@ def read(reference: str, library: str | None = None) -> tuple[UserModel, Mapping
 
 
 def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None) -> UserData:
-    """The data of a user's model, from a dict of its arguments, a frame, a tuple of positional arguments, or a function
-    that returns one; None for a model that holds its data itself.
+    """The data of a user's model, from its arguments in any form of `arguments`; None for a model that holds its data
+    itself.
 
     Args:
         user: The model.

@@ -135,8 +135,8 @@ def call(function: Callable[..., Any], signature: inspect.Signature, values: Map
 def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
     """The arguments of a model, flat: float64 and whole-number arrays, and what shapes the program.
 
-    ``data`` is a mapping of them, a frame (its columns), a tuple of positional arguments, or a function that returns
-    one of these.
+    ``data`` is a mapping of them, a frame (its columns), a tuple of positional arguments, the only argument itself (an
+    array, a tensor, a list or a number), or a function that returns one of these.
 
     Raises:
         ValueError: an argument that the model lacks or does not know, or a value that is neither numbers nor words.
@@ -152,9 +152,24 @@ def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
             values |= arrays
         bound(signature, assemble(values))
     except TypeError as error:
-        names = ", ".join(given) if not isinstance(data, tuple | Positional) else "by position"
-        raise ValueError(f"the model's arguments do not fit its data ({names or 'none'}): {error}") from None
+        names = ", ".join(map(str, names_in(data) or ())) or "none"
+        if isinstance(data, tuple | Positional):
+            names = "by position"
+        elif is_lone(data):
+            names = f"a {type(data).__name__}, taken for the only argument"
+        raise ValueError(f"the model's arguments do not fit its data ({names}): {error}") from None
     return values
+
+
+def names_in(data: Any) -> Any:
+    """The keys of a mapping or the columns of a frame; None where the data have no names."""
+    names = data.keys() if hasattr(data, "keys") else getattr(data, "columns", None)
+    return names if hasattr(data, "__getitem__") and getattr(data, "ndim", 2) != 1 else None
+
+
+def is_lone(data: Any) -> bool:
+    """Whether the data are one argument: an array, a tensor, a column, a list or a number."""
+    return names_in(data) is None and (hasattr(data, "__array__") or isinstance(data, list | float | int))
 
 
 def by_name(signature: inspect.Signature, data: Any) -> dict[str, Any]:
@@ -164,17 +179,17 @@ def by_name(signature: inspect.Signature, data: Any) -> dict[str, Any]:
         TypeError: positional arguments that do not fit the model's.
         ValueError: the data are in no form that has names.
     """
-    if isinstance(data, tuple):
-        data = Positional(data)
+    if data is None:
+        return {}
+    if isinstance(data, tuple) or is_lone(data):
+        data = Positional(data if isinstance(data, tuple) else (data,))
     if isinstance(data, Positional):
         given = dict(signature.bind(*data.args, **(data.kwargs or {})).arguments)
         kinds = {name: signature.parameters[name].kind for name in given}
         extra = [name for name, kind in kinds.items() if kind is inspect.Parameter.VAR_KEYWORD]
         return {n: v for n, v in given.items() if n not in extra} | (given[extra[0]] if extra else {})
-    if data is None:
-        return {}
-    names = data.keys() if hasattr(data, "keys") else getattr(data, "columns", None)
-    if names is None or not hasattr(data, "__getitem__") or getattr(data, "ndim", 2) == 1:
+    names = names_in(data)
+    if names is None:
         first = next(iter(signature.parameters), "y")
         raise ValueError(
             f'data is a {type(data).__name__}: give a dict of the model\'s arguments, such as {{"{first}": ...}}'
