@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 from scipy import stats
+from scipy.spatial import distance
 
 from models.gp import GpData
 
 
 def covariance(data: GpData, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The kernel of one input, written down here."""
-    r = np.abs(a - b.T) / data.length
+    """The kernel, written down here."""
+    r = distance.cdist(a, b) / data.length
     if data.kernel == "rbf":
         return data.variance * np.exp(-(r**2) / 2)
     return data.variance * (1 + math.sqrt(5) * r + 5 / 3 * r**2) * np.exp(-math.sqrt(5) * r)

@@ -22,17 +22,18 @@ from models.gp import MODEL, GpData, classes, in_numpyro
 from models.gp.data import co2
 from models.gp.exact import GaussianProcess
 from models.gp.pictures import curves
-from models.gp.placement import best_member
+from models.gp.placement import best_member, fitted
 from models.plotting import style
 from tests.dense_processes import covariance, dense, divergence
 
 PAIRS = [("whitened", "rbf"), ("values", "matern52")]
 KINDS = [
-    GpData(points=12, kernel=kernel, latents=latents)
+    GpData(name, points=12, kernel=kernel, latents=latents)
+    for name in ("wave", "plane")
     for kernel in ("rbf", "matern52")
     for latents in ("whitened", "values")
 ]
-EVERY_KIND = pytest.mark.parametrize("data", KINDS, ids=lambda data: f"{data.kernel}-{data.latents}")
+EVERY_KIND = pytest.mark.parametrize("data", KINDS, ids=lambda data: f"{data.data}-{data.kernel}-{data.latents}")
 
 
 @EVERY_KIND
@@ -55,8 +56,8 @@ def test_pyros_own_gp_has_the_same_evidence(data: GpData) -> None:
     pyro.clear_param_store()
     kind = {"rbf": pyro_gp.kernels.RBF, "matern52": pyro_gp.kernels.Matern52}[data.kernel]
     numbers = [torch.tensor(value, dtype=torch.float64) for value in (data.variance, data.length, data.noise**2)]
-    x, y = (torch.from_numpy(value) for value in (data.design.inputs[:, 0], data.design.targets))
-    kernel = kind(1, variance=numbers[0], lengthscale=numbers[1])
+    x, y = (torch.from_numpy(value) for value in (data.design.inputs, data.design.targets))
+    kernel = kind(x.shape[1], variance=numbers[0], lengthscale=numbers[1])
     regression = pyro_gp.models.GPRegression(x, y, kernel, noise=numbers[2], jitter=data.jitter * data.variance)
     log_likelihood = pyro.poutine.trace(regression.model).get_trace().log_prob_sum().item()
     pyro.clear_param_store()
@@ -373,25 +374,28 @@ def test_the_months_of_co2() -> None:
 
 
 def test_tables_of_several_inputs(tmp_path) -> None:
-    """The kernel takes distances in all inputs; pictures and inducing points need one."""
+    """The kernel takes distances in all inputs; a curve is drawn of one, and even points need a line."""
     path = tmp_path / "table.csv"
     path.write_text("a,b,y\n0,1,2\n1,0,1\n2,2,0\n3,1,2\n")
     data = GpData(str(path), target="y")
     a = data.design.inputs
     assert data.covariance(a, a)[0, 1] == pytest.approx(math.exp(-0.5 * np.sum((a[0] - a[1]) ** 2) / 0.3**2))
-    assert not any(picture.applies(data) for picture in MODEL.pictures)
-    with pytest.raises(ValueError, match=r"lie on a line and .* has 2 inputs"):
+    assert [picture.name for picture in MODEL.pictures if picture.applies(data)] == []
+    with pytest.raises(ValueError, match=r"lie on a line and .* has 2 inputs: give --placement greedy or kmeans or"):
         GpData(str(path), target="y", inducing=2)
+    assert fitted(GpData(str(path), target="y", inducing=3, placement="greedy")).places.shape == (3, 2)
 
 
 def test_pictures_need_no_fits(tmp_path) -> None:
-    data = GpData(points=6)
+    plane, path = GpData("plane", points=6, inducing=2, placement="optimised"), tmp_path / "picture.png"
     with style():
-        for picture in MODEL.pictures:
-            drawn = data if picture.applies(data) else CLASSES
-            assert picture.applies(drawn)
-            picture.draw({}, drawn, MODEL.exact(drawn), tmp_path / f"{picture.name}.png")
-            assert (tmp_path / f"{picture.name}.png").stat().st_size > 5000
+        for data, names in ((GpData(points=6), {"bands", "gaps"}), (CLASSES, {"chances"}), (plane, {"gaps"})):
+            pictures = [picture for picture in MODEL.pictures if picture.applies(data)]
+            assert {picture.name for picture in pictures} == names
+            for picture in pictures:
+                picture.draw({}, data, MODEL.exact(data), path)
+                assert path.stat().st_size > 5000
+                path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -401,7 +405,9 @@ def test_pictures_need_no_fits(tmp_path) -> None:
         (["--jitter", "0"], "without jitter equal or close inputs"),
         (["--length", "-1"], "length is -1.0: give a number from"),
         (["--variance", "nan"], "variance is nan: give a number from"),
-        (["--points", "5", "--inducing", "6"], "more than the 5 data points: give at most 5"),
+        (["--points", "5", "--inducing", "6"], "more than the 5 data points with different inputs: give at most"),
+        (["--data", "TABLE", "--target", "y", "--inducing", "4"], "more than the 3 data points with different inputs"),
+        (["--data", "plane", "--inducing", "4"], "even points lie on a line and plane has 2 inputs"),
         (["--inducing", "-1"], "give a whole number from 0"),
         (["--points", "1"], "give a whole number from 2"),
         (["--data", "mcycles"], "did you mean 'mcycle'"),
@@ -422,7 +428,7 @@ def test_pictures_need_no_fits(tmp_path) -> None:
 )
 def test_bad_input_is_refused_in_one_line(options: list[str], says: str, tmp_path, capsys) -> None:
     path = tmp_path / "table.csv"
-    path.write_text("x,y\n1,0\n2,0\n3,1\n")
+    path.write_text("x,y\n1,0\n2,0\n3,1\n3,2\n")
     assert main(["gp", *[str(path) if option == "TABLE" else option for option in options]]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and says in err

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ CHOICES = {
     "likelihood": ("normal", "bernoulli"),
 }
 
-PLACEMENTS = ("even", "optimised")
+PLACEMENTS = ("even", "greedy", "kmeans", "optimised")
 
 MOST_POINTS = {"normal": 2000, "bernoulli": 300}
 """Beyond this many points a matrix of all pairs, or the draws of the truth, take too long."""
@@ -36,24 +38,26 @@ LIMITS = {
 """Between these numbers float64 keeps the posterior's digits; and why 0 is refused."""
 
 
-def wave(points: int) -> Table:
-    """sin(4 x) at points drawn from [0, 3], seen through noise of sd 0.1; the same at every call."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 3, points)
-    y = np.sin(4 * x) + 0.1 * rng.standard_normal(points)
-    source = {"source": "sin(4 x) plus noise of sd 0.1, x in [0, 3]"}
-    return Table("wave", source, ("x",), x[:, None], "y", y, None, "point", np.arange(points))
+WAVES = {"wave": ("x",), "plane": ("x", "z")}
+"""Functions that are given, by name: the columns of their inputs."""
 
 
-def classes(points: int) -> Table:
-    """Classes of which sin(4 x) decides, at points drawn from [0, 3]: logits 4 sin(4 x); the same at every call."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(0, 3, points)
-    y = (rng.random(points) < 1 / (1 + np.exp(-4 * np.sin(4 * x)))).astype(float)
+def wave(name: str, points: int, is_normal: bool) -> Table:
+    """The product of sin(4 x) over inputs drawn from [0, 3], seen through noise of sd 0.1; the same at every call.
+
+    Else classes, whose logits are four times the function.
+    """
+    rng, columns = np.random.default_rng(0), WAVES[name]
+    x = rng.uniform(0, 3, (points, len(columns)))
+    f, formula = np.sin(4 * x).prod(axis=1), " ".join(f"sin(4 {column})" for column in columns)
+    if is_normal:
+        y, source = f + 0.1 * rng.standard_normal(points), f"{formula} plus noise of sd 0.1"
+    else:
+        y, source = (rng.random(points) < 1 / (1 + np.exp(-4 * f))).astype(float), f"class 1 with logits 4 {formula}"
     if np.ptp(y) == 0:
         raise ValueError(f"the classes of {points} points are all the same: give more --points")
-    source = {"source": "class 1 with logits 4 sin(4 x), x in [0, 3]"}
-    return Table("wave", source, ("x",), x[:, None], "y", y, ("0", "1"), "point", np.arange(points))
+    labels, about = None if is_normal else ("0", "1"), {"source": f"{source}, {' and '.join(columns)} in [0, 3]"}
+    return Table(name, about, columns, x, "y", y, labels, "point", np.arange(points))
 
 
 def mcycle() -> Table:
@@ -75,12 +79,12 @@ class GpData(Data):
 
     Raises:
         ValueError: no such data, data from which nothing can be learnt (see `models.designs.load`), numbers out of
-            their range, or inducing points that are too many or have no line to lie on.
+            their range, or inducing points that are too many or are to be even where inputs have no line.
     """
 
-    data: str = option("wave", "wave, mcycle, co2, or a CSV file with a header", str)
+    data: str = option("wave", "wave, plane, mcycle, co2, or a CSV file with a header", str)
     target: str | None = option(None, "the column of the CSV file that is predicted; all others are inputs", str)
-    points: int = option(20, "number of points of wave", parse_int)
+    points: int = option(20, "number of points of wave and plane", parse_int)
     kernel: str = option(
         "rbf", "the kernel: squared exponential, or Matern with smoothness 5/2", str, CHOICES["kernel"]
     )
@@ -100,7 +104,11 @@ class GpData(Data):
     )
     inducing: int = option(0, "fit this many inducing points as well; 0 for none", parse_int)
     placement: str = option(
-        "even", "inducing points: even over the inputs, or optimised: where their bound is largest", str, PLACEMENTS
+        "even",
+        "inducing points: even over the inputs; greedy, at inputs that are uncertain given the others; kmeans, at "
+        "centres of clusters; optimised, where their bound is largest",
+        str,
+        PLACEMENTS,
     )
     design: Design = derived()
 
@@ -118,35 +126,51 @@ class GpData(Data):
             if isinstance(value, bool) or value % 1 or not least <= value <= most:
                 raise ValueError(f"{name} is {value}: give a whole number from {least} to {most:,}")
             self._set(**{name: int(value)})
+        datasets: dict[str, Callable[[], Table]] = {
+            name: partial(wave, name, self.points, self.is_normal) for name in WAVES
+        }
         if self.is_normal:
-            task, datasets = "regression", {"wave": lambda: wave(self.points), "mcycle": mcycle, "co2": co2}
+            datasets |= {"mcycle": mcycle, "co2": co2}
         elif self.data in ("mcycle", "co2"):
             raise ValueError(f"the targets of {self.data} are numbers, not classes: leave --likelihood out")
-        else:
-            task, datasets = "classification", {"wave": lambda: classes(self.points)}
-        design = designs.load(self.data, self.target, task, datasets, unscaled=("wave",))
+        task = "regression" if self.is_normal else "classification"
+        design = designs.load(self.data, self.target, task, datasets, unscaled=tuple(WAVES))
         self._set(design=design)
-        rows, columns = design.inputs.shape
+        rows = len(design.targets)
         if rows > most:
             raise ValueError(f"{self.data} has {rows:,} rows: give at most {most:,}")
         if not self.is_normal and self.noise != type(self).noise:
             raise ValueError(f"classes have no noise: leave --noise {self.noise:g} out, or give --likelihood normal")
-        self.check_inducing(rows, columns)
+        self.check_inducing()
 
-    def check_inducing(self, rows: int, columns: int) -> None:
+    def check_inducing(self) -> None:
         """Make sure that inducing points can be fitted to the data, and that only they are placed."""
         if not self.inducing:
             if self.placement != "even":
                 raise ValueError(f"placement is {self.placement} and there are no inducing points: give --inducing too")
             return
-        if self.inducing > rows:
-            raise ValueError(f"inducing is {self.inducing}, more than the {rows} data points: give at most {rows}")
+        if self.inducing > self.distinct:
+            raise ValueError(
+                f"inducing is {self.inducing}, more than the {self.distinct} data points with different inputs: "
+                f"give at most {self.distinct}"
+            )
         if not self.is_known:
             raise ValueError("inducing points are for known hyperparameters: leave --inducing or --hyperparameters out")
-        if columns > 1:
+        if self.placement not in self.placements:
             raise ValueError(
-                f"inducing points lie on a line and {self.data} has {columns} inputs: leave --inducing out"
+                f"{self.placement} points lie on a line and {self.data} has {self.design.inputs.shape[1]} inputs: "
+                f"give --placement {' or '.join(self.placements)}"
             )
+
+    @property
+    def distinct(self) -> int:
+        """The number of data points with different inputs."""
+        return len(np.unique(self.design.inputs, axis=0))
+
+    @property
+    def placements(self) -> tuple[str, ...]:
+        """Those that the number of inputs allows."""
+        return PLACEMENTS[self.design.inputs.shape[1] > 1 :]
 
     @property
     def is_known(self) -> bool:
@@ -182,11 +206,12 @@ class GpData(Data):
         return self.variance * (1 + r + r**2 / 3) * np.exp(-r)
 
     def slope(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The kernel's derivative by a, for inputs of one column, shapes (n, 1) and (m, 1): shape (n, m)."""
-        far = (a - b.T) / self.length
+        """The kernel's derivative by a, inputs of shapes (n, columns) and (m, columns): shape (n, m, columns)."""
+        far = (a[:, None] - b[None]) / self.length
+        squares = np.sum(far**2, axis=-1, keepdims=True)
         if self.kernel == "rbf":
-            return -self.variance * far / self.length * np.exp(-0.5 * far**2)
-        r = math.sqrt(5) * np.abs(far)
+            return -self.variance * far / self.length * np.exp(-0.5 * squares)
+        r = np.sqrt(5 * squares)
         return -self.variance * 5 / 3 * far / self.length * (1 + r) * np.exp(-r)
 
     def factor(self, inputs: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ State = Mapping[str, np.ndarray]
 
 
 def even(data: GpData, count: int) -> np.ndarray:
-    """Points evenly spaced over the inputs, shape (count, 1)."""
+    """Points evenly spaced over the inputs of one column, shape (count, 1)."""
     inputs = data.design.inputs
     return np.linspace(inputs.min(axis=0), inputs.max(axis=0), count)
 
@@ -47,7 +47,7 @@ class InducingPoints:
     """The sparse approximation with M points. A subclass has a likelihood.
 
     Attributes:
-        places: Z, shape (M, 1).
+        places: Z, shape (M, columns).
         across: A, shape (M, n).
         left_over: k_ii - a_i' a_i, the prior variance of each f_i that the inducing points leave, shape (n,).
         best: Mean (M,) and covariance (M, M) of the best q(v).
@@ -83,7 +83,7 @@ class InducingPoints:
         return solve_triangular(self.factor, self.data.covariance(self.places, inputs), lower=True)
 
     def slope(self) -> np.ndarray:
-        """The bound's derivative by each place, shape (M,): at the best q(v) only A changes with Z.
+        """The bound's derivative by each place, shape (M, columns): at the best q(v) only A changes with Z.
 
         With G = d bound / d A it is the sum over inputs of L_M^-T G times the kernel's slope at (Z, inputs), less the
         sum over places of L_M^-T G A' L_M^-1 times that at (Z, Z).
@@ -93,11 +93,11 @@ class InducingPoints:
         by_across = np.outer(mean, first) + (self.across - covariance @ self.across) * second
         by_cross = solve_triangular(self.factor, by_across, lower=True, trans="T")
         by_prior = solve_triangular(self.factor, self.across @ by_cross.T, lower=True, trans="T")
-        cross = np.sum(by_cross * self.data.slope(self.places, self.data.design.inputs), axis=1)
-        return cross - np.sum(by_prior * self.data.slope(self.places, self.places), axis=1)
+        cross = np.einsum("mn,mnc->mc", by_cross, self.data.slope(self.places, self.data.design.inputs))
+        return cross - np.einsum("mn,mnc->mc", by_prior, self.data.slope(self.places, self.places))
 
     def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and sd of f at inputs of shape (m, 1) under the best q, each (m,)."""
+        """Mean and sd of f at inputs of shape (m, columns) under the best q, each (m,)."""
         across = self.project(inputs)
         variance = self.data.variance - np.sum(across**2, axis=0)
         return across.T @ self.best["mean"], np.sqrt(
@@ -217,7 +217,7 @@ class SparseClasses(InducingPoints):
 
 
 def approximate(data: GpData, places: np.ndarray) -> InducingPoints:
-    """The sparse approximation with points at these places, shape (M, 1)."""
+    """The sparse approximation with points at these places, shape (M, columns)."""
     return SparseRegression(data, places) if data.is_normal else SparseClasses(data, places)
 
 

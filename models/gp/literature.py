@@ -20,16 +20,15 @@ DEFAULT_POINTS = 10
 
 
 def published(data: GpData, summary: Mapping[str, Any]) -> list[Published]:
-    """The evidence and the price of mean field; bounds on the gap of inducing points where they lie on a line.
+    """The evidence, the price of mean field, and bounds on the gap of inducing points.
 
     Where length and noise are unknown, all is said of the process with those that are given.
     """
     if not data.is_normal:
         return classes.published(data)
     exact = GaussianProcess(data)
-    sparse = bounds(data) if data.design.inputs.shape[1] == 1 else []
     cost = [mean_field_cost(exact.divergence(exact.site), summary)] if data.is_known else []
-    return [evidence(data, exact), *cost, *sparse]
+    return [evidence(data, exact), *cost, *bounds(data)]
 
 
 def evidence(data: GpData, exact: GaussianProcess) -> Published:
@@ -47,8 +46,10 @@ def evidence(data: GpData, exact: GaussianProcess) -> Published:
 
 def bounds(data: GpData) -> list[Published]:
     """The gap of inducing points between its bounds, for these targets and on average over targets from the prior."""
-    count = data.inducing or min(DEFAULT_POINTS, len(data.design.targets))
-    sparse = SparseRegression(data, placed(data, count, data.placement).places)
+    count, placement = min(DEFAULT_POINTS, data.distinct), data.placements[0]
+    if data.inducing:
+        count, placement = data.inducing, data.placement
+    sparse = SparseRegression(data, placed(data, count, placement).places)
     y, factor, variance, eye = data.design.targets, sparse.exact.factor, data.noise**2, np.eye(len(data.design.targets))
     low_rank = sparse.across.T @ sparse.across
     left = factor @ factor.T - low_rank

@@ -93,8 +93,9 @@ def gaps(fits: Fits, data: GpData, exact: GaussianProcess, path: Path) -> None:
     figure = new_figure(10.6, 4.4)
     left, right = figure.subplots(1, 2)
     size = len(data.design.targets)
-    counts = np.unique(np.linspace(2, min(size, 40), 20).round().astype(int))
-    for placement, mark in {"even": "o-", data.placement: "o--" if data.placement != "even" else "o-"}.items():
+    counts = np.unique(np.linspace(2, min(data.distinct, 40 if is_curve(data) else 80), 20).round().astype(int))
+    chosen = [data.placement] if data.inducing else []
+    for placement, mark in zip(dict.fromkeys([data.placements[0], *chosen]), ("o-", "o--"), strict=False):
         drawn = gaps_of_inducing(exact, counts, placement)
         left.semilogy(counts, drawn, mark, color=FAMILY_COLORS["markov"], ms=4, lw=1.4, label=placement)
     cost = 0.5 * size * data.jitter * data.variance / data.noise**2
@@ -157,6 +158,11 @@ def is_curve(data: GpData) -> bool:
     return data.design.inputs.shape[1] == 1 and data.is_gaussian
 
 
+def has_gaps(data: GpData) -> bool:
+    """Whether gaps are known, and inputs lie on a line or inducing points are asked for."""
+    return is_curve(data) or (data.is_gaussian and data.inducing > 0)
+
+
 def is_chance(data: GpData) -> bool:
     """Whether P(class 1) is a curve, and known."""
     return data.design.inputs.shape[1] == 1 and not data.is_normal and isinstance(classes.truth(data), LogitsPosterior)
@@ -175,7 +181,7 @@ PICTURES = (
         "Left, the gap of Titsias' bound against the number of inducing points, by their placement. Right, the gap of "
         "the best factorised Gaussian in u and in f against the noise; the grey line is the noise of these data.",
         gaps,
-        is_curve,
+        has_gaps,
     ),
     Picture(
         "chances",

@@ -1,20 +1,23 @@
 """Where inducing points stand, and the fit with them.
 
-``even`` spaces them over the inputs; ``optimised`` climbs the bound itself, along its gradient: Titsias' for numbers,
-Hensman's for classes. The bound has several maxima, so that it is climbed from two starts.
+``even`` spaces them over a line, ``greedy`` chooses among the inputs and ``kmeans`` takes centres of their clusters,
+however many columns they have. ``optimised`` climbs the bound itself, along its gradient: Titsias' for numbers,
+Hensman's for classes. The bound has several maxima, so that it is climbed from each of the other placements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 from scipy import optimize
+from scipy.cluster import vq
+from scipy.linalg import lapack
 
 from models.contract import Best, CoordinateAscent
 from models.gp import classes
-from models.gp.data import PLACEMENTS, GpData
+from models.gp.data import GpData
 from models.gp.exact import GaussianProcess, gaussian_best
 from models.gp.inducing import InducingPoints, approximate, even
 from models.logit_gaussians import best_of_family
@@ -22,30 +25,56 @@ from models.logits import LogitsPosterior
 
 
 def climb(data: GpData, start: np.ndarray) -> InducingPoints:
-    """The approximation where the bound has a maximum, by L-BFGS from these places, shape (M, 1)."""
+    """The approximation where the bound has a maximum, by L-BFGS from these places, shape (M, columns)."""
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        sparse = approximate(data, flat[:, None])
-        return -sparse.bound(), -sparse.slope()
+        sparse = approximate(data, flat.reshape(start.shape))
+        return -sparse.bound(), -sparse.slope().ravel()
 
     options = {"maxiter": 500, "ftol": 1e-10, "gtol": 1e-5}
-    end = optimize.minimize(loss, start[:, 0], jac=True, method="L-BFGS-B", options=options)
-    return approximate(data, np.sort(end.x)[:, None])
+    end = optimize.minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    places = end.x.reshape(start.shape)
+    return approximate(data, places[np.lexsort(places.T[::-1])])
+
+
+@lru_cache(maxsize=8)
+def pivots(data: GpData, content: tuple[bytes, ...]) -> np.ndarray:
+    """The rows of the inputs, each where those before it leave most of the prior variance: the pivots of a Cholesky
+    factorisation.
+    """
+    inputs = data.design.inputs
+    kernel = data.covariance(inputs, inputs) + data.variance * data.jitter * np.eye(len(inputs))
+    return lapack.dpstrf(kernel)[1] - 1
+
+
+def greedy(data: GpData, count: int) -> np.ndarray:
+    """The inputs whose values are most uncertain given those of the inputs before them, shape (count, columns) (Burt,
+    Rasmussen & van der Wilk 2020, Convergence of sparse variational inference in Gaussian processes regression).
+    """
+    return data.design.inputs[pivots(data, data.content)[:count]]
+
+
+def kmeans(data: GpData, count: int) -> np.ndarray:
+    """Centres of clusters of the inputs, by Lloyd's algorithm from the greedy choice; shape (count, columns)."""
+    return vq.kmeans2(data.design.inputs, greedy(data, count), iter=100, minit="matrix")[0]
+
+
+PLACES: dict[str, Callable[[GpData, int], np.ndarray]] = {"even": even, "greedy": greedy, "kmeans": kmeans}
+"""Points by what places them, without looking at the targets."""
 
 
 @lru_cache(maxsize=64)
 def optimised(data: GpData, count: int, content: tuple[bytes, ...]) -> InducingPoints:
-    """The highest maximum from points that are evenly spaced, and from points at the inputs' quantiles."""
-    quantiles = np.quantile(data.design.inputs, (np.arange(count) + 0.5) / count, axis=0)
-    ends = [climb(data, start) for start in (even(data, count), quantiles)]
-    return max([approximate(data, even(data, count)), *ends], key=lambda sparse: sparse.bound())
+    """The highest maximum of those from the other placements."""
+    ends = [climb(data, PLACES[start](data, count)) for start in data.placements if start in PLACES]
+    return max(ends, key=lambda sparse: sparse.bound())
 
 
 def placed(data: GpData, count: int, placement: str) -> InducingPoints:
     """The approximation with this many points, by their placement."""
-    if placement == "even":
-        return approximate(data, even(data, count))
-    return optimised(data, count, data.content)
+    if placement == "optimised":
+        return optimised(data, count, data.content)
+    return approximate(data, PLACES[placement](data, count))
 
 
 def fitted(data: GpData) -> InducingPoints:
@@ -78,9 +107,9 @@ def best_member(data: GpData, family: str) -> Best | None:
 
 def gaps(data: GpData, counts: Sequence[int], log_evidence: float) -> str:
     """The gap of the bound in nats, by number of points and their placement."""
-    lines = ["points  " + "  ".join(f"{placement:>12}" for placement in PLACEMENTS)]
+    lines = ["points  " + "  ".join(f"{placement:>12}" for placement in data.placements)]
     for count in counts:
-        bounds = [placed(data, count, placement).bound() for placement in PLACEMENTS]
+        bounds = [placed(data, count, placement).bound() for placement in data.placements]
         lines.append(f"{count:>6}  " + "  ".join(f"{log_evidence - bound:>12.6f}" for bound in bounds))
     return "\n".join(lines)
 
@@ -101,11 +130,13 @@ def widths(data: GpData, counts: Sequence[int]) -> str:
 if __name__ == "__main__":
     COUNTS = (5, 8, 10, 15)
     WAVE = GpData(points=200, jitter=1e-10)
+    PLANE = GpData("plane", points=200, jitter=1e-10)
     MCYCLE = GpData("mcycle", length=0.5, noise=0.5, jitter=1e-10)
     CO2 = GpData("co2", length=1.0, noise=0.12, jitter=1e-10)
     CLASSES = GpData(likelihood="bernoulli")
     for title, data in {"wave, 200 points": WAVE, "mcycle": MCYCLE, "co2": CO2}.items():
         print(f"{title}: gap in nats\n{gaps(data, COUNTS, GaussianProcess(data).log_evidence)}\n")
+    print(f"plane, 200 points: gap in nats\n{gaps(PLANE, (25, 50, 100), GaussianProcess(PLANE).log_evidence)}\n")
     target, truth = classes.known(CLASSES)
     assert isinstance(truth, LogitsPosterior)
     print(f"classes, 20 points: gap in nats, to {truth.tolerance:.2g}\n{gaps(CLASSES, COUNTS, truth.log_evidence)}")
