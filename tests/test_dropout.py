@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 from conftest import LIBRARIES, side
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize
 
 import guides
 import models
@@ -29,7 +29,6 @@ from compare.pipeline import compare
 from compare.report.tables.ledger import ledgers
 from guides.dropout import one_weight
 from models.bnn import BnnData, dropout, network
-from tests.experiments import dropout_uci
 
 PATIENT = Options(budget=600.0)
 SCHEMA = json.loads((Path(__file__).parents[1] / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
@@ -251,46 +250,6 @@ def test_unknown_noise_and_the_rate_reach_the_guide():
     share, count = np.mean(weights == 0), weights.size
     assert share == pytest.approx(0.4, abs=4 * np.sqrt(0.24 / count))
     assert np.ptp(posterior["noise"].values) == 0 and posterior["noise"].values.min() > 0
-
-
-# Gal's sets
-
-
-def test_the_gradient_of_the_experiment_with_the_uci_sets():
-    """Against differences of the squared error with weight decay, under the same masks."""
-    rng = np.random.default_rng(0)
-    x, y, keep, decay = rng.standard_normal((2, 6, 3)), rng.standard_normal((2, 6, 1)), np.full((2, 1, 1), 0.75), 0.01
-    weights = [rng.standard_normal((2, *shape)) for shape in ((3, 4), (1, 4), (4, 1), (1, 1))]
-
-    def loss(weights):
-        rng, (w, b, v, c) = np.random.default_rng(3), weights
-        inside = np.maximum((x * dropout_uci.mask(rng, x.shape, keep)) @ w + b, 0)
-        errors = (inside * dropout_uci.mask(rng, inside.shape, keep)) @ v + c - y
-        return np.sum(np.mean(errors**2, axis=1)) + decay * (np.sum(w**2) + np.sum(v**2))
-
-    slopes = dropout_uci.gradient(weights, x, y, keep, decay, np.random.default_rng(3))
-    for number, slope in enumerate(slopes):
-        for index in itertools.islice(np.ndindex(slope.shape), 6):
-            ends = []
-            for shift in (1e-6, -1e-6):
-                moved = [part.copy() for part in weights]
-                moved[number][index] += shift
-                ends.append(loss(moved))
-            assert slope[index] == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-6)
-
-
-def test_the_scores_of_the_experiment_with_the_uci_sets():
-    """With next to nothing dropped they are those of one Gaussian, in the target's own units."""
-    rng = np.random.default_rng(1)
-    split = dropout_uci.Split(*(3 + 2 * rng.standard_normal(shape) for shape in ((9, 2), (9,), (5, 2), (5,))))
-    units = dropout_uci.scaled(split)
-    weights = [rng.standard_normal((1, *shape)) for shape in ((2, 50), (1, 50), (50, 1), (1, 1))]
-    (log_likelihood,), (rmse,) = dropout_uci.scores(weights, [units], np.array([1e-9]), np.array([0.3]), 4)
-    w, b, v, c = (part[0] for part in weights)
-    inputs = (split.test_inputs - split.inputs.mean(0)) / split.inputs.std(0)
-    f = split.targets.mean() + split.targets.std() * ((np.maximum(inputs @ w + b, 0) @ v + c)[:, 0])
-    assert log_likelihood[0] == pytest.approx(stats.norm.logpdf(split.test_targets, f, 0.3**-0.5).mean(), rel=1e-5)
-    assert rmse == pytest.approx(np.sqrt(np.mean((f - split.test_targets) ** 2)), rel=1e-5)
 
 
 # What is refused
