@@ -81,10 +81,12 @@ class Symmetry:
         copies: ``copies(data)``: the number of maps, and so of equal modes.
         region: ``region(data, latents)``: whole numbers that tell in which of the regions each draw lies, shape
             (n_draws, numbers).
+        canonical: ``canonical(data, latents)``: each draw carried by one of the maps into a region, the same for all.
     """
 
     copies: Callable[[Any], int]
     region: Callable[[Any, Latents], np.ndarray]
+    canonical: Callable[[Any, Latents], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
-"""A user's model as a log density over unconstrained vectors, in either library."""
+"""A model, most often a user's, as a log density over unconstrained vectors, in either library."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 
+from compare import registry
 from compare.comparison import Element, Layout
 
 LARGEST = 4_000_000, 400_000
@@ -44,8 +46,25 @@ class Functions(Protocol):
         """The points of latents, shapes (count, *site); not finite at the edge of a support."""
 
 
+@dataclass(frozen=True)
+class Catalogued:
+    """A catalogue model in the form in which `Unconstrained` takes a user's.
+
+    Attributes:
+        name: Its name.
+        library: The library of the twin.
+    """
+
+    name: str
+    library: str
+
+    def run(self, **values: Any) -> Any:
+        """Run the twin on its arguments."""
+        return registry.twin(self.name, self.library).model(**values)
+
+
 class Unconstrained:
-    """A user's model on its data, as a function of points of shape (count, d).
+    """A model on its data, as a function of points of shape (count, d).
 
     Attributes:
         prior_draws: Draws from the prior, shape (n_draws, d).

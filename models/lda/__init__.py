@@ -47,6 +47,16 @@ def region(data: Corpus, latents: Latents) -> np.ndarray:
     return np.argsort(latents["topics"] @ direction, axis=1)
 
 
+def canonical(data: Corpus, latents: Latents) -> dict[str, np.ndarray]:
+    """The topics of each draw renamed in that order, in the documents' shares too."""
+    order = region(data, latents)
+    topics, theta = (np.asarray(latents[site]) for site in ("topics", "theta"))
+    return {
+        "topics": np.take_along_axis(topics, order[:, :, None], axis=1),
+        "theta": np.take_along_axis(theta, order[:, None, :], axis=2),
+    }
+
+
 MODEL = Model(
     name="lda",
     title="latent Dirichlet allocation: the topics of a few documents",
@@ -58,7 +68,7 @@ MODEL = Model(
     best_member=best_member,
     coordinate_ascent=coordinate_ascent,
     quantities=Quantities(derive, report),
-    symmetry=Symmetry(copies, region),
+    symmetry=Symmetry(copies, region, canonical),
     literature=Literature(published=published),
     pictures=PICTURES,
     defaults={"sweeps": 1000, "budget": 90.0, "warmup": 250},  # chains cross between the modes slowly

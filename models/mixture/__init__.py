@@ -63,6 +63,15 @@ def region(data: MixtureData, latents: Latents) -> np.ndarray:
     return np.argsort(latents["locations"], axis=1)
 
 
+def canonical(data: MixtureData, latents: Latents) -> dict[str, np.ndarray]:
+    """The components of each draw renamed in the order of their locations."""
+    order = np.argsort(latents["locations"], axis=1)
+    return {
+        site: np.take_along_axis(np.asarray(value), order, axis=1) if np.ndim(value) == 2 else value
+        for site, value in latents.items()
+    }
+
+
 def simulate(data: MixtureData, rng: np.random.Generator, count: int) -> Simulated:
     """Mixtures from the prior, and as many values of each."""
     n, k = len(data.values), data.components
@@ -94,7 +103,7 @@ MODEL = Model(
     simulate=simulate,
     best_member=best_member,
     quantities=Quantities(derive, report),
-    symmetry=Symmetry(copies, region),
+    symmetry=Symmetry(copies, region, canonical),
     literature=Literature(published=published),
     pictures=PICTURES,
     defaults={"budget": 120.0},  # NUTS takes long paths where a component has no values
