@@ -422,7 +422,7 @@ def test_pictures_need_no_fits(tmp_path) -> None:
         (["--data", "TABLE"], "needs --target"),
         (["--data", "TABLE", "--target", "z"], "no column 'z'"),
         (["--kernel", "matern"], "matern"),
-        (["--hyperparameters", "unknown", "--inducing", "3"], "known hyperparameters"),
+        (["--hyperparameters", "unknown", "--inducing", "3", "--likelihood", "bernoulli"], "for a known length"),
         (["--spread", "0"], "spread is 0.0: give a number from 0.01 to 1"),
     ],
 )

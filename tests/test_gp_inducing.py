@@ -11,10 +11,10 @@ import pyro
 import pyro.contrib.gp as pyro_gp
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 
 from models import logit_gaussians
-from models.gp import MODEL, GpData
+from models.gp import MODEL, GpData, sparse_hyperparameters
 from models.gp.exact import GaussianProcess
 from models.gp.inducing import OBJECTIVES, SparseClasses, SparseRegression, approximate, best_noise, even
 from models.gp.placement import PLACES, best_member, climb, fitted, greedy, inducing_points, placed
@@ -310,3 +310,73 @@ def test_placement_has_the_symmetry_of_the_data() -> None:
     both = at_inputs(PLACED[0], np.concatenate([x, -x]), np.concatenate([y, y]))
     places = placed(both, 7, "optimised").places
     assert places == pytest.approx(-places[::-1], abs=1e-3)
+
+
+WIDE = {"noise": 0.3, "spread": 0.3}
+"""Where the other quadrature, of 50 by 50 points, has ten digits."""
+
+UNKNOWN = pytest.mark.parametrize(
+    "data",
+    [
+        GpData(points=5, hyperparameters="unknown", inducing=3, jitter=1e-4, **WIDE),
+        GpData("plane", points=5, hyperparameters="unknown", inducing=3, placement="kmeans", latents="values", **WIDE),
+    ],
+    ids=["wave-whitened", "plane-values"],
+)
+
+
+def over_hyperparameters(data: GpData) -> tuple[np.ndarray, list[SparseRegression]]:
+    """Gauss-Hermite weights over the logs of length and noise, shape (m,), and the approximation given each pair."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(50)
+    places, steps = fitted(data).places, np.exp(data.spread * nodes)
+    pairs = [(data.length * a, data.noise * b) for a in steps for b in steps]
+    given = [SparseRegression(data.with_derived(length=length, noise=noise), places) for length, noise in pairs]
+    return np.outer(weights, weights).ravel() / (2 * math.pi), given
+
+
+@UNKNOWN
+def test_the_gap_with_unknown_length_and_noise_is_a_divergence(data: GpData) -> None:
+    """KL of q(length, noise), and of f and w given them on average, by another quadrature; and q's means."""
+    weights, given = over_hyperparameters(data)
+    exactly, bounds = np.array([(sparse.exact.log_evidence, sparse.bound()) for sparse in given]).T
+    posterior, guide = (special.softmax(np.log(weights) + logs) for logs in (exactly, bounds))
+    apart = special.rel_entr(guide, posterior).sum() + guide @ [process_divergence(sparse) for sparse in given]
+    sparse, exact = sparse_hyperparameters.approximate(data, fitted(data).places), MODEL.exact(data)
+    assert exact.log_evidence - sparse.log_evidence == pytest.approx(apart, abs=1e-8)
+    assert sparse.log_evidence == pytest.approx(special.logsumexp(np.log(weights) + bounds), abs=1e-8)
+    assert apart > 0.1
+    (way,) = inducing_points(data).values()
+    (state,) = way.updates(way.start)
+    for name, value in state.items():
+        assert value == pytest.approx(guide @ [getattr(each.data, name) for each in given], rel=1e-7)
+
+
+@UNKNOWN
+def test_the_sparse_guide_of_length_and_noise_says_its_own_density_and_elbo(data: GpData) -> None:
+    """log q by the approximation given length and noise, the ELBO as an average over draws, and these draws' means."""
+    (way,) = inducing_points(data).values()
+    (state,) = way.updates(way.start)
+    draws, exact = way.draw(state, np.random.default_rng(0), 20_000), MODEL.exact(data)
+    for name, value in state.items():
+        assert draws[name].mean() == pytest.approx(value, abs=4.5 * draws[name].std() / math.sqrt(20_000))
+    log_guide, places = way.log_guide(state, draws), fitted(data).places
+    normaliser = sparse_hyperparameters.approximate(data, places).log_evidence
+    for row in range(20):
+        here = {name: value[row : row + 1] for name, value in draws.items()}
+        given = data.with_derived(**{name: float(here[name][0]) for name in state})
+        sparse = SparseRegression(given, places)
+        prior = sum(
+            stats.lognorm(data.spread, scale=getattr(data, name)).logpdf(getattr(given, name)) for name in state
+        )
+        expected = prior + sparse.bound() - normaliser + sparse.log_guide(sparse.best, here)[0]
+        assert log_guide[row] == pytest.approx(expected, abs=1e-6)
+    ratios = exact.log_posterior(draws) + exact.log_evidence - log_guide
+    assert ratios.mean() == pytest.approx(way.elbo(state), abs=4 * ratios.std() / math.sqrt(20_000))
+    assert way.elbo(state) == best_member(data, "inducing").elbo > normaliser
+
+
+def test_few_inducing_points_put_what_they_cannot_follow_into_the_noise() -> None:
+    data = GpData(hyperparameters="unknown")
+    noise = MODEL.exact(data).mean()["noise"]
+    few, enough = (sparse_hyperparameters.approximate(data, even(data, count)).moments[0][1] for count in (5, 10))
+    assert few > 3 * noise and enough == pytest.approx(noise, rel=0.03)

@@ -67,7 +67,7 @@ MODEL = Model(
     test_cases=(
         GpData(points=4, length=1.0, noise=0.3, inducing=2),
         GpData("plane", points=3, length=2.0, noise=1.0, latents="values", kernel="matern52"),
-        GpData(points=4, hyperparameters="unknown"),
+        GpData(points=4, hyperparameters="unknown", inducing=2),
         GpData(points=3, hyperparameters="unknown", latents="values", kernel="matern52"),
         GpData("plane", points=5, likelihood="bernoulli", inducing=2, placement="optimised"),
         GpData(points=5, likelihood="bernoulli", latents="values"),

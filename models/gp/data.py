@@ -154,8 +154,8 @@ class GpData(Data):
                 f"inducing is {self.inducing}, more than the {self.distinct} data points with different inputs: "
                 f"give at most {self.distinct}"
             )
-        if not self.is_known:
-            raise ValueError("inducing points are for known hyperparameters: leave --inducing or --hyperparameters out")
+        if not self.is_known and not self.is_normal:
+            raise ValueError("inducing points of classes are for a known length: leave --hyperparameters out")
         if self.placement not in self.placements:
             raise ValueError(
                 f"{self.placement} points lie on a line and {self.data} has {self.design.inputs.shape[1]} inputs: "

@@ -30,13 +30,11 @@ ENTRIES = 4_000_000  # most entries of the matrices that are held at once
 HYPERPARAMETERS = ("length", "noise")
 
 
-class UnknownHyperparameters(Exact):
-    """The posterior of length and noise by quadrature, and of f (or u) given them.
+class OverHyperparameters:
+    """A density of length and noise, the prior's times a likelihood, and Gaussians of f (or u) given them.
 
     Attributes:
-        mass: Where the posterior of the normal scores has its mass.
-        means: Posterior means at those points by site, each (points, n).
-        spreads: Posterior sds there by site, each (points, n).
+        mass: Where the density of the normal scores has its mass.
     """
 
     def __init__(self, data: GpData) -> None:
@@ -46,9 +44,14 @@ class UnknownHyperparameters(Exact):
         ceiling = self.log_likelihood(np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)).max() + 1.0
         self.mass = integrate(lambda rows, z: self.log_joint(z)[:, None], 2, np.array([ceiling]))[0]
         self.log_evidence, self.tolerance = self.mass.log_evidence, self.mass.change + 1e-9
-        self.method = f"quadrature over length and noise: trapezoid, {len(self.mass.indices):,} nodes"
-        self.means, self.spreads = self.conditionals()
-        self.marginals: dict[tuple[str, tuple[int, ...]], Marginal] = {}
+
+    def log_likelihood(self, z: np.ndarray) -> np.ndarray:
+        """The log likelihood of normal scores (m, 2), or what takes its place: (m,)."""
+        raise NotImplementedError
+
+    def given(self, lengths: np.ndarray, noises: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """L, the Cholesky factor of u's precision, and its mean for each pair: (m, n, n) twice, and (m, n)."""
+        raise NotImplementedError
 
     def values(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Length and noise at normal scores (m, 2), each (m,)."""
@@ -61,42 +64,9 @@ class UnknownHyperparameters(Exact):
         white = self.data.variance * self.data.jitter * np.eye(len(inputs))
         return self.data.covariance(inputs, inputs, lengths[:, None, None]) + white
 
-    def log_likelihood(self, z: np.ndarray) -> np.ndarray:
-        """log p(y | length, noise) at normal scores (m, 2): (m,)."""
-        lengths, noises = self.values(z)
-        distinct, place = np.unique(lengths, return_inverse=True)
-        spectra, vectors = np.linalg.eigh(self.kernels(distinct))
-        squares = (self.targets @ vectors) ** 2
-        spread = spectra[place] + noises[:, None] ** 2
-        return -0.5 * (squares[place] / spread + np.log(spread) + LOG_2PI).sum(axis=1)
-
     def log_joint(self, z: np.ndarray) -> np.ndarray:
         """log p(y, z) at normal scores (m, 2): (m,)."""
         return stats.norm.logpdf(z).sum(axis=1) + self.log_likelihood(z)
-
-    def conditionals(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Means and sds of u and f given length and noise at the points that have mass."""
-        lengths, noises = self.values(self.mass.points)
-        shape = len(noises), len(self.targets)
-        means, spreads = ({site: np.empty(shape) for site in ("u", "f")} for _ in range(2))
-        for length in np.unique(lengths):
-            (kernel,) = self.kernels(np.array([length]))
-            spectrum, vectors = np.linalg.eigh(kernel)
-            rows = np.flatnonzero(lengths == length)
-            total = spectrum + noises[rows, None] ** 2
-            scaled, loading = vectors.T @ self.targets / total, np.linalg.cholesky(kernel).T @ vectors
-            means["f"][rows], means["u"][rows] = (spectrum * scaled) @ vectors.T, scaled @ loading.T
-            spreads["f"][rows] = np.sqrt((spectrum * (1 - spectrum / total)) @ (vectors**2).T)
-            spreads["u"][rows] = np.sqrt(1 - (1 / total) @ (loading**2).T)
-        return means, spreads
-
-    def given(self, lengths: np.ndarray, noises: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """L, the Cholesky factor of A, and the mean of u for each pair: (m, n, n) twice, and (m, n)."""
-        factor = np.linalg.cholesky(self.kernels(lengths))
-        scaled = factor.transpose(0, 2, 1) / noises[:, None, None]
-        information = np.linalg.cholesky(np.eye(len(self.targets)) + scaled @ scaled.transpose(0, 2, 1))
-        half = np.linalg.solve(information, scaled @ self.targets[:, None] / noises[:, None, None])
-        return factor, information, np.linalg.solve(information.transpose(0, 2, 1), half)[..., 0]
 
     def blocks(self, count: int) -> list[np.ndarray]:
         """Rows of draws whose matrices fit into memory together."""
@@ -123,6 +93,53 @@ class UnknownHyperparameters(Exact):
             if not self.data.is_whitened:
                 logs[rows] -= log_diagonal(factor)
         return logs
+
+
+class UnknownHyperparameters(OverHyperparameters, Exact):
+    """The posterior of length and noise by quadrature, and of f (or u) given them.
+
+    Attributes:
+        means: Posterior means by site where length and noise have mass, each (points, n).
+        spreads: Posterior sds there by site, each (points, n).
+    """
+
+    def __init__(self, data: GpData) -> None:
+        super().__init__(data)
+        self.method = f"quadrature over length and noise: trapezoid, {len(self.mass.indices):,} nodes"
+        self.means, self.spreads = self.conditionals()
+        self.marginals: dict[tuple[str, tuple[int, ...]], Marginal] = {}
+
+    def log_likelihood(self, z: np.ndarray) -> np.ndarray:
+        """log p(y | length, noise) at normal scores (m, 2): (m,)."""
+        lengths, noises = self.values(z)
+        distinct, place = np.unique(lengths, return_inverse=True)
+        spectra, vectors = np.linalg.eigh(self.kernels(distinct))
+        squares = (self.targets @ vectors) ** 2
+        spread = spectra[place] + noises[:, None] ** 2
+        return -0.5 * (squares[place] / spread + np.log(spread) + LOG_2PI).sum(axis=1)
+
+    def conditionals(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Means and sds of u and f given length and noise at the points that have mass."""
+        lengths, noises = self.values(self.mass.points)
+        shape = len(noises), len(self.targets)
+        means, spreads = ({site: np.empty(shape) for site in ("u", "f")} for _ in range(2))
+        for length in np.unique(lengths):
+            (kernel,) = self.kernels(np.array([length]))
+            spectrum, vectors = np.linalg.eigh(kernel)
+            rows = np.flatnonzero(lengths == length)
+            total = spectrum + noises[rows, None] ** 2
+            scaled, loading = vectors.T @ self.targets / total, np.linalg.cholesky(kernel).T @ vectors
+            means["f"][rows], means["u"][rows] = (spectrum * scaled) @ vectors.T, scaled @ loading.T
+            spreads["f"][rows] = np.sqrt((spectrum * (1 - spectrum / total)) @ (vectors**2).T)
+            spreads["u"][rows] = np.sqrt(1 - (1 / total) @ (loading**2).T)
+        return means, spreads
+
+    def given(self, lengths: np.ndarray, noises: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        factor = np.linalg.cholesky(self.kernels(lengths))
+        scaled = factor.transpose(0, 2, 1) / noises[:, None, None]
+        information = np.linalg.cholesky(np.eye(len(self.targets)) + scaled @ scaled.transpose(0, 2, 1))
+        half = np.linalg.solve(information, scaled @ self.targets[:, None] / noises[:, None, None])
+        return factor, information, np.linalg.solve(information.transpose(0, 2, 1), half)[..., 0]
 
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
         if (site, index) not in self.marginals:

@@ -16,7 +16,7 @@ from scipy.cluster import vq
 from scipy.linalg import lapack
 
 from models.contract import Best, CoordinateAscent
-from models.gp import classes
+from models.gp import classes, sparse_hyperparameters
 from models.gp.data import GpData
 from models.gp.exact import GaussianProcess, gaussian_best
 from models.gp.inducing import InducingPoints, approximate, even
@@ -78,7 +78,7 @@ def placed(data: GpData, count: int, placement: str) -> InducingPoints:
 
 
 def fitted(data: GpData) -> InducingPoints:
-    """The approximation that the data's options name."""
+    """The approximation that the data's options name, for length and noise as given."""
     return placed(data, data.inducing, data.placement)
 
 
@@ -87,6 +87,8 @@ def inducing_points(data: GpData) -> dict[str, CoordinateAscent]:
     if not data.inducing:
         return {}
     sparse = fitted(data)
+    if not data.is_known:
+        return {"inducing": sparse_hyperparameters.approximate(data, sparse.places).fit}
     steps = sparse.update, sparse.elbo, sparse.draw, sparse.log_guide
     return {"inducing": CoordinateAscent("inducing points", sparse.start(), *steps, "inducing")}
 
@@ -98,6 +100,8 @@ def best_member(data: GpData, family: str) -> Best | None:
     if not data.inducing:
         return None
     sparse = fitted(data)
+    if not data.is_known:
+        return sparse_hyperparameters.approximate(data, sparse.places).as_best
     if isinstance(sparse.process, GaussianProcess):
         tolerance, method = sparse.process.tolerance, "closed form: the best q(w) of Titsias' bound"
     else:
