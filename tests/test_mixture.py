@@ -7,13 +7,15 @@ from itertools import product
 
 import numpy as np
 import pytest
+from conftest import LIBRARIES
 from scipy import integrate, special, stats
 from scipy.special import logsumexp
 
 import models
 from compare.cli.main import main
 from compare.comparison import Job
-from compare.fit import run
+from compare.fit import run, traced
+from compare.fit.density import log_densities
 from compare.measure.measures import measure
 from compare.measure.symmetry import shares_gap
 from compare.options import Options
@@ -23,6 +25,7 @@ from models.mixture import MODEL, MixtureData, truth
 from models.mixture.best import best_member, log_joint
 from models.mixture.counts import CountedMixture
 from models.mixture.exact import EnumeratedMixture, by_location
+from models.mixture.literature import published
 from models.mixture.pictures import density
 
 TUTORIAL = MixtureData()
@@ -247,6 +250,77 @@ def test_the_exact_posterior_is_calibrated(data):
         assert stats.kstest(column + rng.random(100) / 100, stats.uniform(0, 1.01).cdf).pvalue > 1e-4
 
 
+OWN = MixtureData(scale="each", concentration=1.0, variance_rate=4.0)
+
+
+def subset_evidences(values: np.ndarray, data: MixtureData) -> dict[tuple[int, ...], float]:
+    """log p(values of a subset) of one component with a scale of its own, by Simpson's rule over the log variance."""
+    logs = np.linspace(-7.0, 12.0, 1201)
+    variances = np.exp(logs)
+    prior = stats.invgamma.logpdf(variances, data.variance_shape, scale=data.variance_rate) + logs
+    known = {}
+    for chosen in product((0, 1), repeat=len(values)):
+        x = values[np.array(chosen, bool)]
+        joint = [log_marginal(x, math.sqrt(v), data.location_mean, data.location_sd) for v in variances] + prior
+        known[chosen] = math.log(integrate.simpson(np.exp(joint - joint.max()), x=logs)) + joint.max()
+    return known
+
+
+def own_scales_evidence(data: MixtureData) -> float:
+    """The log evidence of two components with a scale each, by the sum over assignments."""
+    parts, a, n = subset_evidences(data.values, data), data.concentration, len(data.values)
+    terms = []
+    for chosen, first in parts.items():
+        count = sum(chosen)
+        weight = special.betaln(a + count, a + n - count) - special.betaln(a, a)
+        terms.append(weight + first + parts[tuple(1 - label for label in chosen)])
+    return float(logsumexp(terms))
+
+
+def test_a_scale_each_by_assignments_and_by_draws_of_the_prior():
+    """Both twins' likelihood over 200,000 draws from the prior against the sum over assignments, within 4 errors."""
+    rng = np.random.default_rng(2)
+    latents = MODEL.simulate(OWN, rng, 200_000).latents
+    assert latents["variances"].mean() == pytest.approx(2.0, rel=0.05)  # rate / (shape - 1)
+    for library in LIBRARIES:
+        job = traced(Job("exact", "mixture", OWN, "exact", twin=library))
+        ratios = np.exp(log_densities(job, latents)[1] - own_scales_evidence(OWN))
+        assert ratios.mean() == pytest.approx(1.0, abs=4 * ratios.std() / math.sqrt(len(ratios)))
+        assert ratios.std() / math.sqrt(len(ratios)) < 0.03
+
+
+@pytest.mark.slow
+def test_a_scale_each_has_a_reference_with_its_evidence():
+    """NUTS and the bridge in one of two regions against the sum over assignments, within 4 standard errors."""
+    fit = run(Job("reference", "mixture", OWN, "reference", "numpyro", options=Options(reference_budget=300.0)))
+    known = fit.tree.attrs
+    assert "2 regions" in known["log_evidence_method"]
+    assert abs(known["log_evidence"] - own_scales_evidence(OWN)) < 4 * known["log_evidence_mcse"] < 0.1
+
+
+def test_the_evidence_that_neal_corrected_is_compared_where_data_and_prior_are_chibs():
+    chib = MixtureData("galaxies-corrected", scale="each", components=3)
+    for value, agrees in ((-226.795, True), (-226.82, False), (-226.591, False), (-228.587, False), (None, None)):
+        *_, entry = published(chib, {"log_evidence": {"value": value, "mcse": 0.008}})
+        assert "Neal" in entry.source and entry.agrees is agrees
+    others = {"data": "galaxies"}, {"components": 4}, {"scale": "unknown"}, {"variance_rate": 2.0}, {"location_sd": 9.0}
+    for other in others:
+        data = MixtureData(**{"data": "galaxies-corrected", "scale": "each", "components": 3} | other)
+        assert not any("Neal" in entry.source for entry in published(data, {}))
+
+
+def test_scales_follow_their_components():
+    """Ordered scales are the sds of the variances in the order of the locations."""
+    draws = {"locations": np.array([[3.0, -1.0, 2.0]]), "variances": np.array([[9.0, 4.0, 25.0]])}
+    assert by_location(draws)["ordered_scales"].tolist() == [[2.0, 5.0, 3.0]]
+    carried = MODEL.symmetry.canonical(OWN, draws)
+    assert carried["variances"].tolist() == [[4.0, 25.0, 9.0]]
+    grid = np.array([0.5])
+    by_hand = sum(w * stats.norm.pdf(0.5, m, s) for w, m, s in ((0.2, 3, 3), (0.3, -1, 2), (0.5, 2, 5)))
+    three = MixtureData(scale="each", components=3)
+    assert density(three, draws | {"weights": np.array([[0.2, 0.3, 0.5]])}, grid)[0, 0] == pytest.approx(by_hand)
+
+
 def test_new_names_change_nothing_that_is_judged():
     draws = truth(TUTORIAL).draw(np.random.default_rng(0), 50)
     swapped = {name: value[:, ::-1] if value.ndim == 2 else value for name, value in draws.items()}
@@ -265,6 +339,8 @@ def test_new_names_change_nothing_that_is_judged():
 
 def test_the_data_are_what_they_say(tmp_path):
     galaxies = MixtureData("galaxies")
+    corrected = MixtureData("galaxies-corrected")
+    assert np.flatnonzero(corrected.values != galaxies.values).tolist() == [77] and corrected.values[77] == 26.960
     assert len(galaxies.values) == 82 and galaxies.values[77] == 26.690 and galaxies.values.min() == 9.172
     path = tmp_path / "mine.csv"
     path.write_text("a,b\n1,x\n3,y\n", encoding="utf-8")
@@ -281,6 +357,8 @@ def test_the_data_are_what_they_say(tmp_path):
         (["--components", "2.5"], "is not a whole number"),
         (["--scale", "-1"], "give a number from 0.0001"),
         (["--scale", "wide"], "or unknown"),
+        (["--scale", "each", "--variance-rate", "0"], "variance_rate is 0.0: give a number from 1e-08"),
+        (["--scale", "each", "--variance-shape", "0"], "variance_shape is 0.0: give a number from 0.1"),
         (["--concentration", "0"], "give a number from 0.01"),
         (["--location-sd", "-2"], "give a number from 0.001"),
         (["--column", "x"], "leave --column x out"),

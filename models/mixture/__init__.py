@@ -1,6 +1,7 @@
 r"""The Gaussian mixture: equal modes, and what a guide in one of them misses.
 
-    weights ~ Dirichlet,  locations_k ~ N,  scale known or log-normal,  values ~ sum_k weights_k N(locations_k, scale)
+    weights ~ Dirichlet,  locations_k ~ N,  scale known, log-normal or one each,
+    values ~ sum_k weights_k N(locations_k, scale)
 
 The assignments of values to components are summed out. Any new names for the K components leave everything as it is, so
 the posterior has K! equal copies of each mode. A guide in one of them misses exactly log K! nats, the symmetry gap,
@@ -33,13 +34,16 @@ def truth(data: MixtureData) -> Exact | Reference:
 @lru_cache(maxsize=8)
 def solved(data: MixtureData, content: bytes) -> Exact | Reference:
     """The posterior, computed once for each content of the data."""
+    way = Reference("NUTS, the components named in the order of their locations")
+    if data.has_own_scales:
+        return way
     if data.components ** len(data.values) <= MOST_ASSIGNMENTS:
         exact = EnumeratedMixture(data)
         if exact.is_resolved:
             return exact
     if data.components == 2 and data.known_scale is not None and len(data.values) <= MOST_VALUES:
         return CountedMixture(data)
-    return Reference("NUTS, the components named in the order of their locations")
+    return way
 
 
 def derive(data: MixtureData, latents: Latents) -> dict[str, np.ndarray]:
@@ -47,10 +51,13 @@ def derive(data: MixtureData, latents: Latents) -> dict[str, np.ndarray]:
 
 
 def report(data: MixtureData) -> list[Element]:
-    """The ordered locations, their weights but the last, and the scale where it is unknown."""
+    """The ordered locations, their weights but the last, and their scales or the common one where it is unknown."""
     locations: list[Element] = [("ordered_locations", (k,)) for k in range(data.components)]
     weights: list[Element] = [("ordered_weights", (k,)) for k in range(data.components - 1)]
-    return locations + weights + ([] if data.known_scale else [("scale", ())])
+    scales: list[Element] = [] if data.known_scale else [("scale", ())]
+    if data.has_own_scales:
+        scales = [("ordered_scales", (k,)) for k in range(data.components)]
+    return locations + weights + scales
 
 
 def copies(data: MixtureData) -> int:
@@ -77,14 +84,19 @@ def simulate(data: MixtureData, rng: np.random.Generator, count: int) -> Simulat
     n, k = len(data.values), data.components
     latents = {"locations": data.location_mean + data.location_sd * rng.standard_normal((count, k))}
     weights = rng.dirichlet(np.full(k, data.concentration), count)
-    scale = np.full(count, data.known_scale or 1.0)
+    scales = np.full((count, 1), data.known_scale or 1.0)
     if k > 1:
         latents["weights"] = weights
-    if data.known_scale is None:
-        scale = latents["scale"] = data.scale_median * np.exp(data.scale_sd * rng.standard_normal(count))
+    if data.has_own_scales:
+        latents["variances"] = data.variance_rate / rng.gamma(data.variance_shape, size=(count, k))
+        scales = np.sqrt(latents["variances"])
+    elif data.known_scale is None:
+        latents["scale"] = data.scale_median * np.exp(data.scale_sd * rng.standard_normal(count))
+        scales = latents["scale"][:, None]
     chosen = (rng.random((count, n, 1)) > weights.cumsum(axis=1)[:, None, :-1]).sum(axis=2)
     means = np.take_along_axis(latents["locations"], chosen, axis=1)
-    values = means + scale[:, None] * rng.standard_normal((count, n))
+    sds = np.take_along_axis(np.broadcast_to(scales, (count, k)), chosen, axis=1)
+    values = means + sds * rng.standard_normal((count, n))
     return Simulated(latents, tuple(data.with_derived(values=row) for row in values))
 
 
@@ -99,6 +111,7 @@ MODEL = Model(
         MixtureData(components=3, scale=1.0),
         MixtureData("galaxies", scale=2.0),
         MixtureData("galaxies", components=3),
+        MixtureData("galaxies", components=3, scale="each"),
     ),
     simulate=simulate,
     best_member=best_member,

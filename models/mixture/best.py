@@ -115,8 +115,8 @@ def starts(data: MixtureData) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def best_member(data: MixtureData, family: str) -> Best | None:
-    """The best Gaussian of two components; None of other families, and of more components."""
-    if data.components != 2 or family not in ("mean_field", "full_rank") or len(data.values) < 2:
+    """The best Gaussian of two components; None of other families, more components, and a scale for each."""
+    if data.components != 2 or data.has_own_scales or family not in ("mean_field", "full_rank") or len(data.values) < 2:
         return None
     return highest(data, data.values.tobytes(), family)
 

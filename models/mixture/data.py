@@ -20,6 +20,8 @@ LIMITS = {
     "location_sd": (1e-3, 1e6),
     "scale_median": (1e-4, 1e4),
     "scale_sd": (1e-2, 3.0),
+    "variance_shape": (0.1, 1e4),
+    "variance_rate": (1e-8, 1e8),
 }
 """Between these numbers float64 keeps the posterior's digits."""
 
@@ -29,22 +31,23 @@ LARGEST = 1e6
 DATASETS: dict[str, tuple[str, dict[str, float]]] = {
     "tutorial": (
         "Pyro's tutorial Gaussian Mixture Model",
-        {"concentration": 0.5, "location_mean": 0.0, "location_sd": 10.0, "scale_median": 1.0},
+        {"concentration": 0.5, "location_mean": 0.0, "location_sd": 10.0, "scale_median": 1.0, "variance_rate": 2.0},
     ),
     "galaxies": (
         "82 velocities in 1,000 km/s, Roeder 1990, as in R's MASS (value 78 is 26.690, a misprint for 26.960)",
-        {"concentration": 1.0, "location_mean": 20.0, "location_sd": 10.0, "scale_median": 1.0},
+        {"concentration": 1.0, "location_mean": 20.0, "location_sd": 10.0, "scale_median": 1.0, "variance_rate": 20.0},
     ),
 }
+DATASETS["galaxies-corrected"] = ("the same with 26.960 as value 78, as in Chib 1995", DATASETS["galaxies"][1])
 """Where each data set comes from, and what auto means for its priors."""
 
 
 def parse_scale(text: str) -> float | str:
-    """An sd or ``unknown`` from the command line."""
+    """An sd, ``unknown`` or ``each`` from the command line."""
     try:
-        return text if text == "unknown" else float(text)
+        return text if text in ("unknown", "each") else float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number; give the components' sd, such as 2, or unknown") from None
+        raise ValueError(f"{text!r} is not a number; give the components' sd, such as 2, or unknown, or each") from None
 
 
 parse_auto = parse_or("auto", parse_number)
@@ -54,7 +57,7 @@ def load(name: str, column: str | None) -> tuple[np.ndarray, str, dict[str, floa
     """The values of that name, their source, and what auto means for the priors of these.
 
     For a file: the middle and the length of the values' range for the locations (Richardson & Green 1997), a tenth of
-    that length for the scale.
+    that length for the scale, and for the mean variance, with the usual shape, its square.
 
     Raises:
         ValueError: there is no such data set or file, or the file has no such column of numbers.
@@ -65,7 +68,8 @@ def load(name: str, column: str | None) -> tuple[np.ndarray, str, dict[str, floa
         source, prior = DATASETS[name]
         if name == "tutorial":
             return np.array([0.0, 1.0, 10.0, 11.0, 12.0]), source, prior
-        return read_column(str(Path(__file__).with_name("galaxies.csv")), "velocity") / 1000, source, prior
+        values = read_column(str(Path(__file__).with_name("galaxies.csv")), "velocity") / 1000
+        return np.where(values == 26.690, 26.960, values) if name == "galaxies-corrected" else values, source, prior
     try:
         values = read_column(name, column)
     except FileNotFoundError:
@@ -77,6 +81,7 @@ def load(name: str, column: str | None) -> tuple[np.ndarray, str, dict[str, floa
         "location_mean": low / 2 + high / 2,
         "location_sd": width,
         "scale_median": width / 10,
+        "variance_rate": 2 * (width / 10) * (width / 10),  # inf where a square would be an error
     }
     return values, "CSV file", prior
 
@@ -94,10 +99,12 @@ class MixtureData(Data):
         ValueError: no such data, numbers out of their range, or values that leave an unknown scale nothing but 0.
     """
 
-    data: str = option("tutorial", "tutorial, galaxies, or a CSV file with a header", str)
+    data: str = option("tutorial", "tutorial, galaxies, galaxies-corrected, or a CSV file with a header", str)
     column: str | None = option(None, "the column of the CSV file", str)
     components: int = option(2, "the number of components", parse_int)
-    scale: Any = option("unknown", "the components' common sd where it is known, or unknown", parse_scale)
+    scale: Any = option(
+        "unknown", "the components' common sd where it is known, unknown, or each for a scale of its own", parse_scale
+    )
     concentration: Any = option("auto", "weights ~ Dirichlet; auto: 1/2 for tutorial, else 1", parse_auto)
     location_mean: Any = option(
         "auto", "locations ~ Normal(mean, sd); auto: 0, for galaxies 20, of a file the middle", parse_auto
@@ -107,6 +114,10 @@ class MixtureData(Data):
         "auto", "scale ~ LogNormal(log median, sd); auto: 1, of a file a tenth of its range", parse_auto
     )
     scale_sd: float = option(2.0, "scale ~ LogNormal(log median, sd)", parse_number)
+    variance_shape: float = option(3.0, "with --scale each, scale^2 ~ InverseGamma(shape, rate)", parse_number)
+    variance_rate: Any = option(
+        "auto", "with --scale each, scale^2 ~ InverseGamma(shape, rate); auto: 2, for galaxies 20", parse_auto
+    )
     values: np.ndarray = derived()
     source: str = derived()
 
@@ -136,12 +147,19 @@ class MixtureData(Data):
     @property
     def of_scale(self) -> tuple[str, ...]:
         """The fields that speak of the scale."""
+        if self.scale == "each":
+            return ("variance_shape", "variance_rate")
         return ("scale_median", "scale_sd") if self.scale == "unknown" else ("scale",)
+
+    @property
+    def has_own_scales(self) -> bool:
+        """Whether each component has a scale of its own."""
+        return self.scale == "each"
 
     @property
     def known_scale(self) -> float | None:
         """The scale where it is known."""
-        return None if self.scale == "unknown" else float(self.scale)
+        return None if self.scale in ("unknown", "each") else float(self.scale)
 
     def arguments(self) -> dict[str, Any]:
         names = ("concentration", "location_mean", "location_sd", *self.of_scale)
@@ -149,7 +167,7 @@ class MixtureData(Data):
         return {"values": self.values, "components": self.components, **numbers}
 
     def describe(self) -> dict[str, Any]:
-        of_scale = ("scale_median", "scale_sd") if self.known_scale else ()
-        unused = (*of_scale, *(() if self.column else ("column",)))
+        priors = {"scale_median", "scale_sd", "variance_shape", "variance_rate"}
+        unused = priors.difference(self.of_scale) | (set() if self.column else {"column"})
         used = {name: value for name, value in super().describe().items() if name not in unused}
         return {**used, "n": len(self.values), "source": self.source}

@@ -29,12 +29,14 @@ LEAST = 1e-11  # pairs of assignments and scales with less probability are left 
 
 
 def by_location(latents: Latents) -> dict[str, np.ndarray]:
-    """The locations in ascending order and the weights in that order, each of shape (n_draws, K)."""
+    """The locations in ascending order, and weights and scales in that order, each of shape (n_draws, K)."""
     locations = np.asarray(latents["locations"])
     order = np.argsort(locations, axis=1)
     ordered = {"ordered_locations": np.take_along_axis(locations, order, axis=1)}
     if "weights" in latents:
         ordered["ordered_weights"] = np.take_along_axis(np.asarray(latents["weights"]), order, axis=1)
+    if "variances" in latents:
+        ordered["ordered_scales"] = np.sqrt(np.take_along_axis(np.asarray(latents["variances"]), order, axis=1))
     return ordered
 
 

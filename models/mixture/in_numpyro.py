@@ -14,13 +14,20 @@ def model(
     scale=None,
     scale_median=1.0,
     scale_sd=2.0,
+    variance_shape=None,
+    variance_rate=1.0,
 ):
-    """values ~ sum_k weights_k N(locations_k, scale). Without a scale it is unknown, with a log-normal prior."""
+    """values ~ sum_k weights_k N(locations_k, scale). Without a scale it is unknown, with a log-normal prior; with a
+    ``variance_shape`` each component has its own, scale^2 ~ InverseGamma(variance_shape, variance_rate)."""
     weights = jnp.ones(1)
     if components > 1:
         weights = numpyro.sample("weights", dist.Dirichlet(concentration * jnp.ones(components)))
     locations = numpyro.sample("locations", dist.Normal(location_mean, location_sd).expand([components]).to_event(1))
-    if scale is None:
+    if variance_shape is not None:
+        prior = dist.InverseGamma(variance_shape, variance_rate)
+        variances = numpyro.sample("variances", prior.expand([components]).to_event(1))
+        scale = jnp.sqrt(variances)
+    elif scale is None:
         scale = numpyro.sample("scale", dist.LogNormal(jnp.log(scale_median), scale_sd))
     with numpyro.plate("data", len(values)):
         assignment, component = dist.Categorical(weights), dist.Normal(locations, scale)

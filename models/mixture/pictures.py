@@ -28,10 +28,13 @@ def density(data: MixtureData, latents: Latents, grid: np.ndarray) -> np.ndarray
     """The density of a new value at places, shape (n_draws, places)."""
     locations = np.asarray(latents["locations"])
     weights, scale = latents.get("weights", np.ones((len(locations), 1))), latents.get("scale", data.known_scale)
-    scales = np.broadcast_to(np.asarray(scale), len(locations))[:, None]
+    if data.has_own_scales:
+        scales = np.sqrt(np.asarray(latents["variances"]))
+    else:
+        scales = np.broadcast_to(np.asarray(scale), (data.components, len(locations))).T
     total = np.zeros((len(locations), len(grid)))
     for k in range(data.components):
-        total += weights[:, k, None] * stats.norm.pdf(grid, locations[:, k, None], scales)
+        total += weights[:, k, None] * stats.norm.pdf(grid, locations[:, k, None], scales[:, k, None])
     return total
 
 
