@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -79,14 +80,30 @@ def fitted(fit: Fit) -> FittedGuide | None:
     """The guide of a fit; None where it failed, or is not the fit of a guide to a user's model."""
     if fit.tree is None or "params" not in fit.tree or not user_model.knows(fit.job.model):
         return None
+    return FittedGuide(fit.job.name, params_of(fit.tree["params"]), fit.tree, fit)
+
+
+def params_of(group: xr.DataTree) -> dict[str, Any]:
+    """A guide's params, nested as they were: the inverse of `compare.fit.svi.svi.as_group`."""
     params: dict[str, Any] = {}
-    for value in fit.tree["params"].dataset.data_vars.values():
+    for value in group.dataset.data_vars.values():
         *path, name = json.loads(value.attrs["path"])
         place = params
         for key in path:
             place = place.setdefault(key, {})
         place[name] = value.values
-    return FittedGuide(fit.job.name, params, fit.tree, fit)
+    return {name: with_sequences(value) for name, value in params.items()}
+
+
+def with_sequences(value: Any) -> Any:
+    """A param with tuples in place of the mappings that stand for sequences."""
+    if not isinstance(value, Mapping):
+        return value
+    items = {key: with_sequences(item) for key, item in value.items()}
+    places = [re.fullmatch(r"\[(\d*)\]", key) for key in items]
+    if not all(places):
+        return items
+    return tuple(items[f"[{place}]"] for place in sorted(int(match[1]) for match in places if match and match[1]))
 
 
 def fit_guide(

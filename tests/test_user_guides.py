@@ -375,6 +375,37 @@ def test_nested_params_are_taken_as_they_are_or_flat():
         check(side.line, DATA, guide=side.amortised, params={"net.w": net["w"], "scale": scale})
 
 
+def test_a_flow_whose_map_has_no_inverse_is_fed_and_handed_back():
+    """NumPyro's block neural flow: log q of a draw is that of the normals less log |det| of the map, by differences; and
+    its params, with sequences in them of which some are empty, come back as they are."""
+    import jax
+    from numpyro.infer.autoguide import AutoBNAFNormal
+
+    from compare.fit.svi import user_guide_numpyro
+    from compare.fit.svi.svi import as_group
+    from compare.fitted import params_of
+
+    with undisturbed("numpyro"):
+        user = user_model.register(written("numpyro").line, "numpyro")
+        values, guide = user_model.data_of(user, DATA).arguments(), UserGuide("flow", AutoBNAFNormal)
+        data, static = user_guide_numpyro.split_arguments(values)
+        with user_guide_numpyro.prepare(user, guide, values, seed=0) as objective:
+            step, start = 1e-5, objective.first
+            draws = np.array([0.7, -1.2]) + step * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+            drawn = objective.evaluate(start, draws, data)
+            log_joint = np.add(*user_guide_numpyro.density(user.name, static)(drawn.latents, data))
+            params = objective.param_sites(start)
+    b = drawn.latents["b"]
+    slopes = np.array([b[1] - b[2], b[3] - b[4]]) / (2 * step)
+    log_q = stats.norm.logpdf(draws[0]).sum() - np.log(abs(np.linalg.det(slopes)))
+    assert objective.is_fed and log_joint[0] - drawn.log_ratio[0] == pytest.approx(log_q, abs=1e-7)
+    back = params_of(as_group(params))
+    own, same = (jax.tree_util.tree_leaves_with_path(tree) for tree in (params, back))
+    assert len(own) > 3 and all(np.array_equal(mine, its) for (_, mine), (_, its) in zip(own, same, strict=True))
+    assert [path for path, _ in own] == [path for path, _ in same]
+    assert any(layer == () for layer in back["auto_arn__0$params"])
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_models_own_param_is_held_where_the_given_params_have_it(library):
     """The fit was made beside it: the posterior is given that value, not the one that would be learnt."""

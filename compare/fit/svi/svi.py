@@ -276,10 +276,13 @@ def family_of(job: Job) -> Family:
 
 
 def as_group(params: Mapping[str, Any]) -> xr.DataTree:
-    """A guide's params, which may be nested, as a group of a tree: an array each, with its path in its attributes."""
+    """A guide's params, which may be nested, as a group of a tree: an array each, with its path in its attributes; the
+    second item of a sequence has the key ``[1]``, and an empty sequence an empty array with the key ``[]``."""
     arrays: dict[str, Any] = {}
 
     def add(value: Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, list | tuple):
+            value = {f"[{place}]": item for place, item in enumerate(value)} or {"[]": np.zeros(0)}
         if isinstance(value, Mapping):
             for key, item in value.items():
                 add(item, (*path, str(key)))

@@ -77,14 +77,22 @@ class UserObjective(Objective):
         is_point = all(map(is_point_site, sites))
         if (self.dimension == 0 and not is_point) or any(mask_probability(fn) is not None for fn in drawn):
             raise no_density(guide.name)
-        try:
-            jax.eval_shape(self._loss, self.first, self.first, jnp.zeros((1, self.dimension)), data)
-        except NotImplementedError:
-            self.is_fed, self.dimension = False, 1
+        if not self.can_be_fed(data):
+            self.is_forward = True  # log q of its own draws may need no inverse of its transforms
+            if not self.can_be_fed(data):
+                self.is_fed, self.dimension = False, 1
         self.is_late = self.is_fed and self.has_late_params(data)
         gradients = jax.value_and_grad(self._loss, argnums=(0, 1), has_aux=True)
         self.compiled = compiled(gradients)
         self.valued = jax.jit(self._loss, compiler_options=QUICK)
+
+    def can_be_fed(self, data: Any) -> bool:
+        """Whether fixed draws can feed the guide."""
+        try:
+            jax.eval_shape(self._loss, self.first, self.first, jnp.zeros((1, self.dimension)), data)
+        except NotImplementedError:
+            return False
+        return True
 
     @unvalidated
     def has_late_params(self, data: Any) -> bool:
