@@ -80,7 +80,7 @@ def fitted(fit: Fit) -> FittedGuide | None:
     """The guide of a fit; None where it failed, or is not the fit of a guide to a user's model."""
     if fit.tree is None or "params" not in fit.tree or not user_model.knows(fit.job.model):
         return None
-    return FittedGuide(fit.job.name, params_of(fit.tree["params"]), fit.tree, fit)
+    return FittedGuide(fit.job.name, params_of(fit.tree.children["params"]), fit.tree, fit)
 
 
 def params_of(group: xr.DataTree) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The newcomer's trial: the model that models/README.md adds is one folder and one line, and all pick it up."""
+"""The newcomer's trial: the models that models/README.md adds are a folder and a line each, and all pick them up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ LINE = re.compile(r'CATALOGUE\["(\w+)"\] = "(.*)"')
 MOST = 100
 """Lines of Python that a simple model may take."""
 
+REGRESSION, MOST_OF_IT = Path(__file__).parent / "newcomer" / "line", 150
+"""Linear regression with known noise on one data set, and the lines of Python that it may take."""
+
 
 @pytest.fixture(scope="module")
 def poisson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[models.contract.Model]:
@@ -38,6 +42,19 @@ def poisson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[models.contrac
         path.parent.mkdir(exist_ok=True)
         path.write_text(code, encoding="utf-8")
     ((name, line),) = LINE.findall(text)
+    with in_catalogue(folder, name, line) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def regression() -> Iterator[models.contract.Model]:
+    """The linear regression of tests/newcomer, in the catalogue while its tests run."""
+    with in_catalogue(REGRESSION.parent, REGRESSION.name, "a line with a known noise") as model:
+        yield model
+
+
+@contextmanager
+def in_catalogue(folder: Path, name: str, line: str) -> Iterator[models.contract.Model]:
     before = set(CHECKS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "__path__", [*models.__path__, str(folder)])
@@ -48,7 +65,7 @@ def poisson(tmp_path_factory: pytest.TempPathFactory) -> Iterator[models.contrac
         forget_compiled()
         yield models.load(name)
     forget_compiled()
-    for module in [module for module in sys.modules if module.startswith("models.poisson")]:
+    for module in [module for module in sys.modules if module.startswith(f"models.{name}")]:
         del sys.modules[module]
     for check in set(CHECKS) - before:
         del CHECKS[check]
@@ -68,13 +85,43 @@ def test_it_is_one_short_folder() -> None:
     assert len(lines) < MOST, len(lines)
 
 
-def test_the_battery_passes(poisson: models.contract.Model) -> None:
-    for data in (poisson.data(), *poisson.test_cases):
-        assert twins_differ("poisson", data, 1000, seed=3) is None
-        assert moments_differ("poisson", data, 20_000, seed=2) is None
-        assert density_misfits("poisson", data) is None
+def test_the_regression_is_a_short_folder() -> None:
+    lines = [line for path in REGRESSION.glob("*.py") for line in path.read_text("utf-8").splitlines() if line.strip()]
+    assert len(lines) < MOST_OF_IT, len(lines)
+    assert f"{len(lines)} lines of Python without blank ones" in README.read_text(encoding="utf-8")
+
+
+def battery(model: models.contract.Model) -> None:
+    name = model.name
+    for data in (model.data(), *model.test_cases):
+        assert twins_differ(name, data, 1000, seed=3) is None
+        assert moments_differ(name, data, 20_000, seed=2) is None
+        assert density_misfits(name, data) is None
         for library in LIBRARIES:
-            assert evidence_varies("poisson", data, library, 1000, seed=1) is None
+            assert evidence_varies(name, data, library, 1000, seed=1) is None
+
+
+def test_the_battery_passes(poisson: models.contract.Model) -> None:
+    battery(poisson)
+
+
+def test_the_regression_passes_and_its_guides_reach_their_best(
+    regression: models.contract.Model, tmp_path: Path
+) -> None:
+    """The least squares of NumPy are its means under this wide prior; a guide ends within 0.01 nats of its best."""
+    battery(regression)
+    design, pounds, *_ = regression.data().arguments().values()
+    squares = np.linalg.lstsq(design, pounds, rcond=None)[0]
+    for library in LIBRARIES:  # each in this process: another one would not know the model
+        assert main(["line", "--libraries", library, "--no-nuts", "--out", str(tmp_path)]) == 0
+        fits = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["fits"]
+        means = [fits["exact"]["variables"][f"line[{j}]"]["mean"] for j in (0, 1)]
+        assert means == pytest.approx(squares, rel=1e-3)
+        for family, word in (("mean_field", "narrow"), ("full_rank", "agrees")):
+            fit = fits[f"{library}-{family}"]
+            assert fit["verdict"]["word"] == word
+            gap = fit["ledger"]["optimisation_gap"]
+            assert abs(gap["value"]) <= 0.01 + 4 * gap["mcse"]
 
 
 def test_the_quick_battery_lists_its_checks(poisson: models.contract.Model) -> None:

@@ -376,8 +376,8 @@ def test_nested_params_are_taken_as_they_are_or_flat():
 
 
 def test_a_flow_whose_map_has_no_inverse_is_fed_and_handed_back():
-    """NumPyro's block neural flow: log q of a draw is that of the normals less log |det| of the map, by differences; and
-    its params, with sequences in them of which some are empty, come back as they are."""
+    """NumPyro's block neural flow: log q of a draw is that of the normals less the map's log |det|, by differences; its
+    params, with sequences in them of which some are empty, come back as they are."""
     import jax
     from numpyro.infer.autoguide import AutoBNAFNormal
 
