@@ -11,8 +11,6 @@ from models.tables import Table
 SHOWN = 200
 """Characters of a formula and of what is wrong with it that are printed."""
 
-ONE_SIDE = "give one right side of columns, such as y ~ a * b"
-
 
 def split(formula: str) -> tuple[str, str]:
     """The target's name and the right side.
@@ -43,13 +41,13 @@ def expanded(table: Table, formula: str) -> Table:
     frame = pd.DataFrame(table.inputs, columns=list(table.columns))
     try:
         with np.errstate(all="ignore"):
-            matrix = Formula(right).get_model_matrix(frame, na_action="ignore")
+            context = {"__formulaic_variables_available__": list(table.columns)}  # what `.` stands for
+            matrix = Formula.from_spec(right, context=context).get_model_matrix(frame, na_action="ignore")
             if not isinstance(matrix, ModelMatrix):  # several, as `|` and `~` make
-                raise ValueError(ONE_SIDE)
+                raise ValueError("give one right side of columns, such as y ~ a * b")
             columns, inputs = [str(name) for name in matrix.columns], matrix.to_numpy(dtype=float)
     except Exception as error:  # it may be any: formulas may hold any function
-        why = ONE_SIDE if str(error).startswith("The `.` operator") else str(error)
-        why = why.partition("\n")[0].strip()[:SHOWN].rstrip(".")
+        why = str(error).partition("\n")[0].strip()[:SHOWN].rstrip(".")
         raise ValueError(f"the formula {formula[:SHOWN]!r} cannot be read: {why or type(error).__name__}") from None
     if "Intercept" not in columns:
         raise ValueError(f"the formula {formula[:SHOWN]!r} takes out the intercept, which the model has; leave it in")

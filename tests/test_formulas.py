@@ -41,6 +41,14 @@ def test_without_interactions_it_is_the_table_itself(table):
     np.testing.assert_array_equal(formula.inputs, plain.inputs)
 
 
+def test_a_dot_is_all_other_columns(table):
+    plain = LinearData(table, target="y").design
+    every = LinearData(table, formula="y ~ .").design
+    assert every.columns == plain.columns == ("a", "b", "my column")
+    np.testing.assert_array_equal(every.inputs, plain.inputs)
+    assert LinearData(table, formula="y ~ . - b + a:b").design.columns == ("a", "my column", "a:b")
+
+
 def test_two_classes_and_functions_of_columns(tmp_path):
     path = tmp_path / "classes.csv"
     path.write_text("risk,a\ngood,1\nbad,2\ngood,3\nbad,5\n")
@@ -56,7 +64,6 @@ BAD = {
     "y ~ y + a": "`y` is not present",
     "y ~ a | b": "cannot be read: give one right side of columns, such as y ~ a * b",
     "y ~ a ~ b": "cannot be read: give one right side of columns",
-    "y ~ .": "cannot be read: give one right side of columns",
     "np.log(y) ~ a": "the left side of a formula is a column",
     "a * b": "has not two sides; give one such as 'y ~ a * b'",
     "y ~": "has not two sides",
