@@ -195,11 +195,23 @@ def test_predictions_take_each_draws_own_noise():
 
 
 @pytest.mark.slow
-def test_nuts_starts_where_it_is_told_to():
-    """In double precision, a chain from each start, each of its own."""
+def test_nuts_goes_on_from_its_start():
+    """In double precision; two draws without warm-up lie near the start, where the log joint is finite."""
     split = uci_sets.scaled(some_split(rows=12)).split
-    fit = uci_posteriors.start(jax.random.PRNGKey(0), 2)
-    starts = uci_posteriors.gaussian_draws(*fit, 2)
-    latents = uci_posteriors.nuts(split.inputs, split.targets, starts, 3, 2, jax.random.PRNGKey(0))
-    assert latents["hidden_weights"].shape == (2, 2, 2, uci_networks.HIDDEN)
-    assert latents["noise"].dtype == np.float64 and len(np.unique(latents["noise"][:, -1])) == 2
+    latents = uci_posteriors.gaussian_draws(*uci_posteriors.start(jax.random.PRNGKey(0), 2), 1)
+    first = {site: value[0] for site, value in latents.items()}
+    drawn = uci_posteriors.nuts(split.inputs, split.targets, first, 3, 2, 0)
+    assert drawn["hidden_weights"].shape == (2, 2, uci_networks.HIDDEN) and drawn["noise"].dtype == np.float64
+    again = uci_posteriors.nuts(split.inputs, split.targets, first, 3, 2, 1)
+    assert not np.array_equal(drawn["noise"], again["noise"])
+
+
+def test_chains_are_pooled_and_compared():
+    """Chains at two places have a large R-hat; their pooled draws predict with their own precisions."""
+    units = uci_sets.scaled(some_split())
+    rng = np.random.default_rng(0)
+    f, tau = rng.standard_normal((2, 50, 5)), np.full((2, 50, 1), 4.0)
+    alike = uci_posteriors.of_chains(np.concatenate([f, tau], axis=-1), units)
+    apart = uci_posteriors.of_chains(np.concatenate([f + np.array([[[0]], [[9]]]), tau], axis=-1), units)
+    assert alike[:2] == pytest.approx(uci_sets.mixture(np.concatenate(f), units, 4.0))
+    assert alike[2] < 1.3 and apart[2] > 3 and alike[4] == pytest.approx(0.5)

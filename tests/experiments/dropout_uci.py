@@ -105,9 +105,14 @@ def posterior_on(folder: Path, method: str, store: Store) -> dict[str, Any]:
     if method == "mean_field":
         log_likelihood, rmse, elbos = store("test", lambda: uci_posteriors.mean_field_on(data))
         return {"log likelihood": log_likelihood, "rmse": rmse, "more": f"ELBO of split 0: {elbos[0]:.1f} nats"}
-    fit = uci_posteriors.full_rank_on if method == "full_rank" else uci_posteriors.nuts_on
-    log_likelihood, rmse, *more = store("test", lambda: fit(data[0]))
-    words = "ELBO {:.1f} ± {:.1f} nats" if method == "full_rank" else "R-hat of f up to {:.2f}, ESS {:.0f} or more"
+    if method == "full_rank":
+        log_likelihood, rmse, *more = store("test", lambda: uci_posteriors.full_rank_on(data[0]))
+        words = "ELBO {:.1f} ± {:.1f} nats"
+    else:
+        numbers = range(uci_posteriors.CHAINS)
+        chains = [store(f"chain {number}", lambda: uci_posteriors.chain_on(data[0], number)) for number in numbers]  # noqa: B023
+        log_likelihood, rmse, *more = uci_posteriors.of_chains(np.array(chains), data[0])
+        words = "R-hat of f up to {:.1f}, ESS from {:.0f}; noise {:.2g}"
     return {"log likelihood": [log_likelihood], "rmse": [rmse], "more": words.format(*more)}
 
 

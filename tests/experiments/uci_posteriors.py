@@ -138,18 +138,15 @@ def full_rank(means: Tree, log_sds: Tree, x: jax.Array, y: jax.Array, key: jax.A
     return jax.vmap(back)(z), values.mean(), values.std() / DRAWS**0.5
 
 
-def nuts(x: np.ndarray, y: np.ndarray, starts: Tree, warmup: int, count: int, key: jax.Array) -> dict[str, np.ndarray]:
-    """NumPyro's NUTS in double precision, a chain from each start: every latent of shape (chains, count, *shape)."""
+def nuts(x: np.ndarray, y: np.ndarray, start: Tree, warmup: int, count: int, seed: int) -> dict[str, np.ndarray]:
+    """A chain of NumPyro's NUTS in double precision: every latent of shape (count, *shape)."""
     with jax.enable_x64(True):
         data = jnp.asarray(x, jnp.float64), jnp.asarray(y, jnp.float64)
         kernel = NUTS(potential_fn=lambda latents: -log_joint(latents, *data))
         sampler = MCMC(kernel, num_warmup=warmup, num_samples=count, progress_bar=False)
-        chains = []
-        for number in range(len(starts["noise"])):
-            first = {site: jnp.asarray(value[number], jnp.float64) for site, value in starts.items()}
-            sampler.run(jax.random.fold_in(key, number), init_params=first)
-            chains.append(sampler.get_samples())
-        return {site: np.stack([chain[site] for chain in chains]) for site in starts}
+        first = {site: jnp.asarray(value, jnp.float64) for site, value in start.items()}
+        sampler.run(jax.random.PRNGKey(seed), init_params=first)
+        return {site: np.asarray(value) for site, value in sampler.get_samples().items()}
 
 
 def gaussian_draws(means: Tree, log_sds: Tree, count: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -197,11 +194,26 @@ def full_rank_on(each: Scaled) -> list[float]:
     return [*mixture(f, each, tau), float(value), float(error)]
 
 
-def nuts_on(each: Scaled) -> list[float]:
-    """Log likelihood and RMSE on one split, then the largest R-hat and least ESS of f at the rows held out."""
+def chain_on(each: Scaled, number: int) -> np.ndarray:
+    """f at the rows held out, and in a last column the precision, of the draws of a chain: (draws, rows + 1).
+
+    It starts from a draw of the mean field.
+    """
     (fit,), _ = fit_mean_fields([each])
-    starts = gaussian_draws(*fit, CHAINS)
-    latents = nuts(each.split.inputs, each.split.targets, starts, WARMUP, COUNT, jax.random.PRNGKey(2))
-    f, tau = predict({site: value.reshape(-1, *value.shape[2:]) for site, value in latents.items()}, each)
-    by_chain = f.reshape(CHAINS, COUNT, -1)
-    return [*mixture(f, each, tau), split_gelman_rubin(by_chain).max(), effective_sample_size(by_chain).min()]
+    latents = gaussian_draws(*fit, CHAINS)
+    start = {site: value[number] for site, value in latents.items()}
+    f, tau = predict(nuts(each.split.inputs, each.split.targets, start, WARMUP, COUNT, number), each)
+    return np.hstack([f, tau])
+
+
+def of_chains(chains: np.ndarray, each: Scaled) -> list[float]:
+    """Log likelihood and RMSE, largest R-hat and least ESS of f at the rows held out; noise sd by its mean precision.
+
+    Args:
+        chains: Of each chain what `chain_on` gives, shape (chains, draws, rows + 1).
+        each: The split.
+    """
+    together, f = np.concatenate(chains), chains[..., :-1]
+    scored = mixture(together[:, :-1], each, together[:, -1:])
+    noise = float(np.mean(together[:, -1]) ** -0.5)
+    return [*scored, float(split_gelman_rubin(f).max()), float(effective_sample_size(f).min()), noise]
