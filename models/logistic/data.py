@@ -59,8 +59,7 @@ class LogisticData(Data):
     design: Design = derived()
 
     def __post_init__(self) -> None:
-        design = designs.load(self.data, self.target, "classification", DATASETS, formula=self.formula)
-        self._set(design=design)
+        self._set(design=designs.load(self.data, self.target, "classification", DATASETS, formula=self.formula))
         if self.prior_sd == np.inf:
             kind = separation(self.design)
             if kind is None:
@@ -73,11 +72,8 @@ class LogisticData(Data):
             raise ValueError(f"prior_sd is {self.prior_sd}: give a number from {SMALLEST:g} to {LARGEST:g}")
 
     def arguments(self) -> dict[str, Any]:
-        return {
-            "inputs": self.design.inputs,
-            "targets": self.design.targets,
-            "prior_sd": np.float64(self.prior_sd),
-        }
+        inputs, targets = self.design.inputs, self.design.targets
+        return {"inputs": inputs, "targets": targets, "prior_sd": np.float64(self.prior_sd)}
 
     def describe(self) -> dict[str, Any]:
         return {"data": self.data, "prior_sd": float(self.prior_sd), **self.design.about}
@@ -93,8 +89,6 @@ def separation(design: Design) -> str | None:
     rows, columns = features.shape
     within = sparse.hstack([sparse.eye_array(rows), -features])  # the distance counts up to 1
     bounds = [(0, 1)] * rows + [(None, None)] * columns
-    solution = optimize.linprog(
-        np.append(-np.ones(rows), np.zeros(columns)), A_ub=within, b_ub=np.zeros(rows), bounds=bounds
-    )
-    away = -solution.fun
+    costs = np.append(-np.ones(rows), np.zeros(columns))
+    away = -optimize.linprog(costs, A_ub=within, b_ub=np.zeros(rows), bounds=bounds).fun
     return None if away < 0.5 else "complete" if away > rows - 0.5 else "quasi-complete"

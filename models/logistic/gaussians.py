@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from models.contract import Best, CoordinateAscent, Latents
 from models.logistic.data import LogisticData
 from models.logistic.exact import LogJoint
 from models.logit_gaussians import best_of_family, elbo
-from models.logits import LOG_2PI
 
 State = Mapping[str, np.ndarray]
 
@@ -69,9 +68,8 @@ class Updates:
         return self.target.sites(state["mean"] + eps @ np.linalg.cholesky(state["covariance"]).T)
 
     def log_guide(self, state: State, latents: Latents) -> np.ndarray:
-        root = np.linalg.cholesky(state["covariance"])
-        eps = np.linalg.solve(root, (self.target.coefficients(latents) - state["mean"]).T)
-        return -0.5 * np.sum(eps**2, axis=0) - np.log(np.diagonal(root)).sum() - 0.5 * len(root) * LOG_2PI
+        gaussian = stats.multivariate_normal(state["mean"], state["covariance"])
+        return np.atleast_1d(gaussian.logpdf(self.target.coefficients(latents)))
 
 
 def bound(data: LogisticData) -> float:
