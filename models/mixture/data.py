@@ -38,7 +38,7 @@ DATASETS: dict[str, tuple[str, dict[str, float]]] = {
         {"concentration": 1.0, "location_mean": 20.0, "location_sd": 10.0, "scale_median": 1.0, "variance_rate": 20.0},
     ),
 }
-DATASETS["galaxies-corrected"] = ("the velocities of galaxies with 26.960 as value 78, as in Chib 1995", DATASETS["galaxies"][1])
+DATASETS["galaxies-corrected"] = ("the 82 velocities with 26.960 as value 78, as in Chib 1995", DATASETS["galaxies"][1])
 """Where each data set comes from, and what auto means for its priors."""
 
 
