@@ -136,7 +136,7 @@ def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
     """The arguments of a model, flat: float64 and whole-number arrays, and what shapes the program.
 
     ``data`` is a mapping of them, a frame (its columns), a tuple of positional arguments, the only argument itself (an
-    array, a tensor, a list or a number), or a function that returns one of these.
+    array, a tensor, a list or a float), or a function that returns one of these.
 
     Raises:
         ValueError: an argument that the model lacks or does not know, or a value that is neither numbers nor words.
@@ -152,12 +152,7 @@ def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
             values |= arrays
         bound(signature, assemble(values))
     except TypeError as error:
-        names = ", ".join(map(str, names_in(data) or ())) or "none"
-        if isinstance(data, tuple | Positional):
-            names = "by position"
-        elif is_lone(data):
-            names = f"a {type(data).__name__}, taken for the only argument"
-        raise ValueError(f"the model's arguments do not fit its data ({names}): {error}") from None
+        raise ValueError(f"the model's arguments do not fit its data ({form_of(data)}): {error}") from None
     return values
 
 
@@ -168,8 +163,18 @@ def names_in(data: Any) -> Any:
 
 
 def is_lone(data: Any) -> bool:
-    """Whether the data are one argument: an array, a tensor, a column, a list or a number."""
-    return names_in(data) is None and (hasattr(data, "__array__") or isinstance(data, list | float | int))
+    """Whether the data are one argument: an array, a tensor, a column, a list or a float."""
+    return names_in(data) is None and (hasattr(data, "__array__") or isinstance(data, list | float))
+
+
+def form_of(data: Any) -> str:
+    """The names of the data, or what they are."""
+    if isinstance(data, tuple | Positional):
+        return "by position"
+    if is_lone(data):
+        return f"a {type(data).__name__}, taken for the only argument"
+    names = names_in(data)
+    return "none" if names is None else ", ".join(map(str, names)) or "none"
 
 
 def by_name(signature: inspect.Signature, data: Any) -> dict[str, Any]:

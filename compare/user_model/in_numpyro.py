@@ -21,6 +21,7 @@ from compare import registry
 from compare.user_model.arguments import without_params
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import ONCE, unvalidated
+from compare.user_model.likelihoods_numpyro import bounded
 from compare.user_model.priors_numpyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, one_line, underscored
 
@@ -28,9 +29,9 @@ Message = dict[str, Any]
 
 
 class Unsplit(Messenger):
-    """One posterior for all fits: no plate is subsampled, an empty site is given, and no slash is in a name; and every
-    latent has a prior that can be drawn from, and with ``unmask`` a density everywhere. ``params`` are held at these
-    values."""
+    """One posterior for all fits: no plate is subsampled, an empty site is given, and no slash is in a name; every
+    latent has a prior that can be drawn from, and with ``unmask`` a density everywhere; and observed values have none
+    outside of their support. ``params`` are held at these values."""
 
     def __init__(self, params: Mapping[str, Any], unmask: bool = True) -> None:
         self.params, self.unmask = params, unmask
@@ -44,9 +45,11 @@ class Unsplit(Messenger):
             message["name"] = underscored(message["name"])
             if message["type"] == "param" and message["name"] in self.params:
                 message["value"], message["stop"] = restored(message, self.params[message["name"]]), True
-            if message["type"] != "sample" or message["is_observed"]:
+            if message["type"] != "sample":
                 return
-            if is_undrawn(message) and 0 in shape_of(message):
+            if message["is_observed"]:
+                message["fn"] = bounded(message["fn"])
+            elif is_undrawn(message) and 0 in shape_of(message):
                 message["value"], message["is_observed"] = jnp.zeros(shape_of(message)), True
             elif not message["fn"].support.is_discrete:
                 fn = unmasked(message["fn"])[0] if self.unmask else message["fn"]

@@ -20,6 +20,7 @@ from compare import registry
 from compare.user_model import enumeration_pyro
 from compare.user_model.arguments import without_params
 from compare.user_model.density_pyro import Held, split_arguments
+from compare.user_model.likelihoods_pyro import bounded
 from compare.user_model.priors_pyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, make_twin, underscored
 
@@ -47,8 +48,9 @@ def unsplit_plates(inspection: Inspection | None = None) -> Iterator[None]:
 
 
 class Plain(Messenger):
-    """No slash in a name, which NetCDF could not hold; an empty site is given; and every latent has a prior that can be
-    drawn from, and with ``unmask`` a density everywhere. ``params`` are held at these values."""
+    """No slash in a name, which NetCDF could not hold; an empty site is given; every latent has a prior that can be
+    drawn from, and with ``unmask`` a density everywhere; and observed values have none outside of their support.
+    ``params`` are held at these values."""
 
     def __init__(self, params: Mapping[str, Any], unmask: bool = True) -> None:
         super().__init__()
@@ -64,8 +66,8 @@ class Plain(Messenger):
             return
         message["name"] = underscored(message["name"])
         if message["is_observed"]:
-            return
-        if is_undrawn(message) and 0 in message["fn"].shape():
+            message["fn"] = bounded(message["fn"])
+        elif is_undrawn(message) and 0 in message["fn"].shape():
             message["value"], message["is_observed"] = torch.zeros(message["fn"].shape()), True
         elif not getattr(message["fn"], "has_enumerate_support", False):
             fn = message["fn"]
