@@ -8,7 +8,6 @@ from importlib import import_module
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import LIBRARIES
 from test_missed import job_of, one_mode, two_modes
 from test_nuts import within_four_errors
 from test_verdict import a_reference
@@ -27,7 +26,7 @@ from compare.verdict.judge import complaints, judge_reference
 
 
 @pytest.mark.parametrize("family", [pytest.param("full_rank", marks=pytest.mark.slow), "flow"])
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_a_bad_guide_makes_no_wrong_draws(library, family):
     """The chain of two nodes, seen from a guide that was never fitted: independent normals of sd 0.1 around a start."""
     data = models.load("chain").data()

@@ -34,7 +34,7 @@ def facts(task: str, number: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("library", "task", "word"),
     [
-        ("numpyro", "two_moons", "not converged"),
+        pytest.param("numpyro", "two_moons", "not converged", marks=pytest.mark.slow),
         ("pyro", "gaussian_mixture", "off"),
         pytest.param("numpyro", "gaussian_mixture", "off", marks=pytest.mark.slow),
         pytest.param("pyro", "two_moons", "not converged", marks=pytest.mark.slow),

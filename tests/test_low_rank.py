@@ -309,7 +309,7 @@ def test_without_a_matrix_it_arrives_at_the_same_elbo(library, name, data):
     assert abs(apart.mean()) <= 0.01 + 4 * apart.std(ddof=1) / math.sqrt(len(apart))
 
 
-@pytest.mark.parametrize(("name", "size"), [("chain", 700), ("linear", 620)])
+@pytest.mark.parametrize(("name", "size"), [("chain", 700), pytest.param("linear", 620, marks=pytest.mark.slow)])
 def test_beyond_the_largest_matrix_it_ends_where_a_long_search_ends(name, size):
     """The divergence from a Gaussian posterior, and what a search with the exact factor still gains."""
     arguments, exact = problem(name, size)
