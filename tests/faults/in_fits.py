@@ -114,8 +114,8 @@ FAULTS = [
     Fault(
         "one seed for all chains",
         "compare.fit.mcmc.nuts_pyro",
-        "seed + number, settings",
-        "seed, settings",
+        "seed + number, acceptance",
+        "seed, acceptance",
         "all",
         "pyro",
         caught_by="coin/pyro-nuts: chains",
@@ -184,8 +184,8 @@ FAULTS = [
     Fault(
         "the sampler's acceptance is not what was asked for",
         "compare.fit.mcmc.nuts_numpyro",
-        "target_accept_prob=acceptance, dense",
-        "target_accept_prob=0.4, dense",
+        "target_accept_prob=acceptance)",
+        "target_accept_prob=0.4)",
         "all",
         "numpyro",
         caught_by="chain/numpyro-nuts: chains",

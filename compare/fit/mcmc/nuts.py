@@ -48,9 +48,6 @@ PATIENCE = 10
 BASE = "eps"
 """The site of the standard normals that a guide's draws are made of."""
 
-DENSE = 20
-"""Most latents of which NUTS adapts a dense mass matrix: with more, its warm-up's draws say too little of one."""
-
 Program = str | Callable[..., None]
 """What is sampled: a function of the twin's file by name, or a program of the library, called with the data."""
 
@@ -91,11 +88,6 @@ def sample(
             return split({name: latents[name] for name in job.layout.latents}), stats
 
         return run_until_enough(job, block, library.density(job.model, static), data, deadline, spare_if_diverged)
-
-
-def is_dense(job: Job) -> bool:
-    """Whether a job's chains adapt a dense mass matrix. On one latent it would be the diagonal one."""
-    return job.method == "nuts" and 1 < job.layout.dimension <= DENSE
 
 
 def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

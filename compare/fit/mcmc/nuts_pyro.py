@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
@@ -25,7 +25,7 @@ from pyro.util import get_rng_state, set_rng_state
 from compare import registry
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
-from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, is_dense, out_of_budget, statistics
+from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
 from compare.fit.svi.base_pyro import BaseDraws
 from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
 from compare.fit.svi.protocol import Static, bind
@@ -56,9 +56,9 @@ class RecordingNUTS(NUTS):
         return value
 
 
-def compiled(model: Callable[..., Any], data: Any, warmup: int, settings: Mapping[str, Any]) -> RecordingNUTS:
+def compiled(model: Callable[..., Any], data: Any, warmup: int, acceptance: float) -> RecordingNUTS:
     """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
-    kernel = RecordingNUTS(model, **settings, jit_compile=True, ignore_jit_warnings=True)
+    kernel = RecordingNUTS(model, target_accept_prob=acceptance, jit_compile=True, ignore_jit_warnings=True)
     with warnings.catch_warnings():  # how the library compiles is not the user's to change
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
@@ -67,20 +67,14 @@ def compiled(model: Callable[..., Any], data: Any, warmup: int, settings: Mappin
     for scale in (1.0, -1.0, 0.3):
         point = {name: value + scale for name, value in kernel.initial_params.items()}
         if not torch.allclose(potential(point), kernel.potential_fn(point), rtol=1e-9, equal_nan=True):
-            kernel = RecordingNUTS(model, **settings)
+            kernel = RecordingNUTS(model, target_accept_prob=acceptance)
             kernel.setup(warmup, **data)
             break
     return kernel
 
 
 def chain(
-    model: Callable[..., Any],
-    data: Any,
-    seed: int,
-    settings: Mapping[str, Any],
-    warmup: int,
-    deadline: float,
-    budget: float,
+    model: Callable[..., Any], data: Any, seed: int, acceptance: float, warmup: int, deadline: float, budget: float
 ) -> Iterator[Block]:
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
@@ -91,7 +85,7 @@ def chain(
     torch.set_num_threads(1)
     pyro.set_rng_seed(seed)
     with pyro.validation_enabled(False):
-        kernel = compiled(model, data, warmup, settings)
+        kernel = compiled(model, data, warmup, acceptance)
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
@@ -195,9 +189,8 @@ def chains(
 ) -> Iterator[Callable[[], Block]]:
     model = getattr(bind(registry.twin(job.model, "pyro"), static), program) if isinstance(program, str) else program
     options, seed = job.options, job.fit_seed % 2**31
-    settings = {"target_accept_prob": acceptance, "full_mass": is_dense(job)}
-    limits = options.warmup, deadline, options.budget
-    with Chains([(model, data, seed + number, settings, *limits) for number in range(N_CHAINS)]) as running:
+    limits = (options.warmup, deadline, options.budget)
+    with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
         yield running.block
 
 
