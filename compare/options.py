@@ -130,6 +130,8 @@ def given_value(field: dataclasses.Field, value: Any) -> Any:
     """
     if value is None and field.default is None:
         return None
+    if isinstance(value, float) and value.is_integer() and not isinstance(field.default, float):
+        value = int(value)  # 1e4 is a whole number, too
     try:
         if "help" in field.metadata:
             return parse_field(field, str(value))

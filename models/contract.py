@@ -144,6 +144,7 @@ class Reference:
             where nothing was integrated out.
         library: The library that samples.
         acceptance: The rate that NUTS adapts its step sizes to: higher than usual, so that few transitions diverge.
+        no_evidence: Why its draws cannot give the log evidence; empty where they can.
     """
 
     method: str
@@ -151,6 +152,7 @@ class Reference:
     complete: Callable[[Any, Latents, np.random.Generator], dict[str, np.ndarray]] | None = None
     library: str = "numpyro"
     acceptance: float = 0.9
+    no_evidence: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from compare.fit import traced
 from compare.fit.density import log_densities
 from compare.fit.reference import evidence
 from compare.fit.tree import build, split
-from models.bnn import BnnData
+from models.bnn import COPIES, BnnData
 from models.lda import Corpus
 from models.mixture import MixtureData
 
@@ -78,3 +78,10 @@ def test_canonical_draws_lie_in_one_region():
             np.testing.assert_allclose(after, before, rtol=1e-10)
         twice = model.symmetry.canonical(data, carried)
         assert all(np.array_equal(carried[site], twice[site]) for site in carried)
+
+
+def test_where_copies_are_not_declared_there_is_no_evidence_and_the_reason_is_said():
+    """Draws in one copy of the network would give an evidence that is log 2 short, and no diagnostic would show it."""
+    data = BnnData(hidden=1, noise="unknown")
+    latents = models.load("bnn").simulate(data, np.random.default_rng(0), 4000).latents
+    assert bridged("bnn", data, latents) == {"no_log_evidence": COPIES}

@@ -18,7 +18,7 @@ def test_every_option_is_a_count_a_number_or_a_word():
     assert {*COUNTS, *NUMBERS, "optimiser"} == {field.name for field in dataclasses.fields(Options)}
 
 
-@pytest.mark.parametrize("value", [-1, 2.5, 2.0, "two", True, np.float64(2.0), float("nan"), [3]])
+@pytest.mark.parametrize("value", [-1, 2.5, "2.0", "two", True, float("nan"), [3]])
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_count_is_a_whole_number(name, value):
     with pytest.raises(ValueError, match=rf"^{name}: .* (is not a whole number|is negative); give (one, )?[01]"):
@@ -37,6 +37,7 @@ def test_what_passes_has_the_options_own_type():
     assert (options.rank, options.paths, options.budget, options.tolerance) == (2, 3, 5.0, 0.1)
     assert [type(value) for value in (options.rank, options.paths, options.budget)] == [int, int, float]
     assert Options.given({"budget": 0.1 + 0.2}).budget == 0.1 + 0.2
+    assert Options.given({"steps": 1e4, "rank": np.float64(3.0)}) == Options(steps=10_000, rank=3)
     assert Options.given({"rank": None}) == Options.given({}) == Options()
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import LIBRARIES
-from scipy import integrate
+from scipy import integrate, stats
 
 from compare import user_model
 from compare.comparison import Request
@@ -34,22 +34,39 @@ def in_parts(theta: float) -> float:
     return float(np.prod(((theta / 2 >= VALUES) * 2 + (theta >= VALUES)) / theta / 2)) / 20
 
 
-JOINTS = {"below": below, "above": above, "shifted": shifted, "in_parts": in_parts}
+def half_normal(theta: float) -> float:
+    return float(np.prod(stats.halfnorm.pdf(VALUES, theta, 2.0))) / 10
+
+
+def log_normal(theta: float) -> float:
+    return float(np.prod(stats.lognorm.pdf(VALUES, 1.0, theta))) / 10
+
+
+def cut(theta: float) -> float:
+    dense = stats.norm.pdf(VALUES, 0.0, 2.0) / stats.norm.sf(theta, 0.0, 2.0)
+    return float(np.prod(dense)) / 10 if theta <= VALUES.min() else 0.0
+
+
+JOINTS = {joint.__name__: joint for joint in (below, above, shifted, in_parts, half_normal, log_normal, cut)}
 """p(values, theta)."""
+
+LOWEST = {"below": 0.0, "above": 0.0, "in_parts": 0.0}
+"""Where theta's prior begins, unless it is -5."""
 
 
 def integral(power: int, joint) -> float:
     """The integral of theta**power p(values, theta), piece by piece between the values and their doubles."""
     ends = np.unique([-5.0, 0.0, 5.0, 20.0, *VALUES, *(2 * VALUES)])
-    low = -5.0 if joint is shifted else 0.0
-    ends = ends[ends >= low]
+    ends = ends[ends >= LOWEST.get(joint.__name__, -5.0)]
     return sum(
         integrate.quad(lambda t: t**power * joint(t), *piece, epsabs=0, epsrel=1e-12)[0] for piece in pairwise(ends)
     )
 
 
-CASES = [(library, name) for library in LIBRARIES for name in JOINTS if (library, name) != ("numpyro", "in_parts")]
-"""NumPyro refuses mixtures of distributions whose support depends on their parameters."""
+NOT_THERE = {("numpyro", "in_parts"), ("pyro", "cut")}
+"""NumPyro's MixtureSameFamily refuses such components, and Pyro has no truncated normal."""
+
+CASES = [(library, name) for library in LIBRARIES for name in JOINTS if (library, name) not in NOT_THERE]
 
 
 @pytest.mark.parametrize(("library", "name"), CASES)
@@ -70,8 +87,13 @@ def test_the_posterior_ends_where_values_become_impossible(library, name):
 def test_a_likelihood_with_a_fixed_support_is_left_as_it_is():
     import numpyro.distributions as numpyro_dist
     import pyro.distributions as pyro_dist
+    import torch
 
-    from compare.user_model import likelihoods_numpyro, likelihoods_pyro
+    from compare.user_model import likelihoods_numpyro, likelihoods_pyro, sitewise_numpyro, sitewise_pyro
+
+    totals = np.array([3, 5])
+    assert sitewise_numpyro.kind_of(likelihoods_numpyro.bounded(numpyro_dist.Binomial(totals, 0.5))) == "BinomialProbs"
+    assert sitewise_pyro.kind_of(likelihoods_pyro.bounded(pyro_dist.Uniform(0.0, torch.ones(2)))) == "Uniform"
 
     for dist, bounded in ((numpyro_dist, likelihoods_numpyro.bounded), (pyro_dist, likelihoods_pyro.bounded)):
         for fn in (dist.Normal(0.0, 1.0), dist.Gamma(2.0, 1.0), dist.Normal(0.0, 1.0).expand([3]).to_event(1)):

@@ -171,8 +171,6 @@ def form_of(data: Any) -> str:
     """The names of the data, or what they are."""
     if isinstance(data, tuple | Positional):
         return "by position"
-    if is_lone(data):
-        return f"a {type(data).__name__}, taken for the only argument"
     names = names_in(data)
     return "none" if names is None else ", ".join(map(str, names)) or "none"
 
@@ -186,6 +184,10 @@ def by_name(signature: inspect.Signature, data: Any) -> dict[str, Any]:
     """
     if data is None:
         return {}
+    if is_lone(data) and len(signature.parameters) > 1:
+        names = ", ".join(signature.parameters)
+        kind = type(data).__name__
+        raise ValueError(f"data is a {kind}, and the model has the arguments {names}: give a dict of them")
     if isinstance(data, tuple) or is_lone(data):
         data = Positional(data if isinstance(data, tuple) else (data,))
     if isinstance(data, Positional):

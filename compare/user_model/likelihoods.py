@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 
-def with_bounds(fn: Any, distribution: type, transformed: type, bounded: type, moves: bool = False) -> Any:
+def with_bounds(fn: Any, layers: Mapping[type, str], bounded: Mapping[bool, type], moves: bool = False) -> Any:
     """The likelihood with the density 0 outside of its support, where that is not the same for all latents.
 
     Uniform(0, theta) in NumPyro and a shifted exponential in either library have a density there too, unless they check
@@ -17,29 +18,36 @@ def with_bounds(fn: Any, distribution: type, transformed: type, bounded: type, m
 
     Args:
         fn: The distribution, which is left as it is.
-        distribution: The library's class of all distributions.
-        transformed: That of transformed ones, whose base has values that follow from the latents.
-        bounded: The class that gives a distribution the density 0 outside of its support.
-        moves: Whether it is a part of a transformed one.
+        layers: The library's distributions that consist of another one, and the name under which they hold it.
+        bounded: The class that gives a distribution the density 0 outside of its support; by whether it is a
+            transformed one.
+        moves: Whether the values that it sees follow from latents: it is the base of a transformed one.
     """
-    inner = {name: part for name, part in vars(fn).items() if isinstance(part, distribution)}
-    moves = moves or isinstance(fn, transformed) or (not inner and has_bounds(fn))
-    parts = {name: with_bounds(part, distribution, transformed, bounded, moves) for name, part in inner.items()}
-    is_leaf = moves and not inner
-    if not is_leaf and all(parts[name] is inner[name] for name in inner):
+    name = next((name for kind, name in layers.items() if isinstance(fn, kind)), None)
+    is_transformed = hasattr(fn, "transforms")
+    moves = moves or is_transformed or (name is None and has_bounds(fn))
+    inner = None if name is None else getattr(fn, name)
+    part = None if name is None else with_bounds(inner, layers, bounded, moves)
+    is_last = moves and (name is None or is_transformed)
+    if not is_last and part is inner:
         return fn
     checked = copy.copy(fn)
-    vars(checked).update(parts, _validate_args=False)
-    if is_leaf:
-        kinds: Any = bounded, type(fn)
+    vars(checked).update({} if name is None else {name: part}, _validate_args=False)
+    if is_last:
+        kinds: Any = bounded[is_transformed], type(fn)
         checked.__class__ = derived(*kinds)
     return checked
 
 
 @cache
 def derived(bounded: Any, kind: Any) -> Any:
-    """The class of distributions with the density 0 outside of their support."""
-    return type(kind.__name__, (bounded, kind), {})
+    """The class of distributions with the density 0 outside of their support; ``original`` is the library's."""
+    return type(kind.__name__, (bounded, kind), {"original": kind})
+
+
+def original(fn: Any) -> type:
+    """The library's class of a distribution."""
+    return getattr(fn, "original", type(fn))
 
 
 def has_bounds(fn: Any) -> bool:

@@ -10,6 +10,15 @@ import numpyro.distributions as dist
 
 from compare.user_model.likelihoods import with_bounds
 
+LAYERS = {
+    dist.Independent: "base_dist",
+    dist.ExpandedDistribution: "base_dist",
+    dist.MaskedDistribution: "base_dist",
+    dist.TransformedDistribution: "base_dist",
+    dist.MixtureSameFamily: "_component_distribution",
+}
+"""Distributions that consist of another one, and the name under which they hold it."""
+
 
 class Bounded:
     """A distribution with the density 0 outside of its support; its other base class says which."""
@@ -19,6 +28,14 @@ class Bounded:
         return jnp.where(self.support(value), logs, -jnp.inf)  # type: ignore[attr-defined]
 
 
+class BoundedTransformed:
+    """A transformed distribution with the density 0 where no value of its base leads."""
+
+    def log_prob(self, value: jax.Array, intermediates: Any = None) -> jax.Array:
+        logs = super().log_prob(value, intermediates)  # type: ignore[misc]
+        return jnp.where(jnp.isnan(logs), -jnp.inf, logs)
+
+
 def bounded(fn: Any) -> Any:
     """The likelihood with the density 0 outside of its support, where that is not the same for all latents."""
-    return with_bounds(fn, dist.Distribution, dist.TransformedDistribution, Bounded)
+    return with_bounds(fn, LAYERS, {False: Bounded, True: BoundedTransformed})

@@ -18,6 +18,7 @@ from compare import registry
 from compare.user_model.arguments import Static
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import compiled, is_quick, unvalidated
+from compare.user_model.likelihoods import original
 from compare.user_model.priors_numpyro import Startable
 from compare.user_model.sites import layers
 from compare.user_model.sitewise import Arrays, Form, Terms
@@ -47,7 +48,7 @@ def innermost(fn: Any) -> Any:
 def kind_of(base: Any) -> str | None:
     """The name of a distribution that NumPy draws from: NumPyro's own, and no other that has its name."""
     name = type(base).__name__
-    return name if name in SAMPLERS and type(base) is getattr(dist, name, None) else None
+    return name if name in SAMPLERS and original(base) is getattr(dist, name, None) else None
 
 
 def weights_of(site: Mapping[str, Any]) -> Any:

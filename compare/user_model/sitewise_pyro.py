@@ -17,6 +17,7 @@ from pyro.poutine.util import site_is_subsample
 
 from compare import registry
 from compare.user_model.density_pyro import CHUNK, Held, Tensors, split_arguments
+from compare.user_model.likelihoods import original
 from compare.user_model.priors_pyro import Startable
 from compare.user_model.sites import layers
 from compare.user_model.sitewise import Arrays, Form, Terms
@@ -56,7 +57,7 @@ def kind_of(base: Any) -> str | None:
     """The name of a distribution that NumPy draws from: Pyro's own, and no other that has its name."""
     name = type(base).__name__
     kind = KINDS.get(name, name)
-    return kind if kind in SAMPLERS and type(base) is getattr(dist, name, None) else None
+    return kind if kind in SAMPLERS and original(base) is getattr(dist, name, None) else None
 
 
 def parameters_of(fn: Any) -> dict[str, torch.Tensor]:

@@ -21,6 +21,8 @@ from models.contract import Exact, Literature, Model, Prediction, Quantities, Re
 
 __all__ = ["MODEL", "BnnData"]
 
+COPIES = "chains visit the copies under exchange and change of sign of units in proportions that mean nothing"
+
 
 def truth(data: BnnData) -> Exact | Reference:
     """Quadrature for one or two hidden units; else NUTS, on the hidden layer alone where the output layer integrates
@@ -29,8 +31,8 @@ def truth(data: BnnData) -> Exact | Reference:
     if posterior is not None:
         return posterior
     if data.dataset.classes:
-        return Reference("NUTS on all weights")
-    return Reference("NUTS with the output layer integrated out", "collapsed", network.complete)
+        return Reference("NUTS on all weights", no_evidence=COPIES)
+    return Reference("NUTS with the output layer integrated out", "collapsed", network.complete, no_evidence=COPIES)
 
 
 def simulate(data: BnnData, rng: np.random.Generator, count: int) -> Simulated:

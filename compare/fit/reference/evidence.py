@@ -23,7 +23,7 @@ from compare.comparison import Job
 from compare.fit.reference.bridge import bridge
 from compare.fit.reference.target import SHARE, Refused, Target, why_not
 from compare.user_model.unconstrained import Catalogued, Unconstrained
-from models.contract import Latents, Symmetry
+from models.contract import Latents, Reference, Symmetry
 
 __all__ = ["LEAST_BFMI", "MOST_DIMENSIONS", "draws_of", "with_evidence"]
 
@@ -42,6 +42,10 @@ def with_evidence(job: Job, tree: xr.DataTree) -> xr.DataTree:
     sampling takes its share of the budget after the chains have ended.
     """
     if job.layout.improper:
+        return tree
+    way = registry.load(job.model).truth(job.data)
+    if isinstance(way, Reference) and way.no_evidence:
+        tree.attrs["no_log_evidence"] = way.no_evidence
         return tree
     seconds = job.options.reference_budget / SHARE
     try:
