@@ -134,9 +134,9 @@ def compare(
 
     Args:
         model: A NumPyro or Pyro model.
-        data: A dict of its arguments, a frame of them (pandas, polars, xarray), the tuple of its positional ones, or
-            its only one (an array, a tensor); nothing where the model holds its data itself. Arrays, columns and floats
-            are data; ints, flags and words shape the program.
+        data: A dict of its arguments, a frame of them (pandas, polars, xarray), the tuple of its positional ones, or,
+            of a model with one argument, that itself; nothing where the model holds its data itself. Arrays, columns
+            and floats are data; ints, flags and words shape the program.
         library: ``numpyro`` or ``pyro``; by default the one that the model uses.
         guides: Names of families, and guides of your own: functions of the model's arguments, autoguides, or their
             classes.
