@@ -54,6 +54,19 @@ def column_of(index: tuple[int, ...]) -> int:
     return index[0] + 1 if index else 0
 
 
+def table_of(
+    name: str, target: str | None, task: str, datasets: Mapping[str, Callable[[], Table]], formula: str | None
+) -> Table:
+    """The data set of that name, or the table of a CSV file, its target and inputs those of the formula if any."""
+    if name not in datasets:
+        return of_file(name, target, task, datasets, formula)
+    if target is not None:
+        raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
+    if formula is not None:
+        raise ValueError(f"{name} has its own inputs: leave --formula out, or name a CSV file with --data")
+    return datasets[name]()
+
+
 def of_file(name: str, target: str | None, task: str, datasets: Iterable[str], formula: str | None) -> Table:
     """The table of a CSV file, its target and inputs those of the formula where there is one."""
     if formula is not None:
@@ -90,14 +103,7 @@ def load(
         ValueError: there is no such data set or file, the file is no table of numbers, the formula cannot be read, or
             nothing is left to learn.
     """
-    if name in datasets:
-        if target is not None:
-            raise ValueError(f"{name} has its own target: leave --target {target} out, or name a CSV file with --data")
-        if formula is not None:
-            raise ValueError(f"{name} has its own inputs: leave --formula out, or name a CSV file with --data")
-        table = datasets[name]()
-    else:
-        table = of_file(name, target, task, datasets, formula)
+    table = table_of(name, target, task, datasets, formula)
     rows = np.arange(len(table.targets))
     if np.ptp(table.targets / 2) == 0:
         raise ValueError(

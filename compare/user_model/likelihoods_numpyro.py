@@ -29,7 +29,7 @@ class Bounded:
 
 
 class BoundedTransformed:
-    """A transformed distribution with the density 0 where no value of its base leads."""
+    """A transformed distribution with the density 0 at values that its base cannot produce."""
 
     def log_prob(self, value: jax.Array, intermediates: Any = None) -> jax.Array:
         logs = super().log_prob(value, intermediates)  # type: ignore[misc]

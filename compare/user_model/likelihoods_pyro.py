@@ -30,7 +30,7 @@ class Bounded:
 
 
 class BoundedTransformed:
-    """A transformed distribution with the density 0 where no value of its base leads."""
+    """A transformed distribution with the density 0 at values that its base cannot produce."""
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         logs = super().log_prob(value)  # type: ignore[misc]

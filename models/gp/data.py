@@ -43,9 +43,9 @@ WAVES = {"wave": ("x",), "plane": ("x", "z")}
 
 
 def wave(name: str, points: int, is_normal: bool) -> Table:
-    """The product of sin(4 x) over inputs drawn from [0, 3], seen through noise of sd 0.1; the same at every call.
+    """f, the product of sin(4 x) over inputs drawn from [0, 3], plus noise of sd 0.1; or classes with logits 4 f.
 
-    Else classes, whose logits are four times the function.
+    The rows are the same at every call.
     """
     rng, columns = np.random.default_rng(0), WAVES[name]
     x = rng.uniform(0, 3, (points, len(columns)))
