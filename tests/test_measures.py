@@ -12,7 +12,7 @@ import arviz_stats
 import numpy as np
 import pytest
 import scipy.stats
-from scipy import integrate, optimize, special
+from scipy import integrate, optimize, signal, special
 from xarray import DataTree
 
 import models
@@ -336,14 +336,18 @@ def test_a_reference_that_has_kept_some_elements_knows_which():
     assert (truth.draws("z", (4000,)) == draws[:, :, 1]).all()
 
 
-def test_a_references_errors_are_what_its_moments_vary_by():
-    """Of mean and sd of 150 references of 400 draws, which are uniform: an sd's error is less than half of a mean's."""
-    rng, scores = np.random.default_rng(13), []
-    for _ in range(150):
-        tree = build({"z": rng.random((4, 100, 1))}, {"energy": np.zeros((4, 100))}, {})
+@pytest.mark.parametrize(("correlation", "larger"), [(0.0, "mean"), (-0.4, "sd")])
+def test_a_references_errors_are_what_its_moments_vary_by(correlation, larger):
+    """Of mean and sd of 150 references of 400 draws; of antithetic ones, as NUTS makes them of a Gaussian, the sd's
+    error is the larger."""
+    steps = math.sqrt(1 - correlation**2) * np.random.default_rng(13).normal(size=(150, 4, 200, 1))
+    walks, scores, errors = signal.lfilter([1.0], [1.0, -correlation], steps, axis=2)[:, :, 100:], [], []
+    for draws in walks:
+        tree = build({"z": draws}, {"energy": np.zeros((4, 100))}, {})
         truth = Sampled(Fit(a_job(1, "reference"), "done", tree=tree), "NUTS")
-        off = truth.mean()["z"][0] - 0.5, truth.sd()["z"][0] - 12**-0.5
-        scores.append(np.array(off) / truth.errors("z", (0,)))
+        errors.append(truth.errors("z", (0,)))
+        scores.append(np.array([truth.mean()["z"][0], truth.sd()["z"][0] - 1]) / errors[-1])
+    assert (np.diff(np.mean(errors, axis=0)) > 0) == (larger == "sd")
     for known in np.transpose(scores):
         sd = np.std(known**2, ddof=1) / math.sqrt(len(known))
         assert abs(np.mean(known**2) - 1) < ERRORS * sd

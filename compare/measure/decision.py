@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from compare import registry
+from compare import registry, standard_errors
 from compare.comparison import Fit
-from compare.measure.moments import digits, standard_error
+from compare.measure.moments import digits
 from compare.summary import Loss
 from models.plotting import flat_draws
 
@@ -21,5 +21,5 @@ def loss(fit: Fit) -> Loss | None:
         return Loss(exact, 0.0, exact, *words)
     value, influence = decision.evaluate(data, flat_draws(fit.tree))
     chains = influence.reshape(fit.tree["posterior"].sizes["chain"], -1)
-    error = standard_error(chains, not fit.job.is_mcmc) if np.ptp(influence) > 0 else 0.0
+    error = standard_errors.of_mean(chains, not fit.job.is_mcmc) if np.ptp(influence) > 0 else 0.0
     return Loss(digits(value, 12), digits(error, 6), exact, *words)

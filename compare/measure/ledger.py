@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from compare import standard_errors
 from compare.comparison import Fit, Truth
-from compare.measure.moments import digits, standard_error
+from compare.measure.moments import digits
 from compare.measure.symmetry import symmetry_gap
 from compare.measure.truth import evidence_error
 from compare.summary import Estimate, Ledger
@@ -30,7 +31,7 @@ def ledger(fit: Fit, truth: Truth | None, best: Best | None) -> Ledger:
         elbo = estimate(digits(end["elbo"], 12) if end["elbo_mcse"] else end["elbo"], end["elbo_mcse"])
     improper = fit.job.layout is not None and fit.job.layout.improper
     if np.isfinite(fit_to_data).all():  # else the twin of an exact posterior is wrong or cannot be run
-        data_fit = estimate(digits(fit_to_data.mean(), 12), standard_error(fit_to_data, True))
+        data_fit = estimate(digits(fit_to_data.mean(), 12), standard_errors.of_mean(fit_to_data, True))
         # The ELBO is far better known than the two terms it is the difference of, whose errors are nearly the same.
         if not improper:
             complexity = estimate(data_fit.value - elbo.value, np.hypot(data_fit.mcse, elbo.mcse))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import arviz_stats
 import numpy as np
 import xarray as xr
 
+from compare import standard_errors
 from compare.comparison import Element, Fit, Job, Truth
 from compare.fit.density import layout_of
 from compare.measure.truth import errors
@@ -53,13 +53,6 @@ def values(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> np.ndarray:
     """The draws of one element, shape (chain, draw)."""
     labels = {f"{site}_dim_{axis}": position for axis, position in enumerate(index)}
     return tree["posterior"].dataset[site].sel(labels).values
-
-
-def standard_error(draws: np.ndarray, independent: bool) -> float:
-    """The standard error of the mean of draws, shape (chain, draw)."""
-    if independent:
-        return float(np.std(draws, ddof=1) / np.sqrt(draws.size))
-    return float(arviz_stats.mcse(draws, method="mean"))
 
 
 def distance(own: Moments, true: Moments) -> Distance:
@@ -108,10 +101,8 @@ def moments(draws: np.ndarray, independent: bool) -> Moments:
     """The moments of the draws of one element, shape (chain, draw)."""
     if np.ptp(draws) == 0:  # a point: no rounding may pass for a spread
         return Moments(digits(draws.flat[0], 12), 0.0)
-    mean, sd = digits(draws.mean(), 12), digits(draws.std(ddof=1), 12)
-    # The delta method: sd is a smooth function of the mean of squared deviations.
-    mcse_sd = standard_error((draws - mean) ** 2, independent) / (2 * sd) if sd > 0 else 0.0
-    return Moments(mean, sd, standard_error(draws, independent), mcse_sd)
+    errors = standard_errors.of_mean(draws, independent), standard_errors.of_sd(draws, independent)
+    return Moments(digits(draws.mean(), 12), digits(draws.std(ddof=1), 12), *errors)
 
 
 def summarise(own: Moments, quantiles: Sequence[Any], apart: Distance | None) -> VariableSummary:
@@ -141,7 +132,7 @@ def correlations(fit: Fit, truth: Truth | None) -> dict[str, Correlation]:
         a, b = ((draws - draws.mean()) / draws.std() for draws in (a, b))
         value = digits((a * b).mean(), 10)
         # The influence function of a correlation: a b - r (a^2 + b^2) / 2.
-        mcse = standard_error(a * b - value * (a**2 + b**2) / 2, not fit.job.is_mcmc)
+        mcse = standard_errors.of_mean(a * b - value * (a**2 + b**2) / 2, not fit.job.is_mcmc)
         pairs[pair] = Correlation(value, digits(mcse, 6), true)
     return pairs
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import arviz_stats
 import numpy as np
 from arviz_stats.base import array_stats
 
+from compare import standard_errors
 from compare.comparison import Fit, Truth
 from compare.summary import Evidence
 from compare.user_model import Estimated
@@ -82,8 +82,7 @@ class Sampled:
     def errors(self, site: str, index: tuple[int, ...]) -> tuple[float, float]:
         """The Monte Carlo standard errors of an element's mean and sd."""
         draws = self.draws(site, index)
-        mcse_mean = float(arviz_stats.mcse(draws, method="mean"))
-        return mcse_mean, float(arviz_stats.mcse(draws, method="sd"))
+        return standard_errors.of_mean(draws), standard_errors.of_sd(draws)
 
 
 def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, float]:

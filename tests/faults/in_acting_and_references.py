@@ -39,8 +39,8 @@ DECISIONS = [
     fault(
         "draws of chains count as independent",
         "compare.measure.decision",
-        "standard_error(chains, not fit.job.is_mcmc)",
-        "standard_error(chains, True)",
+        "standard_errors.of_mean(chains, not fit.job.is_mcmc)",
+        "standard_errors.of_mean(chains, True)",
         "test_decision.test_draws_of_chains_count_by_their_effective_size",
     ),
 ]

@@ -112,7 +112,7 @@ FAULTS = [
     ),
     Fault(
         "an error that does not shrink like a root",
-        "compare.measure.moments",
+        "compare.standard_errors",
         "np.std(draws, ddof=1) / np.sqrt(draws.size))",
         "np.std(draws, ddof=1) / draws.size)",
         "all",
@@ -196,10 +196,10 @@ FAULTS = [
         caught_by="references",
     ),
     Fault(
-        "a reference's error of the sd is that of its mean",
-        "compare.measure.truth",
-        'method="sd"',
-        'method="mean"',
+        "the error of an sd is that of a variance",
+        "compare.standard_errors",
+        "independent) / (2 * sd)",
+        "independent)",
         "bnn",
         "both",
         caught_by="test_bnn.test_a_reference_s_own_error_counts",

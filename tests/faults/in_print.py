@@ -105,8 +105,8 @@ ERRORS = [
     Fault(
         "a mean's error for an sd's",
         "compare.measure.truth",
-        'return mcse_mean, float(arviz_stats.mcse(draws, method="sd"))',
-        'return mcse_mean, float(arviz_stats.mcse(draws, method="mean"))',
+        "standard_errors.of_sd(draws)",
+        "standard_errors.of_mean(draws)",
         "all",
         "both",
         caught_by="test_measures.test_a_references_errors_are_what_its_moments_vary_by",

@@ -18,12 +18,11 @@ from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 
-import arviz_stats
 import numpy as np
 import xarray as xr
 
 import guides
-from compare import registry, user_model
+from compare import registry, standard_errors, user_model
 from compare.comparison import Job
 from compare.fit.mcmc.nuts import sample
 from compare.fit.reference.evidence import draws_of, with_evidence
@@ -167,6 +166,6 @@ def agree(job: Job, left: xr.DataTree, right: xr.DataTree) -> bool:
 def moments(space: Unconstrained, job: Job, tree: xr.DataTree) -> np.ndarray:
     """The means of all unconstrained latents and then their sds, and the standard errors of all, shape (2, 2 d)."""
     draws = np.moveaxis(draws_of(space, job, tree), -1, 0)
-    means = [(z.mean(), float(arviz_stats.mcse(z, method="mean"))) for z in draws]
-    sds = [(z.std(ddof=1), float(arviz_stats.mcse(z, method="sd"))) for z in draws]
+    means = [(z.mean(), standard_errors.of_mean(z)) for z in draws]
+    sds = [(z.std(ddof=1), standard_errors.of_sd(z)) for z in draws]
     return np.array([*means, *sds]).T
