@@ -195,27 +195,18 @@ def check(
     compared on common draws), how far the family is from the posterior, and which quantities are wrong.
 
     Args:
-        model: A NumPyro or Pyro model.
-        data: As for `compare`.
-        draws: A dict of arrays by site, each of shape (n_chains, n_draws, *site), or (n_draws, *site) for one chain,
-            which is then cut into four; an MCMC object of either library; an InferenceData or DataTree; or a file of
-            one (NetCDF), or of arrays (``.npz``). Sites that the model derives need not be there.
+        model, data, library, nuts, seed, exact, quick, **options: As for `compare`.
+        draws: Arrays by site, each of shape (n_chains, n_draws, *site), or (n_draws, *site) for one chain, which is cut
+            into four; an MCMC object of either library; an InferenceData or DataTree, or a file of one (NetCDF) or of
+            arrays (``.npz``). Sites that the model derives need not be there.
         guide: A function or an autoguide.
         params: Its params by name, constrained, as in ``svi_result.params`` (nested ones as they are, or flat, their
             names joined by dots); the result or, beside ``svi``, the state of a run; an ``.npz`` of arrays, or Pyro's
             saved param store. In Pyro those in the param store by default.
-        svi: The library's SVI object in the guide's place.
-        mcmc: The library's MCMC object, as ``draws``.
-        library: ``numpyro`` or ``pyro``; by default the one that the model uses.
-        nuts: Whether to run NUTS beside it.
-        seed: What everything random follows from.
-        exact: The posterior if you know it, as for `compare`.
-        quick: Whether NUTS is left out as the reference too, as for `compare`.
-        **options: Those of `compare.options.Options`.
+        svi, mcmc: The library's SVI object in the guide's place, its MCMC object in that of ``draws``.
 
     Raises:
-        ValueError: neither draws nor a guide; a site that is missing, has another shape, or is none of the model's;
-            params of another guide; numbers that are not finite: one line says which.
+        ValueError: there is nothing to check, or sites, params or numbers are not this model's: one line says why.
 
     Examples:
         >>> import numpy as np
@@ -229,13 +220,7 @@ def check(
         'narrow'
     """
     settings = Options.given(options)
-    if draws is not None and mcmc is not None:
-        raise ValueError("mcmc= holds draws: give it or draws=, not both")
-    guide, draws = user_guides.guide_in(svi, guide), mcmc if draws is None else draws
-    if draws is None and guide is None:
-        raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
-    if guide is None and params is not None:
-        raise ValueError("params= are a guide's: give guide= or svi= with them")
+    guide, draws = what_to_check(draws, mcmc, guide, svi, params)
     own = user_model.register(model, library, exact)
     trained = None if guide is None else params_of(params, own.library, svi)
     names = () if guide is None else (user_guides.add(own.name, guide, trained),)
@@ -244,10 +229,25 @@ def check(
         given = user_model.check_guides(own, user_model.data_of(own, data, trained), names)
         if draws is not None:
             user_draws.add(own.name, draws, given.layout)
-        command = f"check({own.name}, data)"
-        has_draws = draws is not None
+        command, has_draws = f"check({own.name}, data)", draws is not None
         request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, has_draws, quick)
         return Result(pipeline.compare(request, progress=progress))
+
+
+def what_to_check(draws: Any, mcmc: Any, guide: Any, svi: Any, params: Any) -> tuple[Any, Any]:
+    """The guide and the draws among the arguments of `check`; None for what is not given.
+
+    Raises:
+        ValueError: there is neither, or there are two of a kind, or params without a guide.
+    """
+    if draws is not None and mcmc is not None:
+        raise ValueError("mcmc= holds draws: give it or draws=, not both")
+    guide, draws = user_guides.guide_in(svi, guide), mcmc if draws is None else draws
+    if draws is None and guide is None:
+        raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
+    if guide is None and params is not None:
+        raise ValueError("params= are a guide's: give guide= or svi= with them")
+    return guide, draws
 
 
 def params_of(given: Any, library: str, svi: Any = None) -> Mapping[str, Any]:
