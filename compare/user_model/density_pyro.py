@@ -23,6 +23,12 @@ from compare.user_model.arguments import Static, split
 CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
 
+Form = Literal["plate", "vmap", "loop"]
+"""How many points are evaluated at once."""
+
+FORMS: tuple[Form, ...] = ("plate", "vmap", "loop")
+"""The forms, the fastest first."""
+
 Tensors = dict[str, torch.Tensor]
 Trace = Any
 """A trace of Pyro's, whose sites are dictionaries."""
@@ -109,16 +115,32 @@ def plated(
     return summed(trace, latents, lambda log_prob: per_particle(log_prob, count), torch.zeros(count))
 
 
-def mapped(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-    """`terms` of many points by torch.func.vmap."""
-    return torch.func.vmap(partial(terms, model, data=data), chunk_size=CHUNK)(latents)
+def stacked(points: Sequence[Any]) -> Any:
+    """Single points' results as one with the points first: tensors, and tuples and dicts of them."""
+    if isinstance(points[0], Mapping):
+        return {name: stacked([point[name] for point in points]) for name in points[0]}
+    if isinstance(points[0], tuple):
+        return tuple(map(stacked, zip(*points, strict=True)))
+    return torch.stack(list(points))
 
 
-def looped(model: Callable[..., Any], latents: Tensors, data: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
-    """`terms` of many points, one after another."""
-    count = len(next(iter(latents.values())))
-    pairs = [terms(model, {name: value[row] for name, value in latents.items()}, data) for row in range(count)]
-    prior, likelihood = (torch.stack(part) for part in zip(*pairs, strict=True))
+def over_points(function: Callable[[Any], Any], points: Any, form: Form) -> Any:
+    """A function of one point at many, a tensor or tensors by name: by torch.func.vmap, else one after another."""
+    if form == "vmap":
+        return torch.func.vmap(function, chunk_size=CHUNK)(points)
+    if not isinstance(points, Mapping):
+        return stacked([function(point) for point in points])
+    count = len(next(iter(points.values())))
+    return stacked([function({name: value[row] for name, value in points.items()}) for row in range(count)])
+
+
+def terms_of_many(
+    form: Form, model: Callable[..., Any], latents: Tensors, data: Tensors, alone: Trace | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`terms` of many points in this form; ``alone`` as for `plated`."""
+    if form == "plate":
+        return plated(model, latents, data, alone)
+    prior, likelihood = over_points(partial(terms, model, data=data), latents, form)
     return prior, likelihood
 
 
@@ -138,10 +160,14 @@ def choose_form(model: Callable[..., Any], data: Tensors) -> Form:
             draws.append({name: site["value"] for name, site in sites.items()})
         if not draws[0]:
             return "plate"
-        stacked = {name: torch.stack([draw[name] for draw in draws]) for name in draws[0]}
-        alone = looped(model, stacked, data)
-        forms: tuple[Form, ...] = ("vmap",) if is_plated else ("plate", "vmap")
-        return next((form for form in forms if is_same(partial(WAYS[form], model, stacked, data), alone)), "loop")
+        points = stacked(draws)
+        return fastest(lambda form: terms_of_many(form, model, points, data), "vmap" if is_plated else "plate")
+
+
+def fastest(evaluate: Callable[[Form], Sequence[torch.Tensor]], first: Form) -> Form:
+    """The fastest form from the ``first`` on in which evaluating many points gives what they give one by one."""
+    alone, forms = evaluate("loop"), FORMS[FORMS.index(first) : -1]
+    return next((form for form in forms if is_same(partial(evaluate, form), alone)), "loop")
 
 
 def is_same(together: Callable[[], Sequence[torch.Tensor]], alone: Sequence[torch.Tensor]) -> bool:
@@ -155,19 +181,11 @@ def is_same(together: Callable[[], Sequence[torch.Tensor]], alone: Sequence[torc
         return False
 
 
-Form = Literal["plate", "vmap", "loop"]
-"""How many points are evaluated at once."""
-
-WAYS: dict[Form, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = {"plate": plated, "vmap": mapped, "loop": looped}
-
-
 def many_terms(model: Callable[..., Any], data: Tensors) -> Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]]:
     """`terms` of many points, latents of shapes (count, *site), in the fastest form that is right."""
     form = choose_form(model, data)
-    if form == "plate":
-        alone = poutine.trace(model).get_trace(**data)
-        return lambda latents: plated(model, latents, data, alone)
-    return lambda latents: WAYS[form](model, latents, data)
+    alone = poutine.trace(model).get_trace(**data) if form == "plate" else None
+    return lambda latents: terms_of_many(form, model, latents, data, alone)
 
 
 class Density:
@@ -185,5 +203,5 @@ class Density:
         with pyro.validation_enabled(False):
             if shapes not in self.forms:
                 self.forms[shapes] = choose_form(self.model, data)
-            prior, likelihood = WAYS[self.forms[shapes]](self.model, values, data)
+            prior, likelihood = terms_of_many(self.forms[shapes], self.model, values, data)
         return prior.numpy(), likelihood.numpy()

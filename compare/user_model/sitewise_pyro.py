@@ -16,7 +16,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from compare import registry
-from compare.user_model.density_pyro import CHUNK, Held, Tensors, split_arguments
+from compare.user_model.density_pyro import CHUNK, Held, Tensors, split_arguments, stacked
 from compare.user_model.likelihoods import original
 from compare.user_model.priors_pyro import Startable
 from compare.user_model.sites import layers
@@ -124,11 +124,11 @@ class Program:
         count, begin, points = len(next(iter(latents.values()))), time.perf_counter(), list[Terms]()
         for row in range(count):
             point = ({name: value[row] for name, value in part.items()} for part in (latents, observed))
-            points.append(in_numpy(self.at_point(*point)))
+            points.append(self.at_point(*point))
             seconds = (time.perf_counter() - begin) / (row + 1) * count
             if row == 10 and seconds > self.patience:
                 raise ValueError(f"the model can only be run point by point, which would take {seconds:.0f} s or more")
-        return merged(points)
+        return in_numpy(Terms(*stacked(points)))
 
     def at_point(self, latents: Tensors, observed: Tensors) -> Terms:
         with Held(latents), Replaced(observed):
@@ -169,17 +169,6 @@ def in_numpy(terms: Terms) -> Terms:
         return {n: convert(v) for n, v in value.items()} if isinstance(value, Mapping) else value.detach().numpy()
 
     return Terms(*map(convert, terms))
-
-
-def merged(points: list[Terms]) -> Terms:
-    """The terms of single points as those of many."""
-
-    def stack(values: list[Any]) -> Any:
-        if isinstance(values[0], Mapping):
-            return {name: stack([value[name] for value in values]) for name in values[0]}
-        return np.stack(values)
-
-    return Terms(*(stack([point[part] for point in points]) for part in range(len(Terms._fields))))
 
 
 def program(

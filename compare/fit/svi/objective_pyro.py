@@ -21,13 +21,13 @@ from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.laplace import precision_by_differences
 from compare.fit.svi.protocol import Evaluation, Static, bind
 from compare.user_model.density_pyro import (
-    CHUNK,
     Form,
     Held,
     choose_form,
     density,
-    is_same,
+    fastest,
     nesting,
+    over_points,
     per_particle,
     split_arguments,
     tensors,
@@ -100,10 +100,7 @@ class Particles:
             ratios, latents = self.log_ratios(parameters, parameters, draws, data, form)
             return [ratios, *latents.values()]
 
-        alone = evaluated("loop")
-        forms: tuple[Form, ...] = ("plate", "vmap", "loop")
-        fast = forms[forms.index(choose_form(self.model, data)) : 2]
-        return next((form for form in fast if is_same(partial(evaluated, form), alone)), "loop")
+        return fastest(evaluated, choose_form(self.model, data))
 
     def begin(self, seed: int, data: Tensors) -> tuple[Any, Any]:
         """The guide where it starts, and its trace there."""
@@ -170,11 +167,8 @@ class Particles:
     ) -> Ratios:
         """The same for rows of draws: log ratios of shape (rows,), latents of shapes (rows, *site)."""
         each, form = partial(self.log_ratio, path, density, data=data), form or self.form
-        if form == "vmap":
-            return torch.func.vmap(each, chunk_size=CHUNK)(draws)
-        if form == "loop":
-            values, points = zip(*map(each, draws), strict=True)
-            return torch.stack(values), {name: torch.stack([point[name] for point in points]) for name in points[0]}
+        if form != "plate":
+            return over_points(each, draws, form)
         count = len(draws)
         fed = BaseDraws(draws, self.nesting)
         elbo = ParticleELBO(num_particles=count, vectorize_particles=True, max_plate_nesting=self.nesting)
@@ -197,22 +191,18 @@ class LogJoint(Particles):
         super().__init__(twin, guides.implementation("mean_field", "pyro"), data)
         rows = torch.linspace(-1.0, 1.0, 3)[:, None].expand(3, self.dimension)
         with pyro.validation_enabled(False), torch.no_grad():
-            alone = torch.stack([self.at(row, data)[0] for row in rows])
-            while self.form != "loop" and not is_same(lambda: [self._rows(rows, data)], [alone]):
-                self.form = "vmap" if self.form == "plate" else "loop"
+            self.form = fastest(lambda form: [self._rows(rows, data, form)], self.form)
 
     def at(self, location: torch.Tensor, data: Tensors) -> Ratios:
         point = {"location": location} | self.spread
         return self.log_ratio(point, point, torch.zeros_like(location), data)
 
-    def _rows(self, rows: torch.Tensor, data: Tensors) -> torch.Tensor:
-        count, size = rows.shape
-        if self.form == "vmap":
-            return torch.func.vmap(lambda row: self.at(row, data)[0], chunk_size=CHUNK)(rows)
-        if self.form == "loop":
-            return torch.stack([self.at(row, data)[0] for row in rows])
+    def _rows(self, rows: torch.Tensor, data: Tensors, form: Form | None = None) -> torch.Tensor:
+        form, (count, size) = form or self.form, rows.shape
+        if form != "plate":
+            return over_points(lambda row: self.at(row, data)[0], rows, form)
         point = {"location": rows.reshape(count, *(1,) * self.nesting, size)} | self.spread
-        return self.log_ratios(point, point, torch.zeros(count, size), data)[0]
+        return self.log_ratios(point, point, torch.zeros(count, size), data, form)[0]
 
     def _gradients(self, locations: np.ndarray, data: Tensors) -> tuple[np.ndarray, np.ndarray]:
         """The log joint and its gradient at rows of locations, shape (rows, d), or (fits, rows, d)."""

@@ -21,7 +21,7 @@ from pyro.poutine.util import site_is_subsample
 from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.objective_pyro import ParticleELBO, arrays, density, split_arguments
 from compare.fit.svi.protocol import Evaluation
-from compare.user_model.density_pyro import CHUNK, Form, Held, is_same, nesting
+from compare.user_model.density_pyro import Form, Held, fastest, nesting, over_points
 from compare.user_model.guide_pyro import Begun, begin
 from compare.user_model.guides import UserGuide, no_density
 from compare.user_model.in_pyro import twin
@@ -105,9 +105,7 @@ class UserObjective:
             values, latents = self.sample(draws, form)
             return [self.log_ratios(values, form), *latents.values()]
 
-        alone = evaluated("loop")
-        forms: tuple[Form, ...] = ("plate", "vmap")
-        return next((form for form in forms if is_same(partial(evaluated, form), alone)), "loop")
+        return fastest(evaluated, "plate")
 
     def flat(self) -> Parameters:
         pieces = [leaf.detach().reshape(-1) for leaf in self.leaves.values()]
@@ -134,12 +132,7 @@ class UserObjective:
             with pyro.plate("num_particles_vectorized", len(draws), dim=-1 - self.nesting), fed:
                 self.guide(**self.data)
             return fed.values, fed.latents
-        if form == "vmap":
-            return torch.func.vmap(self.one_draw, chunk_size=CHUNK)(draws)
-        rows = [self.one_draw(row) for row in draws]
-        values, latents = (
-            {name: torch.stack([row[part][name] for row in rows]) for name in rows[0][part]} for part in (0, 1)
-        )
+        values, latents = over_points(self.one_draw, draws, form)
         return values, latents
 
     def one_draw(self, row: torch.Tensor) -> tuple[Tensors, Tensors]:
@@ -156,12 +149,8 @@ class UserObjective:
             count = len(next(iter(values.values())))
             elbo = ParticleELBO(num_particles=count, vectorize_particles=True, max_plate_nesting=self.nesting)
             return elbo.log_ratios(self.model, Held(values)(self.guide), self.data)
-        if form == "vmap":
-            return torch.func.vmap(self.log_ratio, chunk_size=CHUNK)(values)
-        count = len(next(iter(values.values())))
-        return torch.stack(
-            [self.log_ratio({name: value[row] for name, value in values.items()}) for row in range(count)]
-        )
+        ratios: torch.Tensor = over_points(self.log_ratio, values, form)
+        return ratios
 
     def log_ratio(self, values: Tensors) -> torch.Tensor:
         elbo = ParticleELBO(max_plate_nesting=self.nesting)
