@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.user_model.sites import one_line
+
 Message = Any
 """A library's own record of a site."""
 
@@ -44,8 +46,7 @@ def check(
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith("site"):
             raise
-        line = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise cannot_be_summed(discrete, line) from error
+        raise cannot_be_summed(discrete, one_line(error)) from error
     return note({name: len(sites[name]["fn"].enumerate_support(expand=False)) for name in discrete})
 
 

@@ -137,6 +137,12 @@ def layers(fn: Any) -> Iterator[Any]:
         fn = fn.base_dist
 
 
+def innermost(fn: Any) -> Any:
+    """The distribution that others repeat, mask, or take for one event; one that is transformed is not looked into."""
+    kinds = {"Independent", "ExpandedDistribution", "MaskedDistribution"}
+    return next(layer for layer in layers(fn) if not kinds & {kind.__name__ for kind in type(layer).__mro__})
+
+
 def is_improper(fn: Any) -> bool:
     """Whether a prior has the same density everywhere: ``ImproperUniform``, or all of it masked out."""
     kinds = [type(layer).__name__ for layer in layers(fn)]

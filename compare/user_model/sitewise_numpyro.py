@@ -20,7 +20,7 @@ from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import compiled, is_quick, unvalidated
 from compare.user_model.likelihoods import original
 from compare.user_model.priors_numpyro import Startable
-from compare.user_model.sites import layers
+from compare.user_model.sites import innermost, layers
 from compare.user_model.sitewise import Arrays, Form, Terms
 from compare.user_model.variates import SAMPLERS
 
@@ -36,13 +36,6 @@ class Replaced(Messenger):
         self.scans |= message["type"] == "control_flow"
         if message["type"] == "sample" and message["is_observed"] and message["name"] in self.values:
             message["value"] = self.values[message["name"]]
-
-
-def innermost(fn: Any) -> Any:
-    """The distribution that others repeat, mask, or take for one event."""
-    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 def kind_of(base: Any) -> str | None:

@@ -19,7 +19,7 @@ from compare import registry
 from compare.user_model.density_pyro import CHUNK, Held, Tensors, split_arguments, stacked
 from compare.user_model.likelihoods import original
 from compare.user_model.priors_pyro import Startable
-from compare.user_model.sites import layers
+from compare.user_model.sites import innermost, layers
 from compare.user_model.sitewise import Arrays, Form, Terms
 from compare.user_model.variates import SAMPLERS
 
@@ -44,13 +44,6 @@ class Replaced(Messenger):
     def _pyro_sample(self, message: dict[str, Any]) -> None:
         if message["is_observed"] and message["name"] in self.values:
             message["value"] = self.values[message["name"]]
-
-
-def innermost(fn: Any) -> Any:
-    """The distribution that others repeat, mask, or take for one event."""
-    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 def kind_of(base: Any) -> str | None:

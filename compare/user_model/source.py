@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from compare.user_model.sites import one_line
 from models.contract import nearest
 
 ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
@@ -129,8 +130,7 @@ def run(place: str, path: Path) -> ModuleType:
         finally:
             _neighbours.update(new for new in set(sys.modules) - before if is_beside(new, path))
     except Exception as error:
-        line = " ".join(str(error).split())[:200]
-        raise ValueError(f"{place} ends in an error when it is read: {type(error).__name__}: {line}") from error
+        raise ValueError(f"{place} ends in an error when it is read: {one_line(error)}") from error
     return module
 
 

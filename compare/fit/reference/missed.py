@@ -136,16 +136,10 @@ def unvisited(target: Target, modes: tuple[Mode, ...], draws: np.ndarray) -> lis
     owners = basins(target, modes, draws[evenly])
     if np.mean(owners >= 0) < LEAST_ARRIVED:
         raise Refused("most of its draws climb to none of the modes that a search finds")
-    near = np.unique(np.concatenate([np.argsort(squares(mode, draws).min(1))[:NEAREST] for mode in modes]))
+    near = np.unique(np.concatenate([np.argsort(mode.squares(draws).min(1))[:NEAREST] for mode in modes]))
     owners = np.concatenate([owners, basins(target, modes, draws[np.setdiff1d(near, evenly)])])
     arrived = np.bincount(owners + 1, minlength=len(modes) + 1)[1:]
     return [int(k) for k in np.flatnonzero(arrived < min(VISITS, len(owners)))]
-
-
-def squares(mode: Mode, points: np.ndarray) -> np.ndarray:
-    """Squared distances in sds of points (n, d) from each member of a mode, shape (n, m)."""
-    pairs = zip(mode.members, mode.member_factors, strict=True)
-    return np.stack([(((points - place) @ r.T) ** 2).sum(1) for place, r in pairs], axis=1)
 
 
 def basins(target: Target, modes: tuple[Mode, ...], points: np.ndarray) -> np.ndarray:
@@ -156,7 +150,8 @@ def basins(target: Target, modes: tuple[Mode, ...], points: np.ndarray) -> np.nd
     ends, tops = ascend(target, points)
     owners = np.repeat(np.arange(len(modes)), [len(mode.members) for mode in modes])
     members = np.concatenate([mode.members for mode in modes])
-    nearest = np.argmin(np.nan_to_num(np.concatenate([squares(m, ends) for m in modes], axis=1), nan=np.inf), axis=1)
+    distances = np.concatenate([mode.squares(ends) for mode in modes], axis=1)
+    nearest = np.argmin(np.nan_to_num(distances, nan=np.inf), axis=1)
     fractions = np.linspace(0, 1, 18)[1:, None]
     segments = ends[:, None] + fractions * (members[nearest] - ends)[:, None]
     heights = evaluate(target, segments.reshape(-1, target.dimension)).reshape(len(ends), -1)

@@ -58,6 +58,11 @@ class Mode:
     member_log_mass: np.ndarray = field(repr=False)
     member_factors: np.ndarray = field(repr=False)
 
+    def squares(self, points: np.ndarray) -> np.ndarray:
+        """Squared distances in sds of points (n, d) from each member, shape (n, m)."""
+        pairs = zip(self.members, self.member_factors, strict=True)
+        return np.stack([(((points - place) @ r.T) ** 2).sum(1) for place, r in pairs], axis=1)
+
 
 @dataclass(frozen=True)
 class ModeSearch:

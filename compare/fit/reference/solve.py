@@ -268,11 +268,7 @@ def refuse(quadrature: Quadrature) -> None:
 
 def mode_shares(search: ModeSearch, points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share of the mass that is nearest to each mode, by the Gaussian approximations at its members."""
-    heights = []
-    for mode in search.modes:
-        gaps = [(points - place) @ r.T for place, r in zip(mode.members, mode.member_factors, strict=True)]
-        squares = np.array([(gap**2).sum(1) for gap in gaps]).T
-        heights.append(np.max(mode.member_log_mass - squares / 2, axis=1))
+    heights = [np.max(mode.member_log_mass - mode.squares(points) / 2, axis=1) for mode in search.modes]
     return np.bincount(np.argmax(heights, axis=0), weights, len(search.modes))
 
 

@@ -87,19 +87,18 @@ def gap_between(
 
 
 def climb(
-    objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, batches: Sequence[np.ndarray], most: int = 15
+    objective: Objective, data: Any, outcome: Outcome, elbo: np.ndarray, batches: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The ELBO along the way, with its error, at draws that the fit has not seen.
 
     Each step's is the last one's, which ``elbo`` holds estimates of, less what the step falls short of it by at
     common draws: near the end that difference has hardly any noise.
     """
-    steps = len(outcome.history)
-    chosen = np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
+    spent, ways = zip(*outcome.looks(), strict=True)
     last = elbos(objective, outcome.parameters, batches, data)
-    short = np.stack([elbos(objective, outcome.history[step][1], batches, data) - last for step in chosen])
+    short = np.stack([elbos(objective, parameters, batches, data) - last for parameters in ways])
     return {
-        "gradients": np.array([outcome.history[step][0] for step in chosen]),
+        "gradients": np.array(spent),
         "elbo": elbo.mean() + short.mean(axis=1),
         "elbo_mcse": np.sqrt(elbo.var(ddof=1) / len(elbo) + short.var(axis=1, ddof=1) / len(batches)),
     }

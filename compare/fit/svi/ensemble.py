@@ -22,6 +22,9 @@ NUMBERS = 20_000_000
 
 UNKNOWN = Gap(float("inf"), float("inf"))
 
+LOOKS = 15
+"""Steps of a fit whose ELBO is measured for the picture of its climb, at most."""
+
 SIZES = (8, 64)
 """Fits in one vectorised call: two shapes, two compilations. Fewer than the smaller are filled up with copies."""
 
@@ -49,6 +52,23 @@ class Outcome:
     log_evidence_at_mode: float | None = None
     best: Parameters | None = None
     objective: Gap | None = None
+
+    def looks(self) -> list[tuple[int, Parameters]]:
+        """At most `LOOKS` entries of the history, evenly spread, the first and the last among them."""
+        steps = len(self.history)
+        chosen = np.unique(np.linspace(0, steps - 1, min(LOOKS, steps)).round().astype(int))
+        return [self.history[step] for step in chosen]
+
+    def ending(self, options: Options) -> dict[str, Any]:
+        """Where it ended, as attributes of a tree's optimisation."""
+        return {
+            "gap": self.gap.value,
+            "gap_mcse": self.gap.mcse,
+            "tolerance": options.tolerance,
+            "converged": int(self.converged),
+            "reason": self.reason or "",
+            "optimiser": options.optimiser,
+        }
 
 
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ both libraries' AutoDelta looks for. Its gap is Newton's decrement, without any 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -199,33 +199,11 @@ def tree_of(job: Job, outcome: Outcome, objective: Objective, density: Density, 
     count = how_many(job.options.draws, sum(value[0].size for value in drawn.latents.values()))
     latents = {site: np.repeat(np.asarray(value)[:1], count, axis=0) for site, value in drawn.latents.items()}
     draws.add(latents, np.repeat(log_prior[:1], count), np.repeat(log_likelihood[:1], count), None)
-    return draws.tree(values_along(objective, data, outcome), ending(job.options, outcome, float(drawn.log_ratio[0])))
-
-
-def ending(options: Options, outcome: Outcome, value: float) -> dict[str, Any]:
-    """What is said of the fit as a whole."""
-    return {
-        "gap": outcome.gap.value,
-        "gap_mcse": outcome.gap.mcse,
-        "tolerance": options.tolerance,
-        "converged": int(outcome.converged),
-        "reason": outcome.reason or "",
-        "optimiser": options.optimiser,
-        "objective": value,
-        "objective_mcse": 0.0,
-    }
-
-
-def values_along(objective: Objective, data: Any, outcome: Outcome, most: int = 15) -> Mapping[str, np.ndarray]:
-    """log p(x, z) along the way."""
-    steps = len(outcome.history)
-    chosen = np.unique(np.linspace(0, steps - 1, min(most, steps)).round().astype(int))
-    values = [objective.evaluate(outcome.history[step][1], NO_DRAWS, data).log_ratio[0] for step in chosen]
-    return {
-        "gradients": np.array([outcome.history[step][0] for step in chosen]),
-        "elbo": np.array(values),
-        "elbo_mcse": np.zeros(len(chosen)),
-    }
+    spent, points = zip(*outcome.looks(), strict=True)
+    values = np.array([objective.evaluate(point, NO_DRAWS, data).log_ratio[0] for point in points])
+    way = {"gradients": np.array(spent), "elbo": values, "elbo_mcse": np.zeros(len(values))}
+    value = {"objective": float(drawn.log_ratio[0]), "objective_mcse": 0.0}
+    return draws.tree(way, outcome.ending(job.options) | value)
 
 
 def not_calibrated(guide: str | None) -> ValueError:

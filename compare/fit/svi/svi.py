@@ -247,16 +247,9 @@ def finish(job: Job, outcome: Outcome, objective: Objective, density: Density, d
     unseen = [fresh(later, *shape) for _ in range(8 if dimension <= LONG else 3)]
     batches = [fresh(rng, *shape) for _ in range(16)]
     elbo = elbos(objective, outcome.parameters, batches, data)
-    ending: dict[str, Any] = {
-        "elbo": elbo.mean(),
-        "elbo_mcse": elbo.std(ddof=1) / np.sqrt(len(elbo)),
-        "gap": outcome.gap.value,
-        "gap_mcse": outcome.gap.mcse,
-        "tolerance": options.tolerance,
-        "converged": int(outcome.converged),
-        "reason": outcome.reason or "",
-        "optimiser": options.optimiser if family_of(job).takes_optimiser else "zoo",
-    }
+    ending = {"elbo": elbo.mean(), "elbo_mcse": elbo.std(ddof=1) / np.sqrt(len(elbo)), **outcome.ending(options)}
+    if not family_of(job).takes_optimiser:
+        ending["optimiser"] = "zoo"
     if family_of(job).log_auxiliary_ratio:
         ending |= without_auxiliary(family_of(job), outcome.parameters, elbo, batches)
     if not family_of(job).has_density:
