@@ -79,7 +79,7 @@ class Symmetry:
 
     Attributes:
         copies: ``copies(data)``: the number of maps, and so of equal modes.
-        region: ``region(data, latents)``: whole numbers that tell in which of the regions each draw lies, shape
+        region: ``region(data, latents)``: whole numbers that name the region of each draw, shape
             (n_draws, numbers).
         canonical: ``canonical(data, latents)``: each draw carried by one of the maps into a region, the same for all.
     """
@@ -158,11 +158,11 @@ class Training:
         shown: The positions of those test observations that the comparison's posterior is of.
         latent: The dimension of z.
         epochs: The most passes over the training set, in batches of ``batch``.
-        decoder: The weights of the model's network by name; None where they are to be learnt.
-        start_decoder: ``start_decoder(rng)``: weights to learn them from.
+        decoder: The weights of the model's network by name; None where they are to be trained.
+        start_decoder: ``start_decoder(rng)``: the weights that their training starts from.
         start_encoder: ``start_encoder(rng, row)``: an encoder that gives nearly this row for every observation.
-        queries: Other observations, shape (n, size), whose posteriors are wanted; None if there are none.
-        every_family: Whether each guide learns a decoder of its own, to see which is best; else the first alone does.
+        queries: Other observations, shape (n, size), whose posteriors are drawn from too; None if there are none.
+        every_family: Whether each guide trains a decoder of its own, to see which is best; else the first alone does.
         n_elements: How many elements of an observation, the first ones, the model explains; the others are given to
             it, such as classes that are possible. None: all.
     """
@@ -199,11 +199,11 @@ class Evidences:
 
 @dataclass(frozen=True)
 class Amortization:
-    """A model with one latent per observation, whose guides have encoders, and perhaps a network that is learnt too.
+    """A model with one latent per observation, whose guides have encoders, and perhaps a network that is trained too.
 
     Attributes:
         training: ``training(data)``: what encoders are trained on.
-        with_decoder: ``with_decoder(data, weights)``: the data with a learnt network.
+        with_decoder: ``with_decoder(data, weights)``: the data with a trained network.
         save: ``save(data, path)``: write the network to a file.
         held_out: ``held_out(data)``: the evidence of each test observation.
         baselines: ``baselines(data)``: the test observations' log densities under simpler models by name, (n,).
@@ -229,7 +229,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Published:
-    """What others published of a model or of a way to fit, and what is found here.
+    """What others published of a model or of a way to fit, and what is computed here.
 
     Attributes:
         claim: What is claimed.

@@ -23,7 +23,7 @@ WRONG = {
     *("breast_cancer", "coin_map_formula", "line_pathfinder", "memory_rounds"),
     *("rugged_intro", "rugged_long", "rugged_svi", "stan_laplace"),
 }
-UNTOLD = {"gmm_nuts"}
+UNDECIDED = {"gmm_nuts"}
 SLOW = {"gym_german"}  # 10 s
 PAGE = {page.key: page for page in PAGES}
 
@@ -34,8 +34,8 @@ def test_every_page_has_its_numbers():
 
 
 def test_the_readme_counts_them():
-    right = len(PAGE) - len(WRONG) - len(UNTOLD)
-    counts = f"{len(PAGE)} pages {right} are right, {len(WRONG)} are wrong, and of {len(UNTOLD)} nothing can be told."
+    right = len(PAGE) - len(WRONG) - len(UNDECIDED)
+    counts = f"{len(PAGE)} pages {right} are right, {len(WRONG)} are wrong, and {len(UNDECIDED)} is undecided."
     assert f"Of {counts}" in " ".join((readme.ROOT / "models/README.md").read_text(encoding="utf-8").split())
 
 
@@ -56,7 +56,7 @@ def test_every_quantity_of_a_page_can_be_printed(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("key", [pytest.param(key, marks=[pytest.mark.slow] * (key in SLOW)) for key in sorted(PAGE)])
 def test_a_page_has_its_verdict(key: str):
-    expected = "wrong" if key in WRONG else "cannot be told" if key in UNTOLD else "right"
+    expected = "wrong" if key in WRONG else "undecided" if key in UNDECIDED else "right"
     assert f"**{expected}**" in row(PAGE[key])
 
 
@@ -75,7 +75,7 @@ def test_chance_is_not_called_wrong_and_a_tiny_ess_decides_nothing():
     apart = replace(entry, mean="0.31")  # half an sd
     known = {"theta": Truth(0.25, 0.12)}
     words = [judge((replace(apart, ess=ess),), known).word for ess in (None, 1000.0, 40.0, 10.0)]
-    assert words == ["wrong", "wrong", "right", "cannot be told"]
+    assert words == ["wrong", "wrong", "right", "undecided"]
 
 
 def test_a_heavy_tail_makes_an_sd_uncertain():

@@ -408,7 +408,7 @@ def test_a_flow_whose_map_has_no_inverse_is_fed_and_handed_back():
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_models_own_param_is_held_where_the_given_params_have_it(library):
-    """The fit was made beside it: the posterior is given that value, not the one that would be learnt."""
+    """The fit was made beside it: the posterior is given that value, not the one that would be estimated."""
     side = written(library)
     result = check(side.with_param, DATA, guide=side.by_hand, params={"loc": MEAN, "scale": np.ones(2), "noise": 0.5})
     assert any("'noise' is held where it is given at 0.5" in note for note in result.comparison.notes)

@@ -245,9 +245,9 @@ def test_under_an_improper_prior_gaps_are_defined_and_the_evidence_is_not(librar
     ],
 )
 def test_improper_posteriors_are_caught(library, name, data, direction):
-    with pytest.raises(ValueError, match=f"the posterior is improper: .* direction .*{direction}") as found:
+    with pytest.raises(ValueError, match=f"the posterior is improper: .* direction .*{direction}") as caught:
         posterior(library, name, data)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -313,35 +313,36 @@ def test_what_is_no_one_model_is_refused(library, name, data, line):
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_params_are_learnt_once_and_held(library):
+def test_params_are_estimated_once_and_held(library):
     """By empirical Bayes: a shift of all values beside a mean near 0 is their mean; of torch a module's own stays."""
     module = written(library)
-    mine = user_model.register(module.learnt_shift, library)
+    mine = user_model.register(module.estimated_shift, library)
     given = user_model.data_of(mine, {"values": 3 * VALUES})
     held = {name: value for name, value in given.values.items() if name.startswith("param:")}
     (value,) = (value for value in held.values() if isinstance(value, np.ndarray | np.generic))
     assert np.ravel(value)[0] == pytest.approx(3 * VALUES.mean(), abs=1e-3)
     (note,) = given.layout.notes
-    assert "is learnt once, by maximising the ELBO of a full-rank guide" in note and "the posterior is given it" in note
+    assert "is estimated once, by maximising the ELBO of a full-rank guide" in note
+    assert "the posterior is given it" in note
     assert list(given.layout.latents) == ["mean"]
     if library == "pyro":
-        assert float(module.learnt_shift.bias.detach()) == 0.0
+        assert float(module.estimated_shift.bias.detach()) == 0.0
     again = user_model.data_of(mine, {"values": 3 * VALUES})
     assert again.layout.log_joints == given.layout.log_joints
 
 
-def test_what_is_learnt_has_six_digits():
+def test_estimated_params_have_six_digits():
     """So that noise of the last digits does not make other chains in each run."""
     best = np.array([0.0, 1.23456789, -3.3e-7, 4.4444444e5])
-    learnt = minimise(lambda x: (((x - best) ** 2).sum(), 2 * (x - best)), np.zeros(4))
-    assert [f"{value:.12g}" for value in learnt] == ["0", "1.23457", "-3.3e-07", "444444"]
+    lowest = minimise(lambda x: (((x - best) ** 2).sum(), 2 * (x - best)), np.zeros(4))
+    assert [f"{value:.12g}" for value in lowest] == ["0", "1.23457", "-3.3e-07", "444444"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_the_mean_and_the_scale_around_effects_are_learnt(library):
+def test_the_mean_and_the_scale_around_effects_are_estimated(library):
     """The evidence is normal: its variance, that of the effects and of the noise, is the values' own."""
-    mine = user_model.register(written(library).learnt_mean, library)
+    mine = user_model.register(written(library).estimated_mean, library)
     given = user_model.data_of(mine, {"values": 3 * VALUES})
     assert given.values["param:mean"] == pytest.approx(3 * VALUES.mean(), abs=1e-3)
     assert given.values["param:scale"] == pytest.approx(np.sqrt(9 * VALUES.var() - 1), abs=1e-3)

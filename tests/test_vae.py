@@ -29,13 +29,13 @@ from models.vae import MODEL, Autoencoder
 
 FAMILIES = MODEL.guides
 CONTAINED = [(small, large) for large in FAMILIES for small in local_posterior(large).contains]
-LEARNT_LONG = {("pyro", "mixture"), ("pyro", "flow"), ("numpyro", "mixture")}
+LONG = {("pyro", "mixture"), ("pyro", "flow"), ("numpyro", "mixture")}
 """Encoders that take long to learn, of families whose members `test_a_member_has_one_density_three_times` has."""
 
 
-def learnt(library: str, *families: str):
+def case_of(library: str, *families: str):
     """A case of these encoders, slow where one of them takes long."""
-    is_slow = any((library, family) in LEARNT_LONG for family in families)
+    is_slow = any((library, family) in LONG for family in families)
     return pytest.param(*families, library, id="-".join([library, *families]), marks=[pytest.mark.slow] * is_slow)
 
 
@@ -73,7 +73,7 @@ def data() -> Autoencoder:
 
 @cache
 def trained() -> Decoder:
-    """A decoder that was learnt from the digits, not to the end."""
+    """A decoder that was trained on the digits, not to the end."""
     learning = run(
         Job("numpyro-mean_field", "vae", Autoencoder(hidden=32, epochs=80), "training", "numpyro", "mean_field")
     )
@@ -126,7 +126,7 @@ def direct(library: str, family: str, latent: int, rows: np.ndarray, z: np.ndarr
     if library == "numpyro":
         import jax
 
-        return np.asarray(jax.vmap(lambda row, one: distribution(row, latent).log_prob(one))(rows, z))
+        return np.asarray(jax.vmap(lambda row, point: distribution(row, latent).log_prob(point))(rows, z))
     import torch
 
     torch.set_default_dtype(torch.float64)  # the transform's inverse makes numbers of its own
@@ -169,7 +169,7 @@ def test_the_elbo_is_the_one_of_quadrature(family, library):
 
 
 @pytest.mark.parametrize(
-    ("family", "library"), [learnt(library, family) for library in LIBRARIES for family in FAMILIES]
+    ("family", "library"), [case_of(library, family) for library in LIBRARIES for family in FAMILIES]
 )
 def test_no_elbo_crosses_the_evidence_and_the_ledger_adds_up(family, library):
     """Image by image within 4 standard errors; nor is the encoder's better than the best member's."""
@@ -179,7 +179,7 @@ def test_no_elbo_crosses_the_evidence_and_the_ledger_adds_up(family, library):
     assert (group["best_elbo"] <= known.values + 4 * group["best_elbo_mcse"] + 1e-9).all()
     error = np.hypot(group["elbo_mcse"], group["best_elbo_mcse"])
     assert (group["elbo"] <= group["best_elbo"] + 4 * error).all()
-    terms = {name: one["value"] for name, one in to_json(ledger(fit, known)).items()}
+    terms = {name: term["value"] for name, term in to_json(ledger(fit, known)).items()}
     assert terms["elbo"] == pytest.approx(terms["data_fit"] - terms["complexity"], abs=1e-9)
     assert terms["evidence_gap"] == pytest.approx(terms["family_gap"] + terms["amortisation_gap"], abs=1e-9)
     assert terms["evidence_gap"] == pytest.approx(terms["log_evidence"] - terms["elbo"], abs=1e-9)
@@ -191,7 +191,7 @@ def test_no_elbo_crosses_the_evidence_and_the_ledger_adds_up(family, library):
 
 @pytest.mark.parametrize(
     ("small", "large", "library"),
-    [learnt(library, *pair) for library in LIBRARIES for pair in [*CONTAINED, ("full_rank", "flow")]],
+    [case_of(library, *pair) for library in LIBRARIES for pair in [*CONTAINED, ("full_rank", "flow")]],
 )
 def test_family_gaps_are_nested(small, large, library):
     """The mean over the test images, within 4 standard errors."""
@@ -201,23 +201,23 @@ def test_family_gaps_are_nested(small, large, library):
 
 
 @pytest.mark.parametrize(
-    "family", [pytest.param(name, marks=[pytest.mark.slow] * (("pyro", name) in LEARNT_LONG)) for name in FAMILIES]
+    "family", [pytest.param(name, marks=[pytest.mark.slow] * (("pyro", name) in LONG)) for name in FAMILIES]
 )
 def test_the_libraries_find_the_same_best_members(family):
     """Mean ELBO over the test images: 4 Monte Carlo errors, and 0.01 nats that Adam may leave."""
-    one, other = (fitted(library, family).tree["test_set"].dataset for library in LIBRARIES)
-    error = np.linalg.norm(np.hypot(one["best_elbo_mcse"], other["best_elbo_mcse"])) / one.sizes["observation"]
-    assert abs(float(one["best_elbo"].mean() - other["best_elbo"].mean())) < 0.01 + 4 * error
+    first, other = (fitted(library, family).tree["test_set"].dataset for library in LIBRARIES)
+    error = np.linalg.norm(np.hypot(first["best_elbo_mcse"], other["best_elbo_mcse"])) / first.sizes["observation"]
+    assert abs(float(first["best_elbo"].mean() - other["best_elbo"].mean())) < 0.01 + 4 * error
 
 
 @pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_nuts_agrees_with_quadrature(library):
     """Means and sds of z of ten images within 4 standard errors."""
-    made = run(Job(f"{library}-nuts", "vae", data(), "nuts", library, options=Options(ess=1000)))
-    assert made.status == "done", made.reason
-    found = to_json(measure(made, MODEL.exact(data()), None))
-    assert found["diagnostics"]["r_hat"] < 1.01
-    for entry in found["variables"].values():
+    fit = run(Job(f"{library}-nuts", "vae", data(), "nuts", library, options=Options(ess=1000)))
+    assert fit.status == "done", fit.reason
+    summary = to_json(measure(fit, MODEL.exact(data()), None))
+    assert summary["diagnostics"]["r_hat"] < 1.01
+    for entry in summary["variables"].values():
         assert abs(entry["mean_error"]) < 4 * entry["mcse_mean_error"]
         assert abs(entry["sd_ratio"] - 1) < 4 * entry["mcse_sd_ratio"]
 
@@ -236,14 +236,14 @@ def test_training_is_the_same_again(library):
 @pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])
 def test_a_linear_autoencoder_learns_principal_components(library):
     """Of grey pixels a linear decoder has its maximum in closed form (Tipping & Bishop 1999), and full rank holds the
-    posterior: what was learnt comes near the one (0.001 nats an image when this was written; small steps of Adam with
+    posterior: the trained decoder comes near it (0.001 nats an image when this was written; small steps of Adam with
     noisy gradients leave something), and the ELBO near the evidence (0.03)."""
     grey = Autoencoder(pixels="grey", hidden=0, epochs=300, batch=32, images=2)
     learning = run(Job("one", "vae", grey, "training", library, "full_rank"))
     assert learning.status == "done", learning.reason
     ours = MODEL.amortization.with_decoder(grey, weights(learning)).network
     best = most_likely(grey.dataset.train, 2)
-    reached, highest = (posteriors(one, grey.dataset.train).log_evidences.mean() for one in (ours, best))
+    reached, highest = (posteriors(network, grey.dataset.train).log_evidences.mean() for network in (ours, best))
     assert reached <= highest + 1e-9
     assert reached > highest - 0.02
     group, known = (
@@ -254,10 +254,10 @@ def test_a_linear_autoencoder_learns_principal_components(library):
     assert -error <= float((known - group["elbo"]).mean()) < 0.1 + error
 
 
-def test_what_is_learnt_is_what_is_not_given():
+def test_what_is_trained_is_what_is_not_given():
     assert trainings(Request(MODEL, data())) == []
-    made = trainings(Request(MODEL, Autoencoder(), guides=("mean_field", "flow")))
-    assert [job.name for job in made] == ["numpyro-mean_field", "numpyro-flow", "pyro-mean_field", "pyro-flow"]
+    jobs = trainings(Request(MODEL, Autoencoder(), guides=("mean_field", "flow")))
+    assert [job.name for job in jobs] == ["numpyro-mean_field", "numpyro-flow", "pyro-mean_field", "pyro-flow"]
     assert {job.method for job in plan(Request(MODEL, data())) if job.guide} == {"amortised"}
     with pytest.raises(UnknownName, match="vae has no markov guide; choose from mean_field"):
         plan(Request(MODEL, data(), guides=("markov",)))
@@ -302,6 +302,6 @@ def test_a_decoder_of_another_shape_is_refused(capsys, tmp_path: Path):
 
 def test_the_decoder_file_says_how_large_it_is(tmp_path: Path):
     path = decoder().save(tmp_path / "decoder.npz")
-    found = Autoencoder(decoder=str(path))
-    assert (found.latent, found.hidden) == (2, 12)
-    assert found.network == decoder()
+    given = Autoencoder(decoder=str(path))
+    assert (given.latent, given.hidden) == (2, 12)
+    assert given.network == decoder()

@@ -25,10 +25,11 @@ from compare.user_model.guides import (
     instance,
     refuse_mismatch,
     refuse_params,
+    sites_in,
     unconstrained,
 )
 from compare.user_model.in_numpyro import Unsplit, twin
-from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand, one_line
+from compare.user_model.sites import is_by_hand, one_line
 
 
 class Begun(NamedTuple):
@@ -136,23 +137,11 @@ def run_again(begun: Begun, data: Mapping[str, Any], seed: int) -> dict[str, Any
 
 
 def sites_of(trace: Mapping[str, Any], again: Mapping[str, Any] | None = None) -> dict[str, GuideSite]:
-    """The sample sites of a trace that are not observed. A guide with a factor, or a point with a log density, counts
-    densities by its own hand: what it masks is then no fault. Auxiliary draws stay open where these densities are the
-    same ``again``, with other draws: a reverse density r(auxiliary | latents) would change with them."""
-    drawn = {name: site for name, site in trace.items() if site["type"] == "sample"}
-    fns = {name: site["fn"] for name, site in drawn.items() if not has_mask(site["fn"]) and is_by_hand(site["fn"])}
-    by_hand = bool(fns)
-    reverse = any(again is None or not is_same_by_hand(fn, again[name]["fn"]) for name, fn in fns.items())
-    return {
-        name: GuideSite(
-            np.shape(site["value"]),
-            float(np.mean(1.0 if site["scale"] is None else site["scale"])),
-            bool(site["fn"].support is not None and site["fn"].support.is_discrete),
-            bool(site["infer"].get("is_auxiliary")),
-            has_mask(site["fn"]) and not is_point(site["fn"]) and not by_hand,
-            is_delta(site["fn"]),
-            bool(site["infer"].get("is_auxiliary")) and not is_delta(site["fn"]) and not reverse,
-        )
-        for name, site in trace.items()
-        if site["type"] == "sample" and not site["is_observed"]
-    }
+    """The sample sites of a trace that are not observed; see `sites_in`."""
+
+    def describe(site: Any) -> GuideSite:
+        scale = float(np.mean(1.0 if site["scale"] is None else site["scale"]))
+        is_discrete = bool(site["fn"].support is not None and site["fn"].support.is_discrete)
+        return GuideSite(np.shape(site["value"]), scale, is_discrete)
+
+    return sites_in({name: site for name, site in trace.items() if site["type"] == "sample"}, again, describe)

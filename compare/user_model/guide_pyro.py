@@ -28,10 +28,11 @@ from compare.user_model.guides import (
     instance,
     refuse_mismatch,
     refuse_params,
+    sites_in,
     unconstrained,
 )
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
-from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand, one_line
+from compare.user_model.sites import is_by_hand, one_line
 
 
 class Begun(NamedTuple):
@@ -161,33 +162,22 @@ def check(user: Any, guide: UserGuide, values: Mapping[str, Any], layout: Layout
 
 def run_again(begun: Begun, data: Mapping[str, Any]) -> Any:
     """The trace of the guide at its params; the first one where no density is by hand, and nothing depends on it."""
-    drawn = [site for site in begun.trace.nodes.values() if site["type"] == "sample" and not site_is_subsample(site)]
-    if not any(is_by_hand(site["fn"]) for site in drawn):
+    if not any(is_by_hand(site["fn"]) for site in samples_in(begun.trace).values()):
         return begun.trace
     return poutine.trace(begun.program).get_trace(**data)
 
 
 def sites_of(trace: Any, again: Any = None) -> dict[str, GuideSite]:
-    """The sample sites of a trace that are not observed, plates apart. A guide with a factor, or a point with a log
-    density, counts densities by its own hand: what it masks is then no fault. Auxiliary draws stay open where these
-    densities are the same ``again``, with other draws: a reverse density r(auxiliary | latents) would change with
-    them."""
+    """The sample sites of a trace that are not observed, plates apart; see `sites_in`."""
+
+    def describe(site: Any) -> GuideSite:
+        shape, scale = tuple(np.shape(site["value"].detach())), float(torch.as_tensor(site["scale"]).double().mean())
+        return GuideSite(shape, scale, bool(getattr(site["fn"], "has_enumerate_support", False)))
+
+    return sites_in(samples_in(trace), None if again is None else samples_in(again), describe)
+
+
+def samples_in(trace: Any) -> dict[str, Any]:
+    """The sample sites of a trace, plates apart."""
     nodes = trace.nodes.items()
-    drawn = {name: site for name, site in nodes if site["type"] == "sample" and not site_is_subsample(site)}
-    counted = {name: site["fn"] for name, site in drawn.items() if not has_mask(site["fn"], site["mask"])}
-    fns = {name: fn for name, fn in counted.items() if is_by_hand(fn)}
-    by_hand = bool(fns)
-    reverse = any(again is None or not is_same_by_hand(fn, again.nodes[name]["fn"]) for name, fn in fns.items())
-    return {
-        name: GuideSite(
-            tuple(np.shape(site["value"].detach())),
-            float(torch.as_tensor(site["scale"]).double().mean()),
-            bool(getattr(site["fn"], "has_enumerate_support", False)),
-            bool(site["infer"].get("is_auxiliary")),
-            has_mask(site["fn"], site["mask"]) and not is_point(site["fn"]) and not by_hand,
-            is_delta(site["fn"]),
-            bool(site["infer"].get("is_auxiliary")) and not is_delta(site["fn"]) and not reverse,
-        )
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)
-    }
+    return {name: site for name, site in nodes if site["type"] == "sample" and not site_is_subsample(site)}

@@ -18,7 +18,7 @@ import numpy as np
 
 import guides
 from compare.user_model.arguments import bound, call, signature_of, without_params
-from compare.user_model.sites import one_line
+from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand, one_line
 
 SHOWN = 8
 """Names that an error lists at most."""
@@ -53,6 +53,36 @@ class GuideSite(NamedTuple):
 
 
 _known: dict[tuple[str, str], UserGuide] = {}
+
+
+def sites_in(
+    drawn: Mapping[str, Any], again: Mapping[str, Any] | None, describe: Callable[[Any], GuideSite]
+) -> dict[str, GuideSite]:
+    """The sites of a run that are not observed, by name.
+
+    A guide with a factor, or a point with a log density, counts densities by its own hand: what it masks is then no
+    fault. Auxiliary draws stay open where these densities are the same ``again``, with other draws: a reverse density
+    r(auxiliary | latents) would change with them.
+
+    Args:
+        drawn: The library's records of all sample sites of a run.
+        again: Those of a run with other draws; None where there is none.
+        describe: From a record to the shape, the scale and the kind of a site.
+    """
+    masked = {name: has_mask(site["fn"], site.get("mask")) for name, site in drawn.items()}
+    by_hand = {name: site["fn"] for name, site in drawn.items() if not masked[name] and is_by_hand(site["fn"])}
+    is_reverse = any(again is None or not is_same_by_hand(fn, again[name]["fn"]) for name, fn in by_hand.items())
+    sites = {}
+    for name, site in drawn.items():
+        if not site["is_observed"]:
+            is_auxiliary, is_fixed = bool(site["infer"].get("is_auxiliary")), is_delta(site["fn"])
+            sites[name] = describe(site)._replace(
+                is_auxiliary=is_auxiliary,
+                is_masked=masked[name] and not is_point(site["fn"]) and not by_hand,
+                is_point=is_fixed,
+                is_open=is_auxiliary and not is_fixed and not is_reverse,
+            )
+    return sites
 
 
 def add(model: str, guide: Any, params: Mapping[str, Any] | None = None, among: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Params of a user's model: learnt once, then held fixed for every fit, so that the posterior is given them."""
+"""Params of a user's model: estimated once, then held fixed for every fit, so that the posterior is given them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def learn_params(
     with it, else where the ELBO of a full-rank guide is highest (empirical Bayes); any other stays where it starts.
 
     Raises:
-        ValueError: they cannot be learnt; one line says what to do instead.
+        ValueError: they cannot be estimated; one line says what to do instead.
     """
     side, inspection = import_module(f"compare.user_model.in_{user.library}"), Inspection()
     try:
@@ -41,7 +41,7 @@ def learn_params(
     held = hold(inspection.params | best)
     for name, value in held.items():
         if isinstance(value, np.ndarray | np.generic) and not np.isfinite(value).all():
-            raise ValueError(f"{name.replace(':', ' ')} ends at no number when it is learnt; pass its value as data")
+            raise ValueError(f"{name.replace(':', ' ')} ends at no number when it is estimated; pass its value as data")
     return held, tuple(note(name, held[f"param:{name}"], name in fixed) for name in names)
 
 
@@ -63,12 +63,12 @@ def plain_value(name: str, value: Any, start: Any) -> Any:
 
 
 def refuse_unlearnable(inspection: Inspection, sites: Mapping[str, Site]) -> None:
-    """Raise ValueError for params that SVI cannot learn here, or that cannot be held."""
+    """Raise ValueError for params that SVI cannot estimate here, or that cannot be held."""
     name = next(iter(inspection.params))
     if any(site.kind == "discrete" for site in sites.values()):
         raise ValueError(
-            f"site {name!r} is a param beside discrete latents, with which it is not learnt here: give it a prior, or "
-            "pass its value as data"
+            f"site {name!r} is a param beside discrete latents, with which it is not estimated here: give it a prior, "
+            "or pass its value as data"
         )
     if inspection.weights:
         raise ValueError(
@@ -83,6 +83,6 @@ def note(name: str, value: Any, is_given: bool) -> str:
     if is_given:
         return f"param {name!r} is held where it is given{at}, for every fit: the posterior is given it"
     return (
-        f"param {name!r} is learnt once, by maximising the ELBO of a full-rank guide, and held{at} for every fit: the "
-        "posterior is given it"
+        f"param {name!r} is estimated once, by maximising the ELBO of a full-rank guide, and held{at} for every fit: "
+        "the posterior is given it"
     )

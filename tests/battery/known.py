@@ -37,10 +37,10 @@ SPELT = {
     "full_rank": {"location", "scale_tril"},
     "markov": {"location", "diagonal", "off_diagonal"},
 }
-"""The parameters of the families that have some of their own, whatever the model."""
+"""The parameters of the families whose parameters have the same names for every model."""
 
 ROUNDING = 1e-9
-"""What two computations of the same number may be apart, relative to their largest term."""
+"""Relative difference of two computations of one number that rounding explains, by their largest term."""
 
 
 def dimension(data: Any) -> int:
@@ -70,11 +70,11 @@ def prior(name: str, data: Any) -> Callable[[jax.Array], dict[str, jax.Array]]:
     side("numpyro")  # which turns float64 on
     program = import_module(f"models.{name}.in_numpyro").model
 
-    def one(key):
+    def draw(key):
         trace = handlers.trace(handlers.seed(program, key)).get_trace(**data.arguments())
         return {site: trace[site]["value"] for site in layout(data).latents}
 
-    return jax.jit(jax.vmap(one))
+    return jax.jit(jax.vmap(draw))
 
 
 def twins_differ(name: str, data: Any, count: int, seed: int) -> Complaint:
@@ -83,8 +83,8 @@ def twins_differ(name: str, data: Any, count: int, seed: int) -> Complaint:
     expected = {site: (count, *shape) for site, shape in layout(data).latents.items()}
     if {site: value.shape for site, value in latents.items()} != expected:
         return f"the latents are not those of the data: {sorted(latents)}"
-    found = [densities(name, data, library, latents) for library in LIBRARIES]
-    for what, ours, theirs in zip(("log prior", "log likelihood"), *found, strict=True):
+    by_library = [densities(name, data, library, latents) for library in LIBRARIES]
+    for what, ours, theirs in zip(("log prior", "log likelihood"), *by_library, strict=True):
         if not ours.dtype == theirs.dtype == np.float64:
             return f"the {what} is not in float64"
         complaint = beyond(f"{what} of the twins", ours, theirs, ROUNDING * scale(ours, theirs))
@@ -100,9 +100,9 @@ def parts_do_not_add_up(name: str, data: Any, library: str, seed: int) -> Compla
     parts = models.load(name).prediction.pointwise(data, latents)
     if set(parts) != set(layout(data).observed):
         return f"log likelihoods of {sorted(parts)}, observed are {sorted(layout(data).observed)}"
-    _, whole = densities(name, data, library, latents)
+    _, log_likelihood = densities(name, data, library, latents)
     total = sum(part.sum(axis=1) for part in parts.values())
-    return beyond("sum of pointwise log likelihoods", total, whole, ROUNDING * scale(total, whole))
+    return beyond("sum of pointwise log likelihoods", total, log_likelihood, ROUNDING * scale(total, log_likelihood))
 
 
 def evidence_varies(name: str, data: Any, library: str, count: int, seed: int) -> Complaint:
@@ -142,8 +142,8 @@ def moments_differ(name: str, data: Any, count: int, seed: int, errors: float = 
             if complaint:
                 return complaint
     for pair, truth in exact.correlations().items():
-        one, other = next((a, b) for a in elements for b in elements if f"{a},{b}" == pair)
-        a, b = ((values - values.mean()) / values.std() for values in (elements[one], elements[other]))
+        first_name, other_name = next((a, b) for a in elements for b in elements if f"{a},{b}" == pair)
+        a, b = ((values - values.mean()) / values.std() for values in (elements[first_name], elements[other_name]))
         value = float((a * b).mean())
         influence = a * b - value * (a**2 + b**2) / 2  # its variance over the count is the correlation's
         complaint = beyond(f"correlation of {pair}", value, truth, errors * influence.std() / math.sqrt(count) + 1e-9)
@@ -180,8 +180,12 @@ def member_differs(
     objective = side(library).prepare(name, family, static, arguments)
     objective.start(0, arguments)
     rngs = [np.random.default_rng([seed, batch]) for batch in range(batches)]
-    found = np.stack(
+    log_ratios = np.stack(
         [objective.evaluate(best.parameters, fresh(rng, 256, dimension(data)), arguments).log_ratio for rng in rngs]
     )
-    room = errors * found.std() / math.sqrt(found.size) + 1e-9 * max(1.0, abs(exact.log_evidence)) + best.tolerance
-    return beyond("ELBO of the best member", found.mean(), best.elbo, room)
+    room = (
+        errors * log_ratios.std() / math.sqrt(log_ratios.size)
+        + 1e-9 * max(1.0, abs(exact.log_evidence))
+        + best.tolerance
+    )
+    return beyond("ELBO of the best member", log_ratios.mean(), best.elbo, room)

@@ -23,7 +23,7 @@ from tests.tutorials.truths import Truth
 __all__ = ["Distance", "Judgement", "Printed", "judge", "printed"]
 
 POINT = 5e-4  # relative tolerance for a number that is not random
-BLIND = 1.0  # a page whose standard errors allow a mean to be this many sds off cannot be judged
+BLIND = 1.0  # a page whose standard errors allow a mean to be this many sds off is undecided
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on a page ("right", "wrong" or "cannot be told"), each quantity's distance, and the worst's index."""
+    """The verdict on a page ("right", "wrong" or "undecided"), each quantity's distance, and the worst's index."""
 
     word: str
     distances: tuple[Distance, ...]
@@ -107,7 +107,7 @@ def judge(entries: tuple[Printed, ...], truths: dict[str, Truth]) -> Judgement:
     if any(d.wrong for d in distances):
         word = "wrong"
     elif all(entry.ess is not None and z / math.sqrt(entry.ess) > BLIND for entry in entries):
-        word = "cannot be told"
+        word = "undecided"
     else:
         word = "right"
     return Judgement(word, distances, worst)

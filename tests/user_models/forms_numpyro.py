@@ -194,8 +194,8 @@ def own_batch(values, size):
         numpyro.sample("values", dist.Normal(mean, 1.0).expand([size]).to_event(1), obs=values[chosen])
 
 
-def learnt_mean(values):
-    """Effects around a mean that is learnt: the best is the values' own."""
+def estimated_mean(values):
+    """Effects around a mean that is estimated: the best is the values' own."""
     mean = numpyro.param("mean", 0.0)
     scale = numpyro.param("scale", jnp.ones(()), constraint=constraints.positive)
     with numpyro.plate("points", len(values)):
@@ -208,7 +208,7 @@ def unused_param(values):
     normal(values)
 
 
-def learnt_shift(values):
+def estimated_shift(values):
     """A param that is a dict, asked for before it is given, as flax's modules do."""
     params = numpyro.param("net$params")
     if params is None:

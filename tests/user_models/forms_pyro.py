@@ -205,8 +205,8 @@ def own_batch(values, size):
         pyro.sample("values", dist.Normal(mean, 1.0).expand([size]).to_event(1), obs=values[chosen])
 
 
-def learnt_mean(values):
-    """Effects around a mean that is learnt: the best is the values' own."""
+def estimated_mean(values):
+    """Effects around a mean that is estimated: the best is the values' own."""
     mean = pyro.param("mean", torch.tensor(0.0))
     scale = pyro.param("scale", torch.ones(()), constraint=constraints.positive)
     with pyro.plate("points", len(values)):
@@ -230,7 +230,7 @@ class Shifted(PyroModule):
         pyro.sample("values", dist.Normal(mean, 1.0).expand([12]).to_event(1), obs=values)
 
 
-learnt_shift = Shifted()
+estimated_shift = Shifted()
 
 
 def weighted(values):
