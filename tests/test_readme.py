@@ -80,6 +80,19 @@ def test_every_block_of_output_names_its_command(path):
     )
 
 
+def test_the_map_of_fit_names_every_file_there_and_no_other():
+    text = (ROOT / "compare/README.md").read_text(encoding="utf-8")
+    on_the_map = re.split(r"^### A map of fit/$|^## Glossary$", text, flags=re.MULTILINE)[1]
+    for folder in (ROOT / "compare/fit", *(ROOT / "compare/fit").glob("[a-z]*/")):
+        for path in folder.glob("[a-z]*.py"):
+            pair = re.sub("_(numpyro|pyro)$", "", path.stem)
+            assert re.search(rf"`(\w+/)?{path.name}`|`{pair}`", on_the_map), path
+    for name in re.findall(r"`(\w+)\.py`", on_the_map):
+        assert list((ROOT / "compare/fit").rglob(f"{name}.py")) or name.startswith("X_"), name
+    for pair in set(re.findall(r"`([a-z_]+)`", on_the_map)) - {"run"}:
+        assert len(list((ROOT / "compare/fit").rglob(f"{pair}_*pyro.py"))) == 2, pair
+
+
 def test_seconds_do_not_count():
     before = "  fit  seconds  verdict\n  ───\n  a        1.0  off\n\n1.0 seconds"
     after = "  fit  seconds  verdict\n  ───\n  a       22.5  off\n\n1.0 seconds"

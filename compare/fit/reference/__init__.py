@@ -1,1 +1,1 @@
-"""The posterior of a small model by quadrature: all modes, boxes around them, and what they say of a user's model."""
+"""What is known of a posterior without a guide: its modes, quadrature, importance sampling, the evidence of a long run."""
