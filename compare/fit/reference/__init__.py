@@ -1,1 +1,1 @@
-"""What is known of a posterior without a guide: its modes, quadrature, importance sampling, the evidence of a long run."""
+"""What is known of a posterior without a guide: modes, quadrature, importance sampling, a long run's evidence."""
