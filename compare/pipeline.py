@@ -27,8 +27,10 @@ from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score
 from compare.verdict.bound import judge_bound
 from compare.verdict.contradictions import find_contradictions
 from compare.verdict.decision import judge_loss
+from compare.verdict.drift import judge_drift
 from compare.verdict.judge import complaints, judge
 from compare.verdict.literature import published
+from compare.verdict.members import beside_members
 from compare.verdict.model_check import judge_model
 from compare.verdict.thresholds import is_short
 from compare.verdict.without_truth import assess
@@ -71,7 +73,7 @@ def compare(
     best = {family: best_member(request.model, request.data, family) for family in sorted(set(families.values()))}
     measured = {name: measured_or_failed(fit, truth, best.get(families.get(name, ""))) for name, fit in fits.items()}
     fits, known = {name: fit for name, (fit, _) in measured.items()}, evidence(truth, jobs[0].layout.improper)
-    summaries = {name: summary for name, (_, summary) in measured.items()}
+    summaries = beside_members({name: summary for name, (_, summary) in measured.items()}, request.options)
     comparison = Comparison(
         request,
         truth,
@@ -198,7 +200,9 @@ def judge_all(
     reference = unaided.get("reference")
     contradictions = (*missed_modes(fits), *find_contradictions(unaided, known, options))
     verdicts = {
-        name: judge_bound(fit, known, options) or judge(fit, options, gaps, reference, contradictions)
+        name: judge_bound(fit, known, options)
+        or judge_drift(fits[name])
+        or judge(fit, options, gaps, reference, contradictions)
         for name, fit in unaided.items()
     }
     return {name: replace(fit, verdict=verdicts[name], decision=judge_loss(fit)) for name, fit in unaided.items()}

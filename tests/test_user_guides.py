@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import re
 from importlib import import_module
 
@@ -357,6 +359,30 @@ def test_pyros_svi_object_and_its_saved_param_store(tmp_path):
             check(side.line, DATA, guide=side.by_hand, params=tmp_path / name)
 
 
+def test_a_trained_flow_of_pyros_is_checked():
+    """Its transforms store what they have computed, which torch does not copy; the user's own is left as it was."""
+    import pyro
+    import torch
+
+    from compare.user_model.guide_pyro import computed_in, copied
+
+    side = written("pyro")
+    pyro.clear_param_store()
+    pyro.set_rng_seed(0)
+    guide = pyro.infer.autoguide.AutoIAFNormal(side.line, hidden_dim=[4], num_transforms=1)
+    svi = pyro.infer.SVI(side.line, guide, pyro.optim.Adam({"lr": 0.01}), pyro.infer.Trace_ELBO())
+    data = {name: torch.tensor(value, dtype=torch.get_default_dtype()) for name, value in DATA.items()}
+    svi.step(**data)
+    stored = list(computed_in(guide))
+    assert stored and not any(tensor.is_leaf for tensor in stored)
+    with pytest.raises(RuntimeError):
+        copy.deepcopy(guide.transform)
+    duplicate = copied(guide)
+    assert not list(computed_in(duplicate)) and duplicate.model is guide.model
+    assert [id(tensor) for tensor in computed_in(guide)] == [id(tensor) for tensor in stored]
+    pyro.clear_param_store()
+
+
 def test_nested_params_are_taken_as_they_are_or_flat():
     """A small network's in NumPyro; where some are missing, one line."""
     from compare.user_model import guide_numpyro
@@ -455,9 +481,38 @@ def test_draws_from_anywhere_are_judged(tmp_path):
         again = check(side.line, DATA, draws=same).summary["fits"]["draws"]
         assert again["variables"] == result.summary["fits"]["draws"]["variables"]
         assert again["diagnostics"]["divergences"] == 0
+    alone = tree["posterior"].to_dataset()
+    alone.to_netcdf(tmp_path / "alone.nc")
+    turned = alone.transpose("draw", "chain", ...)  # a dataset is a mapping too, of arrays in any order
+    for same in (alone, turned, tmp_path / "alone.nc"):
+        np.testing.assert_array_equal(arrays_of(same)[0]["b"], good)
     flat = check(side.line, DATA, draws={"b": good.reshape(-1, 2)})
     np.testing.assert_array_equal(flat.tree["draws/posterior"]["b"], good)
     assert flat.verdict["draws"].word == "agrees"
+
+
+def test_a_warm_up_that_all_chains_share_is_seen():
+    """R-hat compares halves: it is 1.02 here, and the effective sample size so small that nothing else is shown. Slow
+    chains without a warm-up are not called so."""
+    side, burnt = written("numpyro"), posterior_draws(n_draws=1000)
+    burnt[:, :120] += np.linspace(12, 1, 120)[:, None]
+    verdict = check(side.line, DATA, draws={"b": burnt}).verdict["draws"]
+    assert verdict.word == "unreliable" and "first tenth" in verdict.sentence
+    slow = np.random.default_rng(1).normal(size=(4, 1000, 2))
+    for step in range(1, 1000):
+        slow[:, step] = 0.95 * slow[:, step - 1] + math.sqrt(1 - 0.95**2) * slow[:, step]
+    slow = MEAN + slow @ np.linalg.cholesky(COVARIANCE).T
+    assert "first tenth" not in check(side.line, DATA, draws={"b": slow}).verdict["draws"].sentence
+
+
+def test_an_mcmc_object_that_was_not_run_is_refused():
+    import numpyro.infer
+    import pyro.infer
+
+    kernels = numpyro.infer.NUTS(written("numpyro").line), pyro.infer.NUTS(written("pyro").line)
+    for mcmc in (numpyro.infer.MCMC(kernels[0], num_warmup=1, num_samples=1), pyro.infer.MCMC(kernels[1], 1, 1)):
+        with pytest.raises(ValueError, match=r"has no draws: run it first"):
+            arrays_of(mcmc)
 
 
 def test_one_chain_is_cut_into_pieces_in_their_order():
@@ -522,6 +577,7 @@ def test_a_guide_for_something_else_is_refused_in_one_line(library, name):
         ({"guide": "by_hand", "params": {"loc": np.array([0, np.nan]), "scale": np.ones(2)}}, "'loc' is not finite"),
         ({"guide": "by_hand", "params": {"loc": np.zeros(2), "scale": np.array([1.0, -1.0])}}, "(positive): -1"),
         ({"guide": "by_hand", "params": {"loc": np.zeros(2), "scale": np.array([1.0, 0.0])}}, "(positive): 0"),
+        ({"guide": "by_hand", "params": {"scale_unconstrained": np.ones(2)}}, "a module's state_dict"),
         ({"guide": "by_hand", "params": [1.0]}, "params is a list"),
         ({"guide": "by_hand", "params": "no_such_file.npz"}, "no_such_file.npz cannot be read"),
         ({"svi": 3, "params": {}}, "svi is a int"),
@@ -532,12 +588,15 @@ def test_a_guide_for_something_else_is_refused_in_one_line(library, name):
         ({"draws": {"b": np.full((4, 100, 2), np.nan)}}, "not finite"),
         ({"draws": {"b": np.zeros((4, 3, 2))}}, "too few"),
         ({"draws": 7}, "draws is a int"),
+        ({"draws": {"b": np.full((4, 100, 2), "1.0")}}, "no numbers"),
+        ({"draws": arviz_base.from_dict({"prior": {"b": np.zeros((4, 100, 2))}})}, "without a posterior"),
         ({"draws": "no_such_file.nc"}, "no such file"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_in_one_line(given, words):
     side = written("numpyro")
-    given = {name: getattr(side, value) if value == "by_hand" else value for name, value in given.items()}
+    if isinstance(given.get("guide"), str):
+        given = {**given, "guide": getattr(side, given["guide"])}
     with pytest.raises(ValueError) as refusal:
         check(side.line, DATA, **given)
     assert words in str(refusal.value) and "\n" not in str(refusal.value)

@@ -152,7 +152,9 @@ def arguments(function: Callable[..., Any], data: Any) -> dict[str, Any]:
             values |= arrays
         bound(signature, assemble(values))
     except TypeError as error:
-        raise ValueError(f"the model's arguments do not fit its data ({form_of(data)}): {error}") from None
+        left_out = superfluous(signature, data)
+        advice = f"; leave out what it does not take ({left_out})" if left_out else ""
+        raise ValueError(f"the model's arguments do not fit its data ({form_of(data)}): {error}{advice}") from None
     return values
 
 
@@ -165,6 +167,12 @@ def names_in(data: Any) -> Any:
 def is_lone(data: Any) -> bool:
     """Whether the data are one argument: an array, a tensor, a column, a list or a float."""
     return names_in(data) is None and (hasattr(data, "__array__") or isinstance(data, list | float))
+
+
+def superfluous(signature: inspect.Signature, data: Any) -> str:
+    """The names in the data that are no arguments of the model."""
+    names = names_in(data)
+    return ", ".join(str(name) for name in (() if names is None else names) if str(name) not in signature.parameters)
 
 
 def form_of(data: Any) -> str:

@@ -71,7 +71,9 @@ def add(model: str, given: Any, layout: Layout) -> UserDraws:
                 f"draws: site {site!r} has shape {value.shape}, in the model {tuple(shape)}: give ({form}), or no chain"
             )
         value = value if value.ndim - rank == 2 else value[None]
-        if not np.issubdtype(value.dtype, np.number) or not np.isfinite(value).all():
+        if value.dtype.kind not in "biuf":
+            raise ValueError(f"draws: site {site!r} has values that are no numbers ({value.dtype}); give numbers")
+        if not np.isfinite(value).all():
             raise ValueError(f"draws: site {site!r} has values that are not finite (NaN or infinite); leave them out")
         sites[site] = (cut(value[0]) if len(value) == 1 else value).astype(float)
     shapes = {site: value.shape[:2] for site, value in sites.items()}
@@ -101,19 +103,30 @@ def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return arrays_in(Path(given))
     stats: dict[str, np.ndarray] = {}
     if hasattr(given, "get_samples"):  # an MCMC object of either library
+        refuse_without_run(given)
         stats = stats_of(given)
         given = given.get_samples(group_by_chain=True)
-    if not isinstance(given, Mapping) or isinstance(given, xr.DataTree):
+    if not isinstance(given, Mapping) or isinstance(given, xr.DataTree | xr.Dataset):
         posterior = group_of(given, "posterior")
         if posterior is None:
             raise ValueError(
-                f"draws is a {type(given).__name__}: give a dict of arrays by site, an InferenceData or DataTree with "
-                "a posterior, or such a file"
+                f"draws is a {type(given).__name__}{' without a posterior' if isinstance(given, xr.DataTree) else ''}: "
+                "give a dict of arrays by site, an InferenceData or DataTree with a posterior, or such a file"
             )
         group = group_of(given, "sample_stats")
         names = [name for name in STATS if group is not None and name in group]
         return values_of(posterior), {name: values_of(group)[name] for name in names}
     return {underscored(str(name)): as_array(value) for name, value in given.items()}, stats
+
+
+def refuse_without_run(mcmc: Any) -> None:
+    """Raise ValueError for an MCMC object that has no draws: NumPyro asserts that it was run, Pyro has nothing."""
+    try:
+        has_draws = bool(mcmc.get_samples())
+    except Exception:
+        has_draws = False
+    if not has_draws:
+        raise ValueError("mcmc has no draws: run it first, mcmc.run(...)")
 
 
 def stats_of(mcmc: Any) -> dict[str, np.ndarray]:
@@ -148,6 +161,8 @@ def arrays_in(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def group_of(given: Any, name: str) -> Any:
     """A group of an ArviZ tree, old or new, as a dataset; None where there is none."""
     if isinstance(given, xr.DataTree):
+        if name == "posterior" and not given.children and given.data_vars:  # a group that was saved by itself
+            return given.to_dataset()
         return given[name].to_dataset() if name in given.children else None
     if isinstance(given, xr.Dataset):
         return given if name == "posterior" else None

@@ -106,7 +106,7 @@ def copied(module: torch.nn.Module) -> Any:
     own: list[Any] = [part for part in module.modules() if isinstance(part, AutoGuide)]
     models = [(part._model, part.master) for part in own]
     try:
-        duplicate = copy.deepcopy(module)
+        duplicate = copy.deepcopy(module, {id(tensor): tensor.detach().clone() for tensor in computed_in(module)})
     finally:
         for part, (model, master) in zip(own, models, strict=True):
             part._model, part.master = model, master
@@ -114,6 +114,26 @@ def copied(module: torch.nn.Module) -> Any:
     for part, (model, _) in zip(parts, models, strict=True):
         part._model = model
     return duplicate
+
+
+def computed_in(value: Any, seen: set[int] | None = None) -> Iterator[torch.Tensor]:
+    """The results of computations that a module stores, as a flow's transforms do once it has been trained: torch
+    copies no such tensor."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, torch.Tensor):
+        if not value.is_leaf:
+            yield value
+        return
+    parts: Any = value if isinstance(value, list | tuple) else ()
+    if isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, torch.nn.Module | torch.distributions.Transform | torch.distributions.Distribution):
+        parts = vars(value).values()
+    for part in list(parts):
+        yield from computed_in(part, seen)
 
 
 def modules_of(function: Any) -> list[torch.nn.Module]:

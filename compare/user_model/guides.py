@@ -218,14 +218,20 @@ def refuse_params(name: str, given: Mapping[str, Any], shapes: Mapping[str, tupl
     for param, shape in shapes.items():
         if param not in given:
             raise ValueError(
-                f"params: there is no {param!r}, a param of guide {name!r}; there is {listed(given)}: these are "
-                "another guide's, or it was not trained"
+                f"params: there is no {param!r}, a param of guide {name!r}; there is {listed(given)}: {why_none(given)}"
             )
         value = np.asarray(given[param])
         if value.shape != tuple(shape):
             raise ValueError(f"params: {param!r} has shape {value.shape}, in guide {name!r} {tuple(shape)}")
         if not np.isfinite(value).all():
             raise ValueError(f"params: {param!r} is not finite (NaN or infinite): the fit diverged; train it again")
+
+
+def why_none(given: Mapping[str, Any]) -> str:
+    """What params without the guide's names may be."""
+    if any(name.endswith("_unconstrained") for name in given):  # torch's names for what Pyro constrains
+        return "these are a module's state_dict; give the param store, pyro.get_param_store(), or a file that it saved"
+    return "these are another guide's, or it was not trained"
 
 
 def unconstrained(param: str, value: Any, transform: Any, constraint: str) -> Any:
@@ -267,8 +273,11 @@ def constraint_name(constraint: Any, known: Mapping[str, Any]) -> str:
 
 def no_density(name: str, where: str = "") -> ValueError:
     """The error for a guide whose draws take one value, or a few."""
+    # Pyro's becomes another guide, and NumPyro's has its Gaussian in its draws, once they have been fitted.
+    instead = "; take the family laplace, or give its draws as draws=" if name.startswith("AutoLaplace") else ""
     return ValueError(
         f"guide {name!r} gives {where or 'the latents'} one point, or a few: without a density its ELBO is no bound"
+        f"{instead}"
     )
 
 
