@@ -15,6 +15,7 @@ from compare.held_out import HeldOut
 from compare.options import Options
 from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score, Status, to_json
 from models.contract import Best, Claim, Element, Model, Published, element
+from models.selection import evenly
 
 if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
@@ -77,10 +78,8 @@ class Layout:
         flags = {site: self.unjudged.get(site, np.zeros(shape, bool)) for site, shape in self.latents.items()}
         short = {site: out for site, out in flags.items() if out.size <= MOST_JUDGED}
         elements = [(site, index) for site, out in short.items() for index in np.ndindex(out.shape) if not out[index]]
-        if len(elements) > MOST_JUDGED:
-            chosen = np.linspace(0, len(elements) - 1, MOST_JUDGED).round().astype(int)
-            elements = [elements[place] for place in chosen]
-        return tuple(dict.fromkeys((*self.reported, *elements)))
+        chosen = [elements[place] for place in evenly(len(elements), MOST_JUDGED)]
+        return tuple(dict.fromkeys((*self.reported, *chosen)))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from compare.calibration.judge import band, probability
 from compare.calibration.ranks import LIKELIHOOD
 from compare.report.plots.panels import legend, panels, save
 from models.plotting import GREY, looks, style
+from models.selection import evenly
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +39,7 @@ def choose_quantities(names: list[str]) -> list[str]:
     """The quantities that get a panel: some of the latents, evenly spread, and the log likelihood."""
     latents = [name for name in names if name != LIKELIHOOD]
     room = PANELS - (LIKELIHOOD in names)
-    if len(latents) > room:
-        latents = [latents[number] for number in np.linspace(0, len(latents) - 1, room).round().astype(int)]
-    return latents + [LIKELIHOOD] * (LIKELIHOOD in names)
+    return [latents[number] for number in evenly(len(latents), room)] + [LIKELIHOOD] * (LIKELIHOOD in names)
 
 
 def draw(calibration: Calibration, path: Path, as_coverage: bool) -> None:

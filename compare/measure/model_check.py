@@ -17,6 +17,7 @@ from scipy import stats
 
 from compare.fit.psis import has_equal_weights, log_ratios, smooth
 from compare.summary import LooPit, ModelCheck, PredictiveP
+from models.selection import evenly
 
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "sd": np.std, "min": np.min, "max": np.max}
 """The statistics, each of all observations of a site."""
@@ -112,7 +113,7 @@ def loo_pit(tree: xr.DataTree, site: str) -> LooPit | None:
     terms = tree["log_likelihood"].dataset.get(site) if "log_likelihood" in tree.children else None
     if observed.ndim != 1 or observed.size < ENOUGH or terms is None or terms.shape[2:] != observed.shape:
         return None
-    places = np.unique(np.linspace(0, observed.size - 1, min(MOST, observed.size)).round().astype(int))
+    places = evenly(observed.size, MOST)
     rows = {observed.dims[0]: places}
     groups = {name: tree[name].dataset[[site]].isel(rows) for name in REPLICATED}
     part = xr.DataTree.from_dict({"posterior": tree["posterior"].dataset, **groups})

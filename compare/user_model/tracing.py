@@ -19,6 +19,7 @@ from compare.comparison import Element, Layout
 from compare.user_model.arguments import Words
 from compare.user_model.sites import Inspection, Site, one_line
 from models.contract import Model
+from models.selection import evenly
 
 N_DRAWS = 3
 """Values of the latents that an inspection looks at."""
@@ -186,10 +187,8 @@ def report(
     ends = np.cumsum([0, *(math.prod(shape) for shape in long.values())])
     free = np.flatnonzero(np.concatenate([np.zeros(0, dtype=bool), *(np.ravel(flags[name]) for name in long)]))
     room = MAX_REPORTED - len(single)
-    if len(free) > room:
-        free = free[np.unique(np.linspace(0, len(free) - 1, room).round().astype(int))]
     chosen = set(single)
-    for position in free:
+    for position in free[evenly(len(free), room)]:
         place = int(np.searchsorted(ends, position, side="right")) - 1
         name = list(long)[place]
         index = np.unravel_index(int(position - ends[place]), long[name])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from models import tables
+from models.selection import evenly
 from models.tables import Table, has_two_classes, no_such_data, read_csv, standardised
 
 
@@ -169,7 +170,7 @@ def divided(table: Table, split: int) -> Dataset:
         grid = np.linspace(low - (high - low) / 4, high + (high - low) / 4, 13)[:, None]
         places = {f"at {columns[0]}": (centre[0] + spread[0] * grid[:, 0]).tolist()}
     else:
-        shown = held_out[np.unique(np.linspace(0, len(held_out) - 1, 12).round().astype(int))]
+        shown = held_out[evenly(len(held_out), 12)]
         grid, places = inputs[shown], {f"at {table.place}": table.places[shown].tolist()}
     about = {
         **table.source,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.options import Data, option, parse_int
+from models.selection import evenly
 
 LONGEST, LARGEST = 1_000_000, 1e100
 """The most nodes, of each of which hundreds of draws are made; and the largest observation: its square is finite."""
@@ -116,7 +117,5 @@ def checked_numbers(x: Any) -> np.ndarray:
 
 def report(data: Chain) -> list[tuple[str, tuple[int, ...]]]:
     """Every node up to a length of `EVERY`, beyond it 20 of them."""
-    nodes = np.arange(data.length)
-    if data.length > EVERY:
-        nodes = np.unique(np.linspace(0, data.length - 1, 20).round().astype(int))
+    nodes = evenly(data.length, data.length if data.length <= EVERY else 20)
     return [("z", (int(node),)) for node in nodes]

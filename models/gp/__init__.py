@@ -21,6 +21,7 @@ from models.gp.hyperparameters import truth
 from models.gp.literature import published
 from models.gp.pictures import PICTURES
 from models.gp.placement import best_member, inducing_points
+from models.selection import evenly
 
 __all__ = ["MODEL", "GpData"]
 
@@ -54,7 +55,7 @@ def simulate(data: GpData, rng: np.random.Generator, count: int) -> Simulated:
 
 def report(data: GpData) -> list[Element]:
     size = len(data.design.targets)
-    places = np.arange(size) if size <= MOST_SHOWN else np.linspace(0, size - 1, 20).round().astype(int)
+    places = evenly(size, size if size <= MOST_SHOWN else 20)
     return [*((name, ()) for name in hyperparameters(data)), *(("f", (int(place),)) for place in places)]
 
 

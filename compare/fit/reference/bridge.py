@@ -11,6 +11,7 @@ from scipy import optimize, special
 from compare.fit.psis import smooth
 from compare.fit.reference.proposal import Mixture, fit_mixture
 from compare.fit.reference.target import Refused, Target, evaluate
+from models.selection import evenly
 
 __all__ = ["Bridge", "bridge"]
 
@@ -124,9 +125,7 @@ def bridge(target: Target, chains: np.ndarray, rng: np.random.Generator) -> Brid
 
 def thinned(chains: np.ndarray) -> np.ndarray:
     """At most `MOST_DRAWS` draws, evenly spaced in each chain."""
-    n_draws = chains.shape[1]
-    used = max(1, min(n_draws, MOST_DRAWS // len(chains)))
-    return chains[:, np.linspace(0, n_draws - 1, used).round().astype(int)]
+    return chains[:, evenly(chains.shape[1], max(1, MOST_DRAWS // len(chains)))]
 
 
 def check_chains(chains: np.ndarray, halves: list[np.ndarray]) -> None:

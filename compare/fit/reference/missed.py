@@ -19,6 +19,7 @@ from compare.fit.reference.proposal import around_modes
 from compare.fit.reference.solve import starts_in_time
 from compare.fit.reference.target import SHARE, OutOfTime, Refused, Target, evaluate, why_not
 from compare.user_model.unconstrained import Unconstrained
+from models.selection import evenly
 
 __all__ = ["LEAST_MASS", "missed_mass", "unvisited", "with_missed_modes"]
 
@@ -102,7 +103,7 @@ def describe_missed(job: Job, tree: xr.DataTree, deadline: float) -> str:
     if search.trouble or not search.has_maximum:
         raise Refused(search.trouble or "the log joint has no maximum")
     draws = draws_of(space, job, tree).reshape(-1, d)
-    draws = draws[np.linspace(0, len(draws) - 1, min(len(draws), MOST_DRAWS)).round().astype(int)]
+    draws = draws[evenly(len(draws), MOST_DRAWS)]
     draws = draws[np.isfinite(draws).all(1) & np.isfinite(evaluate(target, draws))]
     if len(draws) < LEAST_DRAWS:
         raise Refused(f"only {len(draws)} of its draws lie inside the support")
@@ -132,12 +133,12 @@ def unvisited(target: Target, modes: tuple[Mode, ...], draws: np.ndarray) -> lis
     Raises:
         Refused: fewer than half of the evenly spaced draws arrive at any mode.
     """
-    evenly = np.linspace(0, len(draws) - 1, min(EVENLY, len(draws))).round().astype(int)
-    owners = basins(target, modes, draws[evenly])
+    spread = evenly(len(draws), EVENLY)
+    owners = basins(target, modes, draws[spread])
     if np.mean(owners >= 0) < LEAST_ARRIVED:
         raise Refused("most of its draws climb to none of the modes that a search finds")
     near = np.unique(np.concatenate([np.argsort(mode.squares(draws).min(1))[:NEAREST] for mode in modes]))
-    owners = np.concatenate([owners, basins(target, modes, draws[np.setdiff1d(near, evenly)])])
+    owners = np.concatenate([owners, basins(target, modes, draws[np.setdiff1d(near, spread)])])
     arrived = np.bincount(owners + 1, minlength=len(modes) + 1)[1:]
     return [int(k) for k in np.flatnonzero(arrived < min(VISITS, len(owners)))]
 

@@ -13,6 +13,7 @@ from compare.fit.svi.gap import Gap, raw
 from compare.fit.svi.protocol import Evaluation, LogJoint, Objective
 from compare.options import Options
 from guides.contract import Parameters
+from models.selection import evenly
 
 FEW, MANY = 8, 4096
 """Batches of draws that a gap is measured with, at first and at most."""
@@ -55,9 +56,7 @@ class Outcome:
 
     def looks(self) -> list[tuple[int, Parameters]]:
         """At most `LOOKS` entries of the history, evenly spread, the first and the last among them."""
-        steps = len(self.history)
-        chosen = np.unique(np.linspace(0, steps - 1, min(LOOKS, steps)).round().astype(int))
-        return [self.history[step] for step in chosen]
+        return [self.history[step] for step in evenly(len(self.history), LOOKS)]
 
     def ending(self, options: Options) -> dict[str, Any]:
         """Where it ended, as attributes of a tree's optimisation."""

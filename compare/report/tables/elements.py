@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from compare.comparison import Comparison, Element
+from models.selection import evenly
 
 
 def finished(comparison: Comparison) -> dict[str, xr.DataTree]:
@@ -28,9 +29,7 @@ def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
 def reported_elements(comparison: Comparison, most: int | None = None) -> list[Element]:
     """The elements that the comparison reports; at most ``most``, spread evenly over them."""
     elements = list(comparison.layout.reported)
-    if most is None or len(elements) <= most:
-        return elements
-    return [elements[i] for i in np.unique(np.linspace(0, len(elements) - 1, most).round().astype(int))]
+    return elements if most is None else [elements[place] for place in evenly(len(elements), most)]
 
 
 def draws(tree: xr.DataTree, site: str, index: tuple[int, ...]) -> xr.DataArray:
