@@ -26,6 +26,7 @@ from compare.report.tables.estimates import fits
 from compare.report.tables.tidy import tidy
 from compare.summary import Verdict
 from compare.user_model import draws as user_draws
+from compare.user_model import given_params
 from compare.user_model import guides as user_guides
 from compare.user_model.process import undisturbed
 from models.contract import Exact
@@ -242,7 +243,7 @@ def what_to_check(draws: Any, mcmc: Any, guide: Any, svi: Any, params: Any) -> t
     """
     if draws is not None and mcmc is not None:
         raise ValueError("mcmc= holds draws: give it or draws=, not both")
-    guide, draws = user_guides.guide_in(svi, guide), mcmc if draws is None else draws
+    guide, draws = given_params.guide_in(svi, guide), mcmc if draws is None else draws
     if draws is None and guide is None:
         raise ValueError("there is nothing to check: give draws=, or guide= with its params=")
     if guide is None and params is not None:
@@ -261,4 +262,4 @@ def params_of(given: Any, library: str, svi: Any = None) -> Mapping[str, Any]:
         if not given:
             where = "the param store is empty: train the guide first, or give params=" if library == "pyro" else ""
             raise ValueError(f"params: {where or 'give those that the guide was trained to, params=svi_result.params'}")
-    return user_guides.params_in(given, library, svi)
+    return given_params.params_in(given, library, svi)

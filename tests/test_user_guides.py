@@ -19,7 +19,8 @@ from compare.cli.main import main
 from compare.fit.tree import Draws
 from compare.options import Options
 from compare.user_model.draws import arrays_of, cut
-from compare.user_model.guides import UserGuide, params_in
+from compare.user_model.given_params import params_in
+from compare.user_model.guides import UserGuide
 from compare.user_model.process import undisturbed
 
 X = np.random.default_rng(0).normal(size=(12, 2)) @ np.array([[1.0, 0.7], [0.0, 0.7]])

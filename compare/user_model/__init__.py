@@ -20,7 +20,7 @@ import numpy as np
 
 from compare import registry
 from compare.comparison import Layout
-from compare.user_model import guides, tracing
+from compare.user_model import given_params, guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.exact import UserExact, check_exact
 from compare.user_model.params import learn_params
@@ -300,7 +300,7 @@ def check_guides(user: UserModel, data: UserData, names: Sequence[str]) -> UserD
         guide = guides.find(user.name, name)
         if guide is not None:
             import_module(f"compare.user_model.guide_{user.library}").check(user, guide, data.values, data.layout)
-            notes += guides.notes_on(guide.params or {})
+            notes += given_params.notes_on(guide.params or {})
     return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, *notes)))
 
 
@@ -327,7 +327,7 @@ def bring(
     known = params if params is not None else user.beside.get("params")
     trained = None
     if "guide" in user.beside and known is not None:
-        trained = guides.params_in(known, user.library)
+        trained = given_params.params_in(known, user.library)
         name = guides.add(user.name, user.beside["guide"], trained)
         if params is not None and chosen is not None and name not in chosen:
             raise ValueError(f"params {params}: they are of guide {name!r}, which is not among --guides; add it there")

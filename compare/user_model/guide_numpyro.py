@@ -17,16 +17,14 @@ from numpyro.infer.autoguide import AutoGuide
 
 from compare.comparison import Layout
 from compare.user_model.density_numpyro import split_arguments
+from compare.user_model.given_params import constraint_name, refuse_params, unconstrained
 from compare.user_model.guides import (
     GuideSite,
     UserGuide,
     caller,
-    constraint_name,
     instance,
     refuse_mismatch,
-    refuse_params,
     sites_in,
-    unconstrained,
 )
 from compare.user_model.in_numpyro import Unsplit, twin
 from compare.user_model.sites import is_by_hand, one_line

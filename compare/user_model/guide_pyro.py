@@ -20,16 +20,14 @@ from pyro.poutine.util import site_is_subsample
 
 from compare.comparison import Layout
 from compare.user_model.density_pyro import split_arguments
+from compare.user_model.given_params import constraint_name, refuse_params, unconstrained
 from compare.user_model.guides import (
     GuideSite,
     UserGuide,
     caller,
-    constraint_name,
     instance,
     refuse_mismatch,
-    refuse_params,
     sites_in,
-    unconstrained,
 )
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
 from compare.user_model.sites import is_by_hand, one_line
