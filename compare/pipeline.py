@@ -198,7 +198,7 @@ def judge_all(
         name: replace(summary, without_truth=assess(fits[name], summary, chains)) for name, summary in summaries.items()
     }
     reference = unaided.get("reference")
-    contradictions = (*missed_modes(fits), *find_contradictions(unaided, known, options))
+    contradictions = (*reference_says(fits, "missed"), *find_contradictions(unaided, known, options))
     verdicts = {
         name: judge_bound(fit, known, options)
         or judge_drift(fits[name])
@@ -208,16 +208,11 @@ def judge_all(
     return {name: replace(fit, verdict=verdicts[name], decision=judge_loss(fit)) for name, fit in unaided.items()}
 
 
-def missed_modes(fits: Mapping[str, Fit]) -> tuple[str, ...]:
-    """The sentence about modes that the reference's chains have missed; empty without any."""
-    missed = reference_says(fits, "missed")
-    return (missed,) if missed else ()
-
-
-def reference_says(fits: Mapping[str, Fit], name: str) -> str:
-    """A text attribute of the reference's draws; empty where there is none."""
+def reference_says(fits: Mapping[str, Fit], name: str) -> tuple[str, ...]:
+    """A text attribute of the reference's draws, such as ``missed``; empty where it has none."""
     fit = fits.get("reference")
-    return str(fit.tree.attrs.get(name, "")) if fit is not None and fit.tree is not None else ""
+    text = fit.tree.attrs.get(name) if fit is not None and fit.tree is not None else None
+    return (str(text),) if text else ()
 
 
 def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> FitSummary | None:
@@ -230,7 +225,7 @@ def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> Fit
 def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tuple[str, ...]:
     """What a reader should know about the comparison as a whole."""
     layout = jobs[0].layout
-    known = (*layout.notes, *unjudged(layout), *ran_elsewhere(fits), *unsearched(fits))
+    known = (*layout.notes, *unjudged(layout), *reference_says(fits, "ran_elsewhere"), *unsearched(fits))
     same_on_one = ("mean_field", "full_rank", "low_rank", "markov")
     gaussian = [name for name in same_on_one if any(job.guide == name for job in jobs)]
     if layout.dimension > 1 or len(gaussian) < 2:
@@ -239,16 +234,10 @@ def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tup
     return (*known, same)
 
 
-def ran_elsewhere(fits: Mapping[str, Fit]) -> list[str]:
-    """The note on a reference whose chains diverged in the model's own coordinates; empty without any."""
-    why = reference_says(fits, "ran_elsewhere")
-    return [why] if why else []
-
-
 def unsearched(fits: Mapping[str, Fit]) -> list[str]:
     """The note on a reference whose missed modes could not be looked for; empty without any."""
-    reason = reference_says(fits, "no_search")
-    return [f"Whether the chains of the reference miss a mode was not found out: {reason}"] if reason else []
+    reasons = reference_says(fits, "no_search")
+    return [f"Whether the chains of the reference miss a mode was not found out: {reason}" for reason in reasons]
 
 
 def unjudged(layout: Layout) -> list[str]:

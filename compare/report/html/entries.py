@@ -60,7 +60,7 @@ class Entry:
     @cached_property
     def ledgers(self) -> dict[str, Terms]:
         """The ledgers of its fits."""
-        return {name: terms_from_json(fit["ledger"]) for name, fit in self.fits.items()}
+        return ledgers_of(self.summary) if self.summary else {}
 
     @property
     def evidence(self) -> Estimate | None:
@@ -71,6 +71,11 @@ def evidence_of(summary: Mapping[str, Any]) -> Estimate | None:
     """The log evidence of a summary; None where it is not known."""
     known = summary["log_evidence"]
     return None if known["value"] is None else Estimate(known["value"], known.get("mcse") or 0.0)
+
+
+def ledgers_of(summary: Mapping[str, Any]) -> dict[str, Terms]:
+    """The ledgers of a summary's fits."""
+    return {name: terms_from_json(fit["ledger"]) for name, fit in summary["fits"].items()}
 
 
 def read(folder: Path) -> list[Entry]:
@@ -142,7 +147,7 @@ def distances(summary: Mapping[str, Any]) -> dict[str, Estimate]:
     Where the log evidence is not known, how far the ELBO is below the model's highest, with the errors of both; the
     highest keeps its own.
     """
-    ledgers = {name: terms_from_json(fit["ledger"]) for name, fit in summary["fits"].items()}
+    ledgers = ledgers_of(summary)
     key = "evidence_gap" if evidence_of(summary) else "elbo"
     known = {
         n: Estimate(v, mcse(terms, key)) for n, terms in ledgers.items() if (v := term_value(terms, key)) is not None

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from compare.comparison import TRUTH_METHODS
-from compare.report.html.entries import describe_distance, distances, evidence_of, family
-from compare.report.tables.ledger import printed_ledgers, terms_from_json
+from compare.report.html.entries import describe_distance, distances, evidence_of, family, ledgers_of
+from compare.report.tables.ledger import printed_ledgers
 from compare.report.tables.numbers import estimate
 from compare.summary import Estimate
 
@@ -115,7 +115,7 @@ def scatter(name: str, summary: Mapping[str, Any], summaries: Sequence[Mapping[s
     if not gaps:
         return None
     axes, evidence = Axes.over(summaries), evidence_of(summary)
-    texts = printed_ledgers({n: terms_from_json(fit["ledger"]) for n, fit in fits.items()}, evidence)
+    texts = printed_ledgers(ledgers_of(summary), evidence)
     points, places = [], {}
     for fit_name, gap in gaps.items():
         fit, limit = fits[fit_name], gap.value <= max(2 * gap.mcse, FLOOR)  # it cannot be told from zero

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compare.report.html.entries import distances, evidence_of, family
-from compare.report.tables.ledger import GAPS, Terms, printed_ledgers, term_value, terms_from_json
+from compare.report.html.entries import distances, evidence_of, family, ledgers_of
+from compare.report.tables.ledger import GAPS, Terms, printed_ledgers, term_value
 from compare.report.tables.numbers import measured
 from compare.summary import Estimate
 
@@ -97,8 +97,8 @@ class Stack:
 def stack(summary: Mapping[str, Any]) -> Stack | None:
     """The ledgers of one model's fits; None where no fit has one."""
     evidence = evidence_of(summary)
-    every = {name: terms_from_json(fit["ledger"]) for name, fit in summary["fits"].items()}
-    ledgers = {n: t for n, t in every.items() if None not in (term_value(t, "elbo"), term_value(t, "data_fit"))}
+    every = ledgers_of(summary).items()
+    ledgers = {n: t for n, t in every if None not in (term_value(t, "elbo"), term_value(t, "data_fit"))}
     if not ledgers:
         return None
     known, texts = distances(summary), printed_ledgers(ledgers, evidence)
