@@ -65,6 +65,18 @@ def parse_positive(text: str) -> float:
     return value
 
 
+def parse_share(text: str) -> float:
+    """A number between 0 and 1, both left out.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    value = parse_positive(text)
+    if not value < 1:
+        raise ValueError(f"{text} is not below 1; give a number between 0 and 1, such as 0.95")
+    return value
+
+
 def parse_names(text: str) -> tuple[str, ...]:
     """Names separated by commas.
 
@@ -97,6 +109,9 @@ class Options:
         None, "rank of the guide low_rank (default: the root of the number of latents)", parse_count
     )
     paths: int = option(4, "paths of the guide multipath, each from a start of its own", parse_count)
+    acceptance: float = option(
+        0.8, "rate that NUTS adapts its steps to; with a higher one they are shorter, and fewer diverge", parse_share
+    )
     ess: float = option(400.0, "effective sample size, bulk and tail, at which NUTS stops", parse_positive)
     reference_ess: float = option(4000.0, "the same for a reference, where no exact posterior is known", parse_positive)
     reference_budget: float = option(240.0, "seconds that a reference may take", parse_positive)

@@ -47,6 +47,18 @@ def within_four_errors(summary) -> None:
         assert abs(entry["value"] - entry["truth"]) <= 4 * entry["mcse"], f"correlation of {pair}"
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_steps_are_adapted_to_the_acceptance_that_is_asked_for(library):
+    """A higher rate takes shorter steps."""
+    sizes = {}
+    for acceptance in (0.8, 0.97):
+        made, _ = sampled(library, "coin", models.load("coin").data(), 3, replace(PATIENT, acceptance=acceptance))
+        stats = made.tree["sample_stats"]
+        assert float(stats["acceptance_rate"].mean()) > acceptance - 0.03
+        sizes[acceptance] = float(stats["step_size"].mean())
+    assert sizes[0.97] < 0.7 * sizes[0.8]
+
+
 SEEDS = [
     pytest.param(seed, library, marks=[pytest.mark.slow] * (seed >= {"numpyro": 5, "pyro": 2}[library]))
     for library in LIBRARIES

@@ -41,6 +41,12 @@ def test_what_passes_has_the_options_own_type():
     assert Options.given({"rank": None}) == Options.given({}) == Options()
 
 
+def test_a_share_is_below_1():
+    with pytest.raises(ValueError, match=r"^acceptance: 1 is not below 1; give a number between 0 and 1"):
+        Options.given({"acceptance": 1})
+    assert Options.given({"acceptance": 0.95}).acceptance == 0.95
+
+
 def test_nothing_else_passes():
     with pytest.raises(ValueError, match=r"^paths: 'None' is not a whole number"):
         Options.given({"paths": None})

@@ -207,6 +207,14 @@ def test_chains_that_contradict_each_other_are_unreliable(right, wrong, says):
     assert word == "unreliable" and says in sentence
 
 
+def test_chains_that_diverge_are_advised_shorter_steps_and_slow_ones_more_time():
+    """Not those that are apart, which neither helps; and the rate named is the one that was asked for."""
+    options = Options(acceptance=0.9)
+    assert "Give it a higher --acceptance than 0.9" in judge(chains(divergences=3), options).sentence
+    assert "Give it a larger --budget" in judge(chains(r_hat=1.2), options).sentence
+    assert "--acceptance" not in judge(chains(r_hat=1.5, divergences=3), options).sentence
+
+
 def test_all_that_is_wrong_with_chains_is_said():
     word, sentence = verdict(chains(1.2, (50.0, 20.0), 7, 0.1, theta=an_element(mean_error=3.0)))
     assert word == "unreliable"

@@ -28,7 +28,9 @@ from compare.verdict.thresholds import (
 )
 
 LONGER_REFERENCE = "Give it a larger --reference-budget."
+OTHER_DRAWS = "Leave the warm-up out, or sample for longer."
 LONGER_CHAINS = "Give it a larger --budget, or reparameterise the model before using it."
+SHORTER_STEPS = "Give it a higher --acceptance than {:g}, or reparameterise the model before using it."
 
 IMPORTANCE = (
     "The reference, not exact: importance sampling whose weights have light tails and whose evidence, means and sds a "
@@ -138,9 +140,8 @@ def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | 
     """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
     missed, ess = complaints(summary, options), summary.diagnostics.ess
     if missed:
-        advised = next_step(summary.diagnostics.r_hat, LONGER_CHAINS)
-        if summary.method == "draws":
-            advised = "Leave the warm-up out, or sample for longer."
+        advice = SHORTER_STEPS.format(options.acceptance) if summary.diagnostics.divergences else LONGER_CHAINS
+        advised = OTHER_DRAWS if summary.method == "draws" else next_step(summary.diagnostics.r_hat, advice)
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advised}")
     trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}"
     if summary.diagnostics.divergences is not None:

@@ -119,5 +119,6 @@ MODEL = Model(
     symmetry=Symmetry(copies, region, canonical),
     literature=Literature(published=published),
     pictures=PICTURES,
-    defaults={"budget": 120.0},  # NUTS takes long paths where a component has no values
+    # NUTS takes long paths where a component has no values, and steps that suit that region are too long elsewhere.
+    defaults={"budget": 240.0, "acceptance": 0.98},
 )

@@ -234,8 +234,9 @@ def chains(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
         if not (step_size == step_size[:, :1]).all():
             return "the step size still changes: the warm-up is among the draws"
         rate = float(fit.tree["sample_stats"]["acceptance_rate"].mean())
-        if not 0.6 < rate < 0.99:
-            return f"the rate of acceptance is {rate:.2f}, where 0.8 was asked for"
+        target = fit.job.options.acceptance
+        if not target - 0.2 < rate < 1 - (1 - target) / 20:
+            return f"the rate of acceptance is {rate:.2f}, where {target:g} was asked for"
     ((other, _),) = fitted(case, (OTHER,))
     if np.isin(np.concatenate([value.ravel() for value in latents(other).values()]), draws).mean() > 0.01:
         return "another seed has the same draws"

@@ -57,7 +57,7 @@ Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Sample the job's posterior: the tree, and the number of leapfrog steps."""
-    return sample(library, job, "model", dict, 0.8)
+    return sample(library, job, "model", dict, job.options.acceptance)
 
 
 def sample(

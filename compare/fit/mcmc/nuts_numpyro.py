@@ -167,7 +167,7 @@ def chains_of_many(
     for begin in range(0, len(jobs), TOGETHER):
         piece = jnp.arange(begin, min(begin + TOGETHER, len(jobs)))
         own = {name: value[piece] for name, value in data.items()}
-        run = sampler(jobs[0].model, "model", 0.8, options.warmup, static, own)
+        run = sampler(jobs[0].model, "model", options.acceptance, options.warmup, static, own)
         state = run.initialise_many(keys[piece], options.warmup, own)
         state = warmed_up(state, run.advance_many, options.warmup, own, check)
         parts = []

@@ -231,7 +231,9 @@ def chains_of_many(
         for number in range(N_CHAINS):
             pyro.set_rng_seed(seed + number)
             params = {"z": torch.rand(len(jobs), joint.dimension) * 4 - 2}
-            kernel = RecordingNUTS(potential_fn=lambda params: potential(params["z"])[0])
+            kernel = RecordingNUTS(
+                potential_fn=lambda params: potential(params["z"])[0], target_accept_prob=options.acceptance
+            )
             kernel.initial_params = params
             kernel.setup(options.warmup)
             walk, records = [], []

@@ -25,7 +25,12 @@ COST = (
     Column("divergences", "divergences", "", "NUTS trajectories that left the energy surface: regions may be missed."),
     Column("bfmi", "E-BFMI", "", "How well NUTS explored the energies; below 0.3 the chains move too slowly."),
     Column("step_size", "step size", "", "The smallest and the largest of the chains' step sizes after adaptation."),
-    Column("acceptance", "acceptance", "", "NUTS's mean acceptance probability after adaptation; its target is 0.8."),
+    Column(
+        "acceptance",
+        "acceptance",
+        "",
+        "NUTS's mean acceptance probability after adaptation; target {acceptance:g}.",
+    ),
 )
 
 UNAIDED = (
@@ -62,8 +67,9 @@ def cost(comparison: Comparison) -> Table:
             "acceptance": acceptance,
         }
         rows.append(Row(name, "", cells))
-    tolerance = comparison.request.options.tolerance
-    columns = (Column(c.key, c.header, c.group, c.meaning.format(tolerance=tolerance), c.is_text) for c in COST)
+    options = comparison.request.options
+    targets = {"tolerance": options.tolerance, "acceptance": options.acceptance}
+    columns = (Column(c.key, c.header, c.group, c.meaning.format(**targets), c.is_text) for c in COST)
     return Table("What it took", tuple(columns), rows)
 
 
