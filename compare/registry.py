@@ -55,8 +55,8 @@ def load(name: str) -> Model:
     return _added[name][0] if name in _added else models.load(name)
 
 
-def twin(name: str, library: str) -> ModuleType:
-    """What the model is in one library: a module with ``model`` and the guides that it comes with."""
+def module(name: str, library: str) -> ModuleType:
+    """What defines the model in one library, and the guides that it comes with; `twins.twin` is what is fitted."""
     return _added[name][1](library) if name in _added else import_module(f"models.{name}.in_{library}")
 
 

@@ -195,6 +195,7 @@ class Model:
         amortization: Training of encoders.
         literature: What the founding text and others say of it.
         pictures: Pictures of its own.
+        may_be_discrete: Whether its twins have discrete latents on some data: the libraries' enumeration sums them out.
         defaults: Options of the fits in which it differs from the other models.
     """
 
@@ -216,6 +217,7 @@ class Model:
     amortization: Amortization | None = None
     literature: Literature | None = None
     pictures: tuple[Picture, ...] = ()
+    may_be_discrete: bool = False
     defaults: Mapping[str, float] = field(default_factory=dict)
 
     def exact(self, data: Any) -> Exact | None:

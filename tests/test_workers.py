@@ -240,7 +240,7 @@ def test_chains_that_share_a_process_draw_what_each_draws_alone(monkeypatch):
     monkeypatch.setattr(nuts, "forkable", lambda: False)
     monkeypatch.setattr(nuts, "BLOCK", 20)
     data, static = nuts.split_arguments(Coin().arguments())
-    model = nuts.bind(nuts.registry.twin("coin", "pyro"), dict(static)).model
+    model = nuts.bind(nuts.twins.twin("coin", "pyro"), dict(static)).model
 
     def drawn(*seeds: int) -> list[np.ndarray]:
         deadline = time.perf_counter() + 600

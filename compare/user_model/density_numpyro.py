@@ -11,6 +11,7 @@ import numpy as np
 from numpyro.infer.util import log_density
 
 from compare import registry
+from compare.user_model import twins
 from compare.user_model.arguments import Static, split
 from compare.user_model.jit_numpyro import compiled, is_quick, unvalidated
 
@@ -27,7 +28,7 @@ split_arguments = partial(split, convert=jnp.asarray)
 @registry.cached_by_model(64)
 def density(model: str, static: Static) -> Density:
     """The compiled densities of a model, for these static arguments."""
-    return Density(registry.twin(model, "numpyro"), static)
+    return Density(twins.twin(model, "numpyro"), static)
 
 
 class Density:

@@ -14,11 +14,12 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
-from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from compare import registry
+from compare.user_model import twins
 from compare.user_model.arguments import Static, split
+from compare.user_model.held_pyro import Held, Tensors, Trace
 
 CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
@@ -28,10 +29,6 @@ Form = Literal["plate", "vmap", "loop"]
 
 FORMS: tuple[Form, ...] = ("plate", "vmap", "loop")
 """The forms, the fastest first."""
-
-Tensors = dict[str, torch.Tensor]
-Trace = Any
-"""A trace of Pyro's, whose sites are dictionaries."""
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others
@@ -43,19 +40,7 @@ split_arguments = partial(split, convert=torch.tensor)
 @registry.cached_by_model(64)
 def density(model: str, static: Static) -> Density:
     """The densities of a model, for these static arguments."""
-    return Density(registry.twin(model, "pyro"), static)
-
-
-class Held(Messenger):
-    """Hold latent sites at given values, still as latent sites."""
-
-    def __init__(self, values: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.values = values
-
-    def _pyro_sample(self, message: dict[str, Any]) -> None:
-        if message["name"] in self.values:
-            message["value"], message["done"] = self.values[message["name"]], True
+    return Density(twins.twin(model, "pyro"), static)
 
 
 def tensors(arrays: dict[str, Any]) -> Tensors:

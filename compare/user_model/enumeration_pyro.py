@@ -20,7 +20,7 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
 from compare.user_model import enumeration
-from compare.user_model.density_pyro import Held, Tensors, Trace
+from compare.user_model.held_pyro import Held, Tensors, Trace
 
 Model = Callable[..., Any]
 Message = Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -18,12 +17,14 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from compare import registry
+from compare.user_model import twins
 from compare.user_model.arguments import without_params
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import ONCE, unvalidated
 from compare.user_model.likelihoods_numpyro import bounded
 from compare.user_model.priors_numpyro import place, startable, unmasked
-from compare.user_model.sites import Inspection, Site, make_twin, one_line, underscored
+from compare.user_model.sites import Inspection, Site, one_line, underscored
+from compare.user_model.twin_numpyro import enumeration, summed_out
 
 Message = dict[str, Any]
 
@@ -133,7 +134,7 @@ def sites_of(trace: Mapping[str, Message]) -> dict[str, Site]:
 def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
     """The sites of a catalogue model's twin on these arguments: shapes, and the values that are observed."""
     data, static = split_arguments(arguments)
-    program = handlers.seed(partial(registry.twin(model, "numpyro").model, **data, **dict(static)), 0)
+    program = handlers.seed(partial(twins.as_written(model, "numpyro"), **data, **dict(static)), 0)
     traces: list[Any] = []
     jax.eval_shape(unvalidated(lambda: traces.append(handlers.trace(program).get_trace())))
     sites = sites_of(traces[0])
@@ -185,20 +186,6 @@ def points_of(draws: Mapping[str, np.ndarray]) -> list[dict[str, jax.Array]]:
     return [{name: jnp.asarray(value[row]) for name, value in draws.items()} for row in range(count)]
 
 
-def enumeration() -> ModuleType:
-    """The file that sums discrete latents out.
-
-    Raises:
-        ValueError: what it needs is not installed.
-    """
-    try:
-        return import_module("compare.user_model.enumeration_numpyro")
-    except ImportError as error:
-        raise ValueError(
-            "discrete latents are summed out by funsor, which is not installed: pip install funsor"
-        ) from error
-
-
 def check_discrete(
     user: Any, values: Mapping[str, Any], traces: Sequence[Mapping[str, Message]], discrete: Sequence[str], scans: bool
 ) -> str:
@@ -234,16 +221,7 @@ def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=64)
 def twin(user: Any) -> ModuleType:
     """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
-    run = partial(unsplit, user)
-
-    @unvalidated
-    def has_discrete(data: dict[str, Any]) -> bool:
-        with handlers.block():
-            trace = handlers.trace(handlers.seed(run, 0)).get_trace(**data)
-        latents = (site for site in trace.values() if site["type"] == "sample" and not site["is_observed"])
-        return any(site["fn"].support.is_discrete for site in latents)
-
-    return make_twin(user.name, run, has_discrete, lambda run, data: enumeration().marginal(run, data))
+    return summed_out(f"user_model.{user.name}", partial(unsplit, user))
 
 
 def unsplit(user: Any, unmask: bool = True, /, **data: Any) -> Any:
@@ -256,7 +234,7 @@ def unsplit(user: Any, unmask: bool = True, /, **data: Any) -> Any:
 @registry.cached_by_model(64)
 def deterministic(model: str, static: tuple, names: tuple[str, ...]) -> Callable[..., Any]:
     """The deterministic sites of many points, compiled."""
-    program = partial(registry.twin(model, "numpyro").model, **dict(static))
+    program = partial(twins.twin(model, "numpyro").model, **dict(static))
 
     @unvalidated
     def at_point(latents: Any, data: Any) -> Any:

@@ -16,13 +16,14 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import SubsampleMessenger, _Subsample
 from torch.distributions import biject_to
 
-from compare import registry
-from compare.user_model import enumeration_pyro
+from compare.user_model import enumeration_pyro, twins
 from compare.user_model.arguments import without_params
-from compare.user_model.density_pyro import Held, split_arguments
+from compare.user_model.density_pyro import split_arguments
+from compare.user_model.held_pyro import Held
 from compare.user_model.likelihoods_pyro import bounded
 from compare.user_model.priors_pyro import place, startable, unmasked
-from compare.user_model.sites import Inspection, Site, make_twin, underscored
+from compare.user_model.sites import Inspection, Site, underscored
+from compare.user_model.twin_pyro import summed_out
 
 Message = dict[str, Any]
 
@@ -137,7 +138,7 @@ def abstract(model: str, arguments: Mapping[str, Any]) -> dict[str, Site]:
     """The sites of a catalogue model's twin on these arguments, at a draw from its prior."""
     data, static = split_arguments(arguments)
     with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False), poutine.block():
-        return sites_of(poutine.trace(registry.twin(model, "pyro").model).get_trace(**data, **dict(static)))
+        return sites_of(poutine.trace(twins.as_written(model, "pyro")).get_trace(**data, **dict(static)))
 
 
 @torch.no_grad()
@@ -218,15 +219,7 @@ def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
 @lru_cache(maxsize=64)
 def twin(user: Any) -> ModuleType:
     """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out."""
-    run = partial(unsplit, user)
-
-    def has_discrete(data: dict[str, Any]) -> bool:
-        with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False), poutine.block():
-            nodes = poutine.trace(run).get_trace(**data).nodes.values()
-        latents = (node for node in nodes if node["type"] == "sample" and not node["is_observed"])
-        return any(getattr(node["fn"], "has_enumerate_support", False) for node in latents)
-
-    return make_twin(user.name, run, has_discrete, enumeration_pyro.marginal)
+    return summed_out(f"user_model.{user.name}", partial(unsplit, user))
 
 
 def unsplit(user: Any, unmask: bool = True, /, **data: Any) -> Any:
@@ -242,7 +235,7 @@ def derive(
 ) -> dict[str, np.ndarray]:
     """The deterministic sites of these names at latents of shapes (count, *site)."""
     data, static = split_arguments(arguments)
-    program = partial(registry.twin(model, "pyro").model, **dict(static))
+    program = partial(twins.twin(model, "pyro").model, **dict(static))
     program(**data)  # outside of vmap: whether there are discrete latents is found out by drawing
 
     def at_point(latents: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

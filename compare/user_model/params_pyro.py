@@ -14,7 +14,8 @@ from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoMultivariateNormal
 
 from compare.user_model.arguments import hold
-from compare.user_model.density_pyro import Held, split_arguments
+from compare.user_model.density_pyro import split_arguments
+from compare.user_model.held_pyro import Held
 from compare.user_model.in_pyro import twin
 from compare.user_model.minimise import minimise
 

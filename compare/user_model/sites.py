@@ -104,15 +104,15 @@ def one_line(error: BaseException) -> str:
 def make_twin(
     name: str, run: Callable[..., Any], has_discrete: Callable[[dict[str, Any]], bool], marginal: Callable[..., Any]
 ) -> ModuleType:
-    """A user's model as a module of its own, like the catalogue's; its discrete latents are summed out.
+    """A model as a module of its own, its discrete latents summed out.
 
     Args:
-        name: The model's name.
-        run: The model as its user wrote it, its plates not subsampled.
+        name: The module's name.
+        run: The model as written, its plates not subsampled.
         has_discrete: ``has_discrete(data)``: whether it has discrete latents.
         marginal: ``marginal(run, data)`` runs it with them summed out.
     """
-    module, known = ModuleType(f"user_model.{name}"), dict[tuple, bool]()
+    module, known = ModuleType(name), dict[tuple, bool]()
 
     def model(**data: Any) -> None:
         form = tuple((name, tuple(value.shape) if hasattr(value, "shape") else value) for name, value in data.items())

@@ -15,6 +15,7 @@ from numpyro import handlers
 from numpyro.primitives import Messenger
 
 from compare import registry
+from compare.user_model import twins
 from compare.user_model.arguments import Static
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import compiled, is_quick, unvalidated
@@ -117,7 +118,7 @@ class Bound:
 
 @registry.cached_by_model(64)
 def compiled_model(model: str, static: Static, entry: str, prior: bool) -> Compiled:
-    return Compiled(partial(getattr(registry.twin(model, "numpyro"), entry), **dict(static)), prior)
+    return Compiled(partial(getattr(twins.twin(model, "numpyro"), entry), **dict(static)), prior)
 
 
 def program(

@@ -15,8 +15,9 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
-from compare import registry
-from compare.user_model.density_pyro import CHUNK, Held, Tensors, split_arguments, stacked
+from compare.user_model import twins
+from compare.user_model.density_pyro import CHUNK, split_arguments, stacked
+from compare.user_model.held_pyro import Held, Tensors
 from compare.user_model.likelihoods import original
 from compare.user_model.priors_pyro import Startable
 from compare.user_model.sites import innermost, layers
@@ -173,7 +174,7 @@ def program(
 ) -> Program:
     """A model on its arguments; with ``joint`` a user's with its discrete latents, where they are not summed out."""
     data, static = split_arguments(arguments)
-    function = getattr(registry.twin(model, "pyro"), "joint" if joint else "model")
+    function = getattr(twins.twin(model, "pyro"), "joint" if joint else "model")
     return Program(partial(function, **dict(static)), data, prior, patience)
 
 

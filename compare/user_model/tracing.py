@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from compare.comparison import Element, Layout
+from compare.user_model import enumeration
 from compare.user_model.arguments import Words
 from compare.user_model.sites import Inspection, Site, one_line
 from models.contract import Model
@@ -38,7 +39,10 @@ def trace(model: Model, data: Any, library: str) -> Layout:
     """What the twin of a catalogue model is on these data: sites and shapes, and the observed values."""
     side = import_module(f"compare.user_model.in_{library}")
     sites: Mapping[str, Site] = side.abstract(model.name, data.arguments())
-    return lay_out(model, data, shapes_of(sites, "latent"), shapes_of(sites, "derived"), observed_values(sites))
+    counts = {name: len(site.raw["fn"].enumerate_support(expand=False)) for name, site in of_kind(sites, "discrete")}
+    notes = (enumeration.note(counts),) if counts else ()
+    latents, derived = shapes_of(sites, "latent"), shapes_of(sites, "derived")
+    return lay_out(model, data, latents, derived, observed_values(sites), notes)
 
 
 def lay_out(
@@ -156,7 +160,11 @@ def cannot_be_run(values: Mapping[str, Any]) -> str:
 
 
 def shapes_of(sites: Mapping[str, Site], kind: str) -> dict[str, tuple[int, ...]]:
-    return {name: site.shape for name, site in sites.items() if site.kind == kind}
+    return {name: site.shape for name, site in of_kind(sites, kind)}
+
+
+def of_kind(sites: Mapping[str, Site], kind: str) -> list[tuple[str, Site]]:
+    return [(name, site) for name, site in sites.items() if site.kind == kind]
 
 
 def observed_values(sites: Mapping[str, Site]) -> dict[str, np.ndarray]:

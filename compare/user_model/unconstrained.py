@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from compare import registry
 from compare.comparison import Element, Layout
+from compare.user_model import twins
 
 LARGEST = 4_000_000, 400_000
 """Numbers, points times data, of a call for values, and of one for gradients, which are often wanted of few points."""
@@ -60,7 +60,7 @@ class Catalogued:
 
     def run(self, **values: Any) -> Any:
         """Run the twin on its arguments."""
-        return registry.twin(self.name, self.library).model(**values)
+        return twins.twin(self.name, self.library).model(**values)
 
 
 class Unconstrained:

@@ -12,7 +12,8 @@ import torch
 from pyro import poutine
 from torch.distributions import biject_to
 
-from compare.user_model.density_pyro import Tensors, many_terms, split_arguments, tensors
+from compare.user_model.density_pyro import many_terms, split_arguments, tensors
+from compare.user_model.held_pyro import Tensors
 from compare.user_model.in_pyro import derive, twin, unsplit
 
 

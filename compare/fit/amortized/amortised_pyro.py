@@ -17,7 +17,7 @@ from compare.fit.amortized import encoder
 from compare.fit.amortized.encoder import Weights
 from compare.fit.amortized.local_posteriors import known_decoder
 from compare.fit.svi.base_pyro import transform
-from compare.user_model.density_pyro import Held
+from compare.user_model.held_pyro import Held
 from models.contract import Training
 
 torch.set_num_threads(1)  # more threads wait for each other longer than these tensors take, the more so beside others

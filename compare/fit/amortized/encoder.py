@@ -16,6 +16,7 @@ import xarray as xr
 import guides
 from compare import registry
 from compare.comparison import Job
+from compare.user_model import twins
 from guides.contract import LocalPosterior
 from models.contract import Training
 
@@ -60,7 +61,7 @@ class Networks(ABC):
     library: str
 
     def __init__(self, model: str, family: str, latent: int) -> None:
-        self.twin: Any = registry.twin(model, self.library)
+        self.twin: Any = twins.twin(model, self.library)
         self.latent, self.form = latent, local_posterior(family)
         self.posterior = partial(guides.implementation(family, self.library).local_posterior, latent=latent)
 

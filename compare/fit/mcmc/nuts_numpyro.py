@@ -23,6 +23,7 @@ from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, st
 from compare.fit.svi.objective_numpyro import Objective
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
+from compare.user_model import twins
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, compiled, is_quick, unvalidated
 from guides.contract import Parameters
@@ -45,7 +46,7 @@ class Sampler:
     """Compiled chains of one program of a model's twin, for data of one form and one warm-up; see `sampler`."""
 
     def __init__(self, model: str, program: Program, acceptance: float, static: Static) -> None:
-        run = getattr(bind(registry.twin(model, "numpyro"), static), program) if isinstance(program, str) else program
+        run = getattr(bind(twins.twin(model, "numpyro"), static), program) if isinstance(program, str) else program
         # A kernel keeps what its first start saw of the data, which is another thing under vmap: so there are two.
         single, many = (Kernel(NUTS(run, target_accept_prob=acceptance)) for _ in range(2))
         self.initialise = jax.jit(single.initialise, compiler_options=ONCE, static_argnums=1)

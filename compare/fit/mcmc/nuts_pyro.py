@@ -22,7 +22,6 @@ from pyro.infer import NUTS
 from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
 
-from compare import registry
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
 from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
@@ -30,6 +29,7 @@ from compare.fit.svi.base_pyro import BaseDraws
 from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
+from compare.user_model import twins
 from compare.user_model.density_pyro import density, split_arguments, tensors
 from guides.contract import Parameters
 
@@ -187,7 +187,7 @@ class Chains:
 def chains(
     job: Job, program: Program, acceptance: float, data: Any, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
-    model = getattr(bind(registry.twin(job.model, "pyro"), static), program) if isinstance(program, str) else program
+    model = getattr(bind(twins.twin(job.model, "pyro"), static), program) if isinstance(program, str) else program
     options, seed = job.options, job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
     with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
@@ -218,7 +218,7 @@ def chains_of_many(
     """
     options, seed = jobs[0].options, jobs[0].fit_seed % 2**31
     first, _ = split_arguments(jobs[0].data.arguments())
-    joint = LogJoint(bind(registry.twin(jobs[0].model, "pyro"), static), first)
+    joint = LogJoint(bind(twins.twin(jobs[0].model, "pyro"), static), first)
     stacked = tensors(data)
 
     def potential(locations: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -24,6 +24,7 @@ from compare import registry
 from compare.fit.svi.base_numpyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.curvature_numpyro import precision, products
 from compare.fit.svi.protocol import Evaluation, Static, bind
+from compare.user_model import twins
 from compare.user_model.density_numpyro import density, split_arguments
 from compare.user_model.jit_numpyro import ONCE, QUICK, SMALL, compiled, is_quick, unvalidated
 from compare.user_model.sites import is_delta
@@ -52,7 +53,7 @@ def prepare(model: str, family: str, static: Static, data: Data, settings: Setti
     shapes = tuple((name, value.shape, str(value.dtype)) for name, value in data.items())
     objectives, log_joints = prepared(model, family, static), prepared(model, None, static)
     if (shapes, settings) not in objectives:
-        twin, has_mode = registry.twin(model, "numpyro"), guides.load(family).coordinates is not None
+        twin, has_mode = twins.twin(model, "numpyro"), guides.load(family).coordinates is not None
         if has_mode and shapes not in log_joints:
             log_joints[shapes] = LogJoint(bind(twin, static), data)
         log_joint = log_joints[shapes] if has_mode else None

@@ -16,13 +16,12 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.poutine.util import site_is_subsample
 
 import guides
-from compare import registry
 from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.laplace import precision_by_differences
 from compare.fit.svi.protocol import Evaluation, Static, bind
+from compare.user_model import twins
 from compare.user_model.density_pyro import (
     Form,
-    Held,
     choose_form,
     density,
     fastest,
@@ -33,6 +32,7 @@ from compare.user_model.density_pyro import (
     tensors,
 )
 from compare.user_model.guide_pyro import copied
+from compare.user_model.held_pyro import Held
 from compare.user_model.sites import is_delta
 from guides.contract import Implementation, Parameters, Settings
 
@@ -48,7 +48,7 @@ Ratios = tuple[torch.Tensor, Tensors]
 
 def prepare(model: str, family: str, static: Static, data: Tensors, settings: Settings = ()) -> Objective:
     """The objective of a model and a family, for these static arguments and data of these shapes."""
-    return Objective(registry.twin(model, "pyro"), family, static, data, settings)
+    return Objective(twins.twin(model, "pyro"), family, static, data, settings)
 
 
 class ParticleELBO(Trace_ELBO):

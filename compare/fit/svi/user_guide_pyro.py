@@ -21,9 +21,10 @@ from pyro.poutine.util import site_is_subsample
 from compare.fit.svi.base_pyro import BaseDraws, columns, mask_probability
 from compare.fit.svi.objective_pyro import ParticleELBO, arrays, density, split_arguments
 from compare.fit.svi.protocol import Evaluation
-from compare.user_model.density_pyro import Form, Held, fastest, nesting, over_points
+from compare.user_model.density_pyro import Form, fastest, nesting, over_points
 from compare.user_model.guide_pyro import Begun, begin
 from compare.user_model.guides import UserGuide, no_density
+from compare.user_model.held_pyro import Held
 from compare.user_model.in_pyro import twin
 from compare.user_model.process_pyro import constrained
 from compare.user_model.sites import is_delta, is_point
