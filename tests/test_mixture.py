@@ -155,6 +155,27 @@ def test_three_components_against_draws_of_the_prior():
     assert likelihood.mean() == pytest.approx(1.0, abs=4 * likelihood.std() / math.sqrt(len(likelihood)))
 
 
+SIZES = [{}, {"components": 3, "scale": 1.0}, {"data": "galaxies", "components": 3, "scale": "each"}]
+
+
+@pytest.mark.parametrize("fields", SIZES, ids=["unknown", "known", "each"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_assignments_that_the_library_sums_out_leave_log_joint_and_evidence_alone(library, fields):
+    """Enumerated and marginal log joint at ten draws from the prior; less the posterior's density, the evidence."""
+    data = MixtureData(**fields)
+    latents = MODEL.simulate(data, np.random.default_rng(2), 10).latents
+    enumerated = MixtureData(**fields, assignments="kept")
+    marginal, joint = (traced(Job("exact", "mixture", given, "exact", library)) for given in (data, enumerated))
+    assert not marginal.layout.notes and "'assignments' is discrete" in joint.layout.notes[0]
+    assert joint.layout.latents == marginal.layout.latents
+    assert joint.layout.observed["values"].tolist() == data.values.tolist()
+    ours, theirs = (np.add(*log_densities(job, latents)) for job in (marginal, joint))
+    assert theirs == pytest.approx(ours, rel=1e-12, abs=1e-9)
+    exact = truth(enumerated)
+    if isinstance(exact, EnumeratedMixture):
+        assert theirs - exact.log_posterior(latents) == pytest.approx(exact.log_evidence, abs=1e-6)
+
+
 def test_one_component_is_in_closed_form():
     exact = truth(MixtureData(components=1, scale=1.5))
     assert exact.method == "closed form"

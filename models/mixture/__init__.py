@@ -119,6 +119,7 @@ MODEL = Model(
     symmetry=Symmetry(copies, region, canonical),
     literature=Literature(published=published),
     pictures=PICTURES,
+    may_be_discrete=True,
     # NUTS takes long paths where a component has no values, and steps that suit that region are too long elsewhere.
     defaults={"budget": 240.0, "acceptance": 0.98},
 )

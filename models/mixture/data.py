@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.options import Data, derived, option, parse_int, parse_number, parse_or
+from models.options import Data, check_choices, derived, option, parse_int, parse_number, parse_or
 from models.tables import no_such_data, read_column
 
 MOST_COMPONENTS = 12
@@ -24,6 +24,9 @@ LIMITS = {
     "variance_rate": (1e-8, 1e8),
 }
 """Between these numbers float64 keeps the posterior's digits."""
+
+ASSIGNMENTS = ("summed", "kept")
+"""Whether the twins sum the assignments out themselves, or keep them as discrete latents."""
 
 LARGEST = 1e6
 """The largest value, either sign."""
@@ -118,6 +121,11 @@ class MixtureData(Data):
     variance_rate: Any = option(
         "auto", "with --scale each, scale^2 ~ InverseGamma(shape, rate); auto: 2, for galaxies 20", parse_auto
     )
+    assignments: str = option(
+        "summed",
+        "summed out in the model, or kept: then the library's enumeration sums them out",
+        choices=ASSIGNMENTS,
+    )
     values: np.ndarray = derived()
     source: str = derived()
 
@@ -126,6 +134,7 @@ class MixtureData(Data):
         if not is_whole or not 1 <= self.components <= MOST_COMPONENTS:
             raise ValueError(f"components is {self.components}: give a whole number from 1 to {MOST_COMPONENTS}")
         self._set(components=int(self.components))
+        check_choices(self, {"assignments": ASSIGNMENTS})
         values, source, prior = load(self.data, self.column)
         largest = values[np.abs(values).argmax()]
         if abs(largest) > LARGEST:
@@ -164,10 +173,12 @@ class MixtureData(Data):
     def arguments(self) -> dict[str, Any]:
         names = ("concentration", "location_mean", "location_sd", *self.of_scale)
         numbers = {name: np.float64(getattr(self, name)) for name in names}
-        return {"values": self.values, "components": self.components, **numbers}
+        form = {"assignments": self.assignments} if self.assignments != "summed" else {}
+        return {"values": self.values, "components": self.components, **numbers, **form}
 
     def describe(self) -> dict[str, Any]:
         priors = {"scale_median", "scale_sd", "variance_shape", "variance_rate"}
         unused = priors.difference(self.of_scale) | (set() if self.column else {"column"})
+        unused |= {"assignments"} if self.assignments == "summed" else set()
         used = {name: value for name, value in super().describe().items() if name not in unused}
         return {**used, "n": len(self.values), "source": self.source}
