@@ -252,5 +252,5 @@ def test_the_library_may_say_that_its_compiler_is_deprecated(monkeypatch):
     monkeypatch.setattr(torch.jit, "trace", deprecated)
     with warnings.catch_warnings(record=True) as caught, pyro.validation_enabled(False):
         warnings.simplefilter("always")
-        nuts_pyro.compiled(warning_model, {}, 10, 0.8)
+        nuts_pyro.kernel_of(warning_model, {}, 10, 0.8)
     assert {str(warning.message) for warning in caught if warning.category is FutureWarning} == {"the model's"}

@@ -19,11 +19,11 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer import NUTS
-from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
 
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
+from compare.fit.mcmc.compiled_pyro import Point, Potential, compile_potential
 from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
 from compare.fit.svi.base_pyro import BaseDraws
 from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
@@ -56,21 +56,21 @@ class RecordingNUTS(NUTS):
         return value
 
 
-def compiled(model: Callable[..., Any], data: Any, warmup: int, acceptance: float) -> RecordingNUTS:
-    """A kernel whose log joint is compiled, unless compiling changes it (a model that branches on its latents)."""
-    kernel = RecordingNUTS(model, target_accept_prob=acceptance, jit_compile=True, ignore_jit_warnings=True)
-    with warnings.catch_warnings():  # how the library compiles is not the user's to change
+def kernel_of(model: Callable[..., Any], data: Any, warmup: int, acceptance: float) -> RecordingNUTS:
+    """A kernel whose log joint is compiled."""
+    kernel = RecordingNUTS(model, target_accept_prob=acceptance)
+    kernel.setup(warmup, **data)
+    kernel.potential_fn = compiled(kernel.potential_fn, kernel.initial_params)
+    return kernel
+
+
+def compiled(potential: Potential, start: Point) -> Potential:
+    """A potential compiled with its gradient, where that changes neither; nothing is said of how."""
+    points = [{name: value + shift for name, value in start.items()} for shift in (0.0, 1.0, -1.0, 0.3)]
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
-        kernel.setup(warmup, **data)
-    _, potential, _, _ = initialize_model(model, model_kwargs=data)
-    for scale in (1.0, -1.0, 0.3):
-        point = {name: value + scale for name, value in kernel.initial_params.items()}
-        if not torch.allclose(potential(point), kernel.potential_fn(point), rtol=1e-9, equal_nan=True):
-            kernel = RecordingNUTS(model, target_accept_prob=acceptance)
-            kernel.setup(warmup, **data)
-            break
-    return kernel
+        return compile_potential(potential, points)
 
 
 def chain(
@@ -85,7 +85,7 @@ def chain(
     torch.set_num_threads(1)
     pyro.set_rng_seed(seed)
     with pyro.validation_enabled(False):
-        kernel = compiled(model, data, warmup, acceptance)
+        kernel = kernel_of(model, data, warmup, acceptance)
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
@@ -221,7 +221,7 @@ def chains_of_many(
     joint = LogJoint(bind(twins.twin(jobs[0].model, "pyro"), static), first)
     stacked = tensors(data)
 
-    def potential(locations: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def evaluate(locations: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """-log p(x, z) summed over the data sets, at z of shape (jobs, d); and the latents of each, constrained."""
         values, latents = torch.func.vmap(joint.at)(locations, stacked)
         return -values.sum(), latents
@@ -231,9 +231,8 @@ def chains_of_many(
         for number in range(N_CHAINS):
             pyro.set_rng_seed(seed + number)
             params = {"z": torch.rand(len(jobs), joint.dimension) * 4 - 2}
-            kernel = RecordingNUTS(
-                potential_fn=lambda params: potential(params["z"])[0], target_accept_prob=options.acceptance
-            )
+            joint_potential = compiled(lambda params: evaluate(params["z"])[0], params)
+            kernel = RecordingNUTS(potential_fn=joint_potential, target_accept_prob=options.acceptance)
             kernel.initial_params = params
             kernel.setup(options.warmup)
             walk, records = [], []
@@ -243,7 +242,7 @@ def chains_of_many(
                 if transition >= options.warmup:
                     walk.append(params["z"])
                     records.append(kernel.record[0])
-            walks.append([potential(z)[1] for z in walk])
+            walks.append([evaluate(z)[1] for z in walk])
             diverging.append(records)
     for place in range(len(jobs)):
         latents = {
