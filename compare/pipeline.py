@@ -21,6 +21,7 @@ from compare.measure.measures import measure
 from compare.measure.model_check import check_model
 from compare.measure.predictive import score
 from compare.measure.truth import evidence, find_truth
+from compare.messages import one_line
 from compare.options import Options
 from compare.plan import best_member, family_of, plan, seconds_at_most, trainings
 from compare.summary import ABSENT, Evidence, FitSummary, ModelCheck, Score
@@ -156,7 +157,7 @@ def model_check(comparison: Comparison) -> ModelCheck:
     try:
         return judge_model(check_model(best.fit, best.why, comparison.fits[best.fit].tree, is_weighted))
     except Exception as error:  # a check that cannot be made costs nobody a comparison
-        return ModelCheck(best.fit, " ".join(str(error).split())[:200])
+        return ModelCheck(best.fit, one_line(error))
 
 
 def claims(model: Model, data: Any) -> tuple[Claim, ...]:

@@ -12,6 +12,7 @@ import guides
 from compare.comparison import TRUTH_METHODS, Job, Layout, Request
 from compare.fit.mcmc.nuts import BLOCK
 from compare.fit.tree import N_CHAINS
+from compare.messages import one_line
 from compare.options import Options
 from compare.registry import LIBRARIES, first_installed, is_installed
 from compare.user_model import Estimated, trace
@@ -66,9 +67,8 @@ def trace_or_exact(model: Model, data: Any, twin: str, truth: Exact | Reference)
     except Exception as error:
         if isinstance(truth, Reference):
             raise
-        line = " ".join(str(error).split())[:200]
         latents = {site: np.shape(mean) for site, mean in truth.mean().items()}
-        return lay_out(model, data, latents, {}, {}, (f"the model in {twin} cannot be run: {line}",))
+        return lay_out(model, data, latents, {}, {}, (f"the model in {twin} cannot be run: {one_line(error)}",))
 
 
 def trainings(request: Request) -> list[Job]:

@@ -24,6 +24,7 @@ import xarray as xr
 import models
 from compare.cli import main as command_line
 from compare.cli.main import main
+from compare.messages import one_line
 from compare.options import option_fields
 
 ROOT = Path(__file__).parents[1]
@@ -424,3 +425,16 @@ def test_a_cluster_needs_its_extra(monkeypatch, capsys, tmp_path):
     assert status == 2
     assert "posterior-zoo[cluster]" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (AssertionError(), "AssertionError"),
+        (ValueError("one\n  two\tthree\x1b"), "one two three"),
+        (ValueError("a" * 200 + "b" * 200), "a" * 150 + " ... " + "b" * 150),
+    ],
+)
+def test_an_errors_message_is_one_line(error, line):
+    """Its name where it has none: a failed fit never ends in nothing."""
+    assert one_line(error) == line

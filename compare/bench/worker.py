@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from compare.bench import targets
+from compare.messages import one_line
 from models.contract import Model
 
 BATCHES = 64
@@ -197,7 +198,7 @@ def main() -> None:
     try:
         result = answer(json.loads(sys.argv[1])) | {"memory": peak_memory()}
     except Exception as error:
-        result = {"error": " ".join(str(error).split())[:300] or type(error).__name__}
+        result = {"error": one_line(error)}
     os.write(out, json.dumps(result).encode())
 
 

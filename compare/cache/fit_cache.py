@@ -11,6 +11,7 @@ import xarray as xr
 from compare.cache.keys import Uncacheable, digest, fit_document, fit_sources
 from compare.cache.store import Store
 from compare.comparison import Fit, Job
+from compare.messages import one_line
 from compare.registry import fitting_library
 
 KIND = "fits"
@@ -60,7 +61,7 @@ class FitCache:
         try:
             tree = bytes(fit.tree.to_netcdf(engine="h5netcdf"))
         except Exception as error:  # the tree holds a value that NetCDF cannot
-            self.store.warn(" ".join(str(error).split())[:200])
+            self.store.warn(one_line(error))
             return
         cost = json.dumps({"seconds": fit.seconds, "gradients": fit.gradients})
         self.store.write(KIND, key, {"cost.json": cost.encode(), "tree.nc": tree})

@@ -25,6 +25,7 @@ from compare.comparison import Job, Request
 from compare.execute.dispatch import describe_loss
 from compare.execute.processes import Workers
 from compare.execute.progress import Progress, silent
+from compare.messages import one_line
 from compare.pipeline import PACKAGES, make_fits, with_network
 from compare.plan import family_of, plan, trainings
 from compare.registry import first_installed
@@ -146,8 +147,7 @@ def try_rank(job: Job, simulated: Simulated) -> Outcome:
     try:
         ranked = rank(job, simulated, with_draws=job.method == "exact")
     except Exception as error:
-        line = (" ".join(str(error).split()) or type(error).__name__)[:300]
-        return Outcome(error=line, seconds=time.perf_counter() - start)
+        return Outcome(error=one_line(error), seconds=time.perf_counter() - start)
     return Outcome(ranked, seconds=time.perf_counter() - start)
 
 

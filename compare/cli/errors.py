@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from compare.atomic import WriteError
+from compare.messages import one_line
 
 LONGEST = 1000
 """Characters beyond which an error's message is cut in its middle."""
@@ -26,16 +27,16 @@ def exit_status(command: Callable[[], int]) -> int:
     try:
         return command()
     except ValueError as error:
-        return complain(one_line(error), 2)
+        return complain(one_line(error, LONGEST), 2)
     except KeyboardInterrupt:
         return complain("interrupted; nothing half-written is left", 130)
     except WriteError as error:
-        return complain(one_line(error), 1)
+        return complain(one_line(error, LONGEST), 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return complain(f"the comparison could not be made: {one_line(error)}", 1)
+        return complain(f"the comparison could not be made: {one_line(error, LONGEST)}", 1)
     finally:
         sys.unraisablehook = unraisable
 
@@ -43,13 +44,6 @@ def exit_status(command: Callable[[], int]) -> int:
 def complain(message: str, status: int) -> int:
     print(f"compare: {message}", file=sys.stderr)
     return status
-
-
-def one_line(error: Exception) -> str:
-    """An error's message, or its name where it has none, in one line."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(error))
-    text = " ".join(text.split()) or type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def repeat_interrupt(lost: sys.UnraisableHookArgs) -> None:

@@ -21,6 +21,7 @@ from compare import user_model
 from compare.cache.keys import user_sources
 from compare.comparison import Fit, Job
 from compare.fit import run_each
+from compare.messages import one_line
 
 TIMEOUT = 5.0
 """Seconds within which a scheduler must answer."""
@@ -116,9 +117,8 @@ def cluster(address: str) -> Iterator[Cluster]:
     try:
         client = Client(address, timeout=TIMEOUT, set_as_default=False)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(
-            f"--scheduler {address}: no Dask scheduler answers ({reason}); start one with: dask scheduler"
+            f"--scheduler {address}: no Dask scheduler answers ({one_line(error)}); start one with: dask scheduler"
         ) from None
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from compare.comparison import Drawn, Fit, Job
 from compare.fit.density import layout_of
 from compare.fit.groups import with_groups
+from compare.messages import one_line
 
 WAYS = {
     "svi": ("svi.svi", "svi.objective"),
@@ -106,8 +107,7 @@ def timed(jobs: Sequence[Job], make: Callable[[Sequence[Job]], Sequence[Any]]) -
             continue
         if "KeyboardInterrupt" in str(result):
             raise KeyboardInterrupt from result
-        line = " ".join(str(result).split()) or type(result).__name__
-        fits.append(Fit(job, "failed", line[:300], seconds=seconds))
+        fits.append(Fit(job, "failed", one_line(result), seconds=seconds))
     return fits
 
 

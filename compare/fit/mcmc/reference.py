@@ -28,6 +28,7 @@ from compare.fit.mcmc.nuts import sample
 from compare.fit.reference.evidence import draws_of, with_evidence
 from compare.fit.reference.missed import with_missed_modes
 from compare.fit.svi import svi
+from compare.messages import one_line
 from compare.user_model.unconstrained import Unconstrained
 from models.contract import Latents, Reference
 
@@ -111,7 +112,7 @@ def again(library: ModuleType, job: Job, tree: xr.DataTree) -> tuple[xr.DataTree
         left = budget - (time.perf_counter() - begin)
         bent, n_steps = sample(library, with_budget(job, left), program, complete, ACCEPTANCE)
     except Exception as error:  # a second run that cannot be made costs nobody the first
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         if isinstance(error, TimeoutError):
             reason = f"they were still warming up when --reference-budget ended, {left:.0f} s after the flow was fitted"
         tree.attrs["ran_elsewhere"] = f"The reference's chains diverged, and in the coordinates of a flow: {reason}"
