@@ -121,5 +121,5 @@ MODEL = Model(
     pictures=PICTURES,
     may_be_discrete=True,
     # NUTS takes long paths where a component has no values, and steps that suit that region are too long elsewhere.
-    defaults={"budget": 240.0, "acceptance": 0.98},
+    defaults={"budget": 480.0, "acceptance": 0.98},
 )
