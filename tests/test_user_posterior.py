@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from dataclasses import replace
 from importlib import import_module
 
@@ -16,7 +17,8 @@ from compare.cache.keys import canonical, digest
 from compare.comparison import Job, Request
 from compare.fit.density import log_densities
 from compare.fit.reference import solve
-from compare.fit.reference.solve import with_posterior
+from compare.fit.reference.solve import starts_in_time, with_posterior
+from compare.fit.reference.target import OutOfTime
 from compare.options import Options
 from compare.plan import plan
 from compare.user_model.unconstrained import Unconstrained
@@ -209,7 +211,10 @@ def test_the_posterior_can_be_sent_and_hashed(library):
     assert len(keys) == 1
 
 
-@pytest.mark.parametrize(("name", "form"), [("squared", "plate"), ("in_plates", "vmap"), ("branching", "loop")])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("squared", "plate"), ("in_plates", "vmap"), ("in_place", "writable"), ("branching", "loop")],
+)
 def test_many_points_are_evaluated_as_plain_traces_are(name, form):
     """The fastest form that gives the same, for the density and for the guide's draws."""
     from compare.fit.svi import objective_pyro
@@ -226,6 +231,51 @@ def test_many_points_are_evaluated_as_plain_traces_are(name, form):
     together = objective.evaluate(parameters, rows, data)
     alone = [objective.evaluate(parameters, row[None], data).log_ratio[0] for row in rows]
     np.testing.assert_allclose(together.log_ratio, alone, rtol=1e-10)
+
+
+def test_what_is_written_in_place_has_its_gradient():
+    """By differences of the log joint."""
+    request = request_of("pyro", "in_place")
+    space = Unconstrained(user_model.find(request.model.name), request.data.arguments(), request.data.layout, 4, 0)
+    points, step = np.array([[-1.3], [0.2], [0.9]]), 1e-5
+    value, gradient = space.value_and_gradient(points)
+    np.testing.assert_allclose(value, space.log_joint(points), rtol=1e-12)
+    differences = (space.log_joint(points + step) - space.log_joint(points - step)) / (2 * step)
+    np.testing.assert_allclose(gradient[:, 0], differences, rtol=1e-7)
+
+
+@pytest.mark.parametrize(("n_numbers", "chunk"), [(14, 8192), (50, 800), (300, 512)])
+def test_points_in_one_go_are_few_where_each_may_be_large(n_numbers, chunk):
+    import torch
+
+    from compare.user_model.density_pyro import chunk_of
+
+    latents, data = {"z": torch.zeros(100, 2)}, {"y": torch.zeros(n_numbers - 2)}
+    assert chunk_of(latents, data) == chunk
+
+
+class Slow:
+    """A model whose points take ``seconds`` each, or in any number; it counts them."""
+
+    n_values, prior_draws = 16_384, np.zeros((4, 3))
+
+    def __init__(self, seconds: float, is_padded: bool) -> None:
+        self.seconds, self.is_padded, self.count = seconds, is_padded, 0
+
+    def log_joint(self, points: np.ndarray) -> np.ndarray:
+        time.sleep(self.seconds if self.is_padded else self.seconds * len(points))
+        self.count += len(points)
+        return np.zeros(len(points))
+
+
+def test_a_search_that_outlasts_its_deadline_is_not_begun():
+    """Where points are evaluated one after another, it is some that tell; where they are evaluated together, all."""
+    slow = Slow(0.001, is_padded=False)
+    with pytest.raises(OutOfTime):
+        starts_in_time(slow, time.perf_counter() + 2, 64)
+    assert slow.count < 1000
+    padded = Slow(0.02, is_padded=True)
+    assert starts_in_time(padded, time.perf_counter() + 2, 64) >= 64 and padded.count > 16_384
 
 
 def test_the_call_says_how_the_truth_is_known():

@@ -15,6 +15,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
+from torch.overrides import TorchFunctionMode
 
 from compare import registry
 from compare.user_model import twins
@@ -24,10 +25,18 @@ from compare.user_model.held_pyro import Held, Tensors, Trace
 CHUNK = 512
 """Points a model that does not broadcast is evaluated at in one go."""
 
-Form = Literal["plate", "vmap", "loop"]
-"""How many points are evaluated at once."""
+MOST = 8192
+"""Such points where data and latents are few: one go takes as long for these as for one, so that a model that many
+sites make slow, as a chain of discrete latents, is some ten times faster."""
 
-FORMS: tuple[Form, ...] = ("plate", "vmap", "loop")
+LARGEST = 2_000_000
+"""Numbers in one go, if a point makes as many as a matrix of all pairs of data and latents has."""
+
+Form = Literal["plate", "vmap", "writable", "loop"]
+"""How many points are evaluated at once: in a plate, by vmap, by vmap with new tensors that belong to the points, or
+one after another."""
+
+FORMS: tuple[Form, ...] = ("plate", "vmap", "writable", "loop")
 """The forms, the fastest first."""
 
 torch.set_default_dtype(torch.float64)
@@ -41,6 +50,31 @@ split_arguments = partial(split, convert=torch.tensor)
 def density(model: str, static: Static) -> Density:
     """The densities of a model, for these static arguments."""
     return Density(twins.twin(model, "pyro"), static)
+
+
+class Writable(TorchFunctionMode):
+    """New tensors belong to the points under torch.func.vmap, so that a model, or a distribution as OrderedLogistic,
+    may write what depends on latents into them."""
+
+    makers = (torch.zeros, torch.ones, torch.empty, torch.full, torch.zeros_like, torch.ones_like, torch.empty_like)
+    methods = (torch.Tensor.new_zeros, torch.Tensor.new_ones, torch.Tensor.new_empty, torch.Tensor.new_full)
+
+    def __init__(self, zero: torch.Tensor) -> None:
+        super().__init__()
+        self.zero = zero
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        is_new = func in self.makers or func in self.methods
+        return result + self.zero.to(result.dtype) if is_new and result.is_floating_point() else result
+
+
+def with_writable(function: Callable[[Any], Any], point: Any) -> Any:
+    """A function of one point, a tensor or tensors by name, under `Writable`."""
+    value = next(iter(point.values())) if isinstance(point, Mapping) else point
+    zero = torch.zeros_like(value.detach()).sum()
+    with Writable(zero):
+        return function(point)
 
 
 def tensors(arrays: dict[str, Any]) -> Tensors:
@@ -109,10 +143,12 @@ def stacked(points: Sequence[Any]) -> Any:
     return torch.stack(list(points))
 
 
-def over_points(function: Callable[[Any], Any], points: Any, form: Form) -> Any:
+def over_points(function: Callable[[Any], Any], points: Any, form: Form, chunk: int = CHUNK) -> Any:
     """A function of one point at many, a tensor or tensors by name: by torch.func.vmap, else one after another."""
     if form == "vmap":
-        return torch.func.vmap(function, chunk_size=CHUNK)(points)
+        return torch.func.vmap(function, chunk_size=chunk)(points)
+    if form == "writable":
+        return torch.func.vmap(partial(with_writable, function), chunk_size=chunk)(points)
     if not isinstance(points, Mapping):
         return stacked([function(point) for point in points])
     count = len(next(iter(points.values())))
@@ -125,8 +161,15 @@ def terms_of_many(
     """`terms` of many points in this form; ``alone`` as for `plated`."""
     if form == "plate":
         return plated(model, latents, data, alone)
-    prior, likelihood = over_points(partial(terms, model, data=data), latents, form)
+    prior, likelihood = over_points(partial(terms, model, data=data), latents, form, chunk_of(latents, data))
     return prior, likelihood
+
+
+def chunk_of(latents: Tensors, data: Tensors) -> int:
+    """How many points, latents of shapes (count, *site), are evaluated in one go."""
+    count = max((len(value) for value in latents.values()), default=1)
+    size = sum(value.numel() for value in data.values()) + sum(value.numel() for value in latents.values()) // count
+    return max(CHUNK, min(MOST, LARGEST // max(size, 1) ** 2))
 
 
 def choose_form(model: Callable[..., Any], data: Tensors) -> Form:

@@ -53,6 +53,17 @@ def in_plates(y):
         pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
 
 
+def in_place(y):
+    """What torch.func.vmap cannot run as it is: a new tensor that latents are written into, as in OrderedLogistic."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    means = torch.zeros(len(y))
+    means[0] = mean
+    for row in range(1, len(y)):
+        means[row] = 0.5 * means[row - 1] + mean
+    with pyro.plate("rows", len(y)):
+        pyro.sample("y", dist.Normal(means, 1.0), obs=y)
+
+
 def branching(y):
     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
     scale = 1.0 if float(mean) < 0.5 else 2.0

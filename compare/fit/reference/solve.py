@@ -51,6 +51,10 @@ LEAST_STARTS, MANY_STARTS = 64, 256
 EVALUATIONS = 600
 """Evaluations of the log joint that the optimisation of one start takes, its gradients counted as several."""
 
+FIRST, LONGER = (16, 256), 4
+"""Points that are evaluated before as many as one go holds, which would outlast the deadline where each is slow; and
+how many times as long the second number takes where they are evaluated one after another."""
+
 MOST_CHECKED = 16
 """Coordinates with improper priors along which a posterior is followed."""
 
@@ -245,14 +249,27 @@ def starts_in_time(space: Unconstrained, deadline: float, least: int, n_probes: 
     """
     dimension = space.prior_draws.shape[1]
     points = np.resize(space.prior_draws, (space.n_values, dimension))
-    space.log_joint(points)  # the first call compiles
-    start = time.perf_counter()
-    space.log_joint(points)
-    one_point, left = (time.perf_counter() - start) / len(points), deadline - time.perf_counter()
-    if (PROBES.get(dimension, MANY_PROBES) if n_probes is None else n_probes) * one_point > left:
+    probes = PROBES.get(dimension, MANY_PROBES) if n_probes is None else n_probes
+    few, many = FIRST
+    space.log_joint(points[:few])  # the first call compiles, for many points as for few
+    seconds, left = seconds_of(space, points[:many]), deadline - time.perf_counter()
+    if seconds / many * probes > left:  # points may be evaluated one after another: more of them then take longer
+        seconds = min(seconds, seconds_of(space, points[:many]))  # other work may delay either
+        is_looped = seconds > LONGER * seconds_of(space, points[:few])
+        if is_looped and seconds / many * probes > left:
+            raise OutOfTime
+    one_point, left = seconds_of(space, points) / len(points), deadline - time.perf_counter()
+    if probes * one_point > left:
         raise OutOfTime
     affordable = int(left / (EVALUATIONS * one_point))
     return min(N_STARTS, max(least, 1 << affordable.bit_length() - 1 if affordable else 0))
+
+
+def seconds_of(space: Unconstrained, points: np.ndarray) -> float:
+    """The seconds that evaluating points takes."""
+    start = time.perf_counter()
+    space.log_joint(points)
+    return time.perf_counter() - start
 
 
 def refuse(quadrature: Quadrature) -> None:
