@@ -51,6 +51,7 @@ class Layout:
         improper: The latent sites whose priors are improper: the evidence is not defined.
         unjudged: Flags of elements that verdicts do not look at unless they are reported, by latent site: those that do
             not vary or are masked out; all where a model reports what its symmetries leave alone.
+        discrete: The discrete latent sites, which are summed out.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -62,6 +63,7 @@ class Layout:
     singles: frozenset[str] = frozenset()
     improper: tuple[str, ...] = ()
     unjudged: Mapping[str, np.ndarray] = field(default_factory=dict)
+    discrete: tuple[str, ...] = ()
 
     def label(self, site: str, index: tuple[int, ...]) -> str:
         """The name of an element: ``theta``, ``z[0]``."""

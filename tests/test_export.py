@@ -194,6 +194,16 @@ def test_what_cannot_be_one_program_is_said_in_one_line(text: str, expected: str
         built.add(path, ["model"])
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_model_with_discrete_latents_is_not_written_as_a_program_that_fails(library: str, capsys) -> None:
+    arguments = ["mixture", "--libraries", library, "--show"]
+    assert main(arguments) == 0 and "MixtureSameFamily" in capsys.readouterr().out
+    assert main([*arguments, "--assignments", "kept"]) == 2
+    assert "mixture has discrete latents (assignments), which the program's ELBO does not sum out" in (
+        capsys.readouterr().err
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_network_runs_too(library: str, tmp_path: Path) -> None:

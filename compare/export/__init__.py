@@ -64,6 +64,12 @@ def program(model: Model, job: Job) -> str:
     """
     if job.method != METHOD:
         raise ValueError(f"{job.name} of {model.name} is fitted by {job.method}, which a few lines cannot reproduce")
+    layout = layout_of(job)
+    if layout.discrete:
+        raise ValueError(
+            f"{model.name} has discrete latents ({', '.join(layout.discrete)}), which the program's ELBO does not sum "
+            "out: write it with TraceEnum_ELBO and a guide of the other latents"
+        )
     library, options, built = str(job.library), job.options, Program()
     path, name = find_model(model.name, library)
     built.add(path, [name])
@@ -76,7 +82,7 @@ def program(model: Model, job: Job) -> str:
     data = dictionary(arguments, library)
     if size(arguments) > MOST:
         data = load_data(built, model, job.data, library)
-    sites = ", ".join(f'"{site}"' for site in layout_of(job).latents)
+    sites = ", ".join(f'"{site}"' for site in layout.latents)
     values = {"model": name, "guide": guide, "data": data, "sites": f"[{sites}]", "seed": job.seed, **search}
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = files(__package__).joinpath(f"{library}.py.jinja").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -42,7 +43,7 @@ def trace(model: Model, data: Any, library: str) -> Layout:
     counts = {name: len(site.raw["fn"].enumerate_support(expand=False)) for name, site in of_kind(sites, "discrete")}
     notes = (enumeration.note(counts),) if counts else ()
     latents, derived = shapes_of(sites, "latent"), shapes_of(sites, "derived")
-    return lay_out(model, data, latents, derived, observed_values(sites), notes)
+    return replace(lay_out(model, data, latents, derived, observed_values(sites), notes), discrete=tuple(counts))
 
 
 def lay_out(
@@ -119,7 +120,8 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
         )
     unjudged = {name: ~varying[name] for name in latents if not np.all(varying[name])}
     observed = observed_values(traces[0])
-    return Layout(latents, derived, observed, reported, notes, log_joints, singles, improper, unjudged)
+    parts = latents, derived, observed, reported, notes, log_joints, singles, improper, unjudged
+    return Layout(*parts, discrete=tuple(discrete))
 
 
 def draw(side: Any, user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int) -> Mapping[str, Site]:
