@@ -6,10 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-
-from compare.fit.mcmc import compiled_pyro  # noqa: E402
-from compare.fit.mcmc.compiled_pyro import Tape, compile_potential, results, with_gradient  # noqa: E402
+from compare.user_model import compiled_pyro  # noqa: E402
+from compare.user_model.compiled_pyro import Tape, autograd, compile_potential, recorded, with_gradient  # noqa: E402
 
 DATA = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 LAYER = torch.nn.Linear(3, 2).double()
@@ -55,55 +53,72 @@ def at(count=1):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_compiled_function_and_its_gradient_are_autograds(name):
-    """At points where it was not recorded, in both ways in which it can be called."""
+    """At points where it was not recorded, by itself and as a potential."""
     function, (start, *others) = FUNCTIONS[name], at(4)
-    compiled = with_gradient(function, list(start.values()))
-
-    def plain(point):
-        return function(**point)
-
-    whole = compile_potential(plain, [start])
-    assert whole is not plain, "it is as it was"
+    compiled = recorded(function, list(start.values()))
+    potential = compile_potential(lambda point: function(**point), [start])
     for point in others:
-        expected = results(plain, point)
-        for value, true in zip(compiled(*point.values()), expected, strict=True):
-            torch.testing.assert_close(value, true, rtol=1e-12, atol=1e-12)
-        for value, true in zip(results(whole, point), expected, strict=True):
-            torch.testing.assert_close(value, true, rtol=1e-12, atol=1e-12)
+        expected = autograd(function)(*point.values())
+        leaves = {name: value.clone().requires_grad_() for name, value in point.items()}
+        value = 2 * potential(leaves)
+        halves = [value / 2, *(slope / 2 for slope in torch.autograd.grad(value, list(leaves.values())))]
+        for results in (compiled(*point.values()), halves):
+            for number, true in zip(results, expected, strict=True):
+                torch.testing.assert_close(number, true, rtol=1e-12, atol=1e-12, check_stride=False)
 
 
-def test_where_a_branch_depends_on_the_latents_nothing_is_compiled():
-    """Through a view of what was assigned, too; and what only three points of a check would not show."""
+def test_rows_are_evaluated_together():
+    """The value of each, and the gradient of their sum, which is each's own."""
 
-    def branches(point):
+    def rows(a):
+        return (a**3).sum(-1).exp()
+
+    start, other = (torch.linspace(low, 1.0, 6, dtype=torch.float64).reshape(2, 3) for low in (-1.0, 0.2))
+    for result, true in zip(recorded(rows, [start])(other), autograd(rows)(other), strict=True):
+        torch.testing.assert_close(result, true)
+
+
+def test_a_branch_that_depends_on_the_variables_is_not_recorded():
+    """Through a view of what was assigned, too."""
+
+    def branches(a, b):
         x = torch.zeros(4, dtype=torch.float64)
-        x[1:] = point["b"]
-        return point["a"].sum() * (x**2).sum() if x.sum() > -1e9 else x.sum()
+        x[1:] = b
+        return a.sum() * (x**2).sum() if x.sum() > -1e9 else x.sum()
 
-    assert compile_potential(branches, at(3)) is branches
+    with pytest.raises(ValueError, match="a branch depends on the variables"):
+        recorded(branches, list(at()[0].values()))
 
 
-def test_what_changes_its_callers_tensors_is_not_compiled():
+def test_what_changes_its_callers_tensors_is_not_recorded():
     counter = torch.zeros(1, dtype=torch.float64)
 
-    def counts(point):
+    def counts(a, b):
         counter.view(-1).add_(1.0)
-        return (point["a"] * point["b"]).sum()
+        return (a * b).sum()
 
-    assert compile_potential(counts, at(3)) is counts
+    with pytest.raises(ValueError, match="was there before"):
+        recorded(counts, list(at()[0].values()))
 
 
-def test_a_gradient_that_differs_elsewhere_is_seen():
-    """Of a function whose branch torch cannot see: NumPy asks for it."""
+def test_where_compiling_changes_a_function_it_is_left_to_autograd():
+    """Of a branch that torch cannot see, as NumPy decides it, and of one that is refused."""
+    first, second = at(2)
+    between = float(first["b"][0] + second["b"][0]) / 2
 
-    def hidden(point):
-        is_large = point["b"].detach().numpy()[0] > at(2)[0]["b"].numpy()[0] + 1e-3
-        return (2.0 if is_large else 1.0) * point["b"].sum() + point["a"].sum()
+    def hidden(a, b):
+        return (2.0 if b.detach().numpy()[0] > between else 1.0) * (b.sum() + a.sum())
 
-    points = at(2)
-    points[1]["b"] = points[0]["b"] + 1.0
-    assert compile_potential(hidden, points) is hidden
-    assert compile_potential(hidden, points[:1]) is not hidden
+    def seen(a, b):
+        return (2.0 if b[0] > between else 1.0) * (b.sum() + a.sum())
+
+    both = [list(point.values()) for point in (first, second)]
+    for function in (hidden, seen):
+        checked = with_gradient(function, both)
+        for point in both:
+            assert checked(*point)[0] == function(*point)
+    unchecked = with_gradient(hidden, both[:1])
+    assert unchecked(*both[1])[0] != hidden(*both[1]), "the check at the second point decides"
 
 
 def test_recording_does_not_import_torchs_compiler():

@@ -209,13 +209,6 @@ def is_same(together: Callable[[], Sequence[torch.Tensor]], alone: Sequence[torc
         return False
 
 
-def many_terms(model: Callable[..., Any], data: Tensors) -> Callable[[Tensors], tuple[torch.Tensor, torch.Tensor]]:
-    """`terms` of many points, latents of shapes (count, *site), in the fastest form that is right."""
-    form = choose_form(model, data)
-    alone = poutine.trace(model).get_trace(**data) if form == "plate" else None
-    return lambda latents: terms_of_many(form, model, latents, data, alone)
-
-
 class Density:
     """The model's log densities at given latents, in its own constrained space."""
 

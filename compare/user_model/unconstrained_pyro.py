@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,14 @@ import torch
 from pyro import poutine
 from torch.distributions import biject_to
 
-from compare.user_model.density_pyro import many_terms, split_arguments, tensors
+from compare.user_model.compiled_pyro import autograd, with_gradient
+from compare.user_model.density_pyro import choose_form, split_arguments, tensors, terms_of_many
 from compare.user_model.held_pyro import Tensors
 from compare.user_model.in_pyro import derive, twin, unsplit
+
+FEWEST = 16
+"""Points that are evaluated together with their gradient at least: fewer are filled up, as it is compiled for each
+power of two."""
 
 
 class Functions:
@@ -29,7 +34,10 @@ class Functions:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
             nodes: Any = poutine.trace(model).get_trace(**self.data).nodes
             self.transforms = {name: biject_to(nodes[name]["fn"].support) for name in names}
-            self.terms = many_terms(model, self.data)
+            self.form = choose_form(model, self.data)
+            alone = poutine.trace(model).get_trace(**self.data)
+        self.terms = partial(terms_of_many, self.form, model, data=self.data, alone=alone)
+        self.compiled: dict[int, Callable[..., Any]] = {}
         self.derived = tuple(name for name, node in nodes.items() if node.get("infer", {}).get("_deterministic"))
 
     @torch.no_grad()
@@ -57,10 +65,21 @@ class Functions:
         return self._log_joint(tensors(points)).numpy()
 
     def gradient(self, points: dict[str, np.ndarray], size: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        leaves = {name: torch.tensor(value, requires_grad=True) for name, value in points.items()}
-        value = self._log_joint(leaves)
-        slopes = torch.autograd.grad(value.sum(), list(leaves.values()))
-        return value.detach().numpy(), {name: slope.numpy() for name, slope in zip(leaves, slopes, strict=True)}
+        count = len(next(iter(points.values())))
+        rows = min(size, max(FEWEST, 1 << (count - 1).bit_length()))
+        padded = [torch.as_tensor(np.concatenate([z, z[:1].repeat(rows - count, axis=0)])) for z in points.values()]
+        if rows not in self.compiled:
+            self.compiled[rows] = self._compiled(list(points), padded)
+        value, *slopes = (result[:count].numpy() for result in self.compiled[rows](*padded))
+        return value, dict(zip(points, slopes, strict=True))
+
+    def _compiled(self, names: list[str], points: list[torch.Tensor]) -> Callable[..., Any]:
+        """The log joint and its gradient at so many points; as it is where they are evaluated one by one."""
+
+        def log_joint(*values: torch.Tensor) -> torch.Tensor:
+            return self._log_joint(dict(zip(names, values, strict=True)))
+
+        return autograd(log_joint) if self.form == "loop" else with_gradient(log_joint, [points])
 
     @torch.no_grad()
     def constrain(self, points: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:

@@ -113,7 +113,7 @@ FAULTS = [
     ),
     Fault(
         "a compiled function's gradient has the other sign",
-        "compare.fit.mcmc.compiled_pyro",
+        "compare.user_model.compiled_pyro",
         "*(upstream[0] * slope for",
         "*(-upstream[0] * slope for",
         "all",
@@ -123,12 +123,12 @@ FAULTS = [
     ),
     Fault(
         "what is recorded once is played for every branch",
-        "compare.fit.mcmc.compiled_pyro",
+        "compare.user_model.compiled_pyro",
         "self.depends |= written",
         "self.depends |= set()",
         "all",
         "pyro",
-        caught_by="test_compiled_pyro.test_where_a_branch_depends_on_the_latents_nothing_is_compiled",
+        caught_by="test_compiled_pyro.test_a_branch_that_depends_on_the_variables_is_not_recorded",
     ),
     Fault(
         "one seed for all chains",

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -23,13 +22,13 @@ from pyro.util import get_rng_state, set_rng_state
 
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
-from compare.fit.mcmc.compiled_pyro import Point, Potential, compile_potential
 from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
 from compare.fit.svi.base_pyro import BaseDraws
 from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
 from compare.user_model import twins
+from compare.user_model.compiled_pyro import Point, Potential, compile_potential
 from compare.user_model.density_pyro import density, split_arguments, tensors
 from guides.contract import Parameters
 
@@ -65,12 +64,9 @@ def kernel_of(model: Callable[..., Any], data: Any, warmup: int, acceptance: flo
 
 
 def compiled(potential: Potential, start: Point) -> Potential:
-    """A potential compiled with its gradient, where that changes neither; nothing is said of how."""
+    """A potential compiled with its gradient, where that changes neither."""
     points = [{name: value + shift for name, value in start.items()} for shift in (0.0, 1.0, -1.0, 0.3)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
-        return compile_potential(potential, points)
+    return compile_potential(potential, points)
 
 
 def chain(

@@ -6,6 +6,7 @@ time. Here the operations of both are recorded below autograd, and TorchScript c
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -68,11 +69,11 @@ def storage(value: torch.Tensor) -> int:
     return value.untyped_storage()._cdata
 
 
-def with_gradient(function: Function, variables: Sequence[torch.Tensor]) -> Function:
+def recorded(function: Function, variables: Sequence[torch.Tensor]) -> Function:
     """The function of the variables, compiled, as its value and its gradient by each of them, in one tuple.
 
     Args:
-        function: Of as many tensors; its value is a scalar.
+        function: Of as many tensors; its value is a scalar, or the gradient is that of its sum.
         variables: Where it is recorded. Elsewhere it must take the same branches.
 
     Raises:
@@ -81,7 +82,7 @@ def with_gradient(function: Function, variables: Sequence[torch.Tensor]) -> Func
     points = [value.detach().requires_grad_() for value in variables]
     with Tape(points) as tape, torch.enable_grad():
         value = function(*points)
-        results = (value, *torch.autograd.grad(value, points))
+        results = (value, *torch.autograd.grad(value.sum(), points))
 
     seen = tree_leaves([arguments for _, arguments, _ in tape.calls])
     constants = {id(value): value.detach() for value in seen if isinstance(value, torch.Tensor)}
@@ -98,16 +99,57 @@ def with_gradient(function: Function, variables: Sequence[torch.Tensor]) -> Func
             known |= {id(then): value for then, value in zip(tree_leaves(result), tree_leaves(values), strict=True)}
         return tuple(map(now, results))
 
-    with torch.no_grad():
-        return torch.jit.trace(play, tuple(map(torch.Tensor.detach, points)), check_trace=False)
+    with torch.no_grad(), warnings.catch_warnings():  # how it is compiled is not the user's to change
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
+        traced = torch.jit.trace(play, tuple(map(torch.Tensor.detach, points)), check_trace=False)
+
+    def run(*variables: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad(), torch.jit.optimized_execution(False):  # what it saves does not pay for its first calls
+            values: tuple[torch.Tensor, ...] = traced(*variables)
+        return values
+
+    return run
+
+
+def autograd(function: Function) -> Function:
+    """The function as its value and its gradient by each variable, in one tuple, by autograd."""
+
+    def run(*variables: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        points = [value.detach().requires_grad_() for value in variables]
+        with torch.enable_grad():
+            value = function(*points)
+        return (value.detach(), *torch.autograd.grad(value.sum(), points))
+
+    return run
+
+
+def with_gradient(function: Function, at: Sequence[Sequence[torch.Tensor]]) -> Function:
+    """The function as `autograd` has it, compiled if it can be.
+
+    Args:
+        function: Of tensors; its value is a scalar, or the gradient is that of its sum.
+        at: Variables at which both must be the same, to a relative 1e-9; it is recorded at the first.
+    """
+    plain = autograd(function)
+    try:
+        compiled = recorded(function, at[0])
+        is_same = all(same(plain(*variables), compiled(*variables)) for variables in at)
+    except (ValueError, RuntimeError):  # a branch depends on the variables, or torch has no way to compile it
+        return plain
+    return compiled if is_same else plain
+
+
+def same(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> bool:
+    return all(torch.allclose(a, b, rtol=1e-9, equal_nan=True) for a, b in zip(left, right, strict=True))
 
 
 class Played(torch.autograd.Function):
-    """The first of the results of a compiled function, whose gradient is the others."""
+    """The value of a function that comes with its gradient, see `autograd`."""
 
     @staticmethod
-    def forward(context: Any, compiled: Function, *variables: torch.Tensor) -> torch.Tensor:
-        value, *context.gradient = compiled(*variables)
+    def forward(context: Any, function: Function, *variables: torch.Tensor) -> torch.Tensor:
+        value, *context.gradient = function(*variables)
         return value
 
     @staticmethod
@@ -116,31 +158,13 @@ class Played(torch.autograd.Function):
 
 
 def compile_potential(function: Potential, at: Sequence[Point]) -> Potential:
-    """A potential compiled with its gradient; as it is where a branch depends on the latents.
+    """A potential that is evaluated together with its gradient, see `with_gradient`.
 
     Args:
         function: Of the latents by name; its value is a scalar.
-        at: Where both must be the same, to a relative 1e-9; it is recorded at the first.
+        at: Where it is recorded, and where it must be the same.
     """
     names = list(at[0])
-    try:
-        compiled = with_gradient(lambda *values: function(dict(zip(names, values, strict=True))), list(at[0].values()))
-    except (ValueError, RuntimeError):  # or torch has no way to compile it
-        return function
-
-    def played(point: Point) -> torch.Tensor:
-        return Played.apply(compiled, *(point[name] for name in names))
-
-    is_same = all(same(results(function, point), results(played, point)) for point in at)
-    return played if is_same else function
-
-
-def results(function: Potential, at: Point) -> list[torch.Tensor]:
-    """The value of a function of the latents and its gradient by each."""
-    point = {name: value.detach().requires_grad_() for name, value in at.items()}
-    value = function(point)
-    return [value.detach(), *torch.autograd.grad(value, list(point.values()))]
-
-
-def same(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> bool:
-    return all(torch.allclose(a, b, rtol=1e-9, equal_nan=True) for a, b in zip(left, right, strict=True))
+    values = [[point[name] for name in names] for point in at]
+    compiled = with_gradient(lambda *variables: function(dict(zip(names, variables, strict=True))), values)
+    return lambda point: Played.apply(compiled, *(point[name] for name in names))
