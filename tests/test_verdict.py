@@ -148,6 +148,19 @@ def test_a_short_reference_convicts_and_lets_no_guide_agree(r_hat):
     assert judge(guide(theta=an_element(0.05, mcse_mean=joint)), Options(), {}, reference).word == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("ratio", "share", "word"), [(13.0, 0.24, "wide"), (13.0, 0.8, "undecided"), (1.9, 0.2, "undecided")]
+)
+def test_an_sd_far_above_the_truth_convicts_by_the_share_that_its_error_has(ratio, share, word):
+    """Its error is a share of itself: 13 times the truth, known to a quarter, is no chance, though 12 is 3.8 errors."""
+    element = an_element(sd_ratio=ratio, mcse_sd=TRUE_SD * ratio * share)
+    assert judge(guide(theta=element), Options()).word == word
+    fit = replace(chains(ess=(300.0, 300.0), theta=element), method="draws")
+    judged = judge(fit, Options())
+    assert judged.word == word
+    assert word != "wide" or f"{math.log(ratio) / share:.1f} standard errors away" in judged.sentence
+
+
 def test_without_a_reference_nothing_is_said_of_the_others():
     reference = replace(a_reference(), status="failed", reason="its budget ended")
     judged = judge(guide(theta=an_element()), Options(), {}, reference)

@@ -23,8 +23,10 @@ from compare.verdict.thresholds import (
     is_short,
     mean_excess,
     sd_excess,
+    sd_score,
     widen,
     worst,
+    z_score,
 )
 
 LONGER_REFERENCE = "Give it a larger --reference-budget."
@@ -157,7 +159,7 @@ def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | 
         )
     if word:
         ratio = distances[at].sd_ratio
-        score = z_score(ratio, 1.0)
+        score = sd_score(ratio)
         return Verdict(
             word, f"{trusted}, yet the sd of {at} is {ratio.value:.3f} of the truth, {score:.1f} standard errors away."
         )
@@ -343,8 +345,3 @@ def advice(summary: FitSummary, family_gaps: Mapping[str, float]) -> str:
     own = family_gaps.get(summary.guide or "", measured.value if measured else None)
     closer = [name for name, gap in family_gaps.items() if own is not None and gap < own / 2 - 1e-9]
     return f"Use {' or '.join(closer)}, or NUTS." if closer else "Use a richer family, or NUTS."
-
-
-def z_score(estimate: Estimate, ideal: float) -> float:
-    """The distance to the ideal in standard errors; 0 where there is no error."""
-    return abs(estimate.value - ideal) / estimate.mcse if estimate.mcse else 0.0

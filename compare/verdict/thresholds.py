@@ -17,6 +17,9 @@ MEAN = 0.1
 SPREAD = 0.1
 """How far an sd ratio may be from 1."""
 
+FAR = 2.0
+"""The sd ratio from which its logarithm is looked at too."""
+
 ERRORS = 4
 """The number of standard errors that may be chance."""
 
@@ -98,7 +101,25 @@ def mean_excess(distance: Distance, errors: float = ERRORS) -> float:
 
 def sd_excess(distance: Distance, errors: float = ERRORS) -> float:
     """By how much an sd is further off than a verdict allows."""
-    return excess(distance.sd_ratio, 1.0, SPREAD, errors)
+    beyond = excess(distance.sd_ratio, 1.0, SPREAD, errors)
+    if not FAR <= distance.sd_ratio.value < math.inf:
+        return beyond
+    return max(beyond, excess(by_logarithm(distance.sd_ratio), 0.0, SPREAD, errors))
+
+
+def z_score(estimate: Estimate, ideal: float) -> float:
+    """The distance to the ideal in standard errors; 0 where there is no error."""
+    return abs(estimate.value - ideal) / estimate.mcse if estimate.mcse else 0.0
+
+
+def sd_score(ratio: Estimate) -> float:
+    """The distance of an sd ratio from 1 in standard errors, by its logarithm where it is far above."""
+    return z_score(ratio, 1.0) if ratio.value < FAR else z_score(by_logarithm(ratio), 0.0)
+
+
+def by_logarithm(ratio: Estimate) -> Estimate:
+    """The logarithm of an sd ratio and its error: an sd's error is a share of that sd, and large where the sd is."""
+    return Estimate(math.log(ratio.value), ratio.mcse / ratio.value)
 
 
 def doubt(estimate: Estimate, ideal: float, tolerated: float) -> float:
@@ -173,7 +194,7 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
             "narrow",
             f"means right, but some sd is more than {SPREAD:.0%} and {ERRORS} standard errors below the truth",
         ),
-        ("wide", "the same above the truth"),
+        ("wide", f"the same above the truth (from {FAR:g} times the truth on, also by the ratio's logarithm)"),
         (
             "undecided",
             f"none of these, but the evidence would not show a fault of twice that size: a distance plus {ERRORS} "
