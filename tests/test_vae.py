@@ -29,7 +29,7 @@ from models.vae import MODEL, Autoencoder
 
 FAMILIES = MODEL.guides
 CONTAINED = [(small, large) for large in FAMILIES for small in local_posterior(large).contains]
-LONG = {("pyro", "mixture"), ("pyro", "flow"), ("numpyro", "mixture")}
+LONG = {("pyro", "mixture"), ("pyro", "flow"), ("numpyro", "mixture"), ("numpyro", "flow")}
 """Encoders that take long to learn, of families whose members `test_a_member_has_one_density_three_times` has."""
 
 
