@@ -148,6 +148,13 @@ class Decoder:
         slope = pull @ self.weights["output_weights"].T
         return value, slope if turns is None else (slope * turns) @ self.weights["hidden_weights"].T
 
+    def pull_back(self, z: np.ndarray, pull: np.ndarray) -> np.ndarray:
+        """The slope in z, shape (..., latent), of what has the slope ``pull``, shape (..., pixels), in the outputs."""
+        slope = pull @ self.weights["output_weights"].T
+        if not self.hidden:
+            return slope
+        return (slope * special.expit(self.activations(z))) @ self.weights["hidden_weights"].T
+
     def sample(self, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Images from p(image | z), one at each z, shape (..., latent): (..., pixels)."""
         outputs = self(z)

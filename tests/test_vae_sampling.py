@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from models import sampling
 from models.decoder import Decoder
 from models.image_posteriors import posteriors
-from models.vae import sampling
-from models.vae.sampling import ais, importance
+from models.sampling import ais, importance
 
 
 def softplus_decoder(scale, latent=2, hidden=24, pixels=30, seed=0):

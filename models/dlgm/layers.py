@@ -77,6 +77,12 @@ class Layers:
         """log p(image | e) in nats, (n, n_points), of images (n, pixels) at points (n_points, latent)."""
         return self.lower.log_likelihood(images, self.latents(e)[1])
 
+    def at(self, images: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log p(image | e) of images (n, pixels), each at its own e (..., n, latent), and its slope in e."""
+        z2, z1 = self.latents(e)
+        value, slope = self.lower.at(images, z1)
+        return value, np.concatenate([self.upper.pull_back(z2, slope), self.noise * slope], axis=-1)
+
     def ceilings(self, images: np.ndarray) -> np.ndarray:
         """What no log likelihood of each image exceeds, (n,)."""
         return self.lower.ceilings(images)

@@ -67,6 +67,13 @@ class ClassDecoder:
         """log p(image | z) in nats of images (n, pixels) at points (points, latent), shape (n, points)."""
         return special.logsumexp(self.log_likelihoods(images, z), axis=0) - math.log(self.n_classes)
 
+    def at(self, images: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """log p(image | z) of images (n, pixels), each at its own z (..., n, latent), and its slope in z."""
+        values, slopes = map(np.stack, zip(*(decoder.at(images, z) for decoder in self.by_class), strict=True))
+        shares = special.softmax(values, axis=0)
+        value = special.logsumexp(values, axis=0) - math.log(self.n_classes)
+        return value, np.sum(shares[..., None] * slopes, axis=0)
+
     def ceilings(self, images: np.ndarray) -> np.ndarray:
         """What no log likelihood of images exceeds, in nats, shape (n,)."""
         return np.zeros(len(images))

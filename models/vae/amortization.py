@@ -8,10 +8,10 @@ import numpy as np
 
 from models.contract import Amortization, Evidences, Training
 from models.decoder import Decoder, random_weights
+from models.sampling import ais
 from models.vae import baselines, tasks
 from models.vae.data import Autoencoder
 from models.vae.exact import exact
-from models.vae.sampling import ais
 
 N_CHAINS, TEMPERATURES = 8, 200
 """Of annealed importance sampling, which stands in where there are too many latent dimensions for quadrature."""

@@ -14,8 +14,8 @@ from battery import ERRORS, Complaint, beyond, exceeded, first
 from compare.fit.amortized.encoder import local_posterior
 from models.decoder import Decoder
 from models.image_posteriors import Posteriors, QuadraturePosteriors, posteriors
+from models.sampling import ais, importance
 from models.vae import MODEL, Autoencoder
-from models.vae.sampling import ais, importance
 
 __all__ = [
     "annealing_differs",

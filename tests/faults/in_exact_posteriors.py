@@ -242,7 +242,7 @@ FAULTS = [
     ),
     Fault(
         "the mean of log weights for the log of the mean weight",
-        "models.vae.sampling",
+        "models.sampling",
         "return Evidence(highest[..., 0] + np.log(mean), mcse",
         "return Evidence(log_weights.mean(axis=-1), mcse",
         "vae",
@@ -251,7 +251,7 @@ FAULTS = [
     ),
     Fault(
         "proposals are not divided by",
-        "models.vae.sampling",
+        "models.sampling",
         "return averaged(likelihood + normal(z) - log_proposal)",
         "return averaged(likelihood + normal(z))",
         "vae",
@@ -260,7 +260,7 @@ FAULTS = [
     ),
     Fault(
         "annealing that accepts every proposal",
-        "models.vae.sampling",
+        "models.sampling",
         "taken = rng.random(rate.shape) < rate",
         "taken = rng.random(rate.shape) < 1.0",
         "vae",
@@ -269,9 +269,9 @@ FAULTS = [
     ),
     Fault(
         "annealing weighs each step with the temperature itself",
-        "models.vae.sampling",
-        "(inverse - path.inverse[place - 1]) * value",
-        "(inverse - path.inverse[place - 1] * inverse) * value",
+        "models.sampling",
+        "(inverse - path.inverse[place - 1]) * state.value",
+        "(inverse - path.inverse[place - 1] * inverse) * state.value",
         "vae",
         "both",
         caught_by="vae: annealing",
