@@ -36,10 +36,15 @@ def factored(a, b):
 
 
 def asks_the_data(a, b):
-    return (a * b).sum() if bool((DATA > 0).any()) else b.sum()
+    """A branch, a mask and indices that only the data decide."""
+    return (a * b[DATA > 0]).sum() if bool((DATA > 0).any()) else b.sum()
 
 
-FUNCTIONS = {function.__name__: function for function in (smooth, assigns, layered, factored, asks_the_data)}
+def looks_up(a, b):
+    return (a * b[torch.tensor([0, 2, 2, 1])]).sum()
+
+
+FUNCTIONS = {function.__name__: function for function in (smooth, assigns, layered, factored, asks_the_data, looks_up)}
 
 
 def at(count=1):
@@ -88,6 +93,16 @@ def test_a_branch_that_depends_on_the_variables_is_not_recorded():
 
     with pytest.raises(ValueError, match="a branch depends on the variables"):
         recorded(branches, list(at()[0].values()))
+
+
+def test_a_shape_that_depends_on_the_variables_is_not_recorded():
+    """The gradient of a mean over the positive ones has their number in it."""
+
+    def masks(a, b):
+        return a.sum() * (b**2)[b > -1e9].mean()
+
+    with pytest.raises(ValueError, match="a shape depends on the variables"):
+        recorded(masks, list(at()[0].values()))
 
 
 def test_what_changes_its_callers_tensors_is_not_recorded():

@@ -233,15 +233,17 @@ def test_many_points_are_evaluated_as_plain_traces_are(name, form):
     np.testing.assert_allclose(together.log_ratio, alone, rtol=1e-10)
 
 
-def test_what_is_written_in_place_has_its_gradient():
-    """By differences of the log joint."""
-    request = request_of("pyro", "in_place")
+@pytest.mark.parametrize("name", ["in_place", "by_numpy"])
+def test_gradients_are_differences_of_the_log_joint(name):
+    """Where they were compiled, and elsewhere."""
+    request = request_of("pyro", name)
     space = Unconstrained(user_model.find(request.model.name), request.data.arguments(), request.data.layout, 4, 0)
-    points, step = np.array([[-1.3], [0.2], [0.9]]), 1e-5
-    value, gradient = space.value_and_gradient(points)
-    np.testing.assert_allclose(value, space.log_joint(points), rtol=1e-12)
-    differences = (space.log_joint(points + step) - space.log_joint(points - step)) / (2 * step)
-    np.testing.assert_allclose(gradient[:, 0], differences, rtol=1e-7)
+    for points in (np.array([[-1.3], [0.2], [0.9]]), np.array([[1.1], [-0.4]])):
+        value, gradient = space.value_and_gradient(points)
+        np.testing.assert_allclose(value, space.log_joint(points), rtol=1e-12)
+        step = 1e-5
+        differences = (space.log_joint(points + step) - space.log_joint(points - step)) / (2 * step)
+        np.testing.assert_allclose(gradient[:, 0], differences, rtol=1e-7)
 
 
 @pytest.mark.parametrize(("n_numbers", "chunk"), [(14, 8192), (50, 800), (300, 512)])

@@ -14,6 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+aten = torch.ops.aten
+
 Function = Callable[..., Any]
 Point = Mapping[str, torch.Tensor]
 Potential = Callable[[Point], torch.Tensor]
@@ -26,7 +28,7 @@ class Tape(TorchDispatchMode):
         variables: The tensors that a recorded function is called with.
 
     Raises:
-        ValueError: a branch depends on the variables, or a tensor is changed that was there before.
+        ValueError: a branch or a shape depends on the variables, or a tensor is changed that was there before.
     """
 
     def __init__(self, variables: Sequence[torch.Tensor]) -> None:
@@ -43,8 +45,10 @@ class Tape(TorchDispatchMode):
         arguments = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
         storages = {storage(value) for value in arguments}
         depends = bool(storages & self.depends)
-        if depends and function is torch.ops.aten._local_scalar_dense.default:
+        if depends and function is aten._local_scalar_dense.default:
             raise ValueError("a branch depends on the variables")
+        if torch.Tag.dynamic_output_shape in function.tags and self.decides(function, args):
+            raise ValueError("a shape depends on the variables")
         self.is_given |= storages - self.is_made
         if any(storage(value) in self.is_given for value in changed(function, args, kwargs or {})):
             raise ValueError("a tensor is changed that was there before")
@@ -55,6 +59,15 @@ class Tape(TorchDispatchMode):
             self.depends |= written
         self.calls.append((function, (args, kwargs or {}), result))
         return result
+
+    def decides(self, function: Any, args: Any) -> bool:
+        """Whether the shape of an operation's result depends on the variables; of indices, only on a mask."""
+        deciding = [index for index in args[1] if is_mask(index)] if function is aten.index.Tensor else args
+        return any(storage(value) in self.depends for value in deciding if isinstance(value, torch.Tensor))
+
+
+def is_mask(index: Any) -> bool:
+    return isinstance(index, torch.Tensor) and index.dtype in (torch.bool, torch.uint8)
 
 
 def changed(function: Any, args: Any, kwargs: Any) -> Iterator[torch.Tensor]:
@@ -84,7 +97,7 @@ def recorded(function: Function, variables: Sequence[torch.Tensor]) -> Function:
         value = function(*points)
         results = (value, *torch.autograd.grad(value.sum(), points))
 
-    seen = tree_leaves([arguments for _, arguments, _ in tape.calls])
+    seen = tree_leaves([results, *(arguments for _, arguments, _ in tape.calls)])
     constants = {id(value): value.detach() for value in seen if isinstance(value, torch.Tensor)}
 
     def play(*variables: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -21,6 +21,9 @@ FEWEST = 16
 """Points that are evaluated together with their gradient at least: fewer are filled up, as it is compiled for each
 power of two."""
 
+SHIFT = 0.1
+"""How far from where it was recorded a compiled function is tried, too."""
+
 
 class Functions:
     """What `compare.user_model.unconstrained.Functions` asks for, in Pyro."""
@@ -79,7 +82,8 @@ class Functions:
         def log_joint(*values: torch.Tensor) -> torch.Tensor:
             return self._log_joint(dict(zip(names, values, strict=True)))
 
-        return autograd(log_joint) if self.form == "loop" else with_gradient(log_joint, [points])
+        elsewhere = [z.flip(0) + SHIFT for z in points]
+        return autograd(log_joint) if self.form == "loop" else with_gradient(log_joint, [points, elsewhere])
 
     @torch.no_grad()
     def constrain(self, points: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
