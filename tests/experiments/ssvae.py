@@ -1,4 +1,4 @@
-"""The README's tables of the semi-supervised autoencoder: python -m tests.experiments.ssvae alphas|labels [splits].
+"""The README's tables of the semi-supervised autoencoder: python -m tests.experiments.ssvae TABLE [splits].
 
 M2 is trained as Kingma et al. (2014) train it, with its classifier q(y | x) and the term alpha E[-log q(y | x)] over
 the images with a label, by NumPyro's `TraceEnum_ELBO`. What it is worth is then known exactly, on the decoder that it
@@ -7,13 +7,15 @@ learnt: p(y | x), p(x, y) and p(x) by quadrature, and
     log p(x) - ELBO = KL(q(y | x), p(y | x)) + E_q(y | x) KL(q(z | x, y), p(z | x, y)).
 
 ``alphas``: by the weight of the classification term. ``labels``: by the number of labels, beside classifiers that know
-no z, and a picture. Means over the splits with the standard deviation between them.
+no z, and a picture. ``guides``: what the guides for z cost on one decoder, where y is summed out, and how good a model
+each learns, by both libraries. Means over the splits with the standard deviation between them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,16 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from compare.comparison import Fit, Job
+from compare.fit import run as fit
+from compare.measure.held_out import weights as weights_of
+from compare.options import Options
 from models.decoder import Decoder, random_weights
-from models.ssvae import SemiSupervised
-from models.ssvae.classification import CLASSIFIERS, labelled
+from models.ssvae import MODEL, SemiSupervised
+from models.ssvae.classification import CLASSIFIERS, exact_predictions, labelled
 from models.ssvae.decoder import ClassDecoder
 from models.ssvae.exact import class_evidences
+from models.vae import baselines
 
 ALPHAS = (0.0, 0.1, 1.0, 10.0)
 """The weight of the classification term, in units of the number of training images; Kingma et al. have 0.1."""
@@ -204,6 +211,62 @@ def labels(splits: int, alpha: float = 1.0) -> None:
     draw(rows)
 
 
+Rows = dict[str, dict[str, float]]
+
+
+def guides_of(split: int, families: tuple[str, ...] = ("mean_field",)) -> tuple[Rows, Rows]:
+    """Of one split: each guide's numbers on one decoder, and each guide's model beside simpler ones, means."""
+    data = SemiSupervised(split=split)
+    kinds = [(library, family) for family in families for library in ("numpyro", "pyro")]
+
+    def fitted(method: str, library: str, family: str, data: SemiSupervised) -> Fit:
+        return fit(Job(method, "ssvae", data, method, library, family, split, Options(budget=3000.0)))
+
+    trained = {kind: fitted("training", *kind, data) for kind in kinds}
+    learnt = {kind: MODEL.amortization.with_decoder(data, weights_of(known)) for kind, known in trained.items()}
+    first = learnt[kinds[0]]
+    ledgers: Rows = {}
+    for kind in kinds:
+        tree = fitted("amortised", *kind, first).tree
+        group, known = tree["test_set"], MODEL.amortization.held_out(first).values
+        elbo, best = (group[name].values for name in ("elbo", "best_elbo"))
+        ledgers["-".join(kind)] = {
+            "ELBO": elbo.mean(),
+            "family gap": (known - best).mean(),
+            "amortisation gap": (best - elbo).mean(),
+            "accuracy of E_q[p(y given x, z)]": MODEL.prediction.scores(first, tree)["accuracy"]["value"],
+        }
+    models: Rows = {}
+    for kind, other in learnt.items():
+        models["-".join(kind)] = {
+            "log evidence": MODEL.amortization.held_out(other).values.mean(),
+            "ELBO": trained[kind].tree["test_set"]["elbo"].values.mean(),
+            "accuracy of p(y given x)": exact_predictions(other)["accuracy"]["value"],
+        }
+    densities = baselines.baselines(data.dataset) | MODEL.amortization.baselines(data)
+    for name, classify in CLASSIFIERS.items():
+        right = classify(data).argmax(axis=1) == data.dataset.test_labels
+        models[name] = {"accuracy of p(y given x)": right.mean()}
+    for name, values in densities.items():
+        models.setdefault(name.partition(",")[0], {})["log evidence"] = values.mean()
+    return ledgers, models
+
+
+def guides(splits: int) -> None:
+    """Both questions: the guides on one decoder, and the models that guides learn."""
+    tables(guides_of(split) for split in range(splits))
+
+
+def tables(pairs: Iterable[tuple[Rows, Rows]]) -> None:
+    """Print what `guides_of` gave of each split; a model lacks what it does not say."""
+    for title, splits in zip(("guide, on one decoder", "model"), zip(*pairs, strict=True), strict=True):
+        columns = list(next(iter(splits[0].values())))
+        print(f"\n| {title} | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
+        for name, row in splits[0].items():
+            cells = (spread([part[name][term] for part in splits], 3) if term in row else "" for term in columns)
+            print(f"| {name} | {' | '.join(cells)} |")
+
+
 def draw(rows: dict[str, dict[int, list[float]]]) -> None:
     """The picture: accuracy against labels with bars of one sd between splits."""
     from models.plotting import CLASS_COLORS, new_figure, save, style
@@ -223,4 +286,4 @@ def draw(rows: dict[str, dict[int, list[float]]]) -> None:
 
 
 if __name__ == "__main__":
-    {"alphas": alphas, "labels": labels}[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+    {"alphas": alphas, "labels": labels, "guides": guides}[sys.argv[1]](int(sys.argv[2]) if len(sys.argv) > 2 else 3)
