@@ -19,7 +19,7 @@ from models.contract import Reference
 from models.decoder import Decoder
 from models.image_posteriors import QuadraturePosteriors, posteriors
 from models.ssvae import MODEL, SemiSupervised
-from models.ssvae.classification import baselines, class_probabilities, jackknifed, scored
+from models.ssvae.classification import CLASSIFIERS, baselines, class_probabilities, jackknifed, scored
 from models.ssvae.data import choose_labelled, with_possible
 from models.ssvae.exact import class_evidences, class_posteriors
 
@@ -303,3 +303,12 @@ def test_pictures(latent, tmp_path):
     for picture in MODEL.pictures:
         picture.draw({}, data(latent), None, tmp_path / picture.name)
         assert len(list(tmp_path.glob(f"{picture.name}*"))) == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_baseline_has_a_probability_of_each_class(name):
+    """With one label a class, too, of which none reaches some images: of these every class is as probable."""
+    known = CLASSIFIERS[name](SemiSupervised(labels=10))
+    np.testing.assert_allclose(known.sum(axis=1), 1.0, atol=1e-12)
+    assert known.min() >= 0

@@ -135,12 +135,15 @@ def nearest_neighbour(data: SemiSupervised) -> np.ndarray:
 
 
 def label_propagation(data: SemiSupervised) -> np.ndarray:
-    """Labels spread over the graph of the seven nearest training images, labelled or not (Zhou et al. 2004)."""
+    """Labels spread over the graph of the seven nearest training images, labelled or not (Zhou et al. 2004); every
+    class is as probable for an image that none reaches."""
     from sklearn.semi_supervised import LabelSpreading
 
     images, labels = data.dataset.train, np.full(len(data.dataset.train), -1)
     labels[data.labelled] = labelled(data)[1]
-    return LabelSpreading(kernel="knn", n_neighbors=7).fit(images, labels).predict_proba(data.dataset.test)
+    with np.errstate(invalid="ignore"):
+        known = LabelSpreading(kernel="knn", n_neighbors=7).fit(images, labels).predict_proba(data.dataset.test)
+    return np.nan_to_num(known, nan=1 / known.shape[1])
 
 
 CLASSIFIERS: dict[str, Callable[[SemiSupervised], np.ndarray]] = {
