@@ -110,7 +110,9 @@ class Options:
     )
     paths: int = option(4, "paths of the guide multipath, each from a start of its own", parse_count)
     acceptance: float = option(
-        0.8, "rate that NUTS adapts its steps to; with a higher one they are shorter, and fewer diverge", parse_share
+        0.8,
+        "rate that NUTS, but for a reference, adapts its steps to; with a higher one fewer diverge",
+        parse_share,
     )
     ess: float = option(400.0, "effective sample size, bulk and tail, at which NUTS stops", parse_positive)
     reference_ess: float = option(4000.0, "the same for a reference, where no exact posterior is known", parse_positive)

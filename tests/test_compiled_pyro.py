@@ -95,6 +95,37 @@ def test_a_branch_that_depends_on_the_variables_is_not_recorded():
         recorded(branches, list(at()[0].values()))
 
 
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda a, b: torch.linalg.cholesky(torch.eye(3, dtype=torch.float64) + torch.diag(b, 0) * a).sum(),
+        lambda a, b: torch.linalg.solve(torch.diag(b.clamp(min=0.0)) * a, DATA).sum(),
+    ],
+)
+def test_a_factorisation_that_fails_raises_as_it_does(fails):
+    """Not NaN, nor a number: Pyro takes the error for a point without density."""
+    fine = [torch.ones(1, dtype=torch.float64), torch.tensor([0.5, 0.7, 2.0], dtype=torch.float64)]
+    compiled = with_gradient(fails, [fine])
+    for value, true in zip(compiled(*fine), autograd(fails)(*fine), strict=True):
+        torch.testing.assert_close(value, true)
+    bad = [fine[0], torch.tensor([0.5, -3.0, 2.0], dtype=torch.float64)]
+    with pytest.raises(RuntimeError, match=r"linalg\."):
+        compiled(*bad)
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda a, b: (a * b).sum() if torch.equal(b, b + 1) else b.sum() + a.sum(), "a branch"),
+        (lambda a, b: (a * b).sum() - len(torch.nonzero(b > 3)), "a shape"),
+        (lambda a, b: (torch._assert_async((b > -1e9).all()), (a * b).sum())[1], "a check"),
+    ],
+)
+def test_what_else_depends_on_the_variables_is_not_recorded(function, says):
+    with pytest.raises(ValueError, match=f"{says} depends on the variables"):
+        recorded(function, list(at()[0].values()))
+
+
 def test_a_shape_that_depends_on_the_variables_is_not_recorded():
     """The gradient of a mean over the positive ones has their number in it."""
 

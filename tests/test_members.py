@@ -51,6 +51,16 @@ def test_fits_of_other_families_and_what_errors_explain_change_nothing(other):
     assert beside_members({"full": full, "other": other}, OPTIONS)["full"] == full
 
 
+@pytest.mark.parametrize(("inner", "outer"), [("low_rank", "full_rank"), ("full_rank", "flow"), ("mean_field", "flow")])
+def test_every_gaussian_is_a_member_of_the_richer_families(inner, outer):
+    """And what the family costs is then known to be at most what the better member's costs."""
+    fits = {"inner": a_fit(inner, -8.0), "outer": a_fit(outer, -14.0)}
+    judged = beside_members(fits, OPTIONS)
+    assert judged["outer"].ledger.optimisation_gap.value == pytest.approx(6) and judged["inner"] == fits["inner"]
+    assert "family gap at most 1 " in judge(judged["outer"], OPTIONS).sentence
+    assert "at most" not in judge(judged["outer"], OPTIONS, {outer: 1.0}).sentence
+
+
 def test_the_highest_member_counts_and_one_at_the_mode_is_a_member():
     fits = {"full": a_fit("full_rank", -14.0), "mode": a_fit("laplace", -9.0), "mean": a_fit("mean_field", -8.0)}
     assert beside_members(fits, OPTIONS)["full"].ledger.optimisation_gap.value == pytest.approx(6)

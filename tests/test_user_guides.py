@@ -499,6 +499,10 @@ def test_a_warm_up_that_all_chains_share_is_seen():
     burnt[:, :120] += np.linspace(12, 1, 120)[:, None]
     verdict = check(side.line, DATA, draws={"b": burnt}).verdict["draws"]
     assert verdict.word == "unreliable" and "first tenth" in verdict.sentence
+    around = posterior_draws(n_draws=1000)
+    around[:, :60] = MEAN + np.array([3.0, -3.0, 3.0, -3.0])[:, None, None]  # starts on either side
+    verdict = check(side.line, DATA, draws={"b": around}).verdict["draws"]
+    assert verdict.word == "unreliable" and "distances from the median" in verdict.sentence
     slow = np.random.default_rng(1).normal(size=(4, 1000, 2))
     for step in range(1, 1000):
         slow[:, step] = 0.95 * slow[:, step - 1] + math.sqrt(1 - 0.95**2) * slow[:, step]

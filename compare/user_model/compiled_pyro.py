@@ -1,7 +1,9 @@
 """A function of torch tensors compiled together with its gradient: what autograd does once is played back.
 
 TorchScript compiles a function and leaves its gradient to autograd; of functions of small tensors that is most of the
-time. Here the operations of both are recorded below autograd, and TorchScript compiles their list.
+time. Here the operations of both are recorded below autograd, and TorchScript compiles their list. What depends on the
+variables without torch's knowledge, as what NumPy or `tolist` reads, is not recorded: what was compiled is therefore
+tried where it was not recorded.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -28,7 +31,7 @@ class Tape(TorchDispatchMode):
         variables: The tensors that a recorded function is called with.
 
     Raises:
-        ValueError: a branch or a shape depends on the variables, or a tensor is changed that was there before.
+        ValueError: a branch, a shape or a check depends on the variables, or a tensor is changed that was there before.
     """
 
     def __init__(self, variables: Sequence[torch.Tensor]) -> None:
@@ -36,6 +39,7 @@ class Tape(TorchDispatchMode):
         self.calls: list[tuple[Function, Any, Any]] = []  # the operation, its arguments, its result
         self.depends, self.is_given = ({storage(value) for value in variables} for _ in range(2))
         self.is_made: set[int] = set()
+        self.checks: list[torch.Tensor] = []  # what is 0 where a factorisation has succeeded
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -45,8 +49,12 @@ class Tape(TorchDispatchMode):
         arguments = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
         storages = {storage(value) for value in arguments}
         depends = bool(storages & self.depends)
-        if depends and function is aten._local_scalar_dense.default:
+        if depends and torch.Tag.data_dependent_output in function.tags:
             raise ValueError("a branch depends on the variables")
+        if function is aten._linalg_check_errors.default:  # without a result it would not be compiled
+            self.checks.append(args[0])
+        elif depends and not function._schema.returns:
+            raise ValueError("a check depends on the variables")
         if torch.Tag.dynamic_output_shape in function.tags and self.decides(function, args):
             raise ValueError("a shape depends on the variables")
         self.is_given |= storages - self.is_made
@@ -74,7 +82,8 @@ def changed(function: Any, args: Any, kwargs: Any) -> Iterator[torch.Tensor]:
     """The arguments that an operation writes to."""
     for place, argument in enumerate(function._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            yield args[place] if place < len(args) else kwargs[argument.name]
+            value = args[place] if place < len(args) else kwargs.get(argument.name)
+            yield from (part for part in tree_leaves(value) if isinstance(part, torch.Tensor))
 
 
 def storage(value: torch.Tensor) -> int:
@@ -84,6 +93,8 @@ def storage(value: torch.Tensor) -> int:
 
 def recorded(function: Function, variables: Sequence[torch.Tensor]) -> Function:
     """The function of the variables, compiled, as its value and its gradient by each of them, in one tuple.
+
+    Where a factorisation fails, autograd is asked, which raises what the library knows.
 
     Args:
         function: Of as many tensors; its value is a scalar, or the gradient is that of its sum.
@@ -110,17 +121,20 @@ def recorded(function: Function, variables: Sequence[torch.Tensor]) -> Function:
             args, kwargs = tree_map(now, arguments)
             values = operation(*args, **kwargs)
             known |= {id(then): value for then, value in zip(tree_leaves(result), tree_leaves(values), strict=True)}
-        return tuple(map(now, results))
+        return tuple(map(now, (*results, *tape.checks)))
 
     with torch.no_grad(), warnings.catch_warnings():  # how it is compiled is not the user's to change
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
         traced = torch.jit.trace(play, tuple(map(torch.Tensor.detach, points)), check_trace=False)
 
+    plain = autograd(function)
+
     def run(*variables: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad(), torch.jit.optimized_execution(False):  # what it saves does not pay for its first calls
             values: tuple[torch.Tensor, ...] = traced(*variables)
-        return values
+        has_failed = any(bool(check.any()) for check in values[len(results) :])
+        return plain(*variables) if has_failed else values[: len(results)]
 
     return run
 
@@ -142,13 +156,15 @@ def with_gradient(function: Function, at: Sequence[Sequence[torch.Tensor]]) -> F
 
     Args:
         function: Of tensors; its value is a scalar, or the gradient is that of its sum.
-        at: Variables at which both must be the same, to a relative 1e-9; it is recorded at the first.
+        at: Variables at which both must be the same, to a relative 1e-9 or 1e-8; it is recorded at the first.
     """
     plain = autograd(function)
     try:
         compiled = recorded(function, at[0])
         is_same = all(same(plain(*variables), compiled(*variables)) for variables in at)
-    except (ValueError, RuntimeError):  # a branch depends on the variables, or torch has no way to compile it
+    except (
+        Exception
+    ):  # a branch depends on the variables, or torch has no way to compile it, which it says in many ways
         return plain
     return compiled if is_same else plain
 
@@ -166,6 +182,7 @@ class Played(torch.autograd.Function):
         return value
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return (None, *(upstream[0] * slope for slope in context.gradient))
 

@@ -27,10 +27,11 @@ FEWEST = 50
 
 @dataclass(frozen=True)
 class Drift:
-    """How far an element's beginning is from its end, in normal scores of the ranks."""
+    """How far an element's beginning is from its end, in normal scores of the ranks of ``what``."""
 
     name: str
     distance: float
+    what: str
 
 
 def judge_drift(fit: Fit) -> Verdict | None:
@@ -47,24 +48,35 @@ def judge_drift(fit: Fit) -> Verdict | None:
     return Verdict(
         "unreliable",
         f"The first tenth of the chains is not like their second half ({worst.name} is {worst.distance:.1f} sd away, "
-        "by ranks): leave the warm-up out.",
+        f"by ranks of its {worst.what}): leave the warm-up out.",
     )
 
 
 def drifts(fit: Fit) -> Iterator[Drift]:
-    """The elements whose beginning is not like their end, by more than chance explains."""
+    """The elements whose beginning is not like their end, by more than chance explains.
+
+    Chains may begin elsewhere, or, if their starts are spread widely, further from the median.
+    """
     layout = layout_of(fit.job)
-    errors = widen(ERRORS, len(layout.judged))
+    errors = widen(ERRORS, 2 * len(layout.judged))
     for site, indices in blocks(layout.judged):
-        scores = normal_scores(columns(fit.tree, site, indices))
-        n_draws = scores.shape[1]
-        begin, end = scores[:, : max(int(BEGINNING * n_draws), 1)], scores[:, n_draws - int(END * n_draws) :]
-        distances = np.abs(begin.mean((0, 1)) - end.mean((0, 1)))
-        for place in np.flatnonzero(distances > DRIFT).tolist():
-            size = float(arviz_stats.ess(end[..., place], method="mean"))
-            sd = np.sqrt(end[..., place].var() * (1 + END / BEGINNING) / size)
-            if size >= FEWEST and distances[place] > errors * sd:
-                yield Drift(layout.label(site, indices[place]), float(distances[place]))
+        draws = columns(fit.tree, site, indices)
+        spread = np.abs(draws - np.median(draws, axis=(0, 1)))
+        for what, values in (("draws", draws), ("distances from the median", spread)):
+            for place, distance in apart(normal_scores(values), errors):
+                yield Drift(layout.label(site, indices[place]), distance, what)
+
+
+def apart(scores: np.ndarray, errors: float) -> Iterator[tuple[int, float]]:
+    """The elements of scores (chain, draw, k) whose beginning has another mean than their end, and how far it is."""
+    n_draws = scores.shape[1]
+    begin, end = scores[:, : max(int(BEGINNING * n_draws), 1)], scores[:, n_draws - int(END * n_draws) :]
+    distances = np.abs(begin.mean((0, 1)) - end.mean((0, 1)))
+    for place in np.flatnonzero(distances > DRIFT).tolist():
+        size = float(arviz_stats.ess(end[..., place], method="mean"))
+        sd = np.sqrt(end[..., place].var() * (1 + END / BEGINNING) / size)
+        if size >= FEWEST and distances[place] > errors * sd:
+            yield place, float(distances[place])
 
 
 def normal_scores(draws: np.ndarray) -> np.ndarray:

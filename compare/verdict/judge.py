@@ -213,7 +213,10 @@ def judge_guide(
         return Verdict("not converged", f"{sentence(arrival)}{also}")
     if is_point(summary):
         return judge_point(summary, sentence(off))
-    at_most = "at most " if ledger.auxiliary_gap and not ledger.optimisation_gap else ""
+    is_bound = ledger.auxiliary_gap and not ledger.optimisation_gap
+    if elsewhere(summary, options) and str(summary.guide) not in family_gaps:  # below another fit of its family
+        is_bound = True
+    at_most = "at most " if is_bound else ""
     gaps = f"family gap {at_most}{printed(ledger.family_gap)} nats" if ledger.family_gap else "family gap not known"
     if summary.optimisation.objective:
         gaps = NO_BOUND
@@ -278,7 +281,7 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
         return True, arrival_without_gap(summary)
     below = elsewhere(summary, options)
     if below:
-        return True, f"it ended at an optimum {printed(below)} nats below the best"
+        return True, f"it ended at an optimum {printed(below)} nats below the best known"
     return True, f"the optimiser arrived ({optimisation.gap.value:.1g} ± {optimisation.gap.mcse:.1g} nats short)"
 
 

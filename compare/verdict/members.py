@@ -11,7 +11,11 @@ from compare.options import Options
 from compare.summary import Estimate, FitSummary
 from compare.verdict.thresholds import ERRORS
 
-WITHIN = {"mean_field": ("full_rank", "low_rank")}
+WITHIN = {
+    "mean_field": ("full_rank", "low_rank", "flow"),
+    "low_rank": ("full_rank", "flow"),
+    "full_rank": ("flow",),
+}
 """Families all of whose members are members of these families too."""
 
 

@@ -17,8 +17,9 @@ MEAN = 0.1
 SPREAD = 0.1
 """How far an sd ratio may be from 1."""
 
-FAR = 2.0
-"""The sd ratio from which its logarithm is looked at too."""
+FAR, KNOWN = 2.0, 0.3
+"""The sd ratio from which its logarithm is looked at too, if its error is at most such a share of it: where one draw
+makes half of the sd, as of heavy tails, the logarithm would convict right fits."""
 
 ERRORS = 4
 """The number of standard errors that may be chance."""
@@ -102,7 +103,7 @@ def mean_excess(distance: Distance, errors: float = ERRORS) -> float:
 def sd_excess(distance: Distance, errors: float = ERRORS) -> float:
     """By how much an sd is further off than a verdict allows."""
     beyond = excess(distance.sd_ratio, 1.0, SPREAD, errors)
-    if not FAR <= distance.sd_ratio.value < math.inf:
+    if not is_far(distance.sd_ratio):
         return beyond
     return max(beyond, excess(by_logarithm(distance.sd_ratio), 0.0, SPREAD, errors))
 
@@ -114,7 +115,12 @@ def z_score(estimate: Estimate, ideal: float) -> float:
 
 def sd_score(ratio: Estimate) -> float:
     """The distance of an sd ratio from 1 in standard errors, by its logarithm where it is far above."""
-    return z_score(ratio, 1.0) if ratio.value < FAR else z_score(by_logarithm(ratio), 0.0)
+    return z_score(by_logarithm(ratio), 0.0) if is_far(ratio) else z_score(ratio, 1.0)
+
+
+def is_far(ratio: Estimate) -> bool:
+    """Whether an sd ratio is judged by its logarithm too."""
+    return FAR <= ratio.value < math.inf and ratio.mcse <= KNOWN * ratio.value
 
 
 def by_logarithm(ratio: Estimate) -> Estimate:
@@ -194,7 +200,11 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
             "narrow",
             f"means right, but some sd is more than {SPREAD:.0%} and {ERRORS} standard errors below the truth",
         ),
-        ("wide", f"the same above the truth (from {FAR:g} times the truth on, also by the ratio's logarithm)"),
+        (
+            "wide",
+            f"the same above the truth (from {FAR:g} times the truth on, also by the ratio's logarithm, if the error "
+            f"is at most {KNOWN:.0%} of it)",
+        ),
         (
             "undecided",
             f"none of these, but the evidence would not show a fault of twice that size: a distance plus {ERRORS} "

@@ -29,7 +29,7 @@ COST = (
         "acceptance",
         "acceptance",
         "",
-        "NUTS's mean acceptance probability after adaptation; target {acceptance:g}.",
+        "NUTS's mean acceptance probability after adaptation; target {acceptance:g}, a reference's its own.",
     ),
 )
 
