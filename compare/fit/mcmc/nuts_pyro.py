@@ -18,6 +18,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer import NUTS
+from pyro.infer.mcmc.util import initialize_model
 from pyro.util import get_rng_state, set_rng_state
 
 from compare.comparison import Job
@@ -59,14 +60,15 @@ def kernel_of(model: Callable[..., Any], data: Any, warmup: int, acceptance: flo
     """A kernel whose log joint is compiled."""
     kernel = RecordingNUTS(model, target_accept_prob=acceptance)
     kernel.setup(warmup, **data)
-    kernel.potential_fn = compiled(kernel.potential_fn, kernel.initial_params)
+    elsewhere = initialize_model(model, model_kwargs=data)[0]
+    kernel.potential_fn = compiled(kernel.potential_fn, kernel.initial_params, elsewhere)
     return kernel
 
 
-def compiled(potential: Potential, start: Point) -> Potential:
-    """A potential compiled with its gradient, where that changes neither."""
-    points = [{name: value + shift for name, value in start.items()} for shift in (0.0, 1.0, -1.0, 0.3)]
-    return compile_potential(potential, points)
+def compiled(potential: Potential, start: Point, *others: Point) -> Potential:
+    """A potential compiled with its gradient at the start, where that changes neither, there and elsewhere."""
+    shifted = [{name: value + shift for name, value in start.items()} for shift in (1.0, -1.0, 0.3)]
+    return compile_potential(potential, [start, *others, *shifted])
 
 
 def chain(
