@@ -110,6 +110,7 @@ ERRORS = [
         "all",
         "both",
         caught_by="test_measures.test_a_references_errors_are_what_its_moments_vary_by",
+        arguments={"correlation": 0.0, "larger": "mean"},
     ),
     Fault(
         "the errors of the truth's means and sds are exchanged where elements are not printed",
