@@ -136,6 +136,20 @@ def test_a_shape_that_depends_on_the_variables_is_not_recorded():
         recorded(masks, list(at()[0].values()))
 
 
+def test_what_would_take_much_memory_is_not_recorded(monkeypatch):
+    """A recording holds every result at once, each of its tensors once."""
+    start, rows = list(at()[0].values()), torch.ones(1000, dtype=torch.float64)
+
+    def long(a, b):
+        return (a * b.sum() * rows).view(10, 100).sum()
+
+    monkeypatch.setattr(compiled_pyro, "LARGEST", 60_000)
+    recorded(long, start)
+    monkeypatch.setattr(compiled_pyro, "LARGEST", 7_000)
+    with pytest.raises(ValueError, match="more than 7000 bytes"):
+        recorded(long, start)
+
+
 def test_what_changes_its_callers_tensors_is_not_recorded():
     counter = torch.zeros(1, dtype=torch.float64)
 

@@ -19,6 +19,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 aten = torch.ops.aten
 
+LARGEST = 100_000_000
+"""Bytes that a recording may hold. What takes more is no slower op by op."""
+
 Function = Callable[..., Any]
 Point = Mapping[str, torch.Tensor]
 Potential = Callable[[Point], torch.Tensor]
@@ -31,7 +34,8 @@ class Tape(TorchDispatchMode):
         variables: The tensors that a recorded function is called with.
 
     Raises:
-        ValueError: a branch, a shape or a check depends on the variables, or a tensor is changed that was there before.
+        ValueError: a branch, a shape or a check depends on the variables, a tensor is changed that was there before, or
+            more than `LARGEST` bytes are recorded.
     """
 
     def __init__(self, variables: Sequence[torch.Tensor]) -> None:
@@ -39,6 +43,7 @@ class Tape(TorchDispatchMode):
         self.calls: list[tuple[Function, Any, Any]] = []  # the operation, its arguments, its result
         self.depends, self.is_given = ({storage(value) for value in variables} for _ in range(2))
         self.is_made: set[int] = set()
+        self.size = 0
         self.checks: list[torch.Tensor] = []  # what is 0 where a factorisation has succeeded
 
     @classmethod
@@ -46,8 +51,7 @@ class Tape(TorchDispatchMode):
         return False  # or torch imports, for a second, a compiler that is not used here
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        arguments = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
-        storages = {storage(value) for value in arguments}
+        storages = {storage(value) for value in tensors_in((args, kwargs))}
         depends = bool(storages & self.depends)
         if depends and torch.Tag.data_dependent_output in function.tags:
             raise ValueError("a branch depends on the variables")
@@ -61,7 +65,11 @@ class Tape(TorchDispatchMode):
         if any(storage(value) in self.is_given for value in changed(function, args, kwargs or {})):
             raise ValueError("a tensor is changed that was there before")
         result = function(*args, **(kwargs or {}))
-        written = {storage(value) for value in tree_leaves(result) if isinstance(value, torch.Tensor)}
+        written = {storage(value) for value in tensors_in(result)}
+        new = {storage(value): value for value in tensors_in(result) if storage(value) not in storages}
+        self.size += sum(value.untyped_storage().nbytes() for value in new.values())
+        if self.size > LARGEST:
+            raise ValueError(f"a recording of more than {LARGEST} bytes")
         self.is_made |= written - self.is_given
         if depends:
             self.depends |= written
@@ -83,7 +91,12 @@ def changed(function: Any, args: Any, kwargs: Any) -> Iterator[torch.Tensor]:
     for place, argument in enumerate(function._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
-            yield from (part for part in tree_leaves(value) if isinstance(part, torch.Tensor))
+            yield from tensors_in(value)
+
+
+def tensors_in(values: Any) -> list[torch.Tensor]:
+    """The tensors in nested lists, tuples and dictionaries."""
+    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
 
 
 def storage(value: torch.Tensor) -> int:
@@ -108,8 +121,8 @@ def recorded(function: Function, variables: Sequence[torch.Tensor]) -> Function:
         value = function(*points)
         results = (value, *torch.autograd.grad(value.sum(), points))
 
-    seen = tree_leaves([results, *(arguments for _, arguments, _ in tape.calls)])
-    constants = {id(value): value.detach() for value in seen if isinstance(value, torch.Tensor)}
+    seen = tensors_in([results, *(arguments for _, arguments, _ in tape.calls)])
+    constants = {id(value): value.detach() for value in seen}
 
     def play(*variables: torch.Tensor) -> tuple[torch.Tensor, ...]:
         known = constants | {id(point): value for point, value in zip(points, variables, strict=True)}
@@ -128,13 +141,13 @@ def recorded(function: Function, variables: Sequence[torch.Tensor]) -> Function:
         warnings.filterwarnings("ignore", r"`torch\.jit\.", FutureWarning)
         traced = torch.jit.trace(play, tuple(map(torch.Tensor.detach, points)), check_trace=False)
 
-    plain = autograd(function)
+    plain, count = autograd(function), len(results)
 
     def run(*variables: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with torch.no_grad(), torch.jit.optimized_execution(False):  # what it saves does not pay for its first calls
             values: tuple[torch.Tensor, ...] = traced(*variables)
-        has_failed = any(bool(check.any()) for check in values[len(results) :])
-        return plain(*variables) if has_failed else values[: len(results)]
+        has_failed = any(bool(check.any()) for check in values[count:])
+        return plain(*variables) if has_failed else values[:count]
 
     return run
 
