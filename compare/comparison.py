@@ -272,7 +272,7 @@ class Comparison:
         log_evidence: log p(x), and how it is known.
         model_check: Whether the model itself fits its data.
         claims: What the model's founding text claims, and what is true.
-        published: What others published, and what is found here.
+        published: What others published, and what is true here.
         held_out: The test set; None where the model has none.
         baselines: The scores of simpler models on held-out observations.
         extra: What else is known of the truth, in JSON's types.
@@ -310,7 +310,7 @@ class Comparison:
 
     @property
     def layout(self) -> Layout:
-        """What tracing the model on the data told."""
+        """The sites that tracing the model on the data has shown."""
         return next(fit.job.layout for fit in self.fits.values() if fit.job.layout)
 
     def label(self, element: Element) -> str:

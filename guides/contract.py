@@ -248,6 +248,7 @@ class Family:
         local_posterior: Its form for encoders.
         largest_dimension: The dimension beyond which it is not attempted.
         beyond: The families to take there.
+        within: The families that hold each of its members.
         is_particular: Whether it is only for the models that name it.
         at_mode_of: The Gaussian family whose Laplace approximation it is; its ELBO is not optimised.
         on_way_of: The Gaussian family whose member of the highest ELBO on L-BFGS's way to the mode it is.
@@ -269,6 +270,7 @@ class Family:
     local_posterior: LocalPosterior | None = None
     largest_dimension: float = math.inf
     beyond: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
     is_particular: bool = False
     at_mode_of: str | None = None
     on_way_of: str | None = None

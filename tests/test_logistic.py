@@ -56,8 +56,8 @@ def test_the_orings_gaussians_lose_what_is_known() -> None:
     gaps = [evidence - best_member(data, family).elbo for family in ("mean_field", "full_rank")]
     assert gaps == pytest.approx([0.063, 0.035], abs=5e-4)
     assert evidence - bound(data) == pytest.approx(0.52, abs=0.005)
-    foretold = risks(data, MODEL.exact(data))
-    assert foretold["mode alone"] > 0.999 > foretold["exact"] > foretold["best Gaussian"] > foretold["Laplace"]
+    predicted = risks(data, MODEL.exact(data))
+    assert predicted["mode alone"] > 0.999 > predicted["exact"] > predicted["best Gaussian"] > predicted["Laplace"]
 
 
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])
@@ -159,10 +159,10 @@ def test_the_mode_is_as_far_from_the_mean_as_is_said(tmp_path, flipped) -> None:
     end = optimize.minimize(lambda z: -exact.log_joint(z[None])[0], np.zeros(2), method="Nelder-Mead", tol=1e-10)
     mean, sd = (np.array([part["intercept"], part["weights"][0]]) for part in (exact.mean(), exact.sd()))
     off = (end.x - mean) / sd
-    told = exact.extra_summary()["mode less mean, in sds, the largest"]
-    assert told == pytest.approx(off[np.abs(off).argmax()], abs=1e-4)
+    printed = exact.extra_summary()["mode less mean, in sds, the largest"]
+    assert printed == pytest.approx(off[np.abs(off).argmax()], abs=1e-4)
     assert abs(off).max() > 1.1 * abs(off).min()
-    assert (told > 0) == flipped
+    assert (printed > 0) == flipped
 
 
 @pytest.mark.parametrize(

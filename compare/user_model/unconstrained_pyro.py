@@ -38,7 +38,7 @@ class Functions:
             nodes: Any = poutine.trace(model).get_trace(**self.data).nodes
             self.transforms = {name: biject_to(nodes[name]["fn"].support) for name in names}
             self.form = choose_form(model, self.data)
-            alone = poutine.trace(model).get_trace(**self.data)
+            alone = poutine.trace(model).get_trace(**self.data) if self.form == "plate" else None
         self.terms = partial(terms_of_many, self.form, model, data=self.data, alone=alone)
         self.compiled: dict[int, Callable[..., Any]] = {}
         self.derived = tuple(name for name, node in nodes.items() if node.get("infer", {}).get("_deterministic"))

@@ -11,13 +11,6 @@ from compare.options import Options
 from compare.summary import Estimate, FitSummary
 from compare.verdict.thresholds import ERRORS
 
-WITHIN = {
-    "mean_field": ("full_rank", "low_rank", "flow"),
-    "low_rank": ("full_rank", "flow"),
-    "full_rank": ("flow",),
-}
-"""Families all of whose members are members of these families too."""
-
 
 def beside_members(summaries: Mapping[str, FitSummary], options: Options) -> dict[str, FitSummary]:
     """The summaries; where a fit ended below a member of its own family that was fitted too, with that in its ledger.
@@ -58,6 +51,7 @@ def is_member(other: FitSummary, summary: FitSummary) -> bool:
         return False
     if other.optimisation is None or other.optimisation.objective:
         return False
-    name = str(other.guide)
-    member_of = guides.load(name).member_of if name in guides.FAMILIES else None
-    return summary.guide in (*WITHIN.get(name, ()), member_of)
+    if other.guide not in guides.FAMILIES:
+        return False
+    family = guides.load(other.guide)
+    return summary.guide in (*family.within, family.member_of)

@@ -67,5 +67,5 @@ LOCAL_POSTERIOR = LocalPosterior(
 )
 """For encoders: q(z) = N(z; location, L L'), L lower triangular: exp(log_scale) on its diagonal, ``below`` under it."""
 
-FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR, largest_dimension=500)
+FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR, largest_dimension=500, within=("flow",))
 """Its parameters and its cost grow with the square of the dimension or worse."""

@@ -270,4 +270,4 @@ def smallest(curvature: Curvature, scale: np.ndarray, count: int) -> tuple[np.nd
     return scipy.linalg.eigh_tridiagonal(diagonal * scale**2, beside, select="i", select_range=(0, count - 1))
 
 
-FAMILY = Family(Coordinates, largest_dimension=10_000, spread=Target, settings=("rank",))
+FAMILY = Family(Coordinates, largest_dimension=10_000, within=("full_rank", "flow"), spread=Target, settings=("rank",))

@@ -51,4 +51,4 @@ LOCAL_POSTERIOR = LocalPosterior(
 )
 """For encoders: q(z) = prod_d N(z_d; location_d, exp(log_scale_d)^2)."""
 
-FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR)
+FAMILY = Family(Coordinates, local_posterior=LOCAL_POSTERIOR, within=("full_rank", "low_rank", "flow"))

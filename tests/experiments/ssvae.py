@@ -223,8 +223,8 @@ def guides_of(split: int, families: tuple[str, ...] = ("mean_field",)) -> tuple[
         return fit(Job(method, "ssvae", data, method, library, family, split, Options(budget=3000.0)))
 
     trained = {kind: fitted("training", *kind, data) for kind in kinds}
-    learnt = {kind: MODEL.amortization.with_decoder(data, weights_of(known)) for kind, known in trained.items()}
-    first = learnt[kinds[0]]
+    decoders = {kind: MODEL.amortization.with_decoder(data, weights_of(known)) for kind, known in trained.items()}
+    first = decoders[kinds[0]]
     ledgers: Rows = {}
     for kind in kinds:
         tree = fitted("amortised", *kind, first).tree
@@ -237,7 +237,7 @@ def guides_of(split: int, families: tuple[str, ...] = ("mean_field",)) -> tuple[
             "accuracy of E_q[p(y given x, z)]": MODEL.prediction.scores(first, tree)["accuracy"]["value"],
         }
     models: Rows = {}
-    for kind, other in learnt.items():
+    for kind, other in decoders.items():
         models["-".join(kind)] = {
             "log evidence": MODEL.amortization.held_out(other).values.mean(),
             "ELBO": trained[kind].tree["test_set"]["elbo"].values.mean(),

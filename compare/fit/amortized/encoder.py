@@ -1,4 +1,4 @@
-"""Training an encoder, and the decoder with it where that is learnt, until the validation ELBO has stopped rising."""
+"""Training an encoder, in some cases its decoder too, until the validation ELBO has stopped rising."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Weights = Mapping[str, np.ndarray]
 
 
 class Trainer(Protocol):
-    """An encoder in training, and the decoder where it is learnt along; float32."""
+    """An encoder in training, and the decoder where that is trained too; float32."""
 
     def epochs(self, count: int, rate: float) -> None:
         """Train on for ``count`` epochs at this learning rate."""
@@ -48,7 +48,7 @@ class Trainer(Protocol):
         """Each draw's contribution to each observation's ELBO, (draws, n), at ``eps``, (draws, n, strata, latent)."""
 
     def weights(self) -> dict[str, Weights]:
-        """The networks' weights, float64: ``encoder``, and ``decoder`` where it is learnt."""
+        """The networks' weights, float64: ``encoder``, and ``decoder`` where that is trained too."""
 
 
 class Networks(ABC):

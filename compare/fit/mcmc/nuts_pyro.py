@@ -194,7 +194,7 @@ def chains(
 
 def in_coordinates_of(objective: Objective, parameters: Parameters) -> Callable[..., None]:
     """The program of a guide's standard normals, see `compare.fit.mcmc.nuts`."""
-    guide = objective.held_at({name: torch.as_tensor(value) for name, value in parameters.items()})
+    guide = objective.guide_at({name: torch.as_tensor(value) for name, value in parameters.items()})
 
     def program(**data: torch.Tensor) -> None:
         eps = pyro.sample(BASE, dist.Normal(torch.zeros(objective.dimension), 1.0).to_event(1))

@@ -31,7 +31,6 @@ from compare.user_model.density_pyro import (
     split_arguments,
     tensors,
 )
-from compare.user_model.guide_pyro import copied
 from compare.user_model.held_pyro import Held
 from compare.user_model.sites import is_delta
 from guides.contract import Implementation, Parameters, Settings
@@ -143,14 +142,6 @@ class Particles:
             def guide(**data: Any) -> Any:
                 return torch.func.functional_call(self.guide, own, (), data)
 
-        return poutine.substitute(guide, data={self.names[name]: value for name, value in params.items()})
-
-    def held_at(self, parameters: Tensors) -> Callable[..., Any]:
-        """The same guide with the parameters held, for `torch.jit`, which takes no module that is called with others'
-        parameters."""
-        params, guide = self.params(parameters), copied(self.guide).requires_grad_(False)
-        for name in [name for name, _ in guide.named_parameters() if name in self.names]:
-            guide.get_parameter(name).data = params[name]
         return poutine.substitute(guide, data={self.names[name]: value for name, value in params.items()})
 
     def log_ratio(self, path: Tensors, density: Tensors, eps: torch.Tensor, data: Tensors) -> Ratios:
