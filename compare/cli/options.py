@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class Parser(argparse.ArgumentParser):
             ValueError: an option that does not exist, with the nearest that does, or a bad value.
         """
         parse = self.parse_known_intermixed_args if self._get_positional_actions() else self.parse_known_args
-        values, unknown = parse(list(arguments))
+        values, unknown = parse(attach_lists(arguments))
         if unknown:
             known = [text for action in self._actions for text in action.option_strings]
             raise ValueError(f"no option {unknown[0]!r}; {nearest(unknown[0].partition('=')[0], known)}")
@@ -135,6 +136,17 @@ class Parser(argparse.ArgumentParser):
             if action.option_strings and action.nargs is None and getattr(values, action.dest, None) == []:
                 self.error(f"{action.option_strings[0]}: expected one argument")
         return values, unknown
+
+
+def attach_lists(arguments: Sequence[str]) -> list[str]:
+    """``--x -1,2`` as ``--x=-1,2``: argparse takes a negative number for a value, but no list that begins with one."""
+    attached: list[str] = []
+    for text in arguments:
+        if re.match(r"-[\d.]+(e[+-]?\d+)?,", text) and attached and re.fullmatch(r"--\w[\w-]*", attached[-1]):
+            attached[-1] += f"={text}"
+        else:
+            attached.append(text)
+    return attached
 
 
 def flag(field: dataclasses.Field) -> str:
