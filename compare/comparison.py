@@ -44,7 +44,7 @@ class Layout:
         latents: The latent sites and their shapes.
         derived: The deterministic sites, and the quantities that the model adds, with their shapes.
         observed: The observed sites' values.
-        reported: The elements that tables, plots and the summary show, of latents and derived quantities.
+        reported_elements: The elements that tables, plots and the summary show, of latents and derived quantities.
         notes: What a reader should know, one sentence each.
         log_joints: log p(x, z) in nats at a few draws from the prior; they tell apart models of the same source.
         singles: Sites with one element that are named without its index.
@@ -57,7 +57,7 @@ class Layout:
     latents: dict[str, tuple[int, ...]]
     derived: dict[str, tuple[int, ...]]
     observed: dict[str, np.ndarray]
-    reported: tuple[Element, ...]
+    reported_elements: tuple[Element, ...]
     notes: tuple[str, ...] = ()
     log_joints: tuple[float, ...] = field(default=())
     singles: frozenset[str] = frozenset()
@@ -81,7 +81,7 @@ class Layout:
         short = {site: out for site, out in flags.items() if out.size <= MOST_JUDGED}
         elements = [(site, index) for site, out in short.items() for index in np.ndindex(out.shape) if not out[index]]
         chosen = [elements[place] for place in evenly(len(elements), MOST_JUDGED)]
-        return tuple(dict.fromkeys((*self.reported, *chosen)))
+        return tuple(dict.fromkeys((*self.reported_elements, *chosen)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from models.contract import Exact
 
 __all__ = ["DATA", "EXACT", "Banana", "Funnel", "model"]
 
-DATA = {"funnel": {"sd": np.array(3.0)}, "banana": {"bend": np.array(0.03)}}
+DATA = {"funnel": {"sd": np.array(3.0)}, "banana": {"curvature": np.array(0.03)}}
 
 
 def model(library: str, name: str) -> Any:
@@ -57,10 +57,10 @@ class Funnel(Exact):
 
 
 class Banana(Exact):
-    method, tolerance, log_evidence, bend = "closed form", 1e-12, 0.0, 0.03
+    method, tolerance, log_evidence, curvature = "closed form", 1e-12, 0.0, 0.03
 
     def middle(self, x):
-        return self.bend * (x**2 - 100)
+        return self.curvature * (x**2 - 100)
 
     def draw(self, rng, count):
         x = 10 * rng.standard_normal(count)
@@ -72,7 +72,7 @@ class Banana(Exact):
     def marginal(self, site, index=()):
         if site == "x":
             return stats.norm(0, 10)
-        return Mixed(lambda e: self.middle(10 * e), np.ones_like, np.sqrt(2e4 * self.bend**2 + 1))
+        return Mixed(lambda e: self.middle(10 * e), np.ones_like, np.sqrt(2e4 * self.curvature**2 + 1))
 
 
 EXACT = {"funnel": Funnel(), "banana": Banana()}

@@ -29,7 +29,7 @@ class Page:
     """One page. ``errors`` are what its console complained of, ``requests`` the addresses that it asked for."""
 
     def __init__(self, to: int, back: int) -> None:
-        self.to, self.back, self.rest, self.number, self.session = to, back, b"", 0, None
+        self.to, self.back, self.unread, self.number, self.session = to, back, b"", 0, None
         self.errors: list[str] = []
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -53,11 +53,11 @@ class Page:
     def read(self, seconds: float = 60.0) -> dict[str, Any]:
         """The next message; what the page complains of or asks for is kept."""
         end = time.monotonic() + seconds
-        while b"\0" not in self.rest:
+        while b"\0" not in self.unread:
             if not select.select([self.back], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise TimeoutError("the browser does not answer")
-            self.rest += os.read(self.back, 1 << 20)
-        text, _, self.rest = self.rest.partition(b"\0")
+            self.unread += os.read(self.back, 1 << 20)
+        text, _, self.unread = self.unread.partition(b"\0")
         message = json.loads(text)
         method, about = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown":

@@ -281,11 +281,11 @@ def misspelt(written: str) -> st.SearchStrategy[str]:
 
 
 @st.composite
-def given_options(draw: Any, usual: dict[str, st.SearchStrategy[Any]]) -> Option:
+def given_options(draw: Any, offered: dict[str, st.SearchStrategy[Any]]) -> Option:
     """One of these options; some with a value or a name that is wrong."""
-    written = draw(st.sampled_from(sorted(usual)))
+    written = draw(st.sampled_from(sorted(offered)))
     wrong = draw(st.integers(0, 14))
-    value = draw(wild() if wrong in (0, 1) else usual[written])
+    value = draw(wild() if wrong in (0, 1) else offered[written])
     return (draw(misspelt(written)) if wrong == 2 else written), value
 
 
@@ -307,11 +307,11 @@ def likely(name: str, small: Sequence[int] = SMALL) -> st.SearchStrategy[list[Op
 @st.composite
 def chosen(
     draw: Any,
-    usual: dict[str, st.SearchStrategy[str | File]],
+    offered: dict[str, st.SearchStrategy[str | File]],
     particular: st.SearchStrategy[dict[str, Any]] | None,
 ) -> list[Option]:
     """Some of the usual options, and mostly those of which the model has values of its own in their place."""
-    values = {option: draw(usual[option]) for option in draw(st.lists(st.sampled_from(sorted(usual)), max_size=4))}
+    values = {option: draw(offered[option]) for option in draw(st.lists(st.sampled_from(sorted(offered)), max_size=4))}
     if particular is not None and draw(st.integers(0, 3)):
         values |= {f"--{option}": value for option, value in draw(particular).items()}
     return [(option, value) for option, value in values.items() if value is not None]

@@ -119,8 +119,8 @@ class Curve(WithMoments):
 
     def log_density(self, points: np.ndarray) -> np.ndarray:
         means, sds = self.given(points[:, 0])
-        rest = stats.norm.logpdf(points[:, 1:], means, sds).sum(1)
-        return self.log_marginal(points[:, 0]) - self.log_evidence + rest
+        log_conditional = stats.norm.logpdf(points[:, 1:], means, sds).sum(1)
+        return self.log_marginal(points[:, 0]) - self.log_evidence + log_conditional
 
     def cells(self, points: np.ndarray) -> np.ndarray:
         cuts = self.cuts if len(self.cuts) else self.quantile([0.1, 0.9])

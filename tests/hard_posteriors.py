@@ -193,19 +193,19 @@ def horseshoe(rng: np.random.Generator, d: int) -> Hard:
 
 
 def valley(rng: np.random.Generator, d: int) -> Hard:
-    """A curved valley: z1 - bend z0^2 is observed under a standard Gaussian prior."""
+    """A curved valley: z1 - curvature z0^2 is observed under a standard Gaussian prior."""
     d = max(d, 2)
-    bend, noise, y = log_uniform(rng, 0.3, 3), log_uniform(rng, 0.05, 1), rng.uniform(-3, 1)
+    curvature, noise, y = log_uniform(rng, 0.3, 3), log_uniform(rng, 0.05, 1), rng.uniform(-3, 1)
     total = 1 + noise**2
 
     def log_marginal(u: np.ndarray) -> np.ndarray:
-        return stats.norm.logpdf(u) + stats.norm.logpdf(y, -bend * u**2, np.sqrt(total))
+        return stats.norm.logpdf(u) + stats.norm.logpdf(y, -curvature * u**2, np.sqrt(total))
 
     def given(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return ((y + bend * u**2) / total)[:, None], np.full((len(u), 1), noise / np.sqrt(total))
+        return ((y + curvature * u**2) / total)[:, None], np.full((len(u), 1), noise / np.sqrt(total))
 
     part = Curve(names("z", 0, 1), np.linspace(-12, 12, 20_001), log_marginal, given)
-    data = {"dimension": d, "bend": bend, "y": y, "noise": noise}
+    data = {"dimension": d, "curvature": curvature, "y": y, "noise": noise}
     return Hard("valley", data, [part, *plain("z", *range(2, d))])
 
 

@@ -177,14 +177,14 @@ def horseshoe(rng: np.random.Generator, d: int) -> Known:
 
 def banana(rng: np.random.Generator, d: int) -> Known:
     """A curved valley z2 ~ N(b z1^2, w), with independent Gaussians beside it."""
-    bend, width = rng.uniform(0.1, 2), 10 ** rng.uniform(-1.3, 0)
+    curvature, width = rng.uniform(0.1, 2), 10 ** rng.uniform(-1.3, 0)
 
     def log_density(z: np.ndarray) -> np.ndarray:
-        valley = stats.norm.logpdf(z[:, 1], bend * z[:, 0] ** 2, width)
+        valley = stats.norm.logpdf(z[:, 1], curvature * z[:, 0] ** 2, width)
         return stats.norm.logpdf(z[:, 0]) + valley + stats.norm.logpdf(z[:, 2:]).sum(1)
 
     mean, sd = np.zeros(d), np.ones(d)
-    mean[1], sd[1] = bend, np.sqrt(2 * bend**2 + width**2)
+    mean[1], sd[1] = curvature, np.sqrt(2 * curvature**2 + width**2)
     return Known(log_density, mean, sd, np.full(d, 3.0))
 
 

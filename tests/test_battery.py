@@ -117,7 +117,7 @@ def test_data_travel_and_print(name, data):
     assert json.dumps(again.describe()) == json.dumps(data.describe())
     latents = {site: np.zeros((2, *shape)) for site, shape in layout(data).latents.items()}
     shapes = {site: value.shape[1:] for site, value in derived(name, data, latents).items()}
-    for site, index in layout(data).reported:
+    for site, index in layout(data).reported_elements:
         assert len(index) == len(shapes[site])
         assert all(0 <= position < length for position, length in zip(index, shapes[site], strict=True))
 

@@ -75,8 +75,8 @@ def test_the_default_is_every_model_without_encoders():
     assert (plan.targets, plan.libraries, output.format) == (tuple(targets.offered()), ("numpyro", "pyro"), "text")
     assert {"coin", "chain", "bnn"} <= set(plan.targets) <= set(models.CATALOGUE)
     assert output.out.as_posix() == "out/bench"
-    wanted = sum(len(models.load(name).guides) + 1 for name in plan.targets)
-    assert len(plan.tasks()) == 2 * wanted
+    n_fits = sum(len(models.load(name).guides) + 1 for name in plan.targets)
+    assert len(plan.tasks()) == 2 * n_fits
     plan, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts", "--libraries", "pyro"])
     assert [(task["library"], task["guide"]) for task in plan.tasks()] == [("pyro", "mean_field")]
 
@@ -97,8 +97,8 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch):
             raise RuntimeError("it broke")
         if task["way"] != "warm":
             return {}, 2.0, 100.0
-        one = {"warm": [1.0], "gradients": [10], "gap": [{"value": 0.0, "mcse": 0.0}]}
-        return {"reference": "closed form", "zoo": one | {"converged": [True]}, "usual": one}, 5.0, 100.0
+        measured = {"warm": [1.0], "gradients": [10], "gap": [{"value": 0.0, "mcse": 0.0}]}
+        return {"reference": "closed form", "zoo": measured | {"converged": [True]}, "usual": measured}, 5.0, 100.0
 
     monkeypatch.setattr(runner, "process", process)
     plan, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts"])
@@ -122,12 +122,12 @@ def test_a_small_run(tmp_path, capsys):
     assert main(["bench", FIRST, *small, "--out", str(tmp_path), "--format", "json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    found = json.loads(out)
-    assert found == json.loads((tmp_path / "bench.json").read_text())
-    assert {"schema", "machine", "versions", "settings", "rows"} == set(found)
-    assert found["machine"]["cores"] >= 1
-    assert found["machine"]["processor"]
-    (row,) = found["rows"]
+    result = json.loads(out)
+    assert result == json.loads((tmp_path / "bench.json").read_text())
+    assert {"schema", "machine", "versions", "settings", "rows"} == set(result)
+    assert result["machine"]["cores"] >= 1
+    assert result["machine"]["processor"]
+    (row,) = result["rows"]
     assert (row["status"], row["reason"], row["model"], row["method"]) == ("done", None, FIRST, "svi")
     for way in ("zoo", "usual"):
         for key in ("warm", "cold", "memory", "gradients"):

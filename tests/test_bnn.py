@@ -31,7 +31,7 @@ OPTIONS = Options(**MODEL.defaults)
 ERRORS = 4
 
 
-def made(data: BnnData, method: str, library: str = "numpyro", guide: str | None = None, **options: float):
+def fit_network(data: BnnData, method: str, library: str = "numpyro", guide: str | None = None, **options: float):
     name = f"{library}-{guide or method}" if method != "reference" else method
     return run(Job(name, "bnn", data, method, library, guide, 0, Options(**{**MODEL.defaults, **options})))
 
@@ -40,7 +40,7 @@ def made(data: BnnData, method: str, library: str = "numpyro", guide: str | None
 def reference():
     """On the defaults."""
     data = BnnData()
-    fit = made(data, "reference")
+    fit = fit_network(data, "reference")
     assert fit.status == "done", fit.reason
     return SimpleNamespace(data=data, fit=fit, known=find_truth(MODEL, data, {"reference": fit}))
 
@@ -75,15 +75,15 @@ def test_the_twins_are_the_same_model_on_the_other_data_sets(name):
 
 def output_density(data: BnnData, latents: dict[str, np.ndarray], draw: int) -> float:
     """log p(output layer | hidden layer, y) of one draw, from the joint Gaussian of the output layer and y."""
-    one = {site: value[draw : draw + 1] for site, value in latents.items()}
+    draws = {site: value[draw : draw + 1] for site, value in latents.items()}
     hidden = data.hidden
     features = np.column_stack(
-        [network.units(one, data.dataset.inputs, data.activation)[0], np.ones(len(data.dataset.targets))]
+        [network.units(draws, data.dataset.inputs, data.activation)[0], np.ones(len(data.dataset.targets))]
     )
-    noise = data.dataset.noise if data.dataset.noise is not None else one["noise"][0]
+    noise = data.dataset.noise if data.dataset.noise is not None else draws["noise"][0]
     prior = np.diag([*np.full(hidden, 1 / hidden), 1.0])
     gain = prior @ features.T @ np.linalg.inv(features @ prior @ features.T + noise**2 * np.eye(len(features)))
-    value = np.append(one["output_weights"][0], one["output_bias"][0])
+    value = np.append(draws["output_weights"][0], draws["output_bias"][0])
     return float(
         stats.multivariate_normal(
             gain @ data.dataset.targets, prior - gain @ features @ prior, allow_singular=True
@@ -107,7 +107,7 @@ visits in proportion."""
 )
 def test_nuts_agrees_with_quadrature_at_every_point(data, library):
     """On the plain model; every mean and sd of f within 4 standard errors."""
-    fit = made(data, "nuts", library, warmup=150)
+    fit = fit_network(data, "nuts", library, warmup=150)
     assert fit.status == "done", fit.reason
     within(measure(fit, MODEL.exact(data), None))
 
@@ -120,12 +120,12 @@ def test_the_reference_s_way_agrees_with_quadrature(data, monkeypatch):
     """NUTS on the hidden layer and a drawn output layer, where the exact posterior is known too."""
     way = Reference("NUTS with the output layer integrated out", "collapsed", network.complete)
     monkeypatch.setattr(registry, "load", lambda name: dataclasses.replace(MODEL, truth=lambda data: way))
-    summary = to_json(measure(made(data, "reference", reference_ess=1000), MODEL.exact(data), None))
+    summary = to_json(measure(fit_network(data, "reference", reference_ess=1000), MODEL.exact(data), None))
     truths = {"mean": MODEL.exact(data).mean()["f"], "sd": MODEL.exact(data).sd()["f"]}
     for point in range(len(data.dataset.grid)):
-        found = summary["variables"][f"f[{point}]"]
-        assert abs(found["mean"] - truths["mean"][point]) < ERRORS * found["mcse_mean"]
-        assert abs(found["sd"] - truths["sd"][point]) < ERRORS * found["mcse_sd"]
+        point_summary = summary["variables"][f"f[{point}]"]
+        assert abs(point_summary["mean"] - truths["mean"][point]) < ERRORS * point_summary["mcse_mean"]
+        assert abs(point_summary["sd"] - truths["sd"][point]) < ERRORS * point_summary["mcse_sd"]
 
 
 def within(summary: FitSummary) -> None:
@@ -150,12 +150,12 @@ def test_the_reference_meets_posteriordb_s_rules(reference):
 @pytest.mark.slow
 def test_the_plain_model_agrees_with_the_reference(reference):
     """Collapsed and plain are one posterior: within 4 of their joint standard errors at every point."""
-    within(measure(made(reference.data, "nuts"), reference.known, None))
+    within(measure(fit_network(reference.data, "nuts"), reference.known, None))
 
 
 def test_mean_field_forgets_the_gap(reference):
     """Its sd of f(0) is below the reference's by far more than both errors; its verdict says what was measured."""
-    fit = made(reference.data, "svi", guide="mean_field")
+    fit = fit_network(reference.data, "svi", guide="mean_field")
     summary = measure(fit, reference.known, None)
     middle = summary.variables["f[6]"]
     assert reference.data.dataset.grid[6, 0] == 0
@@ -167,7 +167,7 @@ def test_mean_field_forgets_the_gap(reference):
 def test_a_relu_mean_field_cannot_do_otherwise():
     """Foong et al. 2020, Theorem 1: Var f(0) <= Var f(p) + Var f(q) for p < 0 < q, here at the clusters' inner ends."""
     data = BnnData(activation="relu")
-    fit = made(data, "svi", guide="mean_field")
+    fit = fit_network(data, "svi", guide="mean_field")
     posterior = fit.tree["posterior"].dataset
     latents = {site: posterior[site].values.reshape(-1, *posterior[site].shape[2:]) for site in layout(data).latents}
     inputs = data.dataset.inputs[:, 0]
@@ -188,12 +188,12 @@ def test_leave_one_out_works_on_the_tree(reference):
 def test_a_comparison_without_the_reference_says_so():
     """A reference that cannot be made costs the others their verdicts, not their numbers."""
     options = Options(**{**MODEL.defaults, "budget": 600.0, "reference_budget": 1e-6})
-    found = compare(Request(MODEL, BnnData(hidden=3), ("numpyro",), ("mean_field",), False, options)).summary
-    assert found["fits"]["reference"]["status"] == "skipped"
-    guide = found["fits"]["numpyro-mean_field"]
+    summary = compare(Request(MODEL, BnnData(hidden=3), ("numpyro",), ("mean_field",), False, options)).summary
+    assert summary["fits"]["reference"]["status"] == "skipped"
+    guide = summary["fits"]["numpyro-mean_field"]
     assert guide["verdict"]["word"] == "undecided" and "nothing to compare it with" in guide["verdict"]["sentence"]
     assert guide["variables"]["f[0]"]["mean"] is not None and guide["variables"]["f[0]"]["sd_ratio"] is None
-    assert found["log_evidence"]["value"] is None
+    assert summary["log_evidence"]["value"] is None
 
 
 def test_a_reference_s_own_error_counts():
@@ -206,12 +206,12 @@ def test_a_reference_s_own_error_counts():
     mean, sd = known.errors("f", (0,))
     assert mean == pytest.approx(1 / np.sqrt(4000), rel=0.2)
     assert sd == pytest.approx(1 / np.sqrt(8000), rel=0.3)
-    found = variable(trees[1]["posterior"]["f"].values[..., 0], known, "f", (0,))
-    own = found["mcse_mean"], found["mcse_sd"]
+    measured = variable(trees[1]["posterior"]["f"].values[..., 0], known, "f", (0,))
+    own = measured["mcse_mean"], measured["mcse_sd"]
     true_sd = float(known.sd()["f"][0])
-    assert found["mcse_mean_error"] == pytest.approx(np.hypot(own[0], mean) / true_sd, rel=1e-4)
-    assert found["mcse_sd_ratio"] == pytest.approx(np.hypot(own[1], found["sd_ratio"] * sd) / true_sd, rel=1e-4)
-    assert found["mcse_mean_error"] > 1.2 * own[0] / true_sd
+    assert measured["mcse_mean_error"] == pytest.approx(np.hypot(own[0], mean) / true_sd, rel=1e-4)
+    assert measured["mcse_sd_ratio"] == pytest.approx(np.hypot(own[1], measured["sd_ratio"] * sd) / true_sd, rel=1e-4)
+    assert measured["mcse_mean_error"] > 1.2 * own[0] / true_sd
 
 
 def variable(draws: np.ndarray, known: Sampled, site: str, index: tuple[int, ...]) -> dict[str, float]:

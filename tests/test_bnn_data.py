@@ -75,7 +75,7 @@ def test_shapes_and_types(data):
     rows = data.dataset.about["rows"]
     assert (rows["fitted"], rows["held out"]) == (len(targets), len(test_targets))
     assert len(data.dataset.about["inputs"]) == inputs.shape[1]
-    assert layout(data).reported[: len(grid)] == tuple(("f", (point,)) for point in range(len(grid)))
+    assert layout(data).reported_elements[: len(grid)] == tuple(("f", (point,)) for point in range(len(grid)))
 
 
 def test_the_gap_is_fixed():

@@ -28,9 +28,9 @@ def a_network(columns: int = 1, classes: bool = False, activation: str = "tanh",
     targets = np.sin(2 * inputs[:, 0]) + 0.2 * rng.standard_normal(rows)
     targets = (targets > 0).astype(float) if classes else targets
     half = rows // 2
-    made = Dataset(inputs[:half], targets[:half], inputs[half:], targets[half:], inputs[half : half + 5], classes)
+    dataset = Dataset(inputs[:half], targets[:half], inputs[half:], targets[half:], inputs[half : half + 5], classes)
     data = BnnData(hidden=3, activation=activation, noise="unknown")
-    object.__setattr__(data, "dataset", made)
+    object.__setattr__(data, "dataset", dataset)
     return data
 
 
@@ -148,9 +148,9 @@ def test_both_sides_of_the_theorem_are_measured_with_their_errors():
     some = Factorised.any(rng)
     truth = np.sqrt(some.variance(0.0)), np.sqrt(some.variance(-1.0) + some.variance(0.7))
     at = np.array([[-1.0], [0.0], [0.7]])
-    found = np.array([bound(network.values(some.draw(rng, 4000), at, "relu")) for _ in range(50)])
+    bounds = np.array([bound(network.values(some.draw(rng, 4000), at, "relu")) for _ in range(50)])
     for side, true in ((0, truth[0]), (2, truth[1])):
-        values, errors = found[:, side], found[:, side + 1]
+        values, errors = bounds[:, side], bounds[:, side + 1]
         assert abs(values.mean() - true) < 4 * values.std() / np.sqrt(50)
         assert errors.mean() == pytest.approx(values.std(), rel=4 / np.sqrt(100))
 
@@ -186,7 +186,7 @@ def test_reliability_puts_equally_many_rows_in_each_bin():
     assert high[2:] == pytest.approx((2 / (2 + 1.959964**2), 1.0))
     assert low.low + low.high == pytest.approx(1.0) and low.high > 0.9
     sizes = reliability(np.linspace(0, 1, 11), np.ones(11), 3)
-    assert [one.predicted for one in sizes] == pytest.approx([0.15, 0.55, 0.9])
+    assert [group.predicted for group in sizes] == pytest.approx([0.15, 0.55, 0.9])
 
 
 def test_a_calibrated_fit_is_reliable_and_a_bold_one_is_not():

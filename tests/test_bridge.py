@@ -110,15 +110,15 @@ def funnel(rng: np.random.Generator) -> tuple[float, Density, Draw]:
 
 def banana(rng: np.random.Generator) -> tuple[float, Density, Draw]:
     """A valley z2 ~ N(b z1^2, w) in 5 dimensions."""
-    bend, width = rng.uniform(0.1, 2), 10 ** rng.uniform(-1.3, 0)
+    curvature, width = rng.uniform(0.1, 2), 10 ** rng.uniform(-1.3, 0)
 
     def log_joint(z: np.ndarray) -> np.ndarray:
         others = np.delete(z, 1, axis=1)
-        return stats.norm.logpdf(z[:, 1], bend * z[:, 0] ** 2, width) + stats.norm.logpdf(others).sum(1)
+        return stats.norm.logpdf(z[:, 1], curvature * z[:, 0] ** 2, width) + stats.norm.logpdf(others).sum(1)
 
     def draw(n: int, rng: np.random.Generator) -> np.ndarray:
         z = rng.standard_normal((n, 5))
-        z[:, 1] = bend * z[:, 0] ** 2 + width * z[:, 1]
+        z[:, 1] = curvature * z[:, 0] ** 2 + width * z[:, 1]
         return z
 
     return 0.0, log_joint, draw

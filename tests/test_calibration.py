@@ -50,8 +50,8 @@ def test_ranks_are_uniform_whatever_the_number_of_draws():
     rng = np.random.default_rng(0)
     for draws in (1, 7, 100):
         z = rng.integers(0, 5, (20_000, draws + 1, 1)).astype(float)
-        found = pits(z[:, 1:], z[:, 0], rng)[:, 0]
-        assert stats.kstest(found, "uniform").pvalue > 1e-3
+        pit = pits(z[:, 1:], z[:, 0], rng)[:, 0]
+        assert stats.kstest(pit, "uniform").pvalue > 1e-3
 
 
 def test_a_band_holds_uniform_numbers_as_often_as_it_says():
@@ -75,12 +75,12 @@ def test_mean_field_is_too_narrow_by_as_much_as_theory_says(chains, name):
     assert fit["verdict"]["word"] == "narrow"
     for quantity in ("z[0]", "z[1]"):
         for level in LEVELS:
-            found = fit["quantities"][quantity]["coverage"][f"{100 * level:.0f}"]
+            coverage = fit["quantities"][quantity]["coverage"][f"{100 * level:.0f}"]
             theory = 2 * stats.norm.cdf(math.sqrt(3 / 4) * stats.norm.ppf((1 + level) / 2)) - 1
-            assert found["theory"] == pytest.approx(theory, abs=1e-12)
-            assert abs(found["value"] - theory) < 4 * found["mcse"]
-            assert abs(found["given_truth"]["value"] - theory) < 4 * found["given_truth"]["mcse"]
-            assert found["given_truth"]["mcse"] < found["mcse"] / 5
+            assert coverage["theory"] == pytest.approx(theory, abs=1e-12)
+            assert abs(coverage["value"] - theory) < 4 * coverage["mcse"]
+            assert abs(coverage["given_truth"]["value"] - theory) < 4 * coverage["given_truth"]["mcse"]
+            assert coverage["given_truth"]["mcse"] < coverage["mcse"] / 5
 
 
 def test_the_updates_as_printed_are_worse(chains):
@@ -142,8 +142,8 @@ def test_the_log_likelihood_notices_what_the_latents_cannot(monkeypatch):
 def test_simulated_coins_are_beta_binomial():
     """Counts of heads over 5,000 coins: chi-square, 1 in 1,000."""
     data, count = Coin(tosses=6, heads=3, alpha=0.7, beta=2.0), 5000
-    made = models.load("coin").simulate(data, np.random.default_rng(2), count)
-    counts = np.bincount([one.heads for one in made.data], minlength=7)
+    simulated = models.load("coin").simulate(data, np.random.default_rng(2), count)
+    counts = np.bincount([replicate.heads for replicate in simulated.data], minlength=7)
     expected = count * stats.betabinom.pmf(np.arange(7), 6, 0.7, 2.0)
     assert stats.chisquare(counts, expected).pvalue > 1e-3
 
@@ -152,8 +152,8 @@ def test_simulated_coins_are_beta_binomial():
 def test_simulated_chains_have_the_prior_predictive_covariance(data):
     """Var x_k = k + 1 and Cov(x_j, x_k) = min(j, k), within 5 standard errors of a sample covariance."""
     count = 5000
-    made = models.load("chain").simulate(data, np.random.default_rng(3), count)
-    x = np.array([one.x for one in made.data])
+    simulated = models.load("chain").simulate(data, np.random.default_rng(3), count)
+    x = np.array([replicate.x for replicate in simulated.data])
     nodes = np.arange(1, 4)[-x.shape[1] :]
     expected = np.minimum(nodes[:, None], nodes) + np.eye(len(nodes))
     error = np.sqrt((expected**2 + np.outer(np.diag(expected), np.diag(expected))) / count)
@@ -164,26 +164,26 @@ def test_simulated_chains_have_the_prior_predictive_covariance(data):
 def test_simulated_networks_follow_the_log_joint(data):
     """The mean of -log p(y | z) over draws from the joint is the noise's entropy, within 5 standard errors."""
     model, count = models.load("bnn"), 2000
-    made = model.simulate(data, np.random.default_rng(4), count)
-    each = {site: value[:, None] for site, value in made.latents.items()}
-    found, entropy = np.empty(count), np.empty(count)
-    for number, one in enumerate(made.data):
+    simulated = model.simulate(data, np.random.default_rng(4), count)
+    each = {site: value[:, None] for site, value in simulated.latents.items()}
+    losses, entropy = np.empty(count), np.empty(count)
+    for number, replicate in enumerate(simulated.data):
         latents = {site: value[number] for site, value in each.items()}
-        found[number] = -model.prediction.pointwise(one, latents)["targets"].sum()
+        losses[number] = -model.prediction.pointwise(replicate, latents)["targets"].sum()
         if data.dataset.classes:
-            f = models.bnn.network.values(latents, one.dataset.inputs, one.activation)[0]
+            f = models.bnn.network.values(latents, replicate.dataset.inputs, replicate.activation)[0]
             entropy[number] = stats.bernoulli.entropy(1 / (1 + np.exp(-f))).sum()
         else:
             sd = data.dataset.noise or latents["noise"][0]
-            entropy[number] = len(one.dataset.targets) * stats.norm.entropy(scale=sd)
-    difference = found - entropy
+            entropy[number] = len(replicate.dataset.targets) * stats.norm.entropy(scale=sd)
+    difference = losses - entropy
     assert abs(difference.mean()) < 5 * difference.std() / math.sqrt(count)
-    assert data.dataset.targets is not made.data[0].dataset.targets and made.data[0] is not data
+    assert data.dataset.targets is not simulated.data[0].dataset.targets and simulated.data[0] is not data
 
 
 def test_every_error_is_what_its_number_varies_by():
     """Over 200 calibrations of 200 data sets, with ranks and scores that are no right posterior's: within 4 errors."""
-    rng, found = np.random.default_rng(2), dict[str, list[tuple[float, float]]]()
+    rng, estimates = np.random.default_rng(2), dict[str, list[tuple[float, float]]]()
     for _ in range(200):
         pit, scores = rng.beta(0.7, 1.1, (200, 1)), rng.standard_t(8, (200, 1))
         ranked = Ranked(pit, scores, np.zeros((200, 1, 6)), np.arange(200), {})
@@ -192,9 +192,9 @@ def test_every_error_is_what_its_number_varies_by():
             numbers[f"coverage of {level}%"] = coverage
         for name, number in numbers.items():
             if name != "outside":
-                found.setdefault(name, []).append((number["value"], number["mcse"]))
-    assert found.keys() == {"rank_mean", "bias", "spread", *(f"coverage of {level:.0%}" for level in LEVELS)}
-    for name, pairs in found.items():
+                estimates.setdefault(name, []).append((number["value"], number["mcse"]))
+    assert estimates.keys() == {"rank_mean", "bias", "spread", *(f"coverage of {level:.0%}" for level in LEVELS)}
+    for name, pairs in estimates.items():
         values, errors = np.array(pairs).T
         spread = stats.kurtosis(values, fisher=False) - 1  # the relative variance of a variance, times their number
         ratio = np.sqrt(np.mean(errors**2)) / values.std(ddof=1)
@@ -295,7 +295,7 @@ def test_each_observation_of_a_plate_is_ranked_among_its_own_draws(monkeypatch):
 def test_quantities_are_the_reported_elements_and_the_likelihood():
     """Of a plate those of an observation, named without its number, once each."""
     assert ranks.find_quantities(layout(CHAIN), False) == ["z[0]", "z[1]", "log likelihood"]
-    plate = SimpleNamespace(reported=[("z", (image, axis)) for image in (0, 1) for axis in (0, 1)])
+    plate = SimpleNamespace(reported_elements=[("z", (image, axis)) for image in (0, 1) for axis in (0, 1)])
     plate.label = lambda site, index: f"{site}{list(index)}"
     assert ranks.find_quantities(plate, True) == ["z[0]", "z[1]"]
 
@@ -315,11 +315,11 @@ def test_images_of_a_plate_are_ranked_one_by_one():
     assert summary["fits"]["exact"]["verdict"]["word"] == "agrees"
     weights = dict(data.network.weights)
     louder = replace(data, network=type(data.network)(weights | {"noise": weights["noise"] * 2}))
-    made = model.simulate(louder, np.random.default_rng(5), 1000)
-    quiet = made.data[0]
+    simulated = model.simulate(louder, np.random.default_rng(5), 1000)
+    quiet = simulated.data[0]
     object.__setattr__(quiet, "network", data.network)
     draws = model.exact(quiet).draw(np.random.default_rng(6), 200)["z"]
-    pit = pits(draws.swapaxes(0, 1), made.latents["z"], np.random.default_rng(7))
+    pit = pits(draws.swapaxes(0, 1), simulated.latents["z"], np.random.default_rng(7))
     assert outside(pit[:, 0], probability(2)) > 0
 
 
@@ -401,6 +401,6 @@ def test_the_table_names_every_fit(tmp_path, capsys):
 )
 def test_what_cannot_be_calibrated_is_one_line(arguments, says, tmp_path, capsys):
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert says in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert says in message and message.count("\n") == 1
     assert not (tmp_path / "out").exists()

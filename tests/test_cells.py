@@ -152,7 +152,7 @@ def a_summary(unequal: Unequal, job: Job) -> FitSummary:
 
 
 @cache
-def made() -> Comparison:
+def build_comparison() -> Comparison:
     """Guides in both libraries, with all that tables can print."""
     unequal, data = Unequal(), Tosses()
     step_size = np.outer([0.21, 0.34, 0.17, 0.29], np.linspace(3, 1, 100))
@@ -245,7 +245,7 @@ def columns_of(table: Table, *known: str) -> set[str]:
 @pytest.mark.parametrize("name", ["cost", "unaided", "ledgers", "predictions", "correlations", "fits"])
 def test_a_cell_holds_its_fields(name):
     """Of every fit, in every column."""
-    comparison = made()
+    comparison = build_comparison()
     module = next(m for m in (diagnostics, ledger, scores, estimates) if hasattr(m, name))
     table, cells = getattr(module, name)(comparison), CELLS[name]
     others = {
@@ -266,7 +266,7 @@ def test_a_cell_holds_its_fields(name):
 
 def test_an_elements_cells_hold_its_fields():
     """In the table by element, and in the row of the fit that it stands for as the worst."""
-    comparison = made()
+    comparison = build_comparison()
     table = estimates.by_element(comparison)
     assert columns_of(table, "variable") == CELLS["by_element"].keys()
     assert [(row.cells["variable"], row.fit) for row in table.rows] == [(z, fit) for z in NAMES for fit in FITS]
@@ -286,7 +286,7 @@ def test_an_elements_cells_hold_its_fields():
 
 def test_adaptation_is_the_chains():
     """The least and the largest of all chains' last step sizes, and their mean acceptance."""
-    comparison = made()
+    comparison = build_comparison()
     row = diagnostics.cost(comparison).rows[0]
     assert_holds(row.cells["step_size"], 0.17, 0.34)
     assert_holds(row.cells["acceptance"], (0.7 + 0.93) / 2)
@@ -303,7 +303,7 @@ def leaves(value: Any, path: str = "") -> set[str]:
 
 def test_every_number_of_a_fit_is_printed_somewhere():
     """A new field needs a column, or a reason why it has none."""
-    comparison = made()
+    comparison = build_comparison()
     summary = comparison.summaries["numpyro-mean_field"]
     every = {path for path in leaves(summary) if not path.startswith("variables.")}
     printed = {path for cells in CELLS.values() for paths in cells.values() for path in paths}
@@ -313,7 +313,7 @@ def test_every_number_of_a_fit_is_printed_somewhere():
 
 
 def test_the_data_frame_holds_every_field():
-    comparison = made()
+    comparison = build_comparison()
     table = tidy(comparison).set_index(["fit", "quantity"])
     alike = {"estimated_gap": "optimisation.gap.value", "mcse_estimated_gap": "optimisation.gap.mcse"}
     alike |= {"loss": "decision.value", "mcse_loss": "decision.mcse", "seconds": "seconds"}
@@ -330,7 +330,7 @@ def test_the_data_frame_holds_every_field():
 
 
 def test_a_test_sets_cells_hold_their_fields():
-    comparison = made()
+    comparison = build_comparison()
     table, held_out = scores.guides(comparison), comparison.held_out
     assert columns_of(table) == {entry.name for entry in fields(HeldOutLedger)}
     assert [row.fit for row in table.rows] == list(FITS)
@@ -347,7 +347,7 @@ def test_a_test_sets_cells_hold_their_fields():
 
 
 def test_a_model_checks_cells_hold_their_fields():
-    comparison = made()
+    comparison = build_comparison()
     rows = predictive.checks(comparison).rows
     for row, (name, p) in zip(rows[:-1], comparison.model_check.statistics["y"].items(), strict=True):
         assert row.cells["statistic"] == name
@@ -359,7 +359,7 @@ def test_a_model_checks_cells_hold_their_fields():
 
 def test_what_is_said_of_the_truth_are_its_numbers():
     """A reference's means and sds, each with its own error, its median and its interval; the evidence with its own."""
-    comparison = made()
+    comparison = build_comparison()
     known = Sampled(comparison.fits["numpyro-mean_field"], "a long run")
     lines = claims.truth(replace(comparison, truth=known))
     assert tuple(lines) == NAMES
@@ -439,7 +439,7 @@ def ends_of(collection: Any) -> list[tuple[float, float]]:
 def test_the_ledgers_figure_has_two_errors_either_side():
     """A bar's parts are the gaps, and the whisker's ends are the evidence gap's, or, where no evidence is known, the
     ELBO's own."""
-    comparison = made()
+    comparison = build_comparison()
     axes = costs(comparison).axes[0]
     for place, (container, summary) in enumerate(zip(whiskers(axes), comparison.summaries.values(), strict=True)):
         account, gap = summary.ledger, summary.ledger.evidence_gap
@@ -460,7 +460,7 @@ def whiskers(axes: Any) -> list[Any]:
 
 
 def test_the_zoos_bars_have_two_errors_either_side():
-    comparison = made()
+    comparison = build_comparison()
     bars = stack(to_json(comparison.summary)).bars
     assert {bar.fit for bar in bars} == FITS.keys()
     for bar in bars:
@@ -489,7 +489,7 @@ def test_the_climbs_bands_are_two_errors_either_side():
 
 def test_the_forest_has_the_quantiles(monkeypatch):
     """Every fit's median, and the ends of its 50% and 95% intervals, are drawn."""
-    comparison = made()
+    comparison = build_comparison()
     figures: list[Figure] = []
     monkeypatch.setattr(posteriors, "save", lambda figure, path: figures.append(figure))
     posteriors.forest(replace(comparison, truth=None), Path("forest.png"))

@@ -295,8 +295,10 @@ def test_another_seed_gives_another_summary(first, tmp_path):
     other = run(tmp_path / "other", "coin", *SMALL, "--seed", "1", "--format", "json")
     assert other.status == 0 and other.summary()["seed"] == 1
     for name in ("exact", "numpyro-mean_field"):
-        one, two = (made.summary()["fits"][name]["ledger"]["data_fit"]["value"] for made in (first, other))
-        assert one != two
+        data_fit, other_data_fit = (
+            result.summary()["fits"][name]["ledger"]["data_fit"]["value"] for result in (first, other)
+        )
+        assert data_fit != other_data_fit
 
 
 def test_a_pipe_gets_plain_text_and_no_progress(again):
@@ -306,9 +308,9 @@ def test_a_pipe_gets_plain_text_and_no_progress(again):
 
 
 def test_no_tosses_are_fine(tmp_path):
-    made = run(tmp_path / "prior", "coin", "--heads", "0", "--tosses", "0", *SMALL)
-    assert (made.status, made.err) == (0, "")
-    summary = made.summary()
+    result = run(tmp_path / "prior", "coin", "--heads", "0", "--tosses", "0", *SMALL)
+    assert (result.status, result.err) == (0, "")
+    summary = result.summary()
     assert summary["log_evidence"]["value"] == 0.0
     assert summary["fits"]["exact"]["variables"]["theta"]["mean"] == 0.5
     assert summary["fits"]["numpyro-mean_field"]["verdict"]["word"] == "agrees"
@@ -349,9 +351,9 @@ def never_finite() -> list[Any]:
 def test_a_fit_that_fails_is_reported_and_the_others_go_on(twin, nuts, says, tmp_path, monkeypatch):
     broken_model(monkeypatch, twin.__name__, twin())
     options = ("--libraries", "numpyro", "--guides", "mean_field", *(() if nuts else ("--no-nuts",)))
-    made = run(tmp_path / "out", twin.__name__, *options, "--format", "json")
-    assert (made.status, made.err) == (0, "")
-    summary = json.loads(made.out)
+    result = run(tmp_path / "out", twin.__name__, *options, "--format", "json")
+    assert (result.status, result.err) == (0, "")
+    summary = json.loads(result.out)
     jsonschema.Draft202012Validator(SCHEMA).validate(summary)
     assert summary["fits"]["exact"]["verdict"]["word"] == "exact"
     for name in ("numpyro-mean_field", "numpyro-nuts")[: 1 + nuts]:
@@ -359,19 +361,19 @@ def test_a_fit_that_fails_is_reported_and_the_others_go_on(twin, nuts, says, tmp
         assert fit["status"] == fit["verdict"]["word"] == "failed"
         assert fit["reason"] and says in fit["reason"] and "\n" not in fit["reason"]
         assert set(fit["variables"]["theta"].values()) == set(fit["ledger"].values()) == {None}
-    with xr.open_datatree(made.folder / "draws.nc", engine="h5netcdf") as tree:
+    with xr.open_datatree(result.folder / "draws.nc", engine="h5netcdf") as tree:
         assert set(tree.children) == {"exact"}
 
 
 def group(leader: int) -> set[int]:
     """The processes of a process group that have not ended."""
-    found = set()
+    processes = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
             if int(process_group) == leader and state != "Z":
-                found.add(int(path.parent.name))
-    return found
+                processes.add(int(path.parent.name))
+    return processes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -15,14 +15,14 @@ from models.logit_normal import best_logit_normal
 
 
 def test_the_defaults():
-    facts = BetaPosterior(Coin()).extra_summary()
-    assert facts["posterior"] == "Beta(8, 6)"
-    assert facts["mean"] == pytest.approx(0.571429, abs=5e-7)
-    assert facts["sd"] == pytest.approx(0.127775, abs=5e-7)
-    assert facts["variance"] == pytest.approx(8 * 6 / (14**2 * 15), abs=1e-15)
-    assert facts["median"] == pytest.approx(0.574923, abs=5e-7)
-    assert facts["mode"] == pytest.approx(7 / 12, abs=1e-15)
-    assert facts["95% equal-tailed"] == pytest.approx([0.315777, 0.807768], abs=1e-6)  # published cut, not rounded
+    extra = BetaPosterior(Coin()).extra_summary()
+    assert extra["posterior"] == "Beta(8, 6)"
+    assert extra["mean"] == pytest.approx(0.571429, abs=5e-7)
+    assert extra["sd"] == pytest.approx(0.127775, abs=5e-7)
+    assert extra["variance"] == pytest.approx(8 * 6 / (14**2 * 15), abs=1e-15)
+    assert extra["median"] == pytest.approx(0.574923, abs=5e-7)
+    assert extra["mode"] == pytest.approx(7 / 12, abs=1e-15)
+    assert extra["95% equal-tailed"] == pytest.approx([0.315777, 0.807768], abs=1e-6)  # published cut, not rounded
     assert BetaPosterior(Coin()).log_evidence == pytest.approx(-2.100644, abs=5e-7)
 
 

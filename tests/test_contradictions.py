@@ -75,22 +75,22 @@ BOTH = replace(REFERENCE, variables={**REFERENCE.variables, "x": VariableSummary
     ],
 )
 def test_guides_in_two_modes_with_near_elbos_contradict_a_reference_in_one(elbo, further, contradict):
-    found = find(one=a_guide(1.4, -12.3), two=a_guide(-1.4, elbo, **further), reference=REFERENCE)
-    assert bool(found) == contradict
+    contradictions = find(first=a_guide(1.4, -12.3), second=a_guide(-1.4, elbo, **further), reference=REFERENCE)
+    assert bool(contradictions) == contradict
     if contradict:
-        (sentence,) = found
-        assert "two modes" in sentence and "x is at 1.4 (sd 0.04) in one and at -1.4 (sd 0.04) in two" in sentence
+        (sentence,) = contradictions
+        assert "two modes" in sentence and "x is at 1.4 (sd 0.04) in first and at -1.4 (sd 0.04) in second" in sentence
 
 
 @pytest.mark.parametrize(("apart", "contradict"), [(3.9, False), (4.1, True)])
 def test_guides_are_in_two_modes_where_twice_the_sum_of_their_sds_parts_them(apart, contradict):
-    two = a_guide(1.4 - apart * SD, -12.3)
-    assert bool(find(one=a_guide(1.4, -12.3), two=two, reference=REFERENCE)) == contradict
+    second = a_guide(1.4 - apart * SD, -12.3)
+    assert bool(find(first=a_guide(1.4, -12.3), second=second, reference=REFERENCE)) == contradict
 
 
 def test_a_reference_that_has_both_modes_is_contradicted_by_neither_guide():
     """By its 95% interval, and where that is not known by its sd: 5% of the mass makes it larger."""
-    fits = {"one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.7)}
+    fits = {"first": a_guide(1.4, -12.3), "second": a_guide(-1.4, -12.7)}
     assert not find(**fits, reference=BOTH)
     blind = replace(BOTH.variables["x"], lower=None, upper=None)
     assert not find(**fits, reference=replace(BOTH, variables={**BOTH.variables, "x": blind}))
@@ -111,7 +111,7 @@ def test_of_thirty_means_one_may_be_a_little_further_off(errors, contradict):
 
 
 def test_a_reference_that_failed_or_is_no_good_itself_is_contradicted_by_nothing():
-    fits = {"one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.3)}
+    fits = {"first": a_guide(1.4, -12.3), "second": a_guide(-1.4, -12.3)}
     assert find(**fits, reference=REFERENCE)
     assert not find(**fits, reference=replace(REFERENCE, status="failed"))
     assert not find(**fits, reference=replace(REFERENCE, diagnostics=replace(HEALTHY, divergences=3)))
@@ -131,8 +131,8 @@ def test_a_reference_may_hold_a_mode_within_its_interval_or_cantellis(quantiles,
 @pytest.mark.parametrize(("mean", "contradict"), [(1.4 + 0.0039, False), (1.4 + 0.0041, True), (-1.4, True)])
 def test_nuts_with_another_mean_contradicts_the_reference(mean, contradict):
     """Beyond the tenth of an sd that is tolerated, and four joint errors, here 0.0034."""
-    found = find(nuts=a_fit("nuts", mean=mean), reference=REFERENCE)
-    assert bool(found) == contradict
+    contradictions = find(nuts=a_fit("nuts", mean=mean), reference=REFERENCE)
+    assert bool(contradictions) == contradict
     unclean = a_fit("nuts", replace(HEALTHY, divergences=3), mean=mean)
     assert not find(nuts=unclean, reference=REFERENCE)
     vague = a_fit("nuts", mean=1.4 + 0.0041, error=0.002)
@@ -143,29 +143,29 @@ def test_nuts_with_another_mean_contradicts_the_reference(mean, contradict):
 def test_evidence_that_the_reference_does_not_support_contradicts_it(above, contradict):
     """By more than 0.05 nats, and four errors."""
     known = Evidence(-12.5, 0.001, "bridge sampling")
-    assert bool(find(known, one=a_guide(1.4, -12.5 + above), reference=REFERENCE)) == contradict
-    assert not find(replace(known, mcse=0.02), one=a_guide(1.4, -12.5 + above), reference=REFERENCE)
+    assert bool(find(known, first=a_guide(1.4, -12.5 + above), reference=REFERENCE)) == contradict
+    assert not find(replace(known, mcse=0.02), first=a_guide(1.4, -12.5 + above), reference=REFERENCE)
     by_draws = WithoutTruth("agrees", "It is.", evidence=Estimate(-12.5 + above, 0.001), khat=0.3)
     weighed = replace(a_guide(1.4, -13.0), without_truth=by_draws)
-    assert bool(find(known, one=weighed, reference=REFERENCE)) == contradict
+    assert bool(find(known, first=weighed, reference=REFERENCE)) == contradict
     unfit = replace(weighed, without_truth=replace(by_draws, khat=0.8))
-    assert not find(known, one=unfit, reference=REFERENCE)
+    assert not find(known, first=unfit, reference=REFERENCE)
 
 
 def test_an_exact_posterior_is_contradicted_by_nothing():
-    fits = {"one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.3), "nuts": a_fit("nuts", mean=-1.4)}
+    fits = {"first": a_guide(1.4, -12.3), "second": a_guide(-1.4, -12.3), "nuts": a_fit("nuts", mean=-1.4)}
     assert not find(**fits, exact=a_fit("exact", mean=1.4))
 
 
 def test_whatever_rests_on_a_contradicted_reference_is_unreliable():
-    fits = {"reference": REFERENCE, "one": a_guide(1.4, -12.3), "two": a_guide(-1.4, -12.4)}
-    found = find(**fits)
+    fits = {"reference": REFERENCE, "first": a_guide(1.4, -12.3), "second": a_guide(-1.4, -12.4)}
+    contradictions = find(**fits)
     for fit in fits.values():
         assert judge(fit, Options(), {}, REFERENCE).word in ("agrees", "off")
-        verdict = judge(fit, Options(), {}, REFERENCE, found)
+        verdict = judge(fit, Options(), {}, REFERENCE, contradictions)
         assert verdict.word == "unreliable" and "two modes" in verdict.sentence
-    skipped = replace(fits["two"], status="skipped", reason="it takes too long")
-    assert judge(skipped, Options(), {}, REFERENCE, found).word == "skipped"
+    skipped = replace(fits["second"], status="skipped", reason="it takes too long")
+    assert judge(skipped, Options(), {}, REFERENCE, contradictions).word == "skipped"
 
 
 def squares(y):

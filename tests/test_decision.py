@@ -63,9 +63,9 @@ def test_regret_is_the_sum_over_all_histories() -> None:
 
 def test_differences_of_regret_are_those_over_all_histories() -> None:
     """What the best arm pays cancels, and with it the quadrature's error."""
-    one, other = drawn(UNEQUAL, 0, 7), drawn(UNEQUAL, 1, 5, 0.5)
-    ours = evaluate(UNEQUAL, {"theta": one})[0] - evaluate(UNEQUAL, {"theta": other})[0]
-    assert ours == pytest.approx(by_histories(UNEQUAL, one, 4) - by_histories(UNEQUAL, other, 4), abs=1e-10)
+    draws, other = drawn(UNEQUAL, 0, 7), drawn(UNEQUAL, 1, 5, 0.5)
+    ours = evaluate(UNEQUAL, {"theta": draws})[0] - evaluate(UNEQUAL, {"theta": other})[0]
+    assert ours == pytest.approx(by_histories(UNEQUAL, draws, 4) - by_histories(UNEQUAL, other, 4), abs=1e-10)
 
 
 @pytest.mark.parametrize("data", [UNEQUAL, THREE])

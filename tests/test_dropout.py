@@ -277,21 +277,19 @@ def test_only_masks_whose_probabilities_do_not_count_are_fed(library):
     if library == "numpyro":
         import numpyro.distributions as dist
 
-        from compare.fit.svi.base_numpyro import from_base
-        from compare.fit.svi.base_numpyro import mask_probability as kept
+        from compare.fit.svi.base_numpyro import from_base, mask_probability
 
         plain, eps = dist.Bernoulli(0.3), np.zeros(1)
     else:
         import pyro.distributions as dist
         import torch
 
-        from compare.fit.svi.base_pyro import from_base
-        from compare.fit.svi.base_pyro import mask_probability as kept
+        from compare.fit.svi.base_pyro import from_base, mask_probability
 
         plain, eps = dist.Bernoulli(torch.tensor(0.3)), torch.zeros(1)
-    assert kept(plain) is None
-    assert kept(plain.mask(True)) is None
-    np.testing.assert_allclose(kept(plain.mask(False)), 0.3, rtol=1e-6)
+    assert mask_probability(plain) is None
+    assert mask_probability(plain.mask(True)) is None
+    np.testing.assert_allclose(mask_probability(plain.mask(False)), 0.3, rtol=1e-6)
     with pytest.raises(NotImplementedError):
         from_base(plain, eps)
 
@@ -307,8 +305,8 @@ def test_a_users_own_dropout_has_no_density_either():
         numpyro.sample("y", dist.Normal(w, 1), obs=y)
 
     def guide(y):
-        kept = numpyro.sample("kept", dist.Bernoulli(0.9).mask(False), infer={"is_auxiliary": True})
-        numpyro.sample("w", dist.Delta(kept * numpyro.param("point", 1.0)))
+        mask = numpyro.sample("mask", dist.Bernoulli(0.9).mask(False), infer={"is_auxiliary": True})
+        numpyro.sample("w", dist.Delta(mask * numpyro.param("point", 1.0)))
 
     result = check(model, {"y": 1.0}, guide=guide, params={"point": 0.5}, budget=600.0)
     (fit,) = (summary for name, summary in result.comparison.summaries.items() if name.startswith("numpyro-guide"))

@@ -43,7 +43,7 @@ def test_the_gradient_under_masks(dropped):
     x, y = rng.standard_normal((2, 6, 4)), rng.standard_normal((2, 6, 1))
     x[..., -1] = 1
     given = uci_networks.settings(rates, taus, 60, 3)
-    kept = uci_networks.masks_of(rng, x, given.level) if dropped else None
+    mask_pair = uci_networks.masks_of(rng, x, given.level) if dropped else None
     shapes = (4, uci_networks.HIDDEN), (uci_networks.HIDDEN, 1), (1, 1)
     weights = uci_networks.Weights(*(rng.standard_normal((2, *shape)) for shape in shapes))
 
@@ -51,14 +51,14 @@ def test_the_gradient_under_masks(dropped):
         total = 0.0
         for number, (hidden, output, bias) in enumerate(zip(*weights, strict=True)):
             keep = 1 - rates[number]
-            inputs, units = (part[number] for part in kept) if dropped else (1, 1)
+            inputs, units = (part[number] for part in mask_pair) if dropped else (1, 1)
             inside = (x[number] * inputs)[:, :-1] @ hidden[:-1] / keep + hidden[-1]
             f = np.maximum(inside, 0) * units @ output / keep + bias
             reg = keep * 1e-4 / (2 * 60 * taus[number])
             total += np.mean((f - y[number]) ** 2) + reg * (np.sum(hidden[:-1] ** 2) + np.sum(output**2))
         return total
 
-    slopes = uci_networks.gradient(weights, x, y, given, kept)
+    slopes = uci_networks.gradient(weights, x, y, given, mask_pair)
     for number, slope in enumerate(slopes):
         for index in itertools.islice(np.ndindex(slope.shape), 0, None, 23):
             ends = []
@@ -71,8 +71,8 @@ def test_the_gradient_under_masks(dropped):
 
 def test_masks_drop_at_their_rates():
     level = uci_networks.settings(np.array([0.005, 0.1]), np.ones(2), 10, 3).level
-    kept = uci_networks.masks(np.random.default_rng(0), (2, 1000, 501), level)
-    for part, rate in zip(kept, (0.005, 0.1), strict=True):
+    mask_pair = uci_networks.masks(np.random.default_rng(0), (2, 1000, 501), level)
+    for part, rate in zip(mask_pair, (0.005, 0.1), strict=True):
         assert abs(part.mean() - (1 - rate)) < 4 * (rate / part.size) ** 0.5 + 2**-17
     inputs, _ = uci_networks.masks_of(np.random.default_rng(0), np.zeros((2, 500, 4)), level + np.uint16(30_000))
     assert inputs[..., -1].all() and not inputs[..., :-1].all()

@@ -15,10 +15,10 @@ def quiet(fault: Fault) -> str | None:
     """The complaint without the fault; `test_quick_battery` asks its own checks, in which nothing was forgotten."""
     if fault.caught_by in CHECKS and not is_slow(CHECKS[fault.caught_by]):
         return None
-    asked = fault.caught_by, repr(fault.arguments)
-    if asked not in QUIET:
-        QUIET[asked] = complaint(fault)
-    return QUIET[asked]
+    check_and_arguments = fault.caught_by, repr(fault.arguments)
+    if check_and_arguments not in QUIET:
+        QUIET[check_and_arguments] = complaint(fault)
+    return QUIET[check_and_arguments]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_fault_is_caught(fault):
 
 def test_there_are_enough_of_them():
     """Over all models and both libraries, each fault once."""
-    faults = [fault for found in KINDS.values() for fault in found]
+    faults = [fault for kind in KINDS.values() for fault in kind]
     assert len(faults) >= 60
     felt = {"coin", "chain", "bnn", "vae", "linear", "logistic", "mixture", "lda", "gp", "bandit", "all"}
     felt |= {"dlgm", "ssvae"}

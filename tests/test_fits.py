@@ -187,7 +187,7 @@ def true_gaps(name: str, family: str, objective, arguments, outcomes) -> list[tu
         precision = np.linalg.inv(truth["scale_tril"] @ truth["scale_tril"].T)
         best = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
         short = best if family == "mean_field" else 0.0
-        return [(kl_gaussian(one.parameters, truth["location"], precision) - short, 0.0) for one in outcomes]
+        return [(kl_gaussian(outcome.parameters, truth["location"], precision) - short, 0.0) for outcome in outcomes]
     reference = optimise(objective, arguments, guides.load(family), Options(tolerance=5e-4, budget=60), 1000)
     batches = [fresh(np.random.default_rng(number), 256, objective.dimension) for number in range(64)]
 
@@ -198,10 +198,10 @@ def true_gaps(name: str, family: str, objective, arguments, outcomes) -> list[tu
     differences = [long - elbos(outcome.parameters) for outcome in outcomes]
     return [
         (
-            float(one.mean()) + max(reference.gap.value, 0.0),
-            math.hypot(one.std(ddof=1) / math.sqrt(len(one)), reference.gap.mcse),
+            float(difference.mean()) + max(reference.gap.value, 0.0),
+            math.hypot(difference.std(ddof=1) / math.sqrt(len(difference)), reference.gap.mcse),
         )
-        for one in differences
+        for difference in differences
     ]
 
 
@@ -212,12 +212,12 @@ def test_many_data_sets_at_once_end_where_each_ends_alone(library):
     arguments = [side(library).split_arguments(data.arguments())[0] for data in coins]
     objective = side(library).prepare("coin", "mean_field", (), arguments[0])
     together = optimise_many(objective, arguments, chosen, options, [3] * len(coins))
-    for data, one, outcome in zip(coins, arguments, together, strict=True):
+    for data, argument, outcome in zip(coins, arguments, together, strict=True):
         assert outcome.converged
         assert true_gap("coin", data, "mean_field", outcome.parameters) <= 0.01
         if data.heads % 3:
             continue
-        alone = optimise(objective, one, chosen, options, 3)
+        alone = optimise(objective, argument, chosen, options, 3)
         assert alone.converged
         # Both stop where each whitened gradient is below sqrt(0.02 tolerance / 2): 0.01 sds either way.
         for name, value in alone.parameters.items():
@@ -232,7 +232,7 @@ def test_every_family_can_be_fitted_many_at_once(family, library):
     chains = [models.load("chain").data(length=5, x=x) for x in np.linspace(-9, 9, 10)]
     parts = [side(library).split_arguments(data.arguments()) for data in chains]
     objective = side(library).prepare("chain", family, *reversed(parts[0]))
-    outcomes = optimise_many(objective, [one for one, _ in parts], guides.load(family), Options(), [0] * 10)
+    outcomes = optimise_many(objective, [argument for argument, _ in parts], guides.load(family), Options(), [0] * 10)
     for data, outcome in zip(chains, outcomes, strict=True):
         assert outcome.converged
         assert abs(true_gap("chain", data, family, outcome.parameters)) < 1e-8
@@ -244,7 +244,8 @@ def test_the_conjugate_family_can_be_fitted_many_at_once(library):
     objective = side(library).prepare("coin", "conjugate", (), arguments[0])
     outcomes = optimise_many(objective, arguments, guides.load("conjugate"), Options(), [0] * 3)
     assert all(
-        true_gap("coin", data, "conjugate", one.parameters) < 1e-3 for data, one in zip(coins, outcomes, strict=True)
+        true_gap("coin", data, "conjugate", outcome.parameters) < 1e-3
+        for data, outcome in zip(coins, outcomes, strict=True)
     )
 
 
@@ -316,19 +317,19 @@ def test_gap_estimate_is_unbiased_and_covers():
     gradient, hessian = np.full(6, 0.05), known_hessian()
     truth = 0.5 * gradient @ np.linalg.solve(hessian, gradient)
     (metric,) = lanczos(lambda v: v @ hessian, gradient[None], steps=6)
-    found = [estimate(gradient + 0.1 * rng.standard_normal((16, 6)), metric) for _ in range(400)]
-    values = np.array([one.value for one in found])
+    gaps = [estimate(gradient + 0.1 * rng.standard_normal((16, 6)), metric) for _ in range(400)]
+    values = np.array([gap.value for gap in gaps])
     assert abs(values.mean() - truth) < 4 * values.std() / math.sqrt(len(values))
-    assert np.mean([abs(one.value - truth) <= 2 * one.mcse for one in found]) > 0.9
+    assert np.mean([abs(gap.value - truth) <= 2 * gap.mcse for gap in gaps]) > 0.9
 
 
 def test_gap_error_is_that_of_the_estimate():
     """The standard error against the spread of 4,000 estimates: 2% for the spread, 10% for the formula's own noise."""
     rng = np.random.default_rng(4)
     for gradient in (np.zeros(6), np.full(6, 0.03), np.full(6, 0.3)):
-        found = [raw(gradient + 0.1 * rng.standard_normal((16, 6))) for _ in range(4000)]
-        spread = np.std([one.value for one in found])
-        error = math.sqrt(np.mean([one.mcse**2 for one in found]))
+        gaps = [raw(gradient + 0.1 * rng.standard_normal((16, 6))) for _ in range(4000)]
+        spread = np.std([gap.value for gap in gaps])
+        error = math.sqrt(np.mean([gap.mcse**2 for gap in gaps]))
         assert 0.9 * spread < error < 1.9 * spread  # at no gradient at all the formula counts its noise twice
 
 
@@ -338,11 +339,11 @@ def test_lanczos_finds_the_curvature():
     hessian, start = known_hessian(), rng.standard_normal((4, 6))
     exact = np.einsum("fi,fi->f", start, np.linalg.solve(hessian, start.T).T)
     for steps, accuracy in ((3, 0.1), (6, 1e-9)):
-        for one, metric, truth in zip(start, lanczos(lambda v: v @ hessian, start, steps), exact, strict=True):
-            assert abs(metric.power(one, -0.5) @ metric.power(one, -0.5) / truth - 1) < accuracy
-    np.testing.assert_allclose(metric.power(one, 1.0), one @ hessian, rtol=1e-8)
+        for vector, metric, truth in zip(start, lanczos(lambda v: v @ hessian, start, steps), exact, strict=True):
+            assert abs(metric.power(vector, -0.5) @ metric.power(vector, -0.5) / truth - 1) < accuracy
+    np.testing.assert_allclose(metric.power(vector, 1.0), vector @ hessian, rtol=1e-8)
     (flat,) = lanczos(lambda v: v @ hessian, np.zeros((1, 6)), 3)
-    np.testing.assert_array_equal(flat.power(one, -1.0), one)
+    np.testing.assert_array_equal(flat.power(vector, -1.0), vector)
     (saddle,) = lanczos(lambda v: -v, start[:1], 3)
     assert not saddle.near_optimum()
 
@@ -353,19 +354,19 @@ def planted(library: str, options: Options, **fields):
 
 
 def test_too_few_steps_are_not_converged(library):
-    made = planted(library, Options(optimiser="adam", steps=20))
-    said = made.tree["optimisation"].attrs
-    assert made.status == "done" and not said["converged"]
-    assert said["gap"] - 2 * said["gap_mcse"] > 0.01
-    assert "20 steps of Adam" in said["reason"]
+    fit = planted(library, Options(optimiser="adam", steps=20))
+    optimisation = fit.tree["optimisation"].attrs
+    assert fit.status == "done" and not optimisation["converged"]
+    assert optimisation["gap"] - 2 * optimisation["gap_mcse"] > 0.01
+    assert "20 steps of Adam" in optimisation["reason"]
 
 
 def test_a_learning_rate_that_diverges_fails_or_is_not_converged(library):
-    made = planted(library, Options(optimiser="adam", steps=200, learning_rate=1e3))
-    if made.status == "failed":
-        assert "learning rate" in made.reason
+    fit = planted(library, Options(optimiser="adam", steps=200, learning_rate=1e3))
+    if fit.status == "failed":
+        assert "learning rate" in fit.reason
     else:
-        assert not made.tree["optimisation"].attrs["converged"]
+        assert not fit.tree["optimisation"].attrs["converged"]
 
 
 def test_usual_way_is_measured_not_trusted(library):
@@ -446,10 +447,10 @@ def test_a_far_start_arrives_or_says_so(library):
     data = models.load("chain").data(length=2)
     arguments, static = side(library).split_arguments(data.arguments())
     objective = side(library).prepare("chain", "mean_field", static, arguments)
-    usual = objective.start
+    default_start = objective.start
 
     def far(seed, arguments):
-        start = usual(seed, arguments)
+        start = default_start(seed, arguments)
         return start | {"location": start["location"] + 1e6}
 
     objective.start = far

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from battery.cases import Case
+from battery.checks import Case
 from battery.fitted import at_random, guides_differ, slopes_differ
 from bent import DATA, EXACT, model
 from conftest import LIBRARIES, side
@@ -53,8 +53,8 @@ def test_a_draw_has_the_density_that_differences_of_its_map_give():
     jacobian = np.stack([(z(eps + step) - z(eps - step)) / 2e-5 for step in steps], axis=-1)
     log_prior, log_likelihood = library.density("logistic", static)(latents, arguments)
     stretch = np.linalg.slogdet(jacobian)[1]
-    said = log_prior + log_likelihood - log_ratio
-    assert said == pytest.approx(stats.norm.logpdf(eps).sum(axis=1) - stretch, abs=1e-6)
+    log_density = log_prior + log_likelihood - log_ratio
+    assert log_density == pytest.approx(stats.norm.logpdf(eps).sum(axis=1) - stretch, abs=1e-6)
     assert stretch.std() > 0.1
 
 

@@ -24,7 +24,7 @@ N_DRAWS = 10_000
 """Draws of the posterior that the moments in `foreign.csv` are of."""
 
 
-def facts(task: str, number: int) -> np.ndarray:
+def read_truth(task: str, number: int) -> np.ndarray:
     """Observed values, posterior means and sds, a row each."""
     with (Path(__file__).parent / "foreign.csv").open(encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if (row["task"], row["number"]) == (task, str(number))]
@@ -45,7 +45,7 @@ def test_the_truth_is_the_one_of_others_and_wrong_fits_are_not_called_right(libr
 
     A Gaussian draws where two moons have no density: the fit says so, and NumPy warns of nothing.
     """
-    observed, mean, sd = facts(task, 1)
+    observed, mean, sd = read_truth(task, 1)
     model = getattr(import_module(f"tests.user_models.foreign_{library}"), task)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

@@ -91,8 +91,8 @@ def test_a_small_gradient_is_followed_and_a_small_rest_is_not():
     hessian, start = np.diag([0.5, 1.0, 2.0]), np.array([[1.0, 2.0, 3.0]])
     (large,), (small,) = (lanczos(lambda vectors: vectors @ hessian, scale * start) for scale in (1.0, 1e-7))
     np.testing.assert_allclose(small.matrix, large.matrix, rtol=1e-9)
-    for rest, curvatures in ((5e-5, [2.0, 1.0, 1.0]), (5e-4, [2.0, 0.5, 1.0])):
-        (known,) = lanczos(lambda vectors: vectors @ hessian, np.array([[rest, 0.0, 1.0]]))
+    for remainder, curvatures in ((5e-5, [2.0, 1.0, 1.0]), (5e-4, [2.0, 0.5, 1.0])):
+        (known,) = lanczos(lambda vectors: vectors @ hessian, np.array([[remainder, 0.0, 1.0]]))
         np.testing.assert_allclose(np.diag(known.matrix), curvatures, atol=1e-5)
 
 
@@ -100,12 +100,12 @@ def test_powers_and_spread_are_those_of_the_whole_matrix():
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.normal(size=(3, 3)))[0][:2]
     known, vectors = Metric(basis, np.array([[2.0, 0.6], [0.6, 0.7]])), rng.normal(size=(5, 3))
-    whole = np.eye(3) + basis.T @ (known.matrix - np.eye(2)) @ basis
-    np.testing.assert_allclose(known.power(vectors, 1.0), vectors @ whole, rtol=1e-12)
+    full_matrix = np.eye(3) + basis.T @ (known.matrix - np.eye(2)) @ basis
+    np.testing.assert_allclose(known.power(vectors, 1.0), vectors @ full_matrix, rtol=1e-12)
     np.testing.assert_allclose(
-        known.power(known.power(vectors, -0.5), -0.5), vectors @ np.linalg.inv(whole), rtol=1e-12
+        known.power(known.power(vectors, -0.5), -0.5), vectors @ np.linalg.inv(full_matrix), rtol=1e-12
     )
-    assert known.spread() == pytest.approx(max(abs(1 / np.linalg.eigvalsh(whole) - 1)), rel=1e-12)
+    assert known.spread() == pytest.approx(max(abs(1 / np.linalg.eigvalsh(full_matrix) - 1)), rel=1e-12)
 
 
 def test_fits_side_by_side_have_the_curvature_that_each_has_alone():
@@ -128,8 +128,8 @@ def test_fits_side_by_side_have_the_curvature_that_each_has_alone():
         np.testing.assert_allclose(
             known.basis @ hessian @ known.basis.T, np.where(known.basis.any(1), known.matrix, 0), atol=1e-12
         )
-    one = together[1]
-    np.testing.assert_allclose(one.matrix, np.diag([2.0, 1.0, 1.0]))
+    second = together[1]
+    np.testing.assert_allclose(second.matrix, np.diag([2.0, 1.0, 1.0]))
     np.testing.assert_allclose(together[2].matrix, np.eye(3))
     (broken,) = lanczos(lambda vectors: vectors * np.nan, starts[[0]])
     assert not broken.near_optimum()

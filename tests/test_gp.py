@@ -313,8 +313,8 @@ def test_the_chances_that_are_drawn_are_those_of_the_joint_posterior() -> None:
     prior; within 4.5 standard errors of both, those of the ends from the share of draws below them."""
     data, rng = GpData(points=3, likelihood="bernoulli", length=1.0), np.random.default_rng(0)
     x, y, grid = data.design.inputs, data.design.targets, np.array([[-0.5], [1.2], [3.6]])
-    whole = np.concatenate([x, grid])
-    root = np.linalg.cholesky(covariance(data, whole, whole) + 1e-6 * np.eye(6))
+    inputs = np.concatenate([x, grid])
+    root = np.linalg.cholesky(covariance(data, inputs, inputs) + 1e-6 * np.eye(6))
     f = rng.standard_normal((100_000, 6)) @ root.T
     weights = np.exp(-np.logaddexp(0, (1 - 2 * y) * f[:, :3]).sum(axis=1))
     weights /= weights.sum()

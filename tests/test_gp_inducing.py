@@ -85,8 +85,8 @@ def test_fitc_is_another_models_evidence() -> None:
         stats.multivariate_normal(np.zeros(200), noisy).logpdf(CLIFF.design.targets), abs=1e-7
     )
     data = GpData(points=6, length=0.5, jitter=1e-10)
-    whole = SparseRegression(data, data.design.inputs)
-    assert whole.fitc() == pytest.approx(whole.exact.log_evidence, abs=1e-9)
+    sparse = SparseRegression(data, data.design.inputs)
+    assert sparse.fitc() == pytest.approx(sparse.exact.log_evidence, abs=1e-9)
 
 
 def test_sparse_methods_choose_another_noise() -> None:

@@ -90,8 +90,8 @@ def test_a_lost_mode_is_mass_that_is_missed():
     points = hard.draw(50_000, np.random.default_rng(2))
     assert hard.missed(points) < 0.02
     lost = int(part.weights.argmin())
-    rest = points[part.cells(points) != lost]
-    assert hard.missed(rest) == pytest.approx(part.weights[lost], abs=0.02)
+    remaining = points[part.cells(points) != lost]
+    assert hard.missed(remaining) == pytest.approx(part.weights[lost], abs=0.02)
 
 
 def test_a_mixture_is_the_product_of_prior_and_likelihood():

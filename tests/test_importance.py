@@ -208,8 +208,8 @@ def test_a_disagreement_names_what_differs_most():
     others |= {f"{name}s": [{name: getattr(first, name) + 0.5 * row} for row in np.eye(3)] for name in ("mean", "sd")}
     for what, changes in others.items():
         for change in changes:
-            said = acceptance.disagreement(first, replace(first, **errors, **change))
-            assert said == f"two proposals differ in their {what} by 10.0 joint standard errors"
+            sentence = acceptance.disagreement(first, replace(first, **errors, **change))
+            assert sentence == f"two proposals differ in their {what} by 10.0 joint standard errors"
 
 
 def test_too_few_draws_and_too_large_errors_are_refused():

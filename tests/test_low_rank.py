@@ -254,8 +254,8 @@ def test_the_twins_agree_at_the_same_parameters():
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_on_two_latents_it_is_full_rank(library):
     """k = d - 1: on the O-rings it ends at full rank's best ELBO, which is known by quadrature."""
-    outcome, *rest = fit(library, "logistic", LogisticData())
-    value, error = elbo_of(outcome, *rest)
+    outcome, *context = fit(library, "logistic", LogisticData())
+    value, error = elbo_of(outcome, *context)
     best = models.load("logistic").best_member(LogisticData(), "full_rank").elbo
     assert outcome.converged and value == pytest.approx(best, abs=4 * error + 1e-3)
 
@@ -272,9 +272,9 @@ def test_its_elbo_is_between_mean_fields_and_full_ranks():
 def test_a_chain_too_long_for_the_hessian_of_its_covariance():
     """The gap is 0 within its error, and the ELBO that of the member where the fit ended, known without sampling."""
     data = Chain(150)
-    outcome, *rest = fit("numpyro", "chain", data)
+    outcome, *context = fit("numpyro", "chain", data)
     exact = GaussianChain(data)
-    value, error = elbo_of(outcome, *rest)
+    value, error = elbo_of(outcome, *context)
     precision = np.linalg.inv(exact.covariance())
     expected = exact.log_evidence - kl(outcome.parameters, exact.location, precision)
     assert outcome.converged and abs(outcome.gap.value) <= 4 * outcome.gap.mcse + 1e-6

@@ -254,7 +254,7 @@ def mean_square_is_one(scores: np.ndarray, allowance: float = 0.0) -> bool:
 
 def hide(fit: Fit, shown: int) -> Fit:
     """The fit with only its first ``shown`` elements reported."""
-    layout = replace(fit.job.layout, reported=fit.job.layout.reported[:shown])
+    layout = replace(fit.job.layout, reported_elements=fit.job.layout.reported_elements[:shown])
     return replace(fit, job=replace(fit.job, layout=layout))
 
 

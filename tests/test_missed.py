@@ -77,12 +77,12 @@ def test_a_mode_that_no_draw_has_seen_is_named_with_its_mass(library):
     posterior = two_modes(0.3)
     job = job_of(library, posterior)
     for seen, mass, where in ((0, 0.3, "z[0] 4"), (1, 0.7, "z[0] ")):
-        said = with_missed_modes(job, tree_of(one_mode(posterior, seen))).attrs
-        stated = float(said["missed"].split("about ")[1].split("%")[0]) / 100
-        assert abs(stated - mass) < 0.06 and f"no chain has seen a mode at {where}" in said["missed"]
-        assert "log_evidence" not in said and said["no_log_evidence"] == MISSING
-    said = with_missed_modes(job, tree_of(posterior)).attrs
-    assert "missed" not in said and "no_search" not in said and said["log_evidence"] == -0.36
+        attrs = with_missed_modes(job, tree_of(one_mode(posterior, seen))).attrs
+        stated = float(attrs["missed"].split("about ")[1].split("%")[0]) / 100
+        assert abs(stated - mass) < 0.06 and f"no chain has seen a mode at {where}" in attrs["missed"]
+        assert "log_evidence" not in attrs and attrs["no_log_evidence"] == MISSING
+    attrs = with_missed_modes(job, tree_of(posterior)).attrs
+    assert "missed" not in attrs and "no_search" not in attrs and attrs["log_evidence"] == -0.36
 
 
 @pytest.mark.parametrize(("light", "convicted"), [(0.05, True), (0.02, True), (0.001, False)])
@@ -95,8 +95,8 @@ def test_what_is_missed_counts_from_one_per_cent_of_the_mass(light, convicted):
 def test_modes_that_are_one_for_the_chains_are_not_missed():
     """Two of them three sds apart, to both of which draws climb; and two at one place."""
     for posterior in (two_modes(0.3, apart=0.9), two_modes(0.5, apart=0.0)):
-        said = with_missed_modes(job_of("numpyro", posterior), tree_of(posterior)).attrs
-        assert "missed" not in said and "no_search" not in said
+        attrs = with_missed_modes(job_of("numpyro", posterior), tree_of(posterior)).attrs
+        assert "missed" not in attrs and "no_search" not in attrs
 
 
 def test_a_mode_that_could_not_be_weighed_convicts_nobody(monkeypatch):
@@ -106,9 +106,9 @@ def test_a_mode_that_could_not_be_weighed_convicts_nobody(monkeypatch):
         raise OutOfTime
 
     monkeypatch.setattr(missed, "missed_mass", late)
-    said = with_missed_modes(job_of("numpyro", two_modes(0.3)), tree_of(one_mode(two_modes(0.3)))).attrs
-    assert "missed" not in said and "log_evidence" not in said and said["no_log_evidence"] == MISSING
-    assert said["no_search"].startswith("no chain has seen a mode at z[0] 4, and its mass could not be estimated:")
+    attrs = with_missed_modes(job_of("numpyro", two_modes(0.3)), tree_of(one_mode(two_modes(0.3)))).attrs
+    assert "missed" not in attrs and "log_evidence" not in attrs and attrs["no_log_evidence"] == MISSING
+    assert attrs["no_search"].startswith("no chain has seen a mode at z[0] 4, and its mass could not be estimated:")
 
 
 def test_a_funnel_without_a_top_has_no_modes_that_could_be_missed():
@@ -159,9 +159,9 @@ def test_where_nothing_is_a_maximum_no_mode_is_missed(monkeypatch):
     """The highest probes stand for modes then: a note says that nothing is known, and the evidence stays."""
     search = missed.find_modes
     monkeypatch.setattr(missed, "find_modes", lambda *given: replace(search(*given), has_maximum=False))
-    said = with_missed_modes(job_of("numpyro", two_modes(0.3)), tree_of(one_mode(two_modes(0.3)))).attrs
-    assert "missed" not in said and said["log_evidence"] == -0.36
-    assert said["no_search"] == "the log joint has no maximum"
+    attrs = with_missed_modes(job_of("numpyro", two_modes(0.3)), tree_of(one_mode(two_modes(0.3)))).attrs
+    assert "missed" not in attrs and attrs["log_evidence"] == -0.36
+    assert attrs["no_search"] == "the log joint has no maximum"
 
 
 def test_many_light_modes_count_together():

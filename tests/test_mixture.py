@@ -137,12 +137,12 @@ def test_counts_and_assignments_agree(scale):
                 *((a.ppf(q), b.ppf(q)) for q in (0.025, 0.5, 0.9)),
             ):
                 assert ours == pytest.approx(theirs, abs=1e-5)
-    shares, facts = enumerated.ordered[1][:, :, 0], other.extra_summary()
-    assert facts["components that have values"] == pytest.approx(
+    shares, extra = enumerated.ordered[1][:, :, 0], other.extra_summary()
+    assert extra["components that have values"] == pytest.approx(
         enumerated.extra_summary()["components that have values"]
     )
     of_the_lower = float((shares * enumerated.counts).sum() / shares.sum())
-    assert facts["mean count of the component with the lower location"] == pytest.approx(of_the_lower, abs=1e-5)
+    assert extra["mean count of the component with the lower location"] == pytest.approx(of_the_lower, abs=1e-5)
 
 
 def test_three_components_against_draws_of_the_prior():
@@ -227,8 +227,10 @@ def fitted(data: MixtureData, draws: dict[str, np.ndarray] | None = None, guide:
     assert fit.tree is not None, fit.reason
     if draws:
         posterior = fit.tree["posterior"].dataset
-        named = {**draws, **by_location(draws)}
-        changed = {name: (posterior[name].dims, value.reshape(posterior[name].shape)) for name, value in named.items()}
+        all_draws = {**draws, **by_location(draws)}
+        changed = {
+            name: (posterior[name].dims, value.reshape(posterior[name].shape)) for name, value in all_draws.items()
+        }
         fit.tree["posterior"] = posterior.assign(changed)
     summary = measure(fit, truth(data), best_member(data, guide))
     return summary, judge(summary, job.options)

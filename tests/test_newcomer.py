@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from battery import CHECKS, cases
+from battery import CHECKS, checks
 from battery.known import density_misfits, evidence_varies, moments_differ, twins_differ
 from conftest import LIBRARIES
 
@@ -59,8 +59,8 @@ def in_catalogue(folder: Path, name: str, line: str) -> Iterator[models.contract
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "__path__", [*models.__path__, str(folder)])
         patch.setitem(models.CATALOGUE, name, line)
-        for named in (user_model._known, registry._added):
-            patch.delitem(named, name, raising=False)
+        for table in (user_model._known, registry._added):
+            patch.delitem(table, name, raising=False)
         importlib.invalidate_caches()
         forget_compiled()
         yield models.load(name)
@@ -125,10 +125,10 @@ def test_the_regression_passes_and_its_guides_reach_their_best(
 
 
 def test_the_quick_battery_lists_its_checks(poisson: models.contract.Model) -> None:
-    cases.of_model("poisson")
-    for case in cases.fits("poisson"):
+    checks.of_model("poisson")
+    for case in checks.fits("poisson"):
         if case.method != "nuts":
-            cases.of_fit(case)
+            checks.of_fit(case)
     listed = {name: check for name, check in CHECKS.items() if name.startswith("poisson")}
     assert {"poisson: twins", "poisson/pyro: evidence", "poisson/numpyro-mean_field: verdict"} <= set(listed)
     complaints = {name: check() for name, check in listed.items()}

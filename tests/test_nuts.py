@@ -31,11 +31,11 @@ PATIENT = Options(budget=600.0)
 
 def sampled(library: str, name: str, data, seed: int, options: Options = PATIENT):
     job = Job(f"{library}-nuts", name, data, "nuts", library, None, seed, options)
-    made = run(job)
-    assert made.status == "done", made.reason
-    summary = measure(made, models.load(name).exact(data), None)
+    fit = run(job)
+    assert fit.status == "done", fit.reason
+    summary = measure(fit, models.load(name).exact(data), None)
     summary = to_json(replace(summary, verdict=judge(summary, options)))
-    return made, summary
+    return fit, summary
 
 
 def within_four_errors(summary) -> None:
@@ -52,8 +52,8 @@ def test_steps_are_adapted_to_the_acceptance_that_is_asked_for(library):
     """A higher rate takes shorter steps."""
     sizes = {}
     for acceptance in (0.8, 0.97):
-        made, _ = sampled(library, "coin", models.load("coin").data(), 3, replace(PATIENT, acceptance=acceptance))
-        stats = made.tree["sample_stats"]
+        fit, _ = sampled(library, "coin", models.load("coin").data(), 3, replace(PATIENT, acceptance=acceptance))
+        stats = fit.tree["sample_stats"]
         assert float(stats["acceptance_rate"].mean()) > acceptance - 0.03
         sizes[acceptance] = float(stats["step_size"].mean())
     assert sizes[0.97] < 0.7 * sizes[0.8]
@@ -68,11 +68,11 @@ SEEDS = [
 
 @pytest.mark.parametrize(("seed", "library"), SEEDS)
 def test_the_coin_on_twenty_seeds(seed, library):
-    made, summary = sampled(library, "coin", models.load("coin").data(), seed)
+    fit, summary = sampled(library, "coin", models.load("coin").data(), seed)
     within_four_errors(summary)
     assert summary["diagnostics"]["r_hat"] < 1.01
     assert min(summary["diagnostics"]["ess_bulk"], summary["diagnostics"]["ess_tail"]) >= 400
-    assert made.gradients == int(made.tree["sample_stats"]["n_steps"].sum())
+    assert fit.gradients == int(fit.tree["sample_stats"]["n_steps"].sum())
     assert summary["verdict"]["word"] == "agrees"
 
 
@@ -117,8 +117,8 @@ def test_what_runs_for_long_is_compiled_to_run_fast(monkeypatch, method, steps, 
 
 
 def test_statistics_of_every_transition(library):
-    made, _ = sampled(library, "coin", models.load("coin").data(), 1)
-    stats = made.tree["sample_stats"]
+    fit, _ = sampled(library, "coin", models.load("coin").data(), 1)
+    stats = fit.tree["sample_stats"]
     assert {"diverging", "energy", "n_steps", "tree_depth", "log_joint", "log_prior"} <= set(stats.data_vars)
     assert stats["diverging"].dtype == bool
     assert (2 ** (stats["tree_depth"] - 1) <= stats["n_steps"]).all()
@@ -135,8 +135,8 @@ def test_a_target_that_cannot_be_met_is_reported(library, monkeypatch):
     collect = nuts.run_until_enough
     monkeypatch.setattr(nuts, "run_until_enough", lambda *arguments: collect(*arguments[:4], 0.0))  # time is up
     options = Options(ess=1e7, budget=600.0)
-    made, summary = sampled(library, "coin", models.load("coin").data(), 0, options)
-    assert not made.tree.attrs["targets_met"]
+    fit, summary = sampled(library, "coin", models.load("coin").data(), 0, options)
+    assert not fit.tree.attrs["targets_met"]
     assert summary["verdict"]["word"] in ("agrees", "undecided")
     assert "ESS" in summary["verdict"]["sentence"]
 
@@ -191,9 +191,9 @@ def test_slow_chains_are_not_taken_for_chains_in_modes():
 
 def test_a_budget_that_ends_in_the_warm_up_fails(library):
     job = Job(f"{library}-nuts", "coin", models.load("coin").data(), "nuts", library, None, 0, Options(budget=1e-3))
-    made = run(job)
-    assert made.status == "failed"
-    assert "warming up" in made.reason
+    fit = run(job)
+    assert fit.status == "failed"
+    assert "warming up" in fit.reason
 
 
 def test_data_of_another_shape_can_follow():

@@ -76,10 +76,10 @@ def test_the_page_needs_nothing_and_escapes_everything(html: str) -> None:
 def test_every_fit_and_every_claim_is_on_the_page(out: Path, html: str) -> None:
     for name in ("coin", "chain", "made_up"):
         summary = summary_of(out, name)
-        for fit, one in summary["fits"].items():
+        for fit, fit_summary in summary["fits"].items():
             assert f'href="{name}/report.html#fit-{fit}"' in html
             assert f'id="fit-{fit}"' in (out / name / "report.html").read_text(encoding="utf-8")
-            assert one["verdict"]["word"] in html
+            assert fit_summary["verdict"]["word"] in html
         assert html.count(f'<td class="l">{name}</td><td class="l no">') + html.count(
             f'<td class="l">{name}</td><td class="l yes">'
         ) == len(summary["text"])
@@ -87,7 +87,7 @@ def test_every_fit_and_every_claim_is_on_the_page(out: Path, html: str) -> None:
 
 
 def test_the_order_is_the_catalogues(out: Path) -> None:
-    assert [one.name for one in index.read(out)] == ["coin", "chain", "made_up", "wrecked"]
+    assert [entry.name for entry in index.read(out)] == ["coin", "chain", "made_up", "wrecked"]
 
 
 def test_a_summary_that_is_none_is_passed_over(tmp_path: Path) -> None:
@@ -102,16 +102,16 @@ def test_the_stacks_add_up_to_the_log_evidence(name: str, out: Path) -> None:
     summary = summary_of(out, name)
     drawn = stack.stack(summary)
     assert {bar.fit for bar in drawn.bars} == {
-        fit for fit, one in summary["fits"].items() if one["ledger"]["elbo"] is not None
+        fit for fit, fit_summary in summary["fits"].items() if fit_summary["ledger"]["elbo"] is not None
     }
     for bar in drawn.bars:
         lane = [*bar.account, *bar.gaps]
         assert lane[0].begin == 0 and lane[1].end == pytest.approx(summary["fits"][bar.fit]["ledger"]["elbo"]["value"])
-        assert all(one.end == pytest.approx(other.begin, abs=1e-12) for one, other in pairwise(lane))
+        assert all(step.end == pytest.approx(other.begin, abs=1e-12) for step, other in pairwise(lane))
         assert lane[-1].end == pytest.approx(summary["log_evidence"]["value"], abs=1e-9)
         assert bar.gap[-1].end == pytest.approx(summary["fits"][bar.fit]["ledger"]["evidence_gap"]["value"], abs=1e-12)
         for panel, part in ((drawn.account, lane), (drawn.gap, bar.gap)):
-            assert all(0 <= panel.place(end) <= 1000 for one in part for end in (one.begin, one.end))
+            assert all(0 <= panel.place(end) <= 1000 for step in part for end in (step.begin, step.end))
 
 
 def test_without_the_evidence_elbos_are_held_against_the_highest(out: Path) -> None:
@@ -133,9 +133,9 @@ def test_ticks_are_round_and_inside(seed: int) -> None:
     for _ in range(300):
         low = rng.normal() * 10.0 ** rng.integers(-6, 5)
         high = low + rng.exponential() * 10.0 ** rng.integers(-5, 5) + 1e-6
-        found = stack.ticks(low, high)
-        assert 1 <= len(found) <= 6
-        for value, text in found:
+        ticks = stack.ticks(low, high)
+        assert 1 <= len(ticks) <= 6
+        for value, text in ticks:
             assert low - 1e-8 * (high - low) <= value <= high + 1e-8 * (high - low)
             assert float(text) == pytest.approx(value, rel=1e-9, abs=1e-9 * (high - low))
 
@@ -303,11 +303,11 @@ def test_every_control_is_reached_by_keyboard_in_order(out: Path, chromium: Page
             f"[...document.querySelectorAll(`{FOCUSABLE}`)].filter(one => one.checkVisibility())"
             ".map(one => one.outerHTML.slice(0, 90))"
         )
-        found = []
+        reached = []
         for _ in expected:
             chromium.press("Tab", 9)
-            found.append(chromium.run(SAY))
-        assert found == expected
+            reached.append(chromium.run(SAY))
+        assert reached == expected
     assert len(expected) > 3
 
 

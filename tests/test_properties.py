@@ -173,7 +173,7 @@ def test_any_name_is_a_model_or_refused_in_one_line(count: int, folder: Path) ->
 
 @counts(100, 1000)
 def test_the_whole_zoo_is_planned_or_refused_in_one_line(count: int, folder: Path) -> None:
-    usual = generated.general() | {
+    offered = generated.general() | {
         "--models": generated.names([*models.CATALOGUE]),
         "--page-only": st.none(),
     }
@@ -181,7 +181,7 @@ def test_the_whole_zoo_is_planned_or_refused_in_one_line(count: int, folder: Pat
     def check(options: list[generated.Option]) -> None:
         outcome(["all", *generated.spelt(options, folder)])
 
-    every(st.lists(generated.given_options(usual), max_size=5), check, count)
+    every(st.lists(generated.given_options(offered), max_size=5), check, count)
 
 
 @counts(100, 1000)
@@ -221,7 +221,7 @@ def describes_itself(data: Any) -> None:
     assert json.dumps(strict(again.describe())) == json.dumps(strict(data.describe()))
     assert all(np.isfinite(np.asarray(value, dtype=float)).all() for value in layout(data).observed.values())
     for site, shape in layout(data).latents.items():
-        for index in (index for name, index in layout(data).reported if name == site):
+        for index in (index for name, index in layout(data).reported_elements if name == site):
             assert len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
 
 

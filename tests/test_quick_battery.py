@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from battery import Check, beyond, exceeded, list_as
-from battery.cases import CHECKS
+from battery.checks import CHECKS
 from faults.catalogue import KINDS
 
 NAMED = {fault.caught_by for faults in KINDS.values() for fault in faults}

@@ -46,7 +46,7 @@ def test_each_rank_holds_more_until_four_hold_all():
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_guide_is_handed_back_with_its_rank(library):
-    fitted = fit_guide(model(library, "banana"), {"bend": np.array(0.0)}, guide="low_rank", rank=2)
+    fitted = fit_guide(model(library, "banana"), {"curvature": np.array(0.0)}, guide="low_rank", rank=2)
     factor = next(value for name, value in fitted.params.items() if name.endswith("cov_factor"))
     assert factor.shape == (2, 2) and fitted.guide.rank == 2
 
@@ -58,7 +58,7 @@ def test_a_rank_that_no_covariance_has_is_refused_in_a_line(capsys):
     assert main(["linear", "--guides", "low_rank", "--rank", "0"]) == 2
     assert "0 is too few; give 1 or more" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"^rank: 0 is too few; give 1 or more$"):
-        compare(model("numpyro", "banana"), {"bend": np.array(0.0)}, guides=["low_rank"], nuts=False, rank=0)
+        compare(model("numpyro", "banana"), {"curvature": np.array(0.0)}, guides=["low_rank"], nuts=False, rank=0)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -18,19 +18,19 @@ SECONDS = 10
 """How long a command may take that is run here, beside those of the root's README."""
 
 
-def named(path: Path) -> str:
+def block_id(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
 PYTHON = [  # but files of the walk-through, which `test_newcomer` runs
-    pytest.param(block, id=f"{named(path)}-{number}")
+    pytest.param(block, id=f"{block_id(path)}-{number}")
     for path in READMES
     for number, block in enumerate(
         re.findall(r"(?<!-->\n)```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL), 1
     )
 ]
 COMMANDS = [
-    pytest.param(block, id=f"{named(path)}: {block.command}")
+    pytest.param(block, id=f"{block_id(path)}: {block.command}")
     for path in READMES
     for block in readme.blocks(path)
     if block.kind == "command" and block.seconds <= (3 * SECONDS if path.parent == ROOT else SECONDS)
@@ -58,7 +58,7 @@ def test_the_root_is_a_door():
     assert "compare(model, data" in first_screen
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=named(path)) for path in READMES])
+@pytest.mark.parametrize("path", [pytest.param(path, id=block_id(path)) for path in READMES])
 def test_links_lead_somewhere(path):
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not target.startswith("http")]
@@ -72,7 +72,7 @@ def test_links_lead_somewhere(path):
             ]
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=named(path)) for path in READMES])
+@pytest.mark.parametrize("path", [pytest.param(path, id=block_id(path)) for path in READMES])
 def test_every_block_of_output_names_its_command(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n```text\n") == sum(

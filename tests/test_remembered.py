@@ -47,9 +47,9 @@ def write(path: Path, columns: dict[str, np.ndarray]) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_which_one_column_changed_has_another_posterior(name, tmp_path, monkeypatch):
     """Though its name, and so the data's fields, are the same; as it was, it has the one that it had."""
-    module, made, options, columns = FILES[name]
+    module, posterior_class, options, columns = FILES[name]
     stub = {"tolerance": 0.0, "is_resolved": True}
-    monkeypatch.setattr(import_module(module), made, lambda data: SimpleNamespace(**stub))
+    monkeypatch.setattr(import_module(module), posterior_class, lambda data: SimpleNamespace(**stub))
     path = tmp_path / "table.csv"
 
     def data() -> Any:

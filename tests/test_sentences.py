@@ -33,7 +33,7 @@ ALONE = WithoutTruth("wide", "The sd of theta is 1.3.")
 ADAM = Options(optimiser="adam")
 
 OFF, TIGHT, VAGUE = an_element(0.34), an_element(0.04, 0.52), an_element(0.02, mcse_mean=0.2)
-STILL, CHAINS = an_element(mcse_mean=0.0, mcse_sd=0.0), chains(ess=(300.0, 350.0))
+STILL, SHORT_CHAINS = an_element(mcse_mean=0.0, mcse_sd=0.0), chains(ess=(300.0, 350.0))
 POINT = an_element(0.05, 0.0)
 LOST = replace(a_reference(), status="failed", reason="was stopped")
 APART = a_reference(r_hat=1.2, divergences=4)
@@ -157,7 +157,9 @@ CASES: Mapping[str, tuple[Any, ...]] = {
     "undecided, the reference too short": beside(0.02, 0.05),
     "undecided, importance sampling too vague": beside(0.02, 0.05, "importance"),
     "undecided, beside importance sampling": beside(0.031, 0.035, "importance"),
-    "undecided, draws too short": (replace(beside(0.05, 0.02)[0], method="draws", diagnostics=CHAINS.diagnostics),),
+    "undecided, draws too short": (
+        replace(beside(0.05, 0.02)[0], method="draws", diagnostics=SHORT_CHAINS.diagnostics),
+    ),
     "the family holds it": (of(guide(theta=an_element(0.011, 1.013)), family_gap=(1e-7, 2e-7)),),
     "the family nearly holds it": (of(guide(theta=an_element(0.011)), family_gap=(3e-7, 2e-7)),),
     "agrees, of several": (replace(guide(a=an_element(0.011), b=an_element(-0.031, 1.02)), unreported=MANY),),

@@ -95,7 +95,7 @@ def test_sites_that_observe_elements_of_one_argument_each_get_their_own(library)
 def test_what_is_missing_stays_missing(library):
     simulation = simulated(library, "with_gaps", {"y": np.array([0.4, np.nan, 1.0])})
     y = column(simulation, "y")
-    assert simulation.data[0].layout.reported == (("mean", ()), ("residual", (0,)), ("residual", (2,)))
+    assert simulation.data[0].layout.reported_elements == (("mean", ()), ("residual", (0,)), ("residual", (2,)))
     assert np.isnan(y[:, 1]).all() and np.isfinite(y[:, [0, 2]]).all()
     assert_covariance(
         np.column_stack([simulation.latents["mean"], y[:, 0], y[:, 2]]), np.ones((3, 3)) + np.diag([0, 1, 1.0])

@@ -42,10 +42,10 @@ def from_the_command(capsys, tmp_path, *arguments: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def agree(one: dict, other: dict, names: list[str], errors: float = 4.5) -> None:
+def agree(fit: dict, other: dict, names: list[str], errors: float = 4.5) -> None:
     """The means and sds of two fits lie within so many of their standard errors."""
     for name in names:
-        a, b = one["variables"][name], other["variables"][name]
+        a, b = fit["variables"][name], other["variables"][name]
         for value, mcse in (("mean", "mcse_mean"), ("sd", "mcse_sd")):
             assert abs(a[value] - b[value]) < errors * np.hypot(a[mcse], b[mcse]), (name, value)
 
@@ -168,21 +168,21 @@ def awkward(library: str, name: str, data: object = None) -> object:
 
 def near(fit: dict, name: str, mean: float, sd: float) -> None:
     """The mean of an element is right to 5 standard errors; a guide's to a tenth of an sd more, the truth's to 1e-6."""
-    found = fit["variables"][name]
+    variable = fit["variables"][name]
     slack = {"exact": 1e-6, "reference": 0.0}.get(fit["method"], 0.1)
-    assert abs(found["mean"] - mean) < 5 * found["mcse_mean"] + slack * sd
+    assert abs(variable["mean"] - mean) < 5 * variable["mcse_mean"] + slack * sd
 
 
 @pytest.fixture
 def summary_of(library, request):
     """The summary of a model on data, in either library."""
 
-    def made(name: str, data: object = None) -> dict:
+    def summarise(name: str, data: object = None) -> dict:
         if library == "pyro":
             return request.getfixturevalue("in_pyro")[name]
         return awkward(library, name, data).summary
 
-    return made
+    return summarise
 
 
 def test_a_simplex(summary_of):
@@ -261,9 +261,9 @@ def test_a_pandas_frame():
     ],
 )
 def test_what_cannot_be_handled_is_said_in_one_line(library, name, line):
-    with pytest.raises(ValueError, match=line) as found:
+    with pytest.raises(ValueError, match=line) as error:
         awkward(library, name)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(error.value)
 
 
 def test_a_model_that_needs_the_values_of_its_data_is_refused():
@@ -375,6 +375,6 @@ def test_a_reference_is_told_from_a_name(name, expected):
 def test_many_elements_are_spread_evenly():
     """Scalars are all reported, and the rest from the first to the last."""
     shapes = {"a": (), "w": (100, 10)}
-    reported = report(shapes)
-    assert len(reported) == 20 and reported[0] == ("a", ())
-    assert reported[1] == ("w", (0, 0)) and reported[-1] == ("w", (99, 9))
+    reported_elements = report(shapes)
+    assert len(reported_elements) == 20 and reported_elements[0] == ("a", ())
+    assert reported_elements[1] == ("w", (0, 0)) and reported_elements[-1] == ("w", (99, 9))

@@ -109,9 +109,9 @@ def test_a_whole_fit_of_a_model_with_a_discrete_latent(library):
     mass, first, second = (integrate.quad(weight, 0.4, 4, args=(power,), epsabs=0)[0] for power in (0, 1, 2))
     mean, sd = first / mass, np.sqrt(second / mass - (first / mass) ** 2)
     for fit in result.summary["fits"].values():
-        found, slack = fit["variables"]["scale"], 1e-6 if fit["method"] == "exact" else 0.1
-        assert abs(found["mean"] - mean) < 4 * found["mcse_mean"] + slack * sd
-        assert abs(found["sd"] - sd) < 4 * found["mcse_sd"] + slack * sd
+        variable, slack = fit["variables"]["scale"], 1e-6 if fit["method"] == "exact" else 0.1
+        assert abs(variable["mean"] - mean) < 4 * variable["mcse_mean"] + slack * sd
+        assert abs(variable["sd"] - sd) < 4 * variable["mcse_sd"] + slack * sd
     elbo = result.summary["fits"][f"{library}-mean_field"]["ledger"]["elbo"]
     gap = np.log(mass) - 45.0 - elbo["value"]
     assert -4 * elbo["mcse"] < gap < 0.05

@@ -282,7 +282,9 @@ def test_what_is_masked_out_has_its_prior_and_is_not_reported(library, name):
     mine = user_model.register(getattr(module, name), library)
     layout = user_model.data_of(mine, {"values": VALUES, "there": SEEN}).layout
     assert "site 'effect': 4 elements are masked out" in layout.notes[0]
-    assert {index for site, index in layout.reported if site == "effect"} == {(i,) for i in np.flatnonzero(SEEN)}
+    assert {index for site, index in layout.reported_elements if site == "effect"} == {
+        (i,) for i in np.flatnonzero(SEEN)
+    }
     side = import_module(f"compare.user_model.in_{library}")
     mean, effect = 0.3, np.linspace(-1, 1, 12)
     (point,) = side.points_of({"mean": np.array([mean]), "effect": effect[None]})
@@ -295,8 +297,8 @@ def test_what_is_masked_out_has_its_prior_and_is_not_reported(library, name):
 def test_holes_in_the_data_are_latents(library):
     """The holes alone are: the elements that are observed are none."""
     layout = layout_of(library, "holes", {"values": VALUES, "seen": SEEN})
-    reported = [index for site, index in layout.reported if site == "full_unobserved"]
-    assert reported == [(int(i),) for i in np.flatnonzero(~SEEN)]
+    reported_elements = [index for site, index in layout.reported_elements if site == "full_unobserved"]
+    assert reported_elements == [(int(i),) for i in np.flatnonzero(~SEEN)]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

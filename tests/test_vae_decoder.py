@@ -9,7 +9,7 @@ from scipy import special, stats
 from models.decoder import Decoder, softplus
 
 
-def made(latent=2, hidden=7, pixels=5, noise=None, seed=0):
+def make_decoder(latent=2, hidden=7, pixels=5, noise=None, seed=0):
     rng = np.random.default_rng(seed)
     weights = {"output_weights": rng.normal(size=(hidden or latent, pixels)), "output_biases": rng.normal(size=pixels)}
     if hidden:
@@ -36,7 +36,7 @@ def test_softplus_is_log_one_plus_exp():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_likelihood_is_that_of_the_pixels(kind):
-    decoder = made(**kind)
+    decoder = make_decoder(**kind)
     z, images = np.random.default_rng(2).normal(size=(11, 2)), observed(decoder, 4)
     w = decoder.weights
     units = np.logaddexp(0, z @ w["hidden_weights"] + w["hidden_biases"]) if decoder.hidden else z
@@ -57,7 +57,7 @@ def test_the_likelihood_is_that_of_the_pixels(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("partial", [False, True])
 def test_the_slope_is_the_derivative(kind, partial):
-    decoder = made(**kind)
+    decoder = make_decoder(**kind)
     images, z = observed(decoder, 4), np.random.default_rng(2).normal(size=(3, 4, 2))
     if partial:
         images[np.random.default_rng(3).random(images.shape) < 0.4] = np.nan
@@ -73,7 +73,7 @@ def test_the_slope_is_the_derivative(kind, partial):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_decoder_is_saved_and_loaded(tmp_path, kind):
-    decoder = made(**kind)
+    decoder = make_decoder(**kind)
     path = decoder.save(tmp_path / "decoder.npz")
     loaded = Decoder.load(path)
     assert set(loaded.weights) == set(decoder.weights)
@@ -94,32 +94,38 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypat
 
     monkeypatch.setattr(np, "savez", fails)
     with pytest.raises(OSError, match="no space"):
-        made().save(tmp_path / "decoder.npz")
+        make_decoder().save(tmp_path / "decoder.npz")
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_of_float32_become_float64():
-    decoder = Decoder({name: value.astype(np.float32) for name, value in made().weights.items()})
+    decoder = Decoder({name: value.astype(np.float32) for name, value in make_decoder().weights.items()})
     assert {value.dtype for value in decoder.weights.values()} == {np.dtype(np.float64)}
 
 
 def without(name):
-    return {key: value for key, value in made().weights.items() if key != name}
+    return {key: value for key, value in make_decoder().weights.items() if key != name}
 
 
 BAD = {
     "missing": (without("output_biases"), "needs the array 'output_biases'"),
     "half a layer": (without("hidden_biases"), "needs the array 'hidden_biases'"),
-    "unknown": (dict(made().weights) | {"encoder": np.ones(1)}, "has no array 'encoder'"),
+    "unknown": (dict(make_decoder().weights) | {"encoder": np.ones(1)}, "has no array 'encoder'"),
     "empty": ({}, "needs the array 'output_weights'; it has none"),
-    "misshapen": (dict(made().weights) | {"output_biases": np.ones(4)}, "5 columns and output_biases 4"),
-    "layers differ": (dict(made().weights) | {"output_weights": np.ones((6, 5))}, "7 units and output_weights 6 rows"),
-    "dimensions": (dict(made().weights) | {"output_biases": np.ones((5, 1))}, r"has shape \(5, 1\)"),
-    "no pixels": (dict(made(hidden=0).weights) | {"output_biases": np.ones(0)}, r"has shape \(0,\)"),
-    "nan": (dict(made().weights) | {"output_biases": np.full(5, np.nan)}, "not finite"),
-    "text": (dict(made().weights) | {"output_biases": np.full(5, "a")}, "has no numbers"),
-    "noise": (dict(made().weights) | {"noise": np.array(0.0)}, "noise of a decoder is 0; give 1e-12 or more"),
-    "huge": (dict(made().weights) | {"output_biases": np.full(5, -1e200)}, "'output_biases' has a value beyond"),
+    "misshapen": (dict(make_decoder().weights) | {"output_biases": np.ones(4)}, "5 columns and output_biases 4"),
+    "layers differ": (
+        dict(make_decoder().weights) | {"output_weights": np.ones((6, 5))},
+        "7 units and output_weights 6 rows",
+    ),
+    "dimensions": (dict(make_decoder().weights) | {"output_biases": np.ones((5, 1))}, r"has shape \(5, 1\)"),
+    "no pixels": (dict(make_decoder(hidden=0).weights) | {"output_biases": np.ones(0)}, r"has shape \(0,\)"),
+    "nan": (dict(make_decoder().weights) | {"output_biases": np.full(5, np.nan)}, "not finite"),
+    "text": (dict(make_decoder().weights) | {"output_biases": np.full(5, "a")}, "has no numbers"),
+    "noise": (dict(make_decoder().weights) | {"noise": np.array(0.0)}, "noise of a decoder is 0; give 1e-12 or more"),
+    "huge": (
+        dict(make_decoder().weights) | {"output_biases": np.full(5, -1e200)},
+        "'output_biases' has a value beyond",
+    ),
 }
 
 
@@ -136,7 +142,7 @@ def test_what_is_no_decoder_is_refused_by_file_too(tmp_path, weights, message):
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path):
-    path = made().save(tmp_path / "decoder.npz")
+    path = make_decoder().save(tmp_path / "decoder.npz")
     valid = path.read_bytes()
     for content in (b"", b"rubbish", b"PK", valid[:40], valid[: len(valid) // 2], valid[:-1]):
         path.write_bytes(content)

@@ -20,7 +20,7 @@ from models.images import load
 from models.vae.exact import exact
 
 
-def made(latent=2, hidden=24, pixels=30, scale=1.0, noise=None, seed=0):
+def make_decoder(latent=2, hidden=24, pixels=30, scale=1.0, noise=None, seed=0):
     """A decoder with random weights; the larger the scale, the narrower and the more bent the posteriors."""
     rng = np.random.default_rng(seed)
     rows = hidden or latent
@@ -60,10 +60,10 @@ CASES = {
 FOUND = {}
 
 
-def found(name):
+def find_posterior(name):
     """The posteriors of eight images under the decoder of that name."""
     if name not in FOUND:
-        decoder = made(**CASES[name])
+        decoder = make_decoder(**CASES[name])
         FOUND[name] = posteriors(decoder, drawn(decoder, 5, 3))
     return FOUND[name]
 
@@ -94,7 +94,7 @@ def moments(posterior, step, reach):
 @pytest.mark.parametrize("name", CASES)
 def test_half_the_step_and_a_wider_plane_change_nothing(name):
     """The must-show is 1e-6 nats; what is claimed is far less."""
-    posterior = found(name)
+    posterior = find_posterior(name)
     assert posterior.tolerance < 1e-8
     latent = posterior.means.shape[1]
     offsets = np.array(list(itertools.product((-1, 0, 1), repeat=latent)))
@@ -114,7 +114,7 @@ def test_half_the_step_and_a_wider_plane_change_nothing(name):
 
 @pytest.mark.parametrize("name", ["broad", "usual", "linear", "one dimension", "one dimension, grey"])
 def test_a_plain_square_of_points_agrees(name):
-    posterior = found(name)
+    posterior = find_posterior(name)
     step = min(mass.step for mass in posterior.masses)
     log_evidences, means, covariances = moments(posterior, step, 7.0)
     np.testing.assert_allclose(log_evidences, posterior.log_evidences, rtol=0, atol=1e-8)
@@ -124,7 +124,7 @@ def test_a_plain_square_of_points_agrees(name):
 
 def test_a_narrow_hill_between_the_points_of_the_first_lattice_is_found():
     """Of 784 pixels, a twelfth of the first step wide: no draw that the prior makes is any higher than it."""
-    decoder = made(hidden=16, pixels=784, scale=2.5)
+    decoder = make_decoder(hidden=16, pixels=784, scale=2.5)
     images = drawn(decoder, 3, 1)
     posterior = posteriors(decoder, images)
     assert posterior.sd()["z"].min() < shared_lattice.FIRST / 12
@@ -142,7 +142,7 @@ def test_a_narrow_hill_between_the_points_of_the_first_lattice_is_found():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_first_lattice_that_is_finer_finds_no_more(seed, monkeypatch):
-    decoder = made(hidden=8, scale=3.0, seed=seed)
+    decoder = make_decoder(hidden=8, scale=3.0, seed=seed)
     images = drawn(decoder, 2, 2)
     coarse = QuadraturePosteriors(decoder, images)
     monkeypatch.setattr(shared_lattice, "FIRST", 1 / 16)
@@ -152,7 +152,7 @@ def test_a_first_lattice_that_is_finer_finds_no_more(seed, monkeypatch):
 
 
 def test_the_images_are_divided_where_they_need_too_many_points(monkeypatch):
-    posterior = found("narrow")
+    posterior = find_posterior("narrow")
     monkeypatch.setattr(shared_lattice, "ENTRIES", 40_000)
     again = QuadraturePosteriors(posterior.decoder, posterior.images)
     assert again.tolerance < 1e-6
@@ -165,7 +165,7 @@ def test_the_images_are_divided_where_they_need_too_many_points(monkeypatch):
 
 @pytest.mark.parametrize("name", ["usual", "few units", "grey"])
 def test_scipys_integrator_agrees(name):
-    posterior = found(name)
+    posterior = find_posterior(name)
     for image in (0, 7):
         highest = posterior.masses[image].log_joint.max()
 
@@ -183,7 +183,7 @@ def test_scipys_integrator_agrees(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_importance_sampling_agrees(name):
-    posterior, rng = found(name), np.random.default_rng(3)
+    posterior, rng = find_posterior(name), np.random.default_rng(3)
     count, latent = 40_000, posterior.means.shape[1]
     # Proposed from the prior and a wide Student's t in equal parts, so that the weights are bounded.
     lower = np.linalg.cholesky(3 * posterior.covariances)
@@ -207,7 +207,7 @@ def test_importance_sampling_agrees(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_joint_less_posterior_is_the_evidence(name):
-    posterior = found(name)
+    posterior = find_posterior(name)
     z = np.random.default_rng(4).normal(size=(8, 50, posterior.means.shape[1]))
     joint = posterior.log_joint(z)
     np.testing.assert_allclose(
@@ -223,7 +223,7 @@ def test_joint_less_posterior_is_the_evidence(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_draws_are_from_the_posterior(name):
-    posterior, count = found(name), 20_000
+    posterior, count = find_posterior(name), 20_000
     z = posterior.draw(np.random.default_rng(5), count)["z"]
     assert z.shape == (count, *posterior.means.shape)
     sd = posterior.sd()["z"]
@@ -251,7 +251,7 @@ def test_draws_are_from_the_posterior(name):
 @pytest.mark.parametrize("name", ["narrow", "few units", "one dimension", "one dimension, grey"])
 def test_marginals_are_those_of_the_joint_density(name):
     """Anywhere, also between the lattice's points: the density integrated over the other latent with a fine rule."""
-    posterior = found(name)
+    posterior = find_posterior(name)
     for index in np.ndindex(posterior.means.shape):
         mass, axis = posterior.masses[index[0]], index[1]
         low, high = mass.points[:, axis].min(), mass.points[:, axis].max()
@@ -277,20 +277,20 @@ def test_marginals_are_those_of_the_joint_density(name):
 
 
 def test_correlations_are_named_as_the_elements_are():
-    posterior = found("usual")
+    posterior = find_posterior("usual")
     correlations = posterior.correlations()
     assert list(correlations)[:2] == ["z[0,0],z[0,1]", "z[1,0],z[1,1]"]
     draws = posterior.draw(np.random.default_rng(7), 20_000)["z"]
     for image, value in enumerate(correlations.values()):
         # The standard error of a correlation is at most about 2 / sqrt(count), far from a Gaussian too.
         assert np.corrcoef(draws[:, image].T)[0, 1] == pytest.approx(value, abs=4 * 2 / math.sqrt(20_000))
-    assert found("one dimension").correlations() == {}
+    assert find_posterior("one dimension").correlations() == {}
 
 
 @pytest.mark.parametrize("latent", [1, 2])
 @pytest.mark.parametrize("noise", [1.0, 0.1])
 def test_on_a_linear_decoder_quadrature_and_closed_form_agree(latent, noise):
-    decoder = made(latent=latent, hidden=0, noise=noise)
+    decoder = make_decoder(latent=latent, hidden=0, noise=noise)
     images = drawn(decoder, 6, 4)
     images[2, :20] = np.nan  # not observed
     closed, quadrature = posteriors(decoder, images), QuadraturePosteriors(decoder, images)
@@ -324,7 +324,7 @@ def test_a_ridge_far_narrower_than_the_first_lattice_is_found(angle):
 
 @pytest.mark.parametrize("latent", [1, 3, 12])
 def test_the_closed_form_is_that_of_a_multivariate_gaussian(latent):
-    decoder = made(latent=latent, hidden=0, pixels=20, noise=0.4)
+    decoder = make_decoder(latent=latent, hidden=0, pixels=20, noise=0.4)
     images = drawn(decoder, 4, 4)
     posterior = posteriors(decoder, images)
     weights = decoder.weights["output_weights"]
@@ -362,7 +362,7 @@ def test_the_most_likely_linear_decoder_is_a_maximum():
 
 def test_partial_images_have_the_posterior_of_the_pixels_seen():
     """As with a decoder that has no other pixels; with none of them it is the prior."""
-    decoder = made()
+    decoder = make_decoder()
     images = drawn(decoder, 3)
     subset = np.arange(30) % 3 > 0
     part = Decoder({name: value[..., subset] if "output" in name else value for name, value in decoder.weights.items()})
@@ -384,17 +384,17 @@ def test_far_from_the_prior_the_plane_is_widened():
 
 
 def test_what_has_no_known_posterior_is_said():
-    decoder = made(latent=3)
+    decoder = make_decoder(latent=3)
     with pytest.raises(ValueError, match="the posterior of 3 latent dimensions is not known"):
         posteriors(decoder, drawn(decoder, 2))
     with pytest.raises(ValueError, match=r"shape \(2, 29\); this decoder's have shape \(images, 30\)"):
-        posteriors(made(), np.zeros((2, 29)))
+        posteriors(make_decoder(), np.zeros((2, 29)))
     with pytest.raises(ValueError, match=r"shape \(0, 30\)"):
-        posteriors(made(), np.zeros((0, 30)))
+        posteriors(make_decoder(), np.zeros((0, 30)))
 
 
 def test_exact_is_for_the_images_shown():
-    decoder, images = made(pixels=64), load()
+    decoder, images = make_decoder(pixels=64), load()
     shown = np.array([5, 17, 99])
     data = SimpleNamespace(network=decoder, dataset=images, shown=shown)
     posterior = exact(data)
@@ -404,13 +404,15 @@ def test_exact_is_for_the_images_shown():
     )
     assert exact(data) is posterior  # found once
     assert exact(SimpleNamespace(network=None, dataset=images, shown=shown)) is None
-    assert exact(SimpleNamespace(network=made(latent=3, pixels=64), dataset=images, shown=shown)) is None
-    closed = exact(SimpleNamespace(network=made(latent=3, hidden=0, noise=0.3, pixels=64), dataset=images, shown=shown))
+    assert exact(SimpleNamespace(network=make_decoder(latent=3, pixels=64), dataset=images, shown=shown)) is None
+    closed = exact(
+        SimpleNamespace(network=make_decoder(latent=3, hidden=0, noise=0.3, pixels=64), dataset=images, shown=shown)
+    )
     assert closed.tolerance == 0
 
 
 def test_what_is_not_known_well_enough_is_not_called_exact(monkeypatch):
-    decoder = made(pixels=64, scale=2.0, seed=9)
+    decoder = make_decoder(pixels=64, scale=2.0, seed=9)
     monkeypatch.setattr(shared_lattice, "ENTRIES", 500)
     assert exact(SimpleNamespace(network=decoder, dataset=load(), shown=np.array([0, 1]))) is None
 
@@ -419,5 +421,5 @@ def test_facts_are_in_jsons_types():
     import json
 
     for name in CASES:
-        assert json.loads(json.dumps(found(name).extra_summary()))
-        assert found(name).method.startswith("quadrature: trapezoid, step")
+        assert json.loads(json.dumps(find_posterior(name).extra_summary()))
+        assert find_posterior(name).method.startswith("quadrature: trapezoid, step")

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from battery.cases import Case
+from battery.checks import Case
 from battery.fitted import guides_differ
 from bent import DATA, EXACT, model
 from conftest import LIBRARIES, side

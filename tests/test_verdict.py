@@ -404,7 +404,7 @@ def test_the_rules_are_tried_in_their_order():
     """What is wrong in several ways gets the first word of the table that fits."""
     order = [word for word, _ in rules()]
     shifted, tight, loose = an_element(1.0, 0.2), an_element(sd_ratio=0.5), an_element(sd_ratio=2.0)
-    cases = [
+    by_word = [
         ("not converged", guide(converged=False, a=shifted, b=loose)),
         ("off", guide(a=shifted, b=tight, c=loose)),
         ("narrow", guide(b=tight, c=loose)),
@@ -412,8 +412,8 @@ def test_the_rules_are_tried_in_their_order():
         ("undecided", guide(d=an_element(mcse_mean=0.2))),
         ("agrees", guide()),
     ]
-    assert [verdict(summary)[0] for _, summary in cases] == [word for word, _ in cases]
-    assert [word for word in order if word in dict(cases)] == [word for word, _ in cases]
+    assert [verdict(summary)[0] for _, summary in by_word] == [word for word, _ in by_word]
+    assert [word for word in order if word in dict(by_word)] == [word for word, _ in by_word]
 
 
 def test_advice_names_the_families_that_come_closer():

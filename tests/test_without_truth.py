@@ -147,10 +147,10 @@ def test_what_cannot_be_weighed_says_why():
         ("log_joint", np.nan, "The log densities of some draws are not finite."),
     ):
         tree = fit.tree.copy(deep=True)
-        kept = tree["sample_stats"].dataset.drop_vars(name)
+        statistics = tree["sample_stats"].dataset.drop_vars(name)
         if values is not None:
-            kept[name] = fit.tree["sample_stats"][name] * np.where(np.arange(16) == 3, values, 1.0)
-        tree["sample_stats"] = DataTree(kept)
+            statistics[name] = fit.tree["sample_stats"][name] * np.where(np.arange(16) == 3, values, 1.0)
+        tree["sample_stats"] = DataTree(statistics)
         alone = assess(replace(fit, tree=tree), summary, None)
         assert (alone.word, alone.sentence, alone.by, alone.evidence) == ("undecided", reason, None, None)
 

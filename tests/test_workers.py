@@ -82,9 +82,9 @@ def until(true: Any, seconds: float = 60.0) -> Any:
     """What it returns, once that is something."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = true()
-        if found:
-            return found
+        value = true()
+        if value:
+            return value
         time.sleep(0.02)
     raise TimeoutError
 
@@ -97,21 +97,21 @@ def test_a_cluster_that_loses_a_worker_finds_what_one_process_does(alone):
         killed: list[set[str]] = []
 
         def kill() -> None:
-            at_work = until(lambda: next((one for one in scheduler.workers.values() if one.processing), None))
+            at_work = until(lambda: next((worker for worker in scheduler.workers.values() if worker.processing), None))
             time.sleep(1.0)
             killed.append({task.key for task in at_work.processing})
             started[str(at_work.name)].kill()
 
         killer = threading.Thread(target=kill)
         killer.start()
-        made = []
+        progress = []
         with workers(["numpyro", "pyro"], scheduler=scheduler.address) as helpers:
             comparison = pipeline.compare(
-                Request(MODEL, Coin(), guides=GUIDES), helpers, lambda line, done=0, total=None: made.append(done)
+                Request(MODEL, Coin(), guides=GUIDES), helpers, lambda line, done=0, total=None: progress.append(done)
             )
         killer.join()
         assert killed[0] and len(scheduler.workers) == 2
-    assert len(comparison.fits) == 5 and set(range(5)) <= set(made)
+    assert len(comparison.fits) == 5 and set(range(5)) <= set(progress)
     assert numbers(comparison.summary) == alone
 
 
@@ -130,8 +130,8 @@ def test_own_models_are_sent_to_the_cluster_by_value(tmp_path, monkeypatch, caps
         assert main(["sent.py", *options, "--format", "json", "--scheduler", scheduler.address]) == 0
     fits = json.loads(capsys.readouterr().out)["fits"]
     assert [fit["status"] for fit in fits.values()] == ["done", "done"]
-    found = fits["numpyro-mean_field"]["variables"]["z"]
-    assert abs(found["mean"] - 8 / 9) < 5 * found["mcse_mean"]  # precision 1/4 + 2, data sum 2: 2 / 2.25
+    variable = fits["numpyro-mean_field"]["variables"]["z"]
+    assert abs(variable["mean"] - 8 / 9) < 5 * variable["mcse_mean"]  # precision 1/4 + 2, data sum 2: 2 / 2.25
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://here", " "])
@@ -172,10 +172,10 @@ def jobs(count: int) -> list[Job]:
 
 @pytest.mark.parametrize(("count", "n_slots"), [(1, 1), (SMALL, 3), (SMALL + 1, 3), (10_000, 3), (10_000, 5000)])
 def test_every_job_is_in_one_batch_and_none_is_lost(count, n_slots):
-    made = make_batches(jobs(count), n_slots)
-    assert sorted(job.name for batch in made for job in batch) == sorted(job.name for job in jobs(count))
-    assert all(len({job.library for job in batch}) == 1 for batch in made)
-    assert all(len(batch) == 1 for batch in made) or count > SMALL
+    batches = make_batches(jobs(count), n_slots)
+    assert sorted(job.name for batch in batches for job in batch) == sorted(job.name for job in jobs(count))
+    assert all(len({job.library for job in batch}) == 1 for batch in batches)
+    assert all(len(batch) == 1 for batch in batches) or count > SMALL
 
 
 class Dying(Executor):
@@ -184,7 +184,7 @@ class Dying(Executor):
     def __init__(self, deadly: dict[str, int]) -> None:
         self.deadly, self.calls = dict(deadly), 0
 
-    def submit(self, function, /, *arguments, **named) -> Future:
+    def submit(self, function, /, *arguments, **keywords) -> Future:
         self.calls += 1
         future: Future = Future()
         (batch,) = arguments
@@ -199,19 +199,19 @@ class Dying(Executor):
 
 @pytest.mark.parametrize(("times", "status"), [(1, "done"), (ATTEMPTS - 1, "done"), (ATTEMPTS, "failed")])
 def test_a_fit_whose_process_dies_is_tried_again_and_at_last_failed(times, status):
-    asked = jobs(8)
+    requested = jobs(8)
     executor = Dying({"fit-3": times})
     saved: list[Fit] = []
-    fits = list(dispatch(asked, Workers({"numpyro": executor, "pyro": executor}), saved.append))
-    assert sorted(fit.job.name for fit in fits) == sorted(job.name for job in asked)
+    fits = list(dispatch(requested, Workers({"numpyro": executor, "pyro": executor}), saved.append))
+    assert sorted(fit.job.name for fit in fits) == sorted(job.name for job in requested)
     assert {fit.job.name: fit.status for fit in fits}["fit-3"] == status
     assert all(fit.status == "done" for fit in fits if fit.job.name != "fit-3")
-    assert sorted(fit.job.name for fit in saved) == sorted(job.name for job in asked)
+    assert sorted(fit.job.name for fit in saved) == sorted(job.name for job in requested)
 
 
 def test_an_error_on_the_way_is_a_failed_fit_that_says_why():
     class Refusing(Executor):
-        def submit(self, function, /, *arguments, **named) -> Future:
+        def submit(self, function, /, *arguments, **keywords) -> Future:
             future: Future = Future()
             future.set_exception(ModuleNotFoundError("No module named 'compare'"))
             return future

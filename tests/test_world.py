@@ -84,8 +84,8 @@ def one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def kept() -> Path:
-    """The folder of what is kept."""
+def cache_folder() -> Path:
+    """The folder of cached fits and reports."""
     return Path(os.environ[VARIABLE])
 
 
@@ -140,7 +140,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
     """Comparisons by seed, of which one network was learnt."""
     monkeypatch.setattr(report, "weights", lambda fit: {})
 
-    def made(seed: int) -> Any:
+    def build(seed: int) -> Any:
         comparison = a_comparison(nuts=False)
         comparison.model.amortization = SimpleNamespace(
             with_decoder=lambda data, weights: data, save=lambda data, path: path.write_bytes(b"weights" * (seed + 2))
@@ -148,7 +148,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
         request, trainings = replace(comparison.request, seed=seed), {"numpyro-flow": comparison.fits["exact"]}
         return replace(comparison, request=request, trainings=trainings)
 
-    return made
+    return build
 
 
 @pytest.mark.parametrize(
@@ -177,19 +177,19 @@ def test_a_report_is_written_as_a_whole_or_not_at_all(file, sketched, monkeypatc
 
 
 @pytest.mark.parametrize("size", [0, 20_000])
-def test_a_full_disk_is_a_line_and_the_next_run_works(size, tmp_path, kept):
-    """Real limits: neither what is kept nor the report finds room. HDF5 once ended the process here."""
+def test_a_full_disk_is_a_line_and_the_next_run_works(size, tmp_path, cache_folder):
+    """Real limits: neither the cache nor the report finds room. HDF5 once ended the process here."""
     with room(size):
         ran = Ran(*SMALL, "--out", str(tmp_path / "out"))
     assert ran.status == 1 and ran.out == ""
     warning, line = ran.err.splitlines()
     assert warning.startswith("compare: warning: nothing can be cached in ") and VARIABLE in warning
     assert line.startswith(f"compare: {tmp_path / 'out'} cannot be written (") and "name another folder" in line
-    assert list(tmp_path.iterdir()) == [] and content(kept) == {}
+    assert list(tmp_path.iterdir()) == [] and content(cache_folder) == {}
     works(tmp_path / "out", *SMALL)
 
 
-def test_what_found_room_is_kept_for_the_next_run(tmp_path, monkeypatch):
+def test_what_found_room_is_cached_for_the_next_run(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         halves(patch, "report.html")
         ran = Ran(*SMALL, "--out", str(tmp_path / "out"))
@@ -255,18 +255,18 @@ def test_a_full_disk_stops_one_model_and_is_remembered(tmp_path, monkeypatch):
 def meanwhile(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Any]) -> None:
     """Have something happen while the fits are made."""
 
-    def made(job: Job) -> Fit:
+    def run_after_work(job: Job) -> Fit:
         work()
         return run(job)
 
-    monkeypatch.setattr(compare.pipeline, "run", made)
+    monkeypatch.setattr(compare.pipeline, "run", run_after_work)
 
 
-def test_folders_that_vanish_while_fits_are_made_come_back(tmp_path, monkeypatch, kept):
+def test_folders_that_vanish_while_fits_are_made_come_back(tmp_path, monkeypatch, cache_folder):
     works(tmp_path / "out", *SMALL)
 
     def vanish() -> None:
-        for folder in (tmp_path / "out", kept):
+        for folder in (tmp_path / "out", cache_folder):
             shutil.rmtree(folder, ignore_errors=True)
 
     with monkeypatch.context() as patch:
@@ -292,11 +292,11 @@ def test_a_folder_that_vanishes_while_it_is_written_to_is_a_line(tmp_path, monke
     works(tmp_path / "out", *SMALL)
 
 
-def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path, monkeypatch, kept):
-    """The folders for the report and for what is kept become files while the fits are made."""
+def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path, monkeypatch, cache_folder):
+    """The folders for the report and for the cache become files while the fits are made."""
 
     def replaced() -> None:
-        for folder in (tmp_path / "out", kept):
+        for folder in (tmp_path / "out", cache_folder):
             if not folder.is_file():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.write_text("mine")
@@ -307,8 +307,8 @@ def test_a_file_in_the_place_of_a_folder_is_left_alone(tmp_path, monkeypatch, ke
     assert ran.status == 1 and ran.out == ""
     warning, line = ran.err.splitlines()
     assert "nothing can be cached" in warning and line.startswith(f"compare: {tmp_path / 'out'} cannot be written (")
-    assert content(tmp_path) == {"out": b"mine"} and kept.read_text() == "mine"
-    for folder in (tmp_path / "out", kept):
+    assert content(tmp_path) == {"out": b"mine"} and cache_folder.read_text() == "mine"
+    for folder in (tmp_path / "out", cache_folder):
         folder.unlink()
     works(tmp_path / "out", *SMALL)
 
@@ -387,8 +387,8 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
     assert (done.returncode, done.stderr, len(list((tmp_path / "times").iterdir()))) == (0, "", 1)
     (tmp_path / "again").mkdir()
     undisturbed = killed(tmp_path / "again", 0)
-    found, expected = (numbers(json.loads(one.stdout)["fits"]) for one in (done, undisturbed))
-    assert found == expected and '"numpyro-mean_field"' in found
+    results, expected = (numbers(json.loads(process.stdout)["fits"]) for process in (done, undisturbed))
+    assert results == expected and '"numpyro-mean_field"' in results
     assert not list((tmp_path / "out").glob(".*"))
 
 
@@ -432,32 +432,32 @@ def refused(tmp_path, monkeypatch) -> Callable[..., list[str]]:
     """What the command says of a file that is cut off at each of some places, an empty line where it takes it."""
     monkeypatch.chdir(tmp_path)
 
-    def cut(name: str, whole: bytes, arguments: list[str], step: int = 1) -> list[str]:
+    def cut(name: str, intact: bytes, arguments: list[str], step: int = 1) -> list[str]:
         path = tmp_path / name
-        path.write_bytes(whole)
+        path.write_bytes(intact)
         assert outcome(arguments) == RESULT
-        said = []
-        for end in range(0, len(whole), step):
-            path.write_bytes(whole[:end])
-            said.append(outcome(arguments))
-        path.write_bytes(whole)
+        messages = []
+        for end in range(0, len(intact), step):
+            path.write_bytes(intact[:end])
+            messages.append(outcome(arguments))
+        path.write_bytes(intact)
         assert outcome(arguments) == RESULT  # and nothing of the cut file is remembered
-        return said
+        return messages
 
     return cut
 
 
 def test_a_table_that_is_cut_off(refused):
     """Within a row it is refused; behind one, or within a number, nothing tells it from a shorter table."""
-    whole = b'x,y,"z"\n' + b"".join(b'%d,%d.25,"%d.5"\n' % (row, row**2, row % 3) for row in range(9))
-    said = refused("table.csv", whole, ["bnn", "--data", "table.csv", "--target", "y"])
-    lines = [whole[:end].rpartition(b"\n")[2] for end in range(len(whole))]
-    for line, one in zip(lines, said, strict=True):
-        if one == RESULT:
+    intact = b'x,y,"z"\n' + b"".join(b'%d,%d.25,"%d.5"\n' % (row, row**2, row % 3) for row in range(9))
+    messages = refused("table.csv", intact, ["bnn", "--data", "table.csv", "--target", "y"])
+    lines = [intact[:end].rpartition(b"\n")[2] for end in range(len(intact))]
+    for line, message in zip(lines, messages, strict=True):
+        if message == RESULT:
             assert line == b"" or (line.count(b",") == 2 and line.count(b'"') != 1)
         else:
-            assert "table.csv" in one
-    assert sum(one == RESULT for one in said) < len(said) // 2
+            assert "table.csv" in message
+    assert sum(message == RESULT for message in messages) < len(messages) // 2
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (25, 2, 3), dtype=np.uint8)
@@ -471,36 +471,36 @@ def archive(**arrays: np.ndarray) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "whole", "step"),
+    ("name", "intact", "step"),
     [
         ("images.idx", IDX, 1),
         ("images.idx.gz", gzip.compress(IDX, mtime=0), 1),
         ("images.npz", archive(images=IMAGES), 3),
     ],
 )
-def test_images_that_are_cut_off_are_refused(name, whole, step, refused):
-    said = refused(name, whole, ["vae", "--data", name, "--batch", "20", "--images", "2"], step)
-    assert RESULT not in said and all(name in one for one in said)
+def test_images_that_are_cut_off_are_refused(name, intact, step, refused):
+    messages = refused(name, intact, ["vae", "--data", name, "--batch", "20", "--images", "2"], step)
+    assert RESULT not in messages and all(name in message for message in messages)
 
 
 def test_a_decoder_that_is_cut_off_is_refused(refused):
-    whole = archive(output_weights=np.ones((2, 64)), output_biases=np.zeros(64))
-    said = refused("decoder.npz", whole, ["vae", "--decoder", "decoder.npz"], 5)
-    assert RESULT not in said and all("decoder.npz" in one for one in said)
+    intact = archive(output_weights=np.ones((2, 64)), output_biases=np.zeros(64))
+    messages = refused("decoder.npz", intact, ["vae", "--decoder", "decoder.npz"], 5)
+    assert RESULT not in messages and all("decoder.npz" in message for message in messages)
 
 
 def test_the_data_of_a_users_model_that_are_cut_off_are_refused(refused, tmp_path):
     (tmp_path / "mine.py").write_text(MINE.format(place=".", times=0))
-    said = refused("data.json", b'{"x": [0.5, 1.5]}', ["mine.py", "--data", "data.json"])
-    assert RESULT not in said and all("data.json" in one and "is not JSON" in one for one in said)
+    messages = refused("data.json", b'{"x": [0.5, 1.5]}', ["mine.py", "--data", "data.json"])
+    assert RESULT not in messages and all("data.json" in message and "is not JSON" in message for message in messages)
 
 
 def test_a_users_model_that_is_cut_off_is_refused_or_a_shorter_program(refused, monkeypatch):
     """Cut behind a line it may be one: without its last sites it is another model, which no one can tell."""
-    whole = MINE.format(place=".", times=0).encode()
-    said = refused("mine.py", whole, ["mine.py"], 61)
-    assert all("mine.py" in one or "the model" in one for one in said if one != RESULT)
-    assert len(set(said)) > 5 and said.count(RESULT) <= 2
+    intact = MINE.format(place=".", times=0).encode()
+    messages = refused("mine.py", intact, ["mine.py"], 61)
+    assert all("mine.py" in message or "the model" in message for message in messages if message != RESULT)
+    assert len(set(messages)) > 5 and messages.count(RESULT) <= 2
 
 
 # What an earlier run left, cut off
@@ -513,30 +513,30 @@ def cut_all(folder: Path) -> None:
             os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.parametrize("also", ["the report's files", "what is kept"])
-def test_files_that_are_cut_off_are_made_whole_by_the_next_run(also, tmp_path, kept):
-    """From what is kept, to the last byte; where that is cut off too, by making it again, with the same numbers."""
+@pytest.mark.parametrize("also", ["the report's files", "the cache"])
+def test_files_that_are_cut_off_are_made_whole_by_the_next_run(also, tmp_path, cache_folder):
+    """From the cache, to the last byte; where that is cut off too, by fitting again, with the same numbers."""
     folder = tmp_path / "out"
     works(folder, *SMALL)
     before = content(folder)
     cut_all(folder)
-    if also == "what is kept":
-        cut_all(kept)
+    if also == "the cache":
+        cut_all(cache_folder)
     again = works(folder, *SMALL)
-    assert ("2 of 2 fits were cached" in again.out) == (also != "what is kept")
+    assert ("2 of 2 fits were cached" in again.out) == (also != "the cache")
     after = content(folder)
-    if also != "what is kept":
+    if also != "the cache":
         assert after == before
-    found, expected = (numbers(json.loads(one["summary.json"])) for one in (after, before))
-    assert found == expected
+    results, expected = (numbers(json.loads(files["summary.json"])) for files in (after, before))
+    assert results == expected
 
 
-def test_kept_fits_that_are_cut_off_are_made_again(tmp_path, kept):
+def test_cached_fits_that_are_cut_off_are_made_again(tmp_path, cache_folder):
     works(tmp_path / "out", *SMALL)
-    shutil.rmtree(kept / "reports")
-    cut_all(kept / "fits")
+    shutil.rmtree(cache_folder / "reports")
+    cut_all(cache_folder / "fits")
     assert "were cached" not in works(tmp_path / "out", *SMALL).out
-    shutil.rmtree(kept / "reports")
+    shutil.rmtree(cache_folder / "reports")
     assert "2 of 2 fits were cached" in works(tmp_path / "out", *SMALL).out
 
 

@@ -170,7 +170,7 @@ def measure_nuts(own: Sequence[Any], other: Sequence[Any]) -> dict[str, Any]:
     def smallest(elements: Sequence[Any]) -> float:
         return min(float(arviz_stats.ess(np.asarray(values), method="bulk")) for values in elements)
 
-    shown = own[0].job.layout.reported
+    shown = own[0].job.layout.reported_elements
     return {
         "zoo": {
             "ess": [smallest([draws(fit.tree, site, index) for site, index in shown]) for fit in own],

@@ -69,14 +69,14 @@ class Ranked:
 
 def find_quantities(layout: Layout, plate: bool) -> list[str]:
     """The names of the quantities: the reported elements and the log likelihood; of a plate one observation's."""
-    names = [layout.label(site, index[plate:]) for site, index in layout.reported]
+    names = [layout.label(site, index[plate:]) for site, index in layout.reported_elements]
     return [*dict.fromkeys(names), *([] if plate else [LIKELIHOOD])]
 
 
 def values(job: Job, latents: Latents, likelihood: bool) -> np.ndarray:
     """The quantities of draws of the latents, shape (count, quantities)."""
     known: dict[str, Any] = {**latents, **derive(job, latents)}
-    columns = [known[site][:, *index] for site, index in job.layout.reported]
+    columns = [known[site][:, *index] for site, index in job.layout.reported_elements]
     if likelihood:
         columns.append(log_densities(job, latents)[1])
     return np.stack(columns, axis=1)

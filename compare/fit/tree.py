@@ -73,9 +73,9 @@ def keep(latents: Latents, job: Job) -> tuple[dict[str, np.ndarray], dict[str, n
     """
     draws, labels = {}, {}
     for site, value in {**latents, **derive(job, latents)}.items():
-        reported = [index[0] for name, index in job.layout.reported if name == site and len(index) == 1]
-        if value.ndim == 2 and value.shape[1] > MOST_JUDGED and reported:
-            draws[site], labels[f"{site}_dim_0"] = value[:, reported], np.array(reported)
+        shown = [index[0] for name, index in job.layout.reported_elements if name == site and len(index) == 1]
+        if value.ndim == 2 and value.shape[1] > MOST_JUDGED and shown:
+            draws[site], labels[f"{site}_dim_0"] = value[:, shown], np.array(shown)
         else:
             draws[site] = value
     return draws, labels

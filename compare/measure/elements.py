@@ -20,7 +20,7 @@ FIXED = 1e-12
 def unprinted(job: Job) -> list[Element]:
     """The judged elements that are not reported."""
     layout = layout_of(job)
-    return list(layout.judged[len(layout.reported) :])
+    return list(layout.judged[len(layout.reported_elements) :])
 
 
 def unreported(fit: Fit, truth: Truth | None) -> dict[str, VariableSummary]:

@@ -40,7 +40,7 @@ def moments_of(variable: VariableSummary) -> Moments:
 def elements(job: Job) -> dict[str, Element]:
     """The reported elements by name, such as ``z[0]``."""
     layout = layout_of(job)
-    return {layout.label(*element): element for element in layout.reported}
+    return {layout.label(*element): element for element in layout.reported_elements}
 
 
 def digits(value: float, count: int) -> float:

@@ -268,7 +268,7 @@ def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None)
     truth = user.exact_on(values)
     if truth is not None:
         check_exact(user, values, layout, truth)
-    if not layout.reported:
+    if not layout.reported_elements:
         raise ValueError("no element of any latent site varies under the prior: there is nothing to infer")
     return UserData(values, layout, truth)
 

@@ -59,9 +59,9 @@ def lay_out(
     if part and part.derive:
         zeros = {name: np.zeros((1, *shape)) for name, shape in latents.items()}
         derived = derived | {name: value.shape[1:] for name, value in part.derive(data, zeros).items()}
-    reported = part.report(data) if part and part.report else report(latents | derived)
+    reported_elements = part.report(data) if part and part.report else report(latents | derived)
     symmetric = {name: np.ones(shape, bool) for name, shape in latents.items()} if part and part.derive else {}
-    return Layout(latents, derived, observed, tuple(reported), notes, unjudged=symmetric)
+    return Layout(latents, derived, observed, tuple(reported_elements), notes, unjudged=symmetric)
 
 
 def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = True) -> Layout:
@@ -110,7 +110,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
     notes = tuple(inspection.notes.values())
     if not n_observed:
         notes += (NOTHING_OBSERVED,)
-    reported = report(latents | (derived if with_derived else {}), varying)
+    reported_elements = report(latents | (derived if with_derived else {}), varying)
     singles = frozenset(name for name, shape in (latents | derived).items() if math.prod(shape) == 1)
     improper = tuple(name for name in latents if name in inspection.improper)
     if improper:
@@ -120,7 +120,7 @@ def inspect_model(user: Any, values: Mapping[str, Any], with_derived: bool = Tru
         )
     unjudged = {name: ~varying[name] for name in latents if not np.all(varying[name])}
     observed = observed_values(traces[0])
-    parts = latents, derived, observed, reported, notes, log_joints, singles, improper, unjudged
+    parts = latents, derived, observed, reported_elements, notes, log_joints, singles, improper, unjudged
     return Layout(*parts, discrete=tuple(discrete))
 
 

@@ -52,15 +52,15 @@ def check(
     list_as(Check(name, complaints, random, repeats))
 
 
-def list_as(one: Check) -> None:
-    if one.name in CHECKS:
-        raise ValueError(f"two checks are named {one.name!r}")
-    CHECKS[one.name] = one
+def list_as(entry: Check) -> None:
+    if entry.name in CHECKS:
+        raise ValueError(f"two checks are named {entry.name!r}")
+    CHECKS[entry.name] = entry
 
 
 def first(complaints: Sequence[Complaint]) -> Complaint:
     """The first of them that is one."""
-    return next((one for one in complaints if one is not None), None)
+    return next((complaint for complaint in complaints if complaint is not None), None)
 
 
 def exceeded(count: int, errors: float = ERRORS) -> float:
@@ -68,12 +68,14 @@ def exceeded(count: int, errors: float = ERRORS) -> float:
     return float(stats.t.isf(stats.norm.sf(errors), count - 1))
 
 
-def beyond(what: str, found: object, truth: object, allowed: object) -> Complaint:
+def beyond(what: str, value: object, truth: object, allowed: object) -> Complaint:
     """A complaint where numbers are further from the truth than is allowed, or are none; the worst of them is named."""
-    found, truth, allowed = np.broadcast_arrays(*(np.asarray(one, dtype=float) for one in (found, truth, allowed)))
-    excess = np.abs(found - truth) - allowed
+    value, truth, allowed = np.broadcast_arrays(
+        *(np.asarray(numbers, dtype=float) for numbers in (value, truth, allowed))
+    )
+    excess = np.abs(value - truth) - allowed
     if np.all(excess <= 0):
         return None
     worst = int(np.argmax(np.where(np.isnan(excess), np.inf, excess)))
-    wrong, right, most = (one.ravel()[worst] for one in (found, truth, allowed))
+    wrong, right, most = (numbers.ravel()[worst] for numbers in (value, truth, allowed))
     return f"{what}: {wrong:.6g} instead of {right:.6g} (allowed: {most:.1g} away)"

@@ -123,11 +123,11 @@ def quadrature_differs(seed: int) -> Complaint:
         beyond("covariances by quadrature", plane.covariances, closed.covariances, 1e-6),
     ]
     for probability in (0.025, 0.6):
-        found, truth = (one.quantile(probability)["z"] for one in (plane, closed))
-        looks.append(beyond(f"{probability:.1%} quantiles by quadrature", found, truth, 1e-6))
+        estimate, truth = (posterior.quantile(probability)["z"] for posterior in (plane, closed))
+        looks.append(beyond(f"{probability:.1%} quantiles by quadrature", estimate, truth, 1e-6))
     grid = np.linspace(-1, 1, 9) + closed.means[0, 0]
-    found, truth = (one.density("z", (0, 0), grid) for one in (plane, closed))
-    return first([*looks, beyond("density by quadrature", found, truth, 1e-5)])
+    estimate, truth = (posterior.density("z", (0, 0), grid) for posterior in (plane, closed))
+    return first([*looks, beyond("density by quadrature", estimate, truth, 1e-5)])
 
 
 def importance_differs(seed: int) -> Complaint:
@@ -140,11 +140,11 @@ def importance_differs(seed: int) -> Complaint:
         proposal = stats.multivariate_t(known.means[image], 1.5 * known.covariances[image], df=5)
         z[image] = proposal.rvs(count, random_state=rng)
         log_q[image] = proposal.logpdf(z[image])
-    found = importance(decoder, images, z, log_q)
+    estimate = importance(decoder, images, z, log_q)
     looks = [
-        beyond("importance-sampled log evidence", found.log_evidences, known.log_evidences, ERRORS * found.mcse),
-        None if found.mcse.max() < 0.1 else f"its error is {found.mcse.max():.2g} nats",
-        beyond("its bias", found.bias, -0.5 * found.mcse**2, 1e-12),
+        beyond("importance-sampled log evidence", estimate.log_evidences, known.log_evidences, ERRORS * estimate.mcse),
+        None if estimate.mcse.max() < 0.1 else f"its error is {estimate.mcse.max():.2g} nats",
+        beyond("its bias", estimate.bias, -0.5 * estimate.mcse**2, 1e-12),
     ]
     return first(looks)
 
@@ -169,10 +169,10 @@ def report_differs() -> Complaint:
     from models.contract import Evidences
 
     values = np.array([-30.0, -50.0])
-    found = per_observation(Evidences(values, np.zeros(2), "by hand"), 64)
+    evidence = per_observation(Evidences(values, np.zeros(2), "by hand"), 64)
     return first(
         [
-            beyond("nats an image", found.value, -40.0, 1e-12),
-            beyond("bits a pixel", found.bits, 40 / (64 * math.log(2)), 1e-12),
+            beyond("nats an image", evidence.value, -40.0, 1e-12),
+            beyond("bits a pixel", evidence.bits, 40 / (64 * math.log(2)), 1e-12),
         ]
     )

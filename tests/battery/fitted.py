@@ -86,10 +86,10 @@ def complaints(case: Case, look: Callable[[Case, Fit, dict[str, Any]], Complaint
 
 def verdict(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     """The verdict, and what is known of the numbers it rests on."""
-    found = summary["verdict"]
+    judgement = summary["verdict"]
     expected = [case.word] if case.word else ["agrees", "off", "narrow", "wide"]
-    if found["word"] not in expected:
-        return f"verdict {found['word']!r} instead of {' or '.join(map(repr, expected))}: {found['sentence']}"
+    if judgement["word"] not in expected:
+        return f"verdict {judgement['word']!r} instead of {' or '.join(map(repr, expected))}: {judgement['sentence']}"
     looks = []
     for name, entry in summary["variables"].items():
         if case.ratios is not None:
@@ -125,7 +125,7 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     What the fit says it is short of its family's best member is what it is short of the known one. That is held to the
     error of independent draws: the ELBO's own is smaller, but it is estimated from 16 batches whose means are skewed.
     """
-    found = {term: (entry or {"value": 0.0})["value"] for term, entry in summary["ledger"].items()}
+    terms = {term: (entry or {"value": 0.0})["value"] for term, entry in summary["ledger"].items()}
     exact = models.load(case.model).exact(case.data)
     error = {term: entry["mcse"] for term, entry in summary["ledger"].items() if entry}
     draws, log_guide = latents(fit), statistic(fit, "log_guide")
@@ -137,30 +137,30 @@ def ledger(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
         "data_fit": log_likelihood,
         "complexity": log_guide - log_prior,
     }
-    parts = sum(found[f"{part}_gap"] for part in ("symmetry", "family", "amortisation", "optimisation"))
+    parts = sum(terms[f"{part}_gap"] for part in ("symmetry", "family", "amortisation", "optimisation"))
     is_split = summary["ledger"]["family_gap"] is not None  # into parts only where the best member is known
     looks = [
         beyond("log joint", log_prior + log_likelihood, log_joint, 1e-9 * np.maximum(1.0, np.abs(log_joint))),
-        beyond("ELBO by its parts", found["data_fit"] - found["complexity"], found["elbo"], 1e-9),
-        beyond("evidence gap by its parts", parts, found["evidence_gap"], 1e-9) if is_split else None,
-        beyond("evidence gap", found["evidence_gap"], exact.log_evidence - found["elbo"], 1e-9),
+        beyond("ELBO by its parts", terms["data_fit"] - terms["complexity"], terms["elbo"], 1e-9),
+        beyond("evidence gap by its parts", parts, terms["evidence_gap"], 1e-9) if is_split else None,
+        beyond("evidence gap", terms["evidence_gap"], exact.log_evidence - terms["elbo"], 1e-9),
     ]
     for term, values in by_draws.items():
         value, own = mean_of(values)
-        looks.append(beyond(term.replace("_", " "), found[term], value, ERRORS * math.hypot(own, error[term]) + 1e-9))
-    above = found["elbo"] - exact.log_evidence
+        looks.append(beyond(term.replace("_", " "), terms[term], value, ERRORS * math.hypot(own, error[term]) + 1e-9))
+    above = terms["elbo"] - exact.log_evidence
     if above > ERRORS * error["elbo"] + 1e-9:
         looks.append(f"the ELBO is {above:.3g} nats above the log evidence")
     if fit.job.method == "svi":
-        gap, said = summary["optimisation"]["gap"], summary["optimisation"]["converged"]
+        gap, is_converged = summary["optimisation"]["gap"], summary["optimisation"]["converged"]
         if gap is None:
             return "the fit does not say how far it is from the optimum"
-        if said and gap["value"] + 2 * gap["mcse"] > 1.0001 * case.options.tolerance:
+        if is_converged and gap["value"] + 2 * gap["mcse"] > 1.0001 * case.options.tolerance:
             return f"it is called converged, yet itself finds it {gap['value']:.2g} ± {gap['mcse']:.1g} nats short"
-        if said and found["optimisation_gap"] > case.options.tolerance + ERRORS * mean_of(by_draws["elbo"])[1]:
-            return f"it is called converged {found['optimisation_gap']:.2g} nats from the optimum"
+        if is_converged and terms["optimisation_gap"] > case.options.tolerance + ERRORS * mean_of(by_draws["elbo"])[1]:
+            return f"it is called converged {terms['optimisation_gap']:.2g} nats from the optimum"
         room = ERRORS * math.hypot(gap["mcse"], mean_of(by_draws["elbo"])[1]) + 1e-9
-        looks.append(beyond("optimisation gap", gap["value"], found["optimisation_gap"], room))
+        looks.append(beyond("optimisation gap", gap["value"], terms["optimisation_gap"], room))
     return first(looks)
 
 
@@ -222,11 +222,11 @@ def chains(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     draws = np.concatenate([value.reshape(len(value), -1) for value in latents(fit).values()], axis=1)
     count = fit.tree["posterior"].sizes["draw"]
     for number in range(fit.tree["posterior"].sizes["chain"]):
-        one = draws[number * count : (number + 1) * count]
-        if len(np.unique(one, axis=0)) < 0.5 * count:  # a rejected proposal repeats a draw of NUTS, but not so often
-            return f"chain {number} has {len(np.unique(one, axis=0))} different draws of {count}"
+        chain = draws[number * count : (number + 1) * count]
+        if len(np.unique(chain, axis=0)) < 0.5 * count:  # a rejected proposal repeats a draw of NUTS, but not so often
+            return f"chain {number} has {len(np.unique(chain, axis=0))} different draws of {count}"
         for other in range(number):
-            shared = np.isin(one[:, 0], draws[other * count : (other + 1) * count, 0]).mean()
+            shared = np.isin(chain[:, 0], draws[other * count : (other + 1) * count, 0]).mean()
             if shared > 0.01:
                 return f"chains {other} and {number} share {shared:.0%} of their draws"
     if fit.job.method == "nuts":
@@ -247,9 +247,9 @@ def evidence(case: Case, fit: Fit, summary: dict[str, Any]) -> Complaint:
     """The log of the mean importance weight is the log evidence, where the guide is close to the posterior."""
     log_weights = statistic(fit, "log_joint") - statistic(fit, "log_guide")
     value, error = mean_of(np.exp(log_weights - log_weights.max()))
-    found = log_weights.max() + math.log(value)
+    estimate = log_weights.max() + math.log(value)
     truth = models.load(case.model).exact(case.data).log_evidence
-    return beyond("importance-weighted evidence", found, truth, ERRORS * error / value + 1e-9)
+    return beyond("importance-weighted evidence", estimate, truth, ERRORS * error / value + 1e-9)
 
 
 LOOKS = {look.__name__: look for look in (verdict, ledger, density, chains, evidence)}
@@ -263,8 +263,8 @@ def at_random(case: Case, library: Any, seed: int) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng(seed)
     parameters = {name: moved(name, start[name], rng) for name in sorted(start)}
     eps = rng.standard_normal((4096, objective.dimension))
-    found = objective.evaluate(parameters, eps, arguments)
-    return eps, found.log_ratio, found.latents, parameters
+    evaluation = objective.evaluate(parameters, eps, arguments)
+    return eps, evaluation.log_ratio, evaluation.latents, parameters
 
 
 def moved(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -315,9 +315,9 @@ def slopes_differ(case: Case, library: Any, seed: int) -> Complaint:
             ).log_ratio.mean()
             for sign in (1, -1)
         )
-        found = sum(float(np.sum(total[name] * direction[name])) for name in direction)
+        slope = sum(float(np.sum(total[name] * direction[name])) for name in direction)
         truth, size = (ahead - behind) / (2 * step), max(1.0, abs(ahead))
-        complaint = beyond("slope of the ELBO", found, truth, 1e-5 * max(abs(truth), size))
+        complaint = beyond("slope of the ELBO", slope, truth, 1e-5 * max(abs(truth), size))
         if complaint:
             return complaint
     return None

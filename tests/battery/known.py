@@ -122,8 +122,10 @@ def moments_differ(name: str, data: Any, count: int, seed: int, errors: float = 
     """Exact means, sds, quantiles and correlations against exact draws, within so many standard errors."""
     exact = models.load(name).exact(data)
     draws = derived(name, data, exact.draw(np.random.default_rng(seed), count))
-    elements = {element(site, index): draws[site][(slice(None), *index)] for site, index in layout(data).reported}
-    for (site, index), (label, values) in zip(layout(data).reported, elements.items(), strict=True):
+    elements = {
+        element(site, index): draws[site][(slice(None), *index)] for site, index in layout(data).reported_elements
+    }
+    for (site, index), (label, values) in zip(layout(data).reported_elements, elements.items(), strict=True):
         mean, sd = float(exact.mean()[site][index]), float(exact.sd()[site][index])
         squares = (values - mean) ** 2
         room = errors * squares.std() / math.sqrt(count) + 1e-12 * sd**2
@@ -155,7 +157,7 @@ def moments_differ(name: str, data: Any, count: int, seed: int, errors: float = 
 def density_misfits(name: str, data: Any) -> Complaint:
     """The exact density of an element integrates to 0.8 between its 10% and 90% quantiles."""
     exact = models.load(name).exact(data)
-    for site, index in layout(data).reported[:3]:
+    for site, index in layout(data).reported_elements[:3]:
         lower, upper = (float(exact.quantile(p)[site][index]) for p in (0.1, 0.9))
         grid = np.linspace(lower, upper, 4001)
         mass = np.trapezoid(exact.density(site, index, grid), grid)

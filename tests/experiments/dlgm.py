@@ -21,7 +21,7 @@ from models.sampling import ais, bidirectional
 from models.vae.baselines import baselines
 from tests.experiments.vae import mean_and_sd
 
-CHAINS, TEMPERATURES = 16, 200
+N_CHAINS, TEMPERATURES = 16, 200
 """Of annealing."""
 
 Row = dict[str, list[float]]
@@ -66,14 +66,14 @@ def annealing(splits: int, count: int) -> None:
     for split in range(splits):
         data, rng = DeepData(split=split), np.random.default_rng([split, 7])
         layers, images = data.network, data.dataset.test[:count]
-        values, errors = ais(layers, images, rng, CHAINS, TEMPERATURES)
+        values, errors = ais(layers, images, rng, N_CHAINS, TEMPERATURES)
         off = values - nested(layers, images).log_evidences
         row = rows["test images, forwards"]
         row["less quadrature"].append(float(off.mean()))
         row["mean of squared errors, in standard errors"].append(float(np.mean((off / errors) ** 2)))
         e = rng.standard_normal((count, layers.latent))
         images = layers.lower.sample(layers.latents(e)[1], rng)
-        bracket, truth = bidirectional(layers, images, e, rng, CHAINS, TEMPERATURES), nested(layers, images)
+        bracket, truth = bidirectional(layers, images, e, rng, N_CHAINS, TEMPERATURES), nested(layers, images)
         for way, values in (("forwards", bracket.lower), ("backwards", bracket.upper)):
             off = values - truth.log_evidences
             rows[f"simulated images, {way}"]["less quadrature"].append(float(off.mean()))

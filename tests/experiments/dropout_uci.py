@@ -109,7 +109,7 @@ def posterior_on(folder: Path, method: str, store: Store) -> dict[str, Any]:
         log_likelihood, rmse, *more = store("test", lambda: uci_posteriors.full_rank_on(data[0]))
         words = "ELBO {:.1f} ± {:.1f} nats"
     else:
-        numbers = range(uci_posteriors.CHAINS)
+        numbers = range(uci_posteriors.N_CHAINS)
         chains = [store(f"chain {number}", lambda: uci_posteriors.chain_on(data[0], number)) for number in numbers]  # noqa: B023
         log_likelihood, rmse, *more = uci_posteriors.of_chains(np.array(chains), data[0])
         words = "R-hat of f up to {:.1f}, ESS from {:.0f}; noise {:.2g}"

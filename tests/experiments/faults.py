@@ -21,7 +21,7 @@ from multiprocessing import get_context
 
 os.environ.setdefault("POSTERIOR_ZOO_CACHE", tempfile.mkdtemp())  # no fit is left there, and none is found
 
-from battery.cases import CHECKS
+from battery.checks import CHECKS
 from faults import Fault, complaint, planted
 from faults.catalogue import KINDS
 from scipy import stats

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import compare
-from tests.experiments.silent_errors import CALM, CONVICTED, counts, is_reference, rows_of, silent, truth
+from tests.experiments.silent_errors import CALM, CONVICTED, counts, is_reference_fit, rows_of, silent, truth
 from tests.foreign import TASKS, Foreign, foreign_posterior
 
 GUIDES = ("mean_field", "full_rank", "low_rank", "flow")
@@ -72,8 +72,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         for word in ("right", "between", "wrong", "none"):
             group = [fit for fit in fits if truth(fit) == word]
             if group:
-                said, alone = (Counter(fit[key] for fit in group if fit[key]) for key in ("word", "alone"))
-                cells = [", ".join(f"{count} {key}" for key, count in words.most_common()) for words in (said, alone)]
+                beside_truth, alone = (Counter(fit[key] for fit in group if fit[key]) for key in ("word", "alone"))
+                cells = [
+                    ", ".join(f"{count} {key}" for key, count in words.most_common()) for words in (beside_truth, alone)
+                ]
                 lines.append(f"| `{name}` | {len(group)} {word} | {cells[0]} | {cells[1] or '–'} |")
     return "\n".join([*lines, *silent(rows), *silent_alone(rows)])
 
@@ -83,7 +85,7 @@ def silent_alone(rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for row in rows:
         for name, fit in row["fits"].items():
-            if is_reference(name):
+            if is_reference_fit(name):
                 continue
             is_false = truth(fit) == "wrong" and fit["alone"] in CALM
             if is_false or (truth(fit) == "right" and fit["alone"] in CONVICTED):

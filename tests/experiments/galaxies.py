@@ -107,11 +107,11 @@ def tempered(data: MixtureData) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         values = {name: np.asarray(value) for name, value in jax.vmap(latents)(state.particles).items()}
         known = values | MODEL.quantities.derive(data, values)
         evidences.append(evidence)
-        means.append([np.average(known[site][:, *at], weights=state.weights) for site, at in reported(data)])
+        means.append([np.average(known[site][:, *at], weights=state.weights) for site, at in reported_elements(data)])
     return np.array(evidences), np.array(means)
 
 
-def reported(data: MixtureData) -> list[tuple[str, tuple[int, ...]]]:
+def reported_elements(data: MixtureData) -> list[tuple[str, tuple[int, ...]]]:
     return list(MODEL.quantities.report(data))
 
 
@@ -122,13 +122,13 @@ def compare(data: MixtureData) -> tuple[str, ...]:
     begin = time.perf_counter()
     evidences, means = tempered(data)
     seconds, posterior = time.perf_counter() - begin, fit.tree["posterior"]
-    draws = [posterior[site].values[:, :, *at] for site, at in reported(data)]
+    draws = [posterior[site].values[:, :, *at] for site, at in reported_elements(data)]
     sds = np.array([values.std() for values in draws])
     mcse = np.array([float(arviz_stats.mcse(values, method="mean")) for values in draws])
     spread = math.sqrt(np.mean((means.std(axis=0, ddof=1) / sds) ** 2))  # of one run's means, in posterior sds
     apart = (means.mean(axis=0) - [values.mean() for values in draws]) / np.hypot(mcse, spread * sds / math.sqrt(RUNS))
     worst = int(np.abs(apart).argmax())
-    site, at = reported(data)[worst]
+    site, at = reported_elements(data)[worst]
     log_evidence, error = float(evidences.mean()), float(evidences.std(ddof=1)) / math.sqrt(RUNS)
     ours, gap = known.get("no_log_evidence", ""), ""
     if not ours:

@@ -65,10 +65,10 @@ def price() -> str:
         "| model | library | mean field, gradients | seconds | linear response, gradients | seconds |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    cases = [("linear", LinearData(prior="known")), ("linear", LinearData()), ("logistic", LogisticData())]
-    cases.append(("logistic", LogisticData("german")))
+    problems = [("linear", LinearData(prior="known")), ("linear", LinearData()), ("logistic", LogisticData())]
+    problems.append(("logistic", LogisticData("german")))
     titles = ("Longley, sigma known", "Longley", "O-rings", "German credit")
-    for title, (name, data) in zip(titles, cases, strict=True):
+    for title, (name, data) in zip(titles, problems, strict=True):
         for library in ("numpyro", "pyro"):
             cells = " | ".join(f"{fit.gradients:,} | {fit.seconds:.1f}" for fit in fits(name, data, library))
             rows.append(f"| {title} | {library} | {cells} |")

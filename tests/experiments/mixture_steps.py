@@ -21,7 +21,7 @@ from models.mixture.in_numpyro import model
 
 __all__: list[str] = []
 
-CHAINS, DRAWS = 64, 600
+N_CHAINS, DRAWS = 64, 600
 FIELDS = "diverging", "adapt_state.step_size", "num_steps"
 
 
@@ -34,13 +34,13 @@ def main() -> None:
     print(f"|{' --- |' * len(header)}")
     for rate in map(float, sys.argv[1:] or ("0.8", "0.9", "0.95", "0.98")):
         kernel = NUTS(program, target_accept_prob=rate)
-        size = {"num_warmup": Options().warmup, "num_samples": DRAWS, "num_chains": CHAINS}
+        size = {"num_warmup": Options().warmup, "num_samples": DRAWS, "num_chains": N_CHAINS}
         chains = MCMC(kernel, **size, chain_method="vectorized", progress_bar=False)
         chains.run(jax.random.key(1), extra_fields=FIELDS, **arguments)
         fields = chains.get_extra_fields(group_by_chain=True)
         diverging, sizes, steps = (np.asarray(fields[name]) for name in FIELDS)
         low, high = sizes[:, -1].min(), sizes[:, -1].max()
-        counts = f"{int(diverging.any(axis=1).sum())} of {CHAINS}", f"{diverging.sum()} of {diverging.size:,}"
+        counts = f"{int(diverging.any(axis=1).sum())} of {N_CHAINS}", f"{diverging.sum()} of {diverging.size:,}"
         row = f"{rate:g}", *counts, f"{low:.2f} to {high:.2f}", f"{steps.mean():.1f}"
         print(f"| {' | '.join(row)} |", flush=True)
 

@@ -132,7 +132,7 @@ def mutants(module: str, seed: int, known: Iterable[Mutant] = ()) -> Iterator[tu
     lines = [" ".join(line.split()) for line in source.splitlines()]
     for turn in range(max(map(len, turns), default=0)):
         for operator, occurrence, position in (several[turn] for several in turns if turn < len(several)):
-            name, line = named(operator), lines[position - 1]
+            name, line = operator_name(operator), lines[position - 1]
             if known and not any(name == row.operator and line in row.old for row in known):
                 continue
             wrong = mutate_code(source, operator, occurrence)
@@ -146,7 +146,7 @@ def mutants(module: str, seed: int, known: Iterable[Mutant] = ()) -> Iterator[tu
                 yield describe(module, name, source, wrong), wrong
 
 
-def named(operator: Any) -> str:
+def operator_name(operator: Any) -> str:
     return re.sub("Replacer?", "", type(operator).__name__)
 
 

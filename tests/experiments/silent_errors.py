@@ -88,7 +88,7 @@ def truth(fit: dict[str, Any]) -> str:
     return "right" if off <= RIGHT else "between"
 
 
-def is_reference(name: str) -> bool:
+def is_reference_fit(name: str) -> bool:
     """Whether a fit stands in the truth's place."""
     return name in ("exact", "reference")
 
@@ -127,9 +127,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def counts(rows: Sequence[dict[str, Any]]) -> tuple[int, ...]:
     """The numbers of the table for some comparisons; fits are those that are no references."""
-    fits = [fit for row in rows for name, fit in row["fits"].items() if not is_reference(name)]
+    fits = [fit for row in rows for name, fit in row["fits"].items() if not is_reference_fit(name)]
     wrong, right = ([fit for fit in fits if truth(fit) == word] for word in ("wrong", "right"))
-    references = [fit for row in rows for name, fit in row["fits"].items() if is_reference(name)]
+    references = [fit for row in rows for name, fit in row["fits"].items() if is_reference_fit(name)]
     calm = [fit for fit in references if fit["word"] in CALM]
     return (
         len(rows),

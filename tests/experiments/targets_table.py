@@ -65,7 +65,7 @@ def zoo(library: str, number: int):
     return side.Objective(twin, family, static, data), data
 
 
-def usual(library: str, number: int):
+def baseline_fit(library: str, number: int):
     """The library's usual way, ready to be run."""
     name, fields, family = COLUMNS[number]
     baseline = importlib.import_module(f"compare.bench.baseline_{library}")
@@ -92,7 +92,7 @@ def measure(library: str, number: int, repeats: int) -> dict:
     """One cell: warm seconds and gaps of ``repeats`` fits, ours and the usual way's in turn."""
     family = guides.load(COLUMNS[number][2])
     objective, data = zoo(library, number)
-    baseline = usual(library, number)
+    baseline = baseline_fit(library, number)
     optimise(objective, data, family, Options(), 999)
     baseline.warm_up(999)
     ours, theirs = [], []
@@ -143,7 +143,7 @@ if __name__ == "__main__":
         if what == "zoo":
             optimise(*zoo(library, int(number)), guides.load(COLUMNS[int(number)][2]), Options(), 0)
         elif what == "usual":
-            usual(library, int(number)).fit(0)
+            baseline_fit(library, int(number)).fit(0)
         else:
             print(json.dumps(measure(library, int(number), int(what))))
     else:

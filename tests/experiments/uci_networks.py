@@ -74,16 +74,16 @@ def masks_of(rng: np.random.Generator, x: np.ndarray, level: np.ndarray) -> tupl
     return inputs, masks(rng, (*x.shape[:-1], HIDDEN), level)
 
 
-def gradient(weights: Weights, x: np.ndarray, y: np.ndarray, given: Settings, kept) -> Weights:
+def gradient(weights: Weights, x: np.ndarray, y: np.ndarray, given: Settings, mask_pair) -> Weights:
     """The gradients of squared error, averaged over the batch, plus decay, under masks; without any where None."""
     hidden, output, bias = weights
-    if kept is not None:
-        x = x * kept[0]
+    if mask_pair is not None:
+        x = x * mask_pair[0]
     scaled_output = output / given.keep
     units = x @ (hidden * given.scale)
     np.maximum(units, 0, out=units)
-    if kept is not None:
-        units *= kept[1]
+    if mask_pair is not None:
+        units *= mask_pair[1]
     error = (units @ scaled_output + bias - y) * (2 / y.shape[1])
     active = (units > 0).astype(units.dtype)
     slopes = ((x * error).swapaxes(1, 2) @ active) * scaled_output.swapaxes(1, 2)  # an outer product would be slower
@@ -143,9 +143,9 @@ def values(weights: Weights, number: int, inputs: np.ndarray, rate: float, count
     pieces = []
     for begin in range(0, count, 50):
         repeated = np.repeat(x[None], min(50, count - begin), axis=0)
-        kept = masks_of(rng, repeated, given.level) if given.level[0] > 0 else (1, 1)
-        units = np.maximum((repeated * kept[0]).reshape(-1, x.shape[1]) @ hidden, 0)
-        units *= np.reshape(kept[1], (-1, HIDDEN) if np.ndim(kept[1]) else ())
+        mask_pair = masks_of(rng, repeated, given.level) if given.level[0] > 0 else (1, 1)
+        units = np.maximum((repeated * mask_pair[0]).reshape(-1, x.shape[1]) @ hidden, 0)
+        units *= np.reshape(mask_pair[1], (-1, HIDDEN) if np.ndim(mask_pair[1]) else ())
         pieces.append((units @ output + bias).reshape(-1, len(x)))
     return np.concatenate(pieces)
 

@@ -34,7 +34,7 @@ from tests.experiments.uci_sets import Scaled, mixture
 RATE, RATE_FULL, STEPS, DRAWS = 0.01, 0.001, 5000, 2000
 """Adam's first rates for the mean field and for full rank, which fall to 0 as a cosine; its steps; draws to predict."""
 
-CHAINS, WARMUP, COUNT = 2, 300, 300
+N_CHAINS, WARMUP, COUNT = 2, 300, 300
 """Of NUTS."""
 
 Tree = dict[str, jax.Array]
@@ -200,7 +200,7 @@ def chain_on(each: Scaled, number: int) -> np.ndarray:
     It starts from a draw of the mean field.
     """
     (fit,), _ = fit_mean_fields([each])
-    latents = gaussian_draws(*fit, CHAINS)
+    latents = gaussian_draws(*fit, N_CHAINS)
     start = {site: value[number] for site, value in latents.items()}
     f, tau = predict(nuts(each.split.inputs, each.split.targets, start, WARMUP, COUNT, number), each)
     return np.hstack([f, tau])

@@ -36,13 +36,13 @@ def summaries(library: str, budget: float) -> dict[str, Any]:
     options = {"guides": GUIDES, "nuts": False, "budget": budget, "seed": 0}
     networks = Request(models.load("bnn"), BnnData(hidden=2), (library,), GUIDES, False, Options(budget=budget))
     coin = models.load("coin")
-    named = {"coin": compare_request(Request(coin, coin.data(), (library,), GUIDES, False)).summary}
+    by_name = {"coin": compare_request(Request(coin, coin.data(), (library,), GUIDES, False)).summary}
     for apart in APART:
         result = compare(model(library, "two_modes"), {"apart": np.array(apart)}, **options)
-        named[f"two modes at ±{apart:g} sd"] = result.summary
+        by_name[f"two modes at ±{apart:g} sd"] = result.summary
     for name, exact in EXACT.items():
-        named[name] = compare(model(library, name), DATA[name], exact=exact, **options).summary
-    return named | {"bnn, two units": compare_request(networks).summary}
+        by_name[name] = compare(model(library, name), DATA[name], exact=exact, **options).summary
+    return by_name | {"bnn, two units": compare_request(networks).summary}
 
 
 def printed(term: dict[str, float] | None) -> str:
@@ -62,12 +62,12 @@ def costs(library: str, budget: float = 200.0) -> None:
 
 def with_data(name: str, count: int) -> dict[str, Any]:
     """The ledger of NumPyro's fit with so many variational data."""
-    usual, gp.INPUTS = gp.INPUTS, count
+    previous, gp.INPUTS = gp.INPUTS, count
     try:
         options = {"guides": ["variational_gp"], "nuts": False, "exact": EXACT[name], "budget": 200.0}
         result = compare(model("numpyro", name), DATA[name], **options)
     finally:
-        gp.INPUTS = usual
+        gp.INPUTS = previous
     return result.summary["fits"]["numpyro-variational_gp"]["ledger"]
 
 
@@ -91,20 +91,20 @@ def picture(path: Path) -> None:
     left.contour(x, y, known - known.max(), [-8.0, -4.5, -2.0, -0.5], colors=BLACK, linewidths=0.8, linestyles="-")
     draws = {site: best.draws[site].values.ravel()[:1500] for site in ("x", "y")}
     left.plot(draws["x"], draws["y"], ".", ms=3, color=COLOR, alpha=0.4, label="draws")
-    member = {name.removeprefix("auto_"): np.asarray(value, dtype=float) for name, value in best.params.items()}
-    curve = gp.mapping(member, np.linspace(-3, 3, 200))[0] @ member["scale_tril"].T + member["loc"]
+    params = {name.removeprefix("auto_"): np.asarray(value, dtype=float) for name, value in best.params.items()}
+    curve = gp.mapping(params, np.linspace(-3, 3, 200))[0] @ params["scale_tril"].T + params["loc"]
     left.plot(*curve.T, color=FAMILY_COLORS["flow"], lw=2, label="mean of z given the input, from -3 to 3")
     left.set(xlabel="x", ylabel="y", title="banana: exact contours", xlim=(-35, 35), ylim=(-7, 30))
     left.legend(loc="upper center")
 
     at, apart = np.linspace(-7, 7, 701), 3.0
     best = fit_guide(model("numpyro", "two_modes"), {"apart": np.array(apart)}, "variational_gp")
-    member = {name.removeprefix("auto_"): np.asarray(value, dtype=float) for name, value in best.params.items()}
-    scale = member["scale_tril"][0, 0]
-    q = np.exp(gp.log_density(member, (at[:, None] - member["loc"]) / scale)) / scale
+    params = {name.removeprefix("auto_"): np.asarray(value, dtype=float) for name, value in best.params.items()}
+    scale = params["scale_tril"][0, 0]
+    q = np.exp(gp.log_density(params, (at[:, None] - params["loc"]) / scale)) / scale
     right.plot(at, 0.5 * (stats.norm.pdf(at, -apart) + stats.norm.pdf(at, apart)), color=BLACK, label="exact")
     right.plot(at, q, color=COLOR, lw=2, label="variational GP")
-    right.plot(at, stats.norm.pdf(at, np.sign(member["loc"]) * apart), color=GREY, ls=":", label="best Gaussian")
+    right.plot(at, stats.norm.pdf(at, np.sign(params["loc"]) * apart), color=GREY, ls=":", label="best Gaussian")
     right.set(xlabel="x", ylabel="density", title="two modes, at ±3 sd")
     right.legend(loc="upper center")
     save(figure, path)

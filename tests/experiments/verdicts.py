@@ -91,7 +91,7 @@ def chains_of(name: str, data: Any, model: Any) -> FitSummary | None:
     return None if complaints(summary, Options()) or is_short(summary.diagnostics, Options()) else summary
 
 
-def cases(name: str) -> Iterator[Case]:
+def generate_cases(name: str) -> Iterator[Case]:
     """Every guide, in both libraries, on every data set; and Adam stopped too soon."""
     model = models.load(name)
     for number, data in enumerate(data_sets(name)):
@@ -212,7 +212,7 @@ def main() -> None:
         table(sys.argv[2:])
         return
     chosen = sys.argv[3].split(",") if len(sys.argv) > 3 else list(models.CATALOGUE)
-    fits = [case for name in chosen for case in cases(name)]
+    fits = [case for name in chosen for case in generate_cases(name)]
     Path(sys.argv[2]).write_bytes(pickle.dumps(fits))
     print(f"{len(fits)} fits", Counter((case.model, case.word) for case in fits))
 

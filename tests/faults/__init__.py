@@ -59,7 +59,7 @@ def complaint(fault: Fault) -> str | None:
         except (AssertionError, pytest.fail.Exception) as error:
             return " ".join(str(error).split()) or "an assertion failed"
         return None
-    from battery.cases import CHECKS
+    from battery.checks import CHECKS
 
     return CHECKS[fault.caught_by]()
 
@@ -107,34 +107,37 @@ def key(code: CodeType) -> tuple[str, int]:
 
 def inside(code: CodeType) -> list[CodeType]:
     """The codes of all functions within, in the order in which they stand."""
-    found = []
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            found += [one, *inside(one)]
-    return found
+    codes = []
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            codes += [constant, *inside(constant)]
+    return codes
 
 
 def essence(code: CodeType) -> tuple:
     """What a code does, wherever it stands."""
-    constants = tuple(essence(one) if isinstance(one, CodeType) else (type(one), one) for one in code.co_consts)
+    constants = tuple(
+        essence(constant) if isinstance(constant, CodeType) else (type(constant), constant)
+        for constant in code.co_consts
+    )
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, constants
 
 
 def changed_codes(module: ModuleType, source: str, wrong: str) -> dict[tuple[str, int], CodeType]:
     """The codes that are different in the wrong source, by name and line in the right one."""
     right, other = (inside(compile(text, module.__file__, "exec", dont_inherit=True)) for text in (source, wrong))
-    if [one.co_qualname for one in right] != [one.co_qualname for one in other]:
+    if [function.co_qualname for function in right] != [function.co_qualname for function in other]:
         raise ValueError(f"the functions of {module.__name__} are not the same with the fault")
     pairs = [(a, b) for a, b in zip(right, other, strict=True) if essence(a) != essence(b)]
-    found = {key(a): b for a, b in pairs}
-    if any(sum(key(a) == key(one) for one in right) > 1 for a, _ in pairs):
+    changed = {key(a): b for a, b in pairs}
+    if any(sum(key(a) == key(function) for function in right) > 1 for a, _ in pairs):
         raise ValueError(f"two functions of {module.__name__} stand in one line: which of them is at fault?")
-    return found
+    return changed
 
 
 def changed_constants(module: ModuleType, source: str, wrong: str) -> list[tuple[ModuleType, str, Any, Any]]:
     """The module's constants that are different in the wrong source, with both values, wherever they are held."""
-    found = []
+    changes = []
     for right, other in zip(ast.parse(source).body, ast.parse(wrong).body, strict=True):
         if not isinstance(right, ast.Assign) or ast.dump(right) == ast.dump(other):
             continue
@@ -142,18 +145,18 @@ def changed_constants(module: ModuleType, source: str, wrong: str) -> list[tuple
         exec(compile(ast.Module([other], []), module.__file__, "exec", dont_inherit=True), scratch)
         for name in {node.id for target in right.targets for node in ast.walk(target) if isinstance(node, ast.Name)}:
             value = getattr(module, name)
-            holders = [one for known, one in list(sys.modules.items()) if known.partition(".")[0] in OURS]
-            found += [(one, name, value, scratch[name]) for one in holders if vars(one).get(name) is value]
-    return found
+            holders = [holder for known, holder in list(sys.modules.items()) if known.partition(".")[0] in OURS]
+            changes += [(holder, name, value, scratch[name]) for holder in holders if vars(holder).get(name) is value]
+    return changes
 
 
 def forget() -> None:
     """Forget all that was compiled, fitted or found."""
-    for one in gc.get_objects():
-        if type(one) is functools._lru_cache_wrapper:
-            home = (getattr(one, "__module__", None) or "").partition(".")[0]
+    for candidate in gc.get_objects():
+        if type(candidate) is functools._lru_cache_wrapper:
+            home = (getattr(candidate, "__module__", None) or "").partition(".")[0]
             if home in OURS or home.startswith("test_"):
-                one.cache_clear()
+                candidate.cache_clear()
     if "compare.fit.amortized.local_posteriors" in sys.modules:
         sys.modules["compare.fit.amortized.local_posteriors"]._best.clear()
     if "jax" in sys.modules:

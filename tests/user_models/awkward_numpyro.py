@@ -137,10 +137,10 @@ def switched(values):
 
 
 def slab(values):
-    kept = numpyro.sample("kept", dist.Bernoulli(0.5))
-    mean = numpyro.sample("mean", dist.Normal(0.0, jnp.where(kept == 1, 2.0, 0.1)))
+    included = numpyro.sample("included", dist.Bernoulli(0.5))
+    mean = numpyro.sample("mean", dist.Normal(0.0, jnp.where(included == 1, 2.0, 0.1)))
     numpyro.deterministic("double", 2 * mean)
-    numpyro.deterministic("flag", 1.0 * kept)
+    numpyro.deterministic("flag", 1.0 * included)
     with numpyro.plate("points", len(values)):
         numpyro.sample("values", dist.Normal(mean, 1.0), obs=values)
 

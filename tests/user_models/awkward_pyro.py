@@ -136,10 +136,10 @@ def switched(values):
 
 
 def slab(values):
-    kept = pyro.sample("kept", dist.Bernoulli(0.5))
-    mean = pyro.sample("mean", dist.Normal(0.0, torch.where(kept == 1, 2.0, 0.1)))
+    included = pyro.sample("included", dist.Bernoulli(0.5))
+    mean = pyro.sample("mean", dist.Normal(0.0, torch.where(included == 1, 2.0, 0.1)))
     pyro.deterministic("double", 2 * mean)
-    pyro.deterministic("flag", 1.0 * kept)
+    pyro.deterministic("flag", 1.0 * included)
     with pyro.plate("points", len(values)):
         pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
 

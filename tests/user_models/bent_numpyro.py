@@ -11,10 +11,10 @@ def funnel(sd):
     numpyro.sample("x", dist.Normal(0.0, jnp.exp(v / 2)).expand([9]).to_event(1))
 
 
-def banana(bend):
+def banana(curvature):
     """A normal bent along a parabola (Haario, Saksman & Tamminen 1999)."""
     x = numpyro.sample("x", dist.Normal(0.0, 10.0))
-    numpyro.sample("y", dist.Normal(bend * (x**2 - 100.0), 1.0))
+    numpyro.sample("y", dist.Normal(curvature * (x**2 - 100.0), 1.0))
 
 
 def two_modes(apart):

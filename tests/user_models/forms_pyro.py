@@ -20,7 +20,7 @@ def normal(values, scale=2.0):
         pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
 
 
-def options(values, prior, **rest):
+def options(values, prior, **others):
     normal(values, prior["scale"])
 
 

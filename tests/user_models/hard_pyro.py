@@ -48,9 +48,9 @@ def horseshoe(y):
     pyro.sample("y", dist.Normal(x, 1.0).to_event(1), obs=y)
 
 
-def valley(dimension, bend, y, noise):
+def valley(dimension, curvature, y, noise):
     z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([dimension]).to_event(1))
-    pyro.sample("y", dist.Normal(z[..., 1] - bend * z[..., 0] ** 2, noise), obs=y)
+    pyro.sample("y", dist.Normal(z[..., 1] - curvature * z[..., 0] ** 2, noise), obs=y)
 
 
 def log_joint(kind, data, latents):

@@ -54,6 +54,3 @@ class exact:
 
     def correlations(self):
         return {}
-
-    def facts(self):
-        return {}

@@ -163,7 +163,10 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
         return latents
     known: dict[str, Any] = flat(latents) | dict(derived)
     return split(
-        {job.layout.label(site, index): known[site][(slice(None), *index)] for site, index in job.layout.reported}
+        {
+            job.layout.label(site, index): known[site][(slice(None), *index)]
+            for site, index in job.layout.reported_elements
+        }
     )
 
 

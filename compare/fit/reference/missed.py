@@ -196,9 +196,9 @@ def log_mass_in(target: Target, modes: tuple[Mode, ...], unseen: list[int], samp
 
 def place_of(modes: list[Mode], draws: np.ndarray, space: Unconstrained, layout: Layout) -> str:
     """Where the heaviest of some modes is: the elements that are furthest from the draws."""
-    seen, (there,) = (space.elements(points, layout.reported) for points in (draws, modes[0].location[None]))
+    seen, (there,) = (space.elements(points, layout.reported_elements) for points in (draws, modes[0].location[None]))
     apart = np.abs(there - seen.mean(0)) / np.maximum(seen.std(0), 1e-300)
     order = np.argsort(-np.nan_to_num(apart))[:N_NAMED]
     elements = sorted(order[apart[order] > apart[order[0]] / 2])
-    where = ", ".join(f"{layout.label(*layout.reported[k])} {there[k]:.3g}" for k in elements)
+    where = ", ".join(f"{layout.label(*layout.reported_elements[k])} {there[k]:.3g}" for k in elements)
     return f"{'a mode' if len(modes) == 1 else f'{len(modes)} modes, the heaviest of them'} at {where}"

@@ -109,7 +109,7 @@ def checked(request: Request, data: user_model.UserData) -> user_model.UserData:
             space = Unconstrained(user, data.values, data.layout, 1, seed)
             names = space.coordinates()
             deadline = time.perf_counter() + request.options.reference_budget / SHARE
-            target = target_of(space, data.layout.reported, deadline)
+            target = target_of(space, data.layout.reported_elements, deadline)
             flat = [place for place, (site, _) in enumerate(names) if site in data.layout.improper][:MOST_CHECKED]
             direction = flat_direction(target, flat, np.random.default_rng(seed))
     except (OutOfTime, NoMaximum) as error:
@@ -149,7 +149,7 @@ def by_quadrature(space: Unconstrained, layout: Layout, deadline: float, rng: np
         UnboundedDensity: the log joint is +inf somewhere.
         OutOfTime: the deadline has passed, or would before modes have been looked for.
     """
-    target = target_of(space, layout.reported, deadline)
+    target = target_of(space, layout.reported_elements, deadline)
     search = search_modes(target, space, rng, starts_in_time(space, deadline, LEAST_STARTS))
     quadrature = integrate(target, search)
     refuse(quadrature)
@@ -157,7 +157,7 @@ def by_quadrature(space: Unconstrained, layout: Layout, deadline: float, rng: np
     modes, n_modes = describe(search, points, weights, space, layout)
     n_evaluations = search.n_probes + quadrature.n_evaluations
     method = f"adaptive quadrature, {n_modes}, {n_evaluations:,} evaluations"
-    return tabulate(method, quadrature, layout.reported, points, weights, modes, space)
+    return tabulate(method, quadrature, layout.reported_elements, points, weights, modes, space)
 
 
 def by_importance(space: Unconstrained, layout: Layout, deadline: float, rng: np.random.Generator) -> Tabulated:
@@ -297,7 +297,7 @@ def describe(
     n_modes = int(np.sum(shares > VISIBLE))
     if n_modes == 1:
         return "", "1 mode"
-    elements = layout.reported[:4]
+    elements = layout.reported_elements[:4]
     values = space.elements(np.array([mode.location for mode in search.modes]), elements)
     texts = []
     for place in np.argsort(-shares)[: min(n_modes, 5)]:

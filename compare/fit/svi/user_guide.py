@@ -257,7 +257,7 @@ def refuse_points(guide: guides.UserGuide, objective: Any, data: Any, job: Job) 
     shape = n_rows(objective.dimension), objective.dimension
     draws = np.random.default_rng(job.fit_seed).standard_normal(shape)
     latents = objective.evaluate(objective.start(job.fit_seed, data), draws, data).latents
-    for site, index in job.layout.reported:
+    for site, index in job.layout.reported_elements:
         if site not in job.layout.latents:
             continue
         values = latents[site][(slice(None), *index)]

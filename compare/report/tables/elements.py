@@ -28,7 +28,7 @@ def optimised(comparison: Comparison) -> dict[str, xr.DataTree]:
 
 def reported_elements(comparison: Comparison, most: int | None = None) -> list[Element]:
     """The elements that the comparison reports; at most ``most``, spread evenly over them."""
-    elements = list(comparison.layout.reported)
+    elements = list(comparison.layout.reported_elements)
     return elements if most is None else [elements[place] for place in evenly(len(elements), most)]
 
 

@@ -20,6 +20,7 @@ from battery.autoencoder import (
     quadrature_differs,
     report_differs,
 )
+from battery.components import network_differs, reference_differs, scale_is_lost, text_differs
 from battery.fitted import LOOKS, Case, complaints, guides_differ, said_density, slopes_differ
 from battery.known import (
     SPELT,
@@ -31,7 +32,6 @@ from battery.known import (
     parts_do_not_add_up,
     twins_differ,
 )
-from battery.rest import network_differs, reference_differs, scale_is_lost, text_differs
 from compare.options import Options
 from compare.plan import best_member
 from models.bandit import Bandit
@@ -179,7 +179,7 @@ def of_model(name: str) -> None:
     for library in LIBRARIES:
         ours(f"{name}/{library}: evidence", every(partial(evidence_varies, name), data.exact, library, 200))
         for family in model.guides:
-            known = [one for one in data.exact if family in SPELT and best_member(model, one, family)]
+            known = [dataset for dataset in data.exact if family in SPELT and best_member(model, dataset, family)]
             if known:
                 members = every(partial(member_differs, name), known, family, library)
                 ours(f"{name}/{library}-{family}: best member", members)

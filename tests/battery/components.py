@@ -34,12 +34,12 @@ def reference_differs(seed: int) -> Complaint:
     for probability in (0.025, 0.5, 0.975):
         truth = stats.norm.ppf(probability, location, spread)
         room = math.sqrt(probability * (1 - probability) / count) / stats.norm.pdf(truth, location, spread)
-        found = known.quantile(probability)["z"]
-        looks.append(beyond(f"{probability:.1%} quantile of a reference", found, truth, ERRORS * room))
+        estimates = known.quantile(probability)["z"]
+        looks.append(beyond(f"{probability:.1%} quantile of a reference", estimates, truth, ERRORS * room))
     for position in range(2):  # ArviZ estimates the effective sample size, from which its errors are, to some 20%
-        found = known.errors("z", (position,))
+        estimates = known.errors("z", (position,))
         truth = error[position] * np.array([1.0, 1 / math.sqrt(2)])
-        looks.append(beyond("standard errors of a reference", found, truth, 0.5 * truth))
+        looks.append(beyond("standard errors of a reference", estimates, truth, 0.5 * truth))
     return first(looks)
 
 
@@ -49,11 +49,11 @@ def scale_is_lost(library: str) -> Complaint:
     twin = import_module(f"user_models.scaled_{library}")
     z, x = np.array([[0.3, -1.2], [2.0, 0.1]]), np.array([0.5, -0.5])
     arguments, static = side.split_arguments({"x": x})
-    found = side.Density(twin, static)({"z": z}, arguments)
+    densities = side.Density(twin, static)({"z": z}, arguments)
     return first(
         [
-            beyond("log prior of scaled rows", found[0], 3 * stats.norm.logpdf(z).sum(axis=1), 1e-9),
-            beyond("log likelihood of scaled rows", found[1], 3 * stats.norm.logpdf(x, z).sum(axis=1), 1e-9),
+            beyond("log prior of scaled rows", densities[0], 3 * stats.norm.logpdf(z).sum(axis=1), 1e-9),
+            beyond("log likelihood of scaled rows", densities[1], 3 * stats.norm.logpdf(x, z).sum(axis=1), 1e-9),
         ]
     )
 
@@ -69,7 +69,7 @@ def network_differs() -> Complaint:
     line = np.linspace(-7, 7, 701)
     theta = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2, 1)
     parts = [collapsed(data, piece[:, 0], piece[:, 1]) for piece in np.array_split(theta, 400)]
-    log_joint, mean, variance = (np.concatenate(found) for found in zip(*parts, strict=True))
+    log_joint, mean, variance = (np.concatenate(column) for column in zip(*parts, strict=True))
     weights = special.softmax(log_joint)
     evidence = special.logsumexp(log_joint) + 2 * math.log(line[1] - line[0])
     means = weights @ mean
@@ -123,14 +123,14 @@ def text_differs(name: str) -> Complaint:
     if set(judged) != set(TEXT[name]):
         return f"claims judged: {sorted(judged)}"
     for claim, truth in TEXT[name].items():
-        found = judged[claim]
-        if bool(found.agrees) != (claim in RIGHT):
-            return f"{claim!r} is called {'right' if found.agrees else 'wrong'}"
+        judgement = judged[claim]
+        if bool(judgement.agrees) != (claim in RIGHT):
+            return f"{claim!r} is called {'right' if judgement.agrees else 'wrong'}"
         if isinstance(truth, str):
-            if truth not in str(found.truth):
-                return f"{claim!r}: the truth is said to be {found.truth!r}"
+            if truth not in str(judgement.truth):
+                return f"{claim!r}: the truth is said to be {judgement.truth!r}"
             continue
-        complaint = beyond(f"truth of {claim!r}", found.truth, truth, 5e-5 if truth > 0.1 else 5e-6)
+        complaint = beyond(f"truth of {claim!r}", judgement.truth, truth, 5e-5 if truth > 0.1 else 5e-6)
         if complaint:
             return complaint
     return None
