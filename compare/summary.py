@@ -175,6 +175,7 @@ class Diagnostics:
         e_bfmi: The energies' Bayesian fraction of missing information.
         khat: Pareto k-hat of a guide's weights.
         relative_ess: The effective sample size of a guide's weights over the number of draws: 1 where all are equal.
+        transitions: Transitions of which divergences are known; not in ``summary.json``.
     """
 
     r_hat: float = ABSENT
@@ -184,6 +185,7 @@ class Diagnostics:
     e_bfmi: float = ABSENT
     khat: float | None = None
     relative_ess: float | None = None
+    transitions: int | None = field(default=None, metadata={"key": None})
 
     @property
     def ess(self) -> float:

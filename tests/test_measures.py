@@ -492,11 +492,12 @@ def test_diagnostics_are_the_worst_of_all_elements_and_chains():
     tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95))) for z in each]
     assert known.ess_tail == pytest.approx(min(tails), rel=1e-7) and known.ess_tail != known.ess_bulk
     assert known.e_bfmi == pytest.approx(min(arviz_stats.bfmi(energy)), rel=1e-7) and known.e_bfmi < 0.1
-    assert known.divergences == 3 and known.khat is None
+    assert (known.divergences, known.transitions, known.khat) == (3, 1200, None)
     bare = fit.tree.copy()
     bare["sample_stats"] = DataTree(bare["sample_stats"].dataset.drop_vars(["diverging", "energy"]))
     silent = diagnostics(replace(fit, tree=bare))
     assert (silent.divergences, silent.e_bfmi, silent.ess_tail) == (None, None, known.ess_tail)
+    assert silent.transitions is None
 
 
 def test_where_an_optimiser_ended_is_by_its_own_account():

@@ -91,6 +91,7 @@ CASES: Mapping[str, tuple[Any, ...]] = {
     "beside a reference apart": (replace(guide(), without_truth=ALONE), Options(), {}, APART),
     "chains nearly apart": (chains(1.2),),
     "chains apart": (chains(1.5, divergences=2),),
+    "chains of which few diverged": (chains(divergences=2, transitions=2400, theta=VAGUE),),
     "draws apart": (replace(chains(1.2), method="draws"),),
     "chains off": (chains(theta=OFF),),
     "chains narrow": (chains(theta=TIGHT),),

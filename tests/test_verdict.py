@@ -64,9 +64,11 @@ def chains(
     ess: tuple[float, float] = (812.0, 733.0),
     divergences: int = 0,
     e_bfmi: float = 0.9,
+    transitions: int | None = None,
     **variables: VariableSummary,
 ) -> FitSummary:
-    return replace(a_summary("nuts", **variables), diagnostics=Diagnostics(r_hat, *ess, divergences, e_bfmi))
+    diagnostics = Diagnostics(r_hat, *ess, divergences, e_bfmi, transitions=transitions)
+    return replace(a_summary("nuts", **variables), diagnostics=diagnostics)
 
 
 def guide(
@@ -227,6 +229,40 @@ def test_chains_that_diverge_are_advised_shorter_steps_and_slow_ones_more_time()
     assert "Give it a higher --acceptance than 0.9" in judge(chains(divergences=3), options).sentence
     assert "Give it a larger --budget" in judge(chains(r_hat=1.2), options).sentence
     assert "--acceptance" not in judge(chains(r_hat=1.5, divergences=3), options).sentence
+
+
+FEW = {"divergences": 12, "transitions": 1200}
+
+
+@pytest.mark.parametrize(
+    ("element", "word"),
+    [
+        (an_element(0.02, mcse_mean=0.02), "agrees"),
+        (an_element(0.02, mcse_mean=0.1), "undecided"),
+        (an_element(sd_ratio=0.97, mcse_sd=0.1), "undecided"),
+        (an_element(0.4, mcse_mean=0.1), "off"),
+        (an_element(sd_ratio=0.6), "narrow"),
+    ],
+)
+def test_chains_of_which_a_few_transitions_diverged_are_judged_by_their_distance(element, word):
+    """As a guide is: with four errors of 0.1 of 2, a mean 0.02 sd off could be 0.2 sd off."""
+    for truth in (None, a_reference()):
+        judged = judge(chains(**FEW, theta=element), Options(), {}, truth)
+        assert judged.word == word and "12 of 1,200 transitions diverged" in judged.sentence
+    assert verdict(chains(theta=element))[0] == ("agrees" if word == "undecided" else word)
+
+
+@pytest.mark.parametrize("wrong", [{"divergences": 13}, {"r_hat": 1.02}, {"e_bfmi": 0.1}, {"transitions": None}])
+def test_divergences_are_excused_only_in_chains_that_mix_and_where_they_are_few(wrong):
+    assert verdict(chains(**FEW))[0] == "agrees"
+    assert verdict(chains(**FEW | wrong))[0] == "unreliable"
+
+
+def test_no_divergences_are_excused_beside_a_reference_that_diverged():
+    """Both may lack the same neck of a funnel."""
+    diverged = replace(a_reference(divergences=3), confirmed="3 of 4,000 transitions diverged, and two runs agree")
+    assert judge(chains(), Options(), {}, diverged).word == "agrees"
+    assert judge(chains(**FEW), Options(), {}, diverged).word == "unreliable"
 
 
 def test_all_that_is_wrong_with_chains_is_said():

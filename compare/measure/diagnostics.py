@@ -32,6 +32,7 @@ def diagnostics(fit: Fit) -> Diagnostics:
         ess_tail=digits(min(tails), 8),
         divergences=int(stats["diverging"].sum()) if "diverging" in stats else ABSENT,
         e_bfmi=digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8) if "energy" in stats else ABSENT,
+        transitions=stats["diverging"].size if "diverging" in stats else None,
     )
 
 

@@ -20,6 +20,7 @@ from compare.verdict.thresholds import (
     RELATIVE_ESS,
     SPREAD,
     TINY,
+    few_diverged,
     is_short,
     mean_excess,
     sd_excess,
@@ -91,15 +92,15 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def complaints(summary: FitSummary, options: Options) -> list[str]:
-    """How chains contradict each other; nothing of draws that are independent."""
+def complaints(summary: FitSummary, options: Options, excused: str | None = None) -> list[str]:
+    """How chains contradict each other, but for divergences that are excused; nothing of draws that are independent."""
     chains, missed = summary.diagnostics, []
     if chains.ess_bulk is None:
         return []
     r_hat = max(options.r_hat, R_HAT_SHORT) if is_short(chains, options) else options.r_hat
     if not chains.r_hat < r_hat:
         missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:g})")
-    if chains.divergences and not summary.confirmed:
+    if chains.divergences and not (summary.confirmed or excused):
         transitions = "transition" if chains.divergences == 1 else "transitions"
         missed.append(f"{chains.divergences} {transitions} diverged")
     if chains.e_bfmi is not None and not chains.e_bfmi >= E_BFMI:
@@ -140,19 +141,18 @@ def next_step(r_hat: float | None, otherwise: str) -> str:
 
 def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | None) -> Verdict:
     """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
-    missed, ess = complaints(summary, options), summary.diagnostics.ess
+    few = few_diverged(summary, reference)
+    missed, ess = complaints(summary, options, few), summary.diagnostics.ess
     if missed:
         advice = SHORTER_STEPS.format(options.acceptance) if summary.diagnostics.divergences else LONGER_CHAINS
         advised = OTHER_DRAWS if summary.method == "draws" else next_step(summary.diagnostics.r_hat, advice)
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. {advised}")
     trusted = f"R-hat {summary.diagnostics.r_hat:.3f}, ESS {ess:.0f}"
-    if summary.diagnostics.divergences is not None:
-        trusted += ", no divergences"
+    trusted += "" if summary.diagnostics.divergences is None else f", {few or 'no divergences'}"
     distances = distances_of(summary)
     word, at = convict(distances)
     if word == "off":
-        error = distances[at].mean_error
-        score = z_score(error, 0.0)
+        error, score = distances[at].mean_error, z_score(distances[at].mean_error, 0.0)
         return Verdict(
             word,
             f"{trusted}, yet the mean of {at} is off by {error.value:+.2f} posterior sd, {score:.1f} standard errors.",
@@ -163,7 +163,7 @@ def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | 
         return Verdict(
             word, f"{trusted}, yet the sd of {at} is {ratio.value:.3f} of the truth, {score:.1f} standard errors away."
         )
-    has_bias = summary.method == "draws"  # where they come from is not known
+    has_bias = summary.method == "draws" or few is not None  # it is not known where they come from, or may not reach
     short = what_decides(summary, reference) if has_bias or is_short(summary.diagnostics, options) else None
     if short:
         return Verdict("undecided", f"{trusted}; {short}")

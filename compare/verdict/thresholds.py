@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from compare.options import Options
-from compare.summary import Diagnostics, Distance, Estimate
+from compare.summary import Diagnostics, Distance, Estimate, FitSummary
 
 MEAN = 0.1
 """How far a mean may be off, in posterior sd."""
@@ -35,6 +35,9 @@ R_HAT_SHORT = 1.05
 
 E_BFMI = 0.3
 """The energies' Bayesian fraction of missing information below which chains are unreliable."""
+
+DIVERGED = 0.01
+"""The share of transitions that may diverge in chains whose means and sds are known to be right all the same."""
 
 KHAT_GOOD, KHAT = 0.5, 0.7
 """Up to the first k-hat a guide is close to the posterior, up to the second reweighting helps (Yao et al. 2018)."""
@@ -150,6 +153,17 @@ def is_short(chains: Diagnostics, options: Options) -> bool:
     return chains.ess_bulk is not None and not chains.ess >= options.ess
 
 
+def few_diverged(summary: FitSummary, reference: FitSummary | None) -> str | None:
+    """How many transitions diverged, in words; None without any, or where so many did that no numbers excuse them.
+
+    They do not either where the reference diverged itself: both may lack the same part of the posterior.
+    """
+    count, transitions = summary.diagnostics.divergences, summary.diagnostics.transitions
+    if not count or not transitions or count > DIVERGED * transitions or (reference and reference.confirmed):
+        return None
+    return f"{count:,} of {transitions:,} transitions diverged"
+
+
 def worst(distances: Mapping[str, Distance], score: Callable[[Distance], float]) -> tuple[float, str]:
     """The largest score of an element, and the element's name."""
     scores = {name: float(score(distance)) for name, distance in distances.items()}
@@ -172,10 +186,11 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
             "unreliable",
             f"NUTS chains contradict each other: R-hat (below {options.r_hat:g}; below {R_HAT_SHORT:g} where the ESS "
             f"is below {options.ess:g}, since chance alone raises it then), divergences (none, but for those of a "
-            "reference in a flow's coordinates that a second run confirms), E-BFMI (at least "
-            f"{E_BFMI}); or those of the reference do, or have not seen modes with 1% of the mass that a search finds "
-            "(a model of your own); or the first tenth of draws that you bring is not like their second half; or fits "
-            "contradict each other where no posterior is exact: "
+            "reference in a flow's coordinates that a second run confirms, and up to "
+            f"{DIVERGED:.0%} of the transitions of chains beside a posterior that is exact or a reference without any: "
+            f"these are judged as guides are), E-BFMI (at least {E_BFMI}); or those of the reference do, or have not "
+            "seen modes with 1% of the mass that a search finds (a model of your own); or the first tenth of draws "
+            "that you bring is not like their second half; or fits contradict each other where no posterior is exact: "
             f"guides in two modes with ELBOs within {NEAR:g} nats, of which the reference holds one at most; NUTS with "
             f"a mean that is more than {MEAN} sd and {ERRORS} standard errors from the reference's; an ELBO or an "
             f"importance estimate that is more than {MISSED} nats and {ERRORS} standard errors above the reference's "
@@ -208,9 +223,9 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         (
             "undecided",
             f"none of these, but the evidence would not show a fault of twice that size: a distance plus {ERRORS} "
-            f"standard errors reaches {2 * MEAN:g} sd or {2 * SPREAD:.0%} (NUTS: only where its ESS is below "
-            f"{options.ess:g}; a reference: where its ESS is below {DECISIVE_ESS}); or there is no reference. The "
-            "sentence says what would decide it",
+            f"standard errors reaches {2 * MEAN:g} sd or {2 * SPREAD:.0%} (NUTS: only where a transition diverged or "
+            f"its ESS is below {options.ess:g}; a reference: where its ESS is below {DECISIVE_ESS}); or there is no "
+            "reference. The sentence says what would decide it",
         ),
         ("agrees", "none of these: it may be used in the posterior's place for means, sds and intervals"),
     )
