@@ -157,7 +157,7 @@ def model_check(comparison: Comparison) -> ModelCheck:
     try:
         return judge_model(check_model(best.fit, best.why, comparison.fits[best.fit].tree, is_weighted))
     except Exception as error:  # a check that cannot be made costs nobody a comparison
-        return ModelCheck(best.fit, one_line(error))
+        return ModelCheck(best.fit, one_line(error, bare=True))
 
 
 def claims(model: Model, data: Any) -> tuple[Claim, ...]:

@@ -68,7 +68,8 @@ def trace_or_exact(model: Model, data: Any, twin: str, truth: Exact | Reference)
         if isinstance(truth, Reference):
             raise
         latents = {site: np.shape(mean) for site, mean in truth.mean().items()}
-        return lay_out(model, data, latents, {}, {}, (f"the model in {twin} cannot be run: {one_line(error)}",))
+        note = f"the model in {twin} cannot be run: {one_line(error, bare=True)}"
+        return lay_out(model, data, latents, {}, {}, (note,))
 
 
 def trainings(request: Request) -> list[Job]:

@@ -436,11 +436,11 @@ def test_a_cluster_needs_its_extra(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (AssertionError(), "AssertionError"),
         (ValueError("one\n  two\tthree\x1b"), "one two three"),
         (ValueError("a" * 200 + "b" * 200), "a" * 150 + " ... " + "b" * 150),
     ],
 )
 def test_an_errors_message_is_one_line(error, line):
-    """Its name where it has none: a failed fit never ends in nothing."""
-    assert one_line(error) == line
+    """With its kind in front unless it is bare, and its kind alone where it has no message: nothing ends in nothing."""
+    assert (one_line(error, bare=True), one_line(error)) == (line, f"ValueError: {line}")
+    assert one_line(AssertionError(), bare=True) == one_line(AssertionError()) == "AssertionError"

@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "compare.atomic",
         "compare.comparison",
         "compare.held_out",
+        "compare.messages",
         "compare.options",
         "compare.registry",
         "compare.summary",

@@ -198,7 +198,7 @@ def main() -> None:
     try:
         result = answer(json.loads(sys.argv[1])) | {"memory": peak_memory()}
     except Exception as error:
-        result = {"error": one_line(error)}
+        result = {"error": one_line(error, bare=True)}
     os.write(out, json.dumps(result).encode())
 
 

@@ -61,7 +61,7 @@ class FitCache:
         try:
             tree = bytes(fit.tree.to_netcdf(engine="h5netcdf"))
         except Exception as error:  # the tree holds a value that NetCDF cannot
-            self.store.warn(one_line(error))
+            self.store.warn(one_line(error, bare=True))
             return
         cost = json.dumps({"seconds": fit.seconds, "gradients": fit.gradients})
         self.store.write(KIND, key, {"cost.json": cost.encode(), "tree.nc": tree})

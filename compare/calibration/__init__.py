@@ -147,7 +147,7 @@ def try_rank(job: Job, simulated: Simulated) -> Outcome:
     try:
         ranked = rank(job, simulated, with_draws=job.method == "exact")
     except Exception as error:
-        return Outcome(error=one_line(error), seconds=time.perf_counter() - start)
+        return Outcome(error=one_line(error, bare=True), seconds=time.perf_counter() - start)
     return Outcome(ranked, seconds=time.perf_counter() - start)
 
 

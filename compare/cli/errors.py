@@ -27,16 +27,16 @@ def exit_status(command: Callable[[], int]) -> int:
     try:
         return command()
     except ValueError as error:
-        return complain(one_line(error, LONGEST), 2)
+        return complain(one_line(error, LONGEST, bare=True), 2)
     except KeyboardInterrupt:
         return complain("interrupted; nothing half-written is left", 130)
     except WriteError as error:
-        return complain(one_line(error, LONGEST), 1)
+        return complain(one_line(error, LONGEST, bare=True), 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return complain(f"the comparison could not be made: {one_line(error, LONGEST)}", 1)
+        return complain(f"the comparison could not be made: {one_line(error, LONGEST, bare=True)}", 1)
     finally:
         sys.unraisablehook = unraisable
 

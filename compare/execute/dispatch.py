@@ -10,6 +10,7 @@ from functools import partial
 from compare.comparison import Fit, Job
 from compare.execute.processes import Workers
 from compare.fit import run_each
+from compare.messages import one_line
 
 SMALL = 100
 """Up to this number of jobs, each job is a task of its own."""
@@ -89,4 +90,4 @@ def describe_loss(error: Exception) -> str:
     """Why a result did not come back, in one line."""
     if isinstance(error, CancelledError):
         return "it did not come back: the scheduler is gone"
-    return f"it did not come back: {type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return f"it did not come back: {one_line(error)}"

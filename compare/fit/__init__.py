@@ -107,7 +107,7 @@ def timed(jobs: Sequence[Job], make: Callable[[Sequence[Job]], Sequence[Any]]) -
             continue
         if "KeyboardInterrupt" in str(result):
             raise KeyboardInterrupt from result
-        fits.append(Fit(job, "failed", one_line(result), seconds=seconds))
+        fits.append(Fit(job, "failed", one_line(result, bare=True), seconds=seconds))
     return fits
 
 

@@ -19,7 +19,7 @@ from compare import registry
 from compare.comparison import Job
 from compare.fit.density import layout_of
 from compare.fit.tree import N_CHAINS, keep, split
-from compare.user_model.sites import one_line
+from compare.messages import one_line
 from compare.user_model.sitewise import Arrays, Sitewise, draw_prior, evaluate
 from models.contract import Latents
 

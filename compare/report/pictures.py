@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compare.comparison import Comparison
+from compare.messages import one_line
 from compare.report.tables.elements import finished, optimised, sampled
 
 CAPTIONS = {
@@ -91,8 +92,7 @@ def draw_one(comparison: Comparison, name: str, folder: str) -> str | None:
     except OSError:
         raise
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return f"{name}.png could not be drawn: {line[:200]}"
+        return f"{name}.png could not be drawn: {one_line(error)}"
     return None
 
 

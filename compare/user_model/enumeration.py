@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.user_model.sites import one_line
+from compare.messages import one_line
 
 Message = Any
 """A library's own record of a site."""

@@ -16,6 +16,7 @@ from numpyro.distributions import Unit, biject_to, constraints
 from numpyro.infer.autoguide import AutoGuide
 
 from compare.comparison import Layout
+from compare.messages import one_line
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.given_params import constraint_name, refuse_params, unconstrained
 from compare.user_model.guides import (
@@ -27,7 +28,7 @@ from compare.user_model.guides import (
     sites_in,
 )
 from compare.user_model.in_numpyro import Unsplit, twin
-from compare.user_model.sites import is_by_hand, one_line
+from compare.user_model.sites import is_by_hand
 
 
 class Begun(NamedTuple):

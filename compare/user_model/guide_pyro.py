@@ -19,6 +19,7 @@ from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.util import site_is_subsample
 
 from compare.comparison import Layout
+from compare.messages import one_line
 from compare.user_model.density_pyro import split_arguments
 from compare.user_model.given_params import constraint_name, refuse_params, unconstrained
 from compare.user_model.guides import (
@@ -30,7 +31,7 @@ from compare.user_model.guides import (
     sites_in,
 )
 from compare.user_model.in_pyro import Plain, twin, unsplit_plates
-from compare.user_model.sites import is_by_hand, one_line
+from compare.user_model.sites import is_by_hand
 
 
 class Begun(NamedTuple):

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import guides
+from compare.messages import one_line
 from compare.user_model.arguments import bound, call, signature_of, without_params
-from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand, one_line
+from compare.user_model.sites import has_mask, is_by_hand, is_delta, is_point, is_same_by_hand
 
 SHOWN = 8
 """Names that an error lists at most."""

@@ -17,13 +17,14 @@ from numpyro.infer.util import log_density
 from numpyro.primitives import Messenger
 
 from compare import registry
+from compare.messages import one_line
 from compare.user_model import twins
 from compare.user_model.arguments import without_params
 from compare.user_model.density_numpyro import split_arguments
 from compare.user_model.jit_numpyro import ONCE, unvalidated
 from compare.user_model.likelihoods_numpyro import bounded
 from compare.user_model.priors_numpyro import place, startable, unmasked
-from compare.user_model.sites import Inspection, Site, one_line, underscored
+from compare.user_model.sites import Inspection, Site, underscored
 from compare.user_model.twin_numpyro import enumeration, summed_out
 
 Message = dict[str, Any]

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from compare.messages import one_line
 from compare.user_model import tracing
 from compare.user_model.observations import find_sources, replace_observed
-from compare.user_model.sites import Inspection, is_by_hand, one_line
+from compare.user_model.sites import Inspection, is_by_hand
 from compare.user_model.sitewise import LARGEST, Arrays, Joint, draw_joint
 from models.contract import Simulated
 

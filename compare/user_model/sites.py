@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.messages import one_line
+
 
 @dataclass(frozen=True, eq=False)
 class Site:
@@ -94,11 +96,6 @@ class Inspection:
 def underscored(name: str) -> str:
     """The site's name without slashes, which NetCDF could not hold."""
     return name.replace("/", "_")
-
-
-def one_line(error: BaseException) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def make_twin(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from compare.user_model.sites import one_line
+from compare.messages import one_line
 from compare.user_model.variates import draw
 
 Arrays = dict[str, np.ndarray]

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from compare.comparison import Element, Layout
+from compare.messages import one_line
 from compare.user_model import enumeration
 from compare.user_model.arguments import Words
-from compare.user_model.sites import Inspection, Site, one_line
+from compare.user_model.sites import Inspection, Site
 from models.contract import Model
 from models.selection import evenly
 

@@ -18,6 +18,7 @@ from compare.atomic import explain_write_errors
 from compare.cli.commands.compare import compare
 from compare.cli.errors import check_writable
 from compare.cli.options import OUT, Invocation, Parser, Settings, build, invoke
+from compare.messages import one_line
 from compare.options import Options, option_fields, parse_names
 from compare.plan import needed_libraries
 from models.contract import UnknownName, nearest
@@ -130,7 +131,7 @@ def compare_all(tour: Tour) -> set[str]:
                 compare(invocation, console, partial(tell, progress, name))
                 note.unlink(missing_ok=True)
             except Exception as error:
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+                reason = one_line(error)
                 failure: dict[str, Any] = {"model": name, "reason": reason, "seconds": time.perf_counter() - start}
                 failed.add(name)
                 with suppress(OSError):  # the disk may be the reason

@@ -112,7 +112,7 @@ def again(library: ModuleType, job: Job, tree: xr.DataTree) -> tuple[xr.DataTree
         left = budget - (time.perf_counter() - begin)
         bent, n_steps = sample(library, with_budget(job, left), program, complete, ACCEPTANCE)
     except Exception as error:  # a second run that cannot be made costs nobody the first
-        reason = one_line(error)
+        reason = one_line(error, bare=True)
         if isinstance(error, TimeoutError):
             reason = f"they were still warming up when --reference-budget ended, {left:.0f} s after the flow was fitted"
         tree.attrs["ran_elsewhere"] = f"The reference's chains diverged, and in the coordinates of a flow: {reason}"

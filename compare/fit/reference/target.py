@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compare.user_model.sites import one_line
+from compare.messages import one_line
 
 __all__ = [
     "SHARE",
