@@ -238,7 +238,7 @@ def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tup
 def unsearched(fits: Mapping[str, Fit]) -> list[str]:
     """The note on a reference whose missed modes could not be looked for; empty without any."""
     reasons = reference_says(fits, "no_search")
-    return [f"Whether the chains of the reference miss a mode was not found out: {reason}" for reason in reasons]
+    return [f"Whether the chains of the reference miss a mode is not known: {reason}" for reason in reasons]
 
 
 def unjudged(layout: Layout) -> list[str]:

@@ -168,7 +168,7 @@ def test_a_real_latent_far_out_beside_one_at_its_edge():
 
 
 def test_a_lasso_has_a_maximum():
-    """Most weights end at 0, where the density has a kink: it may not be told how near the mode is, but that it is."""
+    """Most weights end at 0, where the density has a kink: how near the mode is may stay unknown, but it is near."""
     import numpyro
     import numpyro.distributions as dist
 

@@ -207,7 +207,7 @@ def test_every_verdict_that_rests_on_it_is_unreliable(monkeypatch):
             blind = with_missed_modes(jobs[0], tree_of(one_mode(posterior)))
         assert "missed" not in blind.attrs
         (note,) = pipeline.unsearched({"reference": Fit(jobs[0], "done", tree=blind)})
-        assert "was not found out: " in note and ("24 unconstrained" in note or "not done within 0 s" in note)
+        assert "miss a mode is not known: " in note and ("24 unconstrained" in note or "not done within 0 s" in note)
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def test_the_jackknife_sees_correlated_draws():
         values.append(density["value"])
         errors.append(density["mcse"])
     actual = np.std(values, ddof=1)
-    # Four standard errors of an sd from so many repetitions; and blocks of 128 draws that are correlated over 19 miss
+    # Four standard errors of an sd from these repetitions; and blocks of 128 draws that are correlated over 19 miss
     # some 4% of the error (1 - 2 * 0.9 / (0.19 * 128) of the variance is within them).
     assert np.mean(errors) == pytest.approx(actual, rel=4 / np.sqrt(2 * repetitions) + 0.04)
 

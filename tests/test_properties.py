@@ -45,7 +45,7 @@ RESULT = ""
 
 
 def every(strategy: st.SearchStrategy[Any], check: Callable[[Any], None], count: int) -> None:
-    """Check so many generated values, the same ones every time."""
+    """Check ``count`` generated values, the same ones every time."""
     ways = settings(
         max_examples=count,
         deadline=None,

@@ -43,7 +43,7 @@ def from_the_command(capsys, tmp_path, *arguments: str) -> dict:
 
 
 def agree(fit: dict, other: dict, names: list[str], errors: float = 4.5) -> None:
-    """The means and sds of two fits lie within so many of their standard errors."""
+    """The means and sds of two fits differ by less than ``errors`` of their standard errors."""
     for name in names:
         a, b = fit["variables"][name], other["variables"][name]
         for value, mcse in (("mean", "mcse_mean"), ("sd", "mcse_sd")):

@@ -252,7 +252,7 @@ def test_improper_posteriors_are_caught(library, name, data, direction):
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_density_without_bound_is_not_called_proper(library):
-    """1 / scale, centred: the posterior is improper, which is not seen there; the reader is told not to trust it."""
+    """1 / scale, centred: the posterior is improper, which is not seen there; the report says not to trust it."""
     mine = user_model.register(written(library).centred_one_over_scale, library)
     given = user_model.data_of(mine, {"values": VALUES, "group": GROUPS})
     request = Request(mine.model, given, (library,), options=Options(reference_budget=1000.0))
@@ -261,7 +261,7 @@ def test_a_density_without_bound_is_not_called_proper(library):
     except ValueError as error:
         assert str(error).startswith("the posterior is improper")
     else:
-        assert any("whether the posterior is proper was not found out" in note for note in notes), notes
+        assert any("whether the posterior is proper is not known" in note for note in notes), notes
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

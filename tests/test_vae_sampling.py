@@ -41,7 +41,7 @@ def drawn(decoder, count, seed=1):
 
 
 def agrees(estimates, errors, truth, most, count):
-    """As far from the truth as the errors of so many chains or draws say, which are not too large to say anything.
+    """Estimates are as far from the truth as their errors from ``count`` chains or draws say, and the errors are small.
 
     Each image is held to 4 standard errors, in Student's t, as the errors are estimated too; so is the mean of all. The
     mean square of the deviations in errors is 1 with a standard error of about (2 / n)^(1/2), and a little more with

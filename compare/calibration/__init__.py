@@ -41,8 +41,15 @@ LEAST = 50
 
 @dataclass(frozen=True)
 class Calibration:
-    """The ranks of the fits that succeeded, and the summary that is written; ``request`` has the data whose size and
-    constants all data sets share."""
+    """A calibration.
+
+    Attributes:
+        request: The request, with the data whose size and constants all data sets share.
+        jobs: The fits by name.
+        ranks: The ranks of the fits that succeeded, by name.
+        quantities: The names of the quantities that are ranked.
+        summary: What ``calibration.json`` holds.
+    """
 
     request: Request
     jobs: Mapping[str, Job]

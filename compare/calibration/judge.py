@@ -18,15 +18,15 @@ from compare.verdict.thresholds import ERRORS
 __all__ = ["FAMILYWISE", "band", "judge", "measure", "widest"]
 
 FAMILYWISE = 0.01
-"""How often a fit with a right posterior may be called wrong: shared out among its quantities."""
+"""The probability that a right posterior is called wrong, divided among its quantities."""
 
 SIMULATIONS = 5000
-"""Of uniform ranks, from which the simultaneous bands follow."""
+"""Simulations of uniform ranks behind the simultaneous bands."""
 
 
 @lru_cache(maxsize=16)
 def band(count: int, probability: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the ECDF of so many uniform numbers stays as a whole with this probability: points, lower and upper bounds.
+    """The band that holds the entire ECDF of ``count`` uniform numbers with this probability: points, lower, upper.
 
     ArviZ's simultaneous band (Sailynoja, Burkner & Vehtari 2022, Graphical test for discrete uniformity, section 3).
     """
@@ -36,7 +36,7 @@ def band(count: int, probability: float) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def probability(quantities: int) -> float:
-    """The probability of one quantity's band where a fit has so many."""
+    """The probability of each quantity's band, for a fit with this number of quantities."""
     return 1 - FAMILYWISE / quantities
 
 
@@ -108,7 +108,7 @@ def given(ranked: Ranked, exact: Ranked | None, place: int, level: float) -> dic
 
 
 def widest(measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """The quantity that speaks loudest: the one furthest outside its band, a latent rather than the log likelihood."""
+    """The quantity furthest from uniform ranks: outside its band if any is, and rather a latent than the likelihood."""
     latents = [name for name in measured if name != LIKELIHOOD] or list(measured)
     broken = [name for name in latents if measured[name]["outside"]] or [n for n in measured if measured[n]["outside"]]
     if broken:
@@ -127,7 +127,7 @@ def judge(measured: Mapping[str, Mapping[str, Any]], ranked: Ranked) -> Verdict:
 
 
 def word_and_reason(measured: Mapping[str, Mapping[str, Any]], name: str) -> tuple[str, str]:
-    """The word, and what the ranks of the quantity that speaks loudest do."""
+    """The verdict's word, and the reason: the ranks of the quantity furthest from uniform."""
     quantity = measured[name]
     if not quantity["outside"]:
         many = f"the ranks of all {len(measured)} quantities stay" if len(measured) > 1 else f"the ranks of {name} stay"

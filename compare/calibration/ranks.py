@@ -44,8 +44,8 @@ class Ranked:
         pit: The true value's rank among the draws as a number between 0 and 1, ties broken at random: uniform if the
             posterior is right. Shape (data sets, quantities), as `scores`.
         scores: (true value - mean) / sd.
-        ends: The quantiles at `ENDS`, shape (data sets, quantities, 6); between two of them lies in expectation just
-            the probability that their names say.
+        ends: The quantiles at `ENDS`, shape (data sets, quantities, 6); the true value lies between two of a right
+            posterior's with just the probability that their names say.
         sets: The numbers of the data sets.
         failed: Why the other data sets are left out, by number.
         converged: The number of data sets on which the optimiser converged; None where there is none.

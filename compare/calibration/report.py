@@ -26,7 +26,7 @@ __all__ = ["show", "write"]
 NAMES = tuple(f"{level:.0%}".rstrip("%") for level in LEVELS)
 
 FEW = 2
-"""Quantities that the overview lists one by one; of more, the one that speaks loudest."""
+"""Quantities up to which the overview lists each; of more, the one furthest from uniform."""
 
 COLUMNS = (
     FIT,
@@ -84,7 +84,7 @@ def table(summary: Mapping[str, Any], chosen: Callable[[Mapping[str, Any]], list
 
 
 def overview(summary: Mapping[str, Any]) -> Table:
-    """Each fit: its quantities if they are few, else the one that speaks loudest."""
+    """Each fit: its quantities if they are few, else the one furthest from uniform."""
     return table(summary, list if len(summary["quantities"]) <= FEW + 1 else lambda quantities: [widest(quantities)])
 
 

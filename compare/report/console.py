@@ -1,4 +1,4 @@
-"""Where the table is printed, a terminal or a pipe, and what is said there of the files."""
+"""The console of a report, a terminal or a pipe, and the lines that name the files."""
 
 import sys
 from collections.abc import Sequence

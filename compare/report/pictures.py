@@ -19,8 +19,8 @@ CAPTIONS = {
     "wiggle a little; a fit that is narrower or shifted as a whole is wrong.",
     "elbo": "ELBO against gradient evaluations, with a band of two Monte Carlo errors either side. No fit can cross "
     "the log evidence (black), nor stay above the best member of its family (dotted). Where the evidence is not known, "
-    "the highest ELBO stands in its place. A triangle that points down is an upper limit: the distance cannot be told "
-    "from zero. For coordinate ascent an update counts as one evaluation.",
+    "the highest ELBO stands in its place. A triangle that points down is an upper limit, for a distance within two "
+    "errors of zero. For coordinate ascent an update counts as one evaluation.",
     "forest": "Medians with 50% and 95% intervals of every fit, element by element. An exact posterior's intervals are "
     "its own; the others come from draws.",
     "trace": "The NUTS chains, draw by draw. They should look alike and not drift; ticks below mark divergences.",

@@ -174,7 +174,7 @@ def register(
     which a global or an enclosing value has changed takes its own.
 
     Raises:
-        ValueError: it is no function, its library cannot be told, or the guide beside it is none.
+        ValueError: it is no function, its library is not clear, or the guide beside it is none.
     """
     beside = beside or {}
     if not callable(function):

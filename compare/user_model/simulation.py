@@ -112,7 +112,7 @@ def refuse_not_finite(pieces: list[Joint]) -> None:
 
 
 def refuse_other_density(user: Any, arguments: list[dict[str, Any]], joint: Joint, names: list[str]) -> None:
-    """Raise ValueError for a model that gives drawn data another density than that which they were drawn with.
+    """Raise ValueError for a model that gives drawn data another density than the one they were drawn from.
 
     Such a model uses its observations elsewhere too, as covariates, say.
     """

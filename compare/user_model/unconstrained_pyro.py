@@ -77,7 +77,7 @@ class Functions:
         return value, dict(zip(points, slopes, strict=True))
 
     def _compiled(self, names: list[str], points: list[torch.Tensor]) -> Callable[..., Any]:
-        """The log joint and its gradient at so many points; as it is where they are evaluated one by one."""
+        """The log joint and its gradient, recorded at this number of points; unrecorded where points run one by one."""
 
         def log_joint(*values: torch.Tensor) -> torch.Tensor:
             return self._log_joint(dict(zip(names, values, strict=True)))

@@ -1,1 +1,1 @@
-"""What is said of a fit: every rule and every threshold."""
+"""The verdicts on fits: every rule and every threshold."""

@@ -20,8 +20,8 @@ IN_A_FAMILY = "a wrong scale, or a log evidence or a density that is not this mo
 def judge_bound(summary: FitSummary, evidence: Evidence, options: Options) -> Verdict | None:
     """The verdict on a fit whose ELBO is above the log evidence; None on others.
 
-    A log evidence that is not exact convicts only a user's guide here: what the zoo's families have above it, the
-    reference has missed (`contradictions`).
+    A log evidence that is not exact convicts only a user's guide here: where one of the zoo's families exceeds it, the
+    reference has missed mass (`contradictions`).
 
     Args:
         summary: The fit's numbers.
@@ -54,8 +54,10 @@ def is_negative(gap: Estimate | None, tolerated: float) -> bool:
 
 
 def at_most(summary: FitSummary) -> str:
-    """That a guide's optimisation gap is at most its evidence gap, where the estimate is beyond that and its errors;
-    empty elsewhere. A copy that ran off, or stopped where few draws decide, can claim any distance."""
+    """A sentence that a guide's evidence gap bounds its optimisation gap, where its estimate exceeds that; else "".
+
+    A copy that diverged, or stopped where few draws decide, can claim any distance.
+    """
     gap, most = summary.optimisation.gap, summary.ledger.evidence_gap
     if summary.method != "guide" or gap is None or most is None:
         return ""

@@ -99,7 +99,7 @@ def place(variable: VariableSummary) -> str:
 
 
 def another_mean(name: str, chains: FitSummary, reference: FitSummary) -> str | None:
-    """That NUTS has another mean than the reference, as a sentence."""
+    """A sentence on a NUTS run whose means differ from the reference's; None on others."""
     judged = chains.judged
     errors = widen(ERRORS, 2 * len(judged))
     beyond, at = worst({key: v.distance for key, v in judged.items()}, lambda apart: mean_excess(apart, errors))
@@ -113,7 +113,7 @@ def another_mean(name: str, chains: FitSummary, reference: FitSummary) -> str | 
 
 
 def too_much_evidence(name: str, summary: FitSummary, evidence: Evidence) -> str | None:
-    """That a fit finds more evidence than the reference supports, as a sentence."""
+    """A sentence on a fit that finds more evidence than the reference supports; None on others."""
     if evidence.value is None:
         return None
     claims = {"ELBO": summary.ledger.elbo}

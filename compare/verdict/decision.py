@@ -1,4 +1,4 @@
-"""What is said of a fit that is acted on: whether it costs what the exact posterior costs."""
+"""The verdict on decisions that rest on a fit: whether they cost more than with the exact posterior."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether draws that were brought begin with a warm-up: their beginning is compared with their second half."""
+"""Whether a user's draws begin with a warm-up: their beginning is compared with their second half."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Drift:
 
 
 def judge_drift(fit: Fit) -> Verdict | None:
-    """The verdict on draws whose beginning is not like their end; None on others, and on fits that no user brought.
+    """The verdict on a user's draws whose beginning is not like their end; None on all other fits.
 
     R-hat compares halves: a short beginning raises it little where all chains come from the same side, and lowers the
     effective sample size so far that no fault can be shown.

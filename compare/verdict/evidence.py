@@ -1,4 +1,4 @@
-"""Whether the evidence would have shown a fault, and how much more of it would."""
+"""Whether a fit's draws could have shown a fault, and how many more would."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def remedy(
     summary: FitSummary,
     reference: FitSummary | None,
 ) -> str:
-    """How much longer a run would decide, if the distance stayed as it is.
+    """How much longer a run must be to decide, if the distance stays as it is.
 
-    It is decided where the distance plus `ERRORS` errors is below twice what is tolerated or, where the distance is
-    above what is tolerated, exceeds as many errors.
+    A verdict is decided if the distance plus `ERRORS` errors is below twice the tolerance, or if a distance above the
+    tolerance exceeds `ERRORS` errors.
     """
     distance = abs(apart.value - ideal)
     aim = max(2 * tolerated - distance, distance) / ERRORS

@@ -82,7 +82,7 @@ def judge(
 
 
 def by_itself(summary: FitSummary) -> str:
-    """What can be said of a guide without the truth, as a sentence to follow another; empty where nothing can."""
+    """The verdict on a guide without the truth, as a sentence to follow another; empty where there is none."""
     alone = summary.without_truth
     return f" By itself: {alone.word}. {alone.sentence}" if alone else ""
 
@@ -109,7 +109,7 @@ def complaints(summary: FitSummary, options: Options, excused: str | None = None
 
 
 def judge_reference(summary: FitSummary, options: Options) -> Verdict:
-    """Whether a reference may take the truth's place. A short one convicts, but no guide can be found to agree."""
+    """Whether a reference may take the truth's place. A short one can convict a guide, but not show that it agrees."""
     missed, chains = complaints(summary, options), summary.diagnostics
     if missed:
         return Verdict("unreliable", f"{sentence('; '.join(missed))}. {next_step(chains.r_hat, LONGER_REFERENCE)}")
@@ -121,9 +121,8 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
         seconds = about(times * (summary.seconds or 0.0))
         return Verdict(
             "undecided",
-            f"The reference, not exact, is short ({trusted}): it can show large faults, but that a guide agrees would "
-            f"take an ESS of {DECISIVE_ESS}, {about(times)} times as long, about {seconds} s "
-            "(--reference-budget).",
+            f"The reference, not exact, is short ({trusted}): it can show large faults; to show that a guide agrees "
+            f"takes an ESS of {DECISIVE_ESS}, {about(times)} times as long, about {seconds} s (--reference-budget).",
         )
     return Verdict(
         "agrees",
@@ -133,14 +132,14 @@ def judge_reference(summary: FitSummary, options: Options) -> Verdict:
 
 
 def next_step(r_hat: float | None, otherwise: str) -> str:
-    """What to do about chains that contradict each other: to see where each is, if they are apart."""
+    """What to do about chains that contradict each other; if they are apart, look where each is."""
     if r_hat is not None and r_hat > R_HAT_APART:
         return "Its chains are apart: look at where each is (trace.png); more time helps only if they move."
     return otherwise
 
 
 def judge_chains(summary: FitSummary, options: Options, reference: FitSummary | None) -> Verdict:
-    """NUTS has no bias of its own: where its diagnostics are clean, no fault found is agreement."""
+    """NUTS has no bias of its own: with clean diagnostics it agrees unless a fault shows."""
     few = few_diverged(summary, reference)
     missed, ess = complaints(summary, options, few), summary.diagnostics.ess
     if missed:
@@ -286,7 +285,7 @@ def arrive(summary: FitSummary, options: Options) -> tuple[bool, str]:
 
 
 def elsewhere(summary: FitSummary, options: Options) -> Estimate | None:
-    """How far below the best member known a fit ended whose own gap is small; None where that is no further."""
+    """How far a fit ended below the best known member, though its own gap is small; None within the tolerance."""
     gap = summary.ledger.optimisation_gap
     if summary.method == "coordinate_ascent" or summary.optimisation.gap is None or is_taken_as_it_comes(summary):
         return None
@@ -294,7 +293,7 @@ def elsewhere(summary: FitSummary, options: Options) -> Estimate | None:
 
 
 def below_best(gap: Estimate | None) -> str:
-    """How far below the best of its family a member is that was not optimised."""
+    """How far a member that was not optimised is below the best of its family."""
     if gap is None:
         return "its family's best was not reached and may be better"
     return f"{gap.value:.2g} ± {gap.mcse:.1g} nats below its family's best"
@@ -320,7 +319,7 @@ def is_taken_as_it_comes(summary: FitSummary) -> bool:
 
 
 def blame(summary: FitSummary, options: Options) -> str:
-    """What is to blame for what an optimiser that arrived, or ended at another optimum, has left."""
+    """What causes the distance that is left where an optimiser arrived, or ended at another optimum."""
     encoder, family, left = summary.ledger.amortisation_gap, summary.ledger.family_gap, summary.optimisation.gap
     if is_taken_as_it_comes(summary):
         left = left or summary.ledger.optimisation_gap

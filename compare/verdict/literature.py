@@ -1,7 +1,7 @@
-"""What others published of the model, and of the ways to judge a fit, beside what this comparison gives.
+"""Published results on the model, and on ways to judge a fit, beside what this comparison gives.
 
-What is particular to a model is in its folder. Of all models the same are asked: whether k-hat says of the fits what
-Yao et al. 2018 read from it, and whether a reference meets the rules of posteriordb.
+Those on one model are in its folder. Two are checked for every model: whether k-hat says of the fits what Yao et al.
+2018 read from it, and whether a reference meets the rules of posteriordb.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def published(comparison: Comparison) -> tuple[Published, ...]:
 
 
 def of_khat(summaries: Mapping[str, FitSummary], fits: Mapping[str, Fit], truth: Truth | None) -> list[Published]:
-    """The three bands of k-hat: what is read from each, and how many of the fits in it are so."""
+    """The three bands of k-hat: what Yao et al. read from each, and how many of its fits bear that out."""
     judged = [
         Judged(
             name,
@@ -152,7 +152,7 @@ def reweighted(fit: Fit, truth: Truth) -> dict[str, Distance]:
 
 
 def of_reference(summary: FitSummary | None, fit: Fit | None) -> list[Published]:
-    """posteriordb's rules, on the elements that are reported; nothing where the reference is no long run of NUTS."""
+    """posteriordb's rules on the reported elements; empty unless the reference is a long NUTS run."""
     if summary is None or fit is None or summary.status != "done" or summary.method != "reference":
         return []
     chains, sizes = summary.diagnostics, fit.tree["posterior"].sizes
@@ -167,7 +167,7 @@ def of_reference(summary: FitSummary | None, fit: Fit | None) -> list[Published]
             bool(mixed),
         ),
         Published(
-            "a reference holds so many draws that are nearly independent",
+            "a reference holds enough nearly independent draws",
             POSTERIORDB,
             f"{POSTERIORDB_DRAWS:,} draws, with the ESS of as many independent ones",
             f"{sizes['chain']} chains of {sizes['draw']:,} draws, ESS at least {chains.ess:,.0f}: its own error is in "

@@ -1,4 +1,4 @@
-"""Fits that are members of another fit's family: what the best of that family reaches at least."""
+"""Fits that are members of another fit's family: a lower bound on the best ELBO of that family."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from compare.verdict.thresholds import ERRORS
 
 
 def beside_members(summaries: Mapping[str, FitSummary], options: Options) -> dict[str, FitSummary]:
-    """The summaries; where a fit ended below a member of its own family that was fitted too, with that in its ledger.
+    """The summaries; the ledger of a fit that ended below another fitted member of its family counts that as a gap.
 
-    Its own estimate of the optimisation gap is local, and says nothing of a better optimum elsewhere. Where the
-    family's best member is known better, this changes nothing.
+    A fit's own estimate of the optimisation gap is local, and blind to a better optimum elsewhere. Nothing changes
+    where the family's best member is known better.
     """
     return {name: beside_member(summary, summaries, options) for name, summary in summaries.items()}
 

@@ -1,4 +1,4 @@
-"""What is said of the model itself: nothing unless a p-value is extreme."""
+"""The verdict on the model itself: a sentence if a p-value is extreme."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def judge_model(check: ModelCheck) -> ModelCheck:
 def statistics(check: ModelCheck) -> Iterator[str]:
     """The statistics whose p-values are extreme beyond their errors, by site.
 
-    The threshold is for the four of one site; more of them share it, as each would be extreme by chance so often.
+    The threshold is for the four statistics of one site; more of them share it, so that false alarms stay as rare.
     """
     threshold = EXTREME / max(1.0, sum(map(len, check.statistics.values())) / 4)
     for site, values in check.statistics.items():

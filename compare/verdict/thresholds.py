@@ -1,4 +1,4 @@
-"""Every threshold that verdicts and the literature's rules rest on, and the verdicts' words with their rules."""
+"""The thresholds of the verdicts and of the literature's rules, and the verdicts' words with their rules."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SPREAD = 0.1
 """How far an sd ratio may be from 1."""
 
 FAR, KNOWN = 2.0, 0.3
-"""The sd ratio from which its logarithm is looked at too, if its error is at most such a share of it: where one draw
-makes half of the sd, as of heavy tails, the logarithm would convict right fits."""
+"""From this sd ratio on its logarithm is judged too, if the relative error is at most `KNOWN`: with heavy tails, where
+one draw makes half of the sd, the logarithm would convict right fits."""
 
 ERRORS = 4
-"""The number of standard errors that may be chance."""
+"""Standard errors that chance may explain."""
 
 COMPARISONS = 40
-"""The number of means and sds up to which `ERRORS` holds; of more, see `widen`."""
+"""The number of means and sds up to which `ERRORS` applies; for more, see `widen`."""
 
 DECISIVE_ESS = round((ERRORS / (2 * MEAN)) ** 2)
 """The effective sample size below which no fault of twice the tolerated size can be ruled out."""
@@ -43,25 +43,25 @@ KHAT_GOOD, KHAT = 0.5, 0.7
 """Up to the first k-hat a guide is close to the posterior, up to the second reweighting helps (Yao et al. 2018)."""
 
 RELATIVE_ESS = 1 / 1.1
-"""The relative ESS from which weights are alike: the tail that k-hat is fitted to is noise about one."""
+"""The relative ESS from which weights count as equal: the tail that k-hat is fitted to is then noise around 1."""
 
 EXTREME = 0.005
-"""A posterior predictive p-value below it, or as near to 1, is extreme."""
+"""A posterior predictive p-value is extreme if it is below this, or that near to 1."""
 
 NEAR = 3.0
 """Nats within which ELBOs are near: the lower of two modes may hold 5% of the mass."""
 
 APART = 2.0
-"""Two guides whose means are further apart than that many times the sum of their sds are in different modes."""
+"""Two guides are in different modes if their means are further apart than this times the sum of their sds."""
 
 MISSED = 0.05
-"""Nats by which an ELBO may lie above a log evidence that is not exact: it misses that much of the mass."""
+"""Nats by which an ELBO may exceed a log evidence that is not exact: beyond, the latter misses 5% of the mass."""
 
 TINY = 1e-6
 """The family gap in nats below which a family holds the posterior."""
 
 POSTERIORDB_R_HAT, POSTERIORDB_E_BFMI, POSTERIORDB_DRAWS, POSTERIORDB_ESS = 1.01, 0.2, 10_000, 9_500
-"""What posteriordb asks of a reference; the last is the ESS that counts as that of as many independent draws."""
+"""posteriordb's rules for a reference; an ESS of 9,500 counts as that of 10,000 independent draws."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,18 @@ THRESHOLDS = Thresholds()
 
 
 def excess(estimate: Estimate, ideal: float, tolerated: float, errors: float = ERRORS) -> float:
-    """By how much an estimate is further from the ideal than is tolerated and than ``errors`` of its errors."""
+    """How far an estimate lies beyond both the tolerated distance from the ideal and ``errors`` of its errors."""
     beyond = abs(estimate.value - ideal) - max(tolerated, errors * estimate.mcse)
     return math.inf if math.isnan(beyond) else beyond
 
 
 def mean_excess(distance: Distance, errors: float = ERRORS) -> float:
-    """By how much a mean is further off than a verdict allows."""
+    """How far a mean lies beyond what a verdict allows."""
     return excess(distance.mean_error, 0.0, MEAN, errors)
 
 
 def sd_excess(distance: Distance, errors: float = ERRORS) -> float:
-    """By how much an sd is further off than a verdict allows."""
+    """How far an sd lies beyond what a verdict allows."""
     beyond = excess(distance.sd_ratio, 1.0, SPREAD, errors)
     if not is_far(distance.sd_ratio):
         return beyond
@@ -127,21 +127,20 @@ def is_far(ratio: Estimate) -> bool:
 
 
 def by_logarithm(ratio: Estimate) -> Estimate:
-    """The logarithm of an sd ratio and its error: an sd's error is a share of that sd, and large where the sd is."""
+    """The logarithm of an sd ratio, with its error: an sd's error is proportional to the sd."""
     return Estimate(math.log(ratio.value), ratio.mcse / ratio.value)
 
 
 def doubt(estimate: Estimate, ideal: float, tolerated: float) -> float:
-    """By how much a distance, with `ERRORS` of its errors added, exceeds twice what is tolerated: 0 or more leaves room
-    for such a fault."""
+    """How far a distance plus `ERRORS` of its errors exceeds twice the tolerance; from 0 on such a fault may hide."""
     beyond = abs(estimate.value - ideal) + ERRORS * estimate.mcse - 2 * tolerated
     return math.inf if math.isnan(beyond) else beyond
 
 
 def widen(errors: float, comparisons: int) -> float:
-    """The number of errors beyond which the largest of many distances is no chance.
+    """The number of errors beyond which chance does not explain the largest of many distances.
 
-    The chance that any of the comparisons exceeds it is that of `COMPARISONS` and ``errors`` (Bonferroni 1936).
+    Any comparison exceeds it with the same probability as one of `COMPARISONS` exceeds ``errors`` (Bonferroni 1936).
     """
     if comparisons <= COMPARISONS:
         return errors

@@ -1,4 +1,4 @@
-"""What can be said of a guide where nothing is known exactly: its own draws, reweighted, and NUTS beside it.
+"""The verdict on a guide where nothing is known exactly: by its own draws, reweighted, or by NUTS beside it.
 
 The ratios p(x, z) / q(z) of a guide's draws are importance weights, and Pareto smoothing says by its k-hat whether they
 can be trusted (Vehtari, Simpson, Gelman, Yao & Gabry 2024, Pareto smoothed importance sampling; Yao, Vehtari, Simpson &
@@ -53,7 +53,7 @@ class Weighed:
     dimension: int
 
     def is_trusted(self, thresholds: Thresholds) -> bool:
-        """Whether the weights can be believed: a heavy tail does no harm where all of them are nearly alike."""
+        """Whether the weights can be trusted: a heavy tail does no harm where all of them are nearly equal."""
         return self.khat <= thresholds.khat or self.relative_ess >= thresholds.relative_ess
 
 
@@ -158,7 +158,7 @@ def decide(weighed: Weighed, chains: Distances | None, thresholds: Thresholds) -
     distances, source, errors = weighed.distances, DRAWS, widen(thresholds.errors, count)
     if not weighed.is_trusted(thresholds):
         if chains is None:
-            lost = f"k-hat is {weighed.khat:.2f}: its draws cannot be reweighted, and there is no NUTS run to ask."
+            lost = f"k-hat is {weighed.khat:.2f}: its draws cannot be reweighted, and there is no NUTS run beside it."
             return WithoutTruth("undecided", lost)
         distances, source, errors = chains, NUTS, widen(thresholds.chains, count)
     elif chains is not None:

@@ -116,7 +116,7 @@ def normal(value: np.ndarray, mean: np.ndarray | float = 0.0, sd: np.ndarray | f
 
 
 def log_integral(parameters: Parameters, u: np.ndarray, points: int) -> np.ndarray:
-    """log q(u), shape (n,), by the trapezoidal rule with so many points."""
+    """log q(u), shape (n,), by the trapezoidal rule on ``points`` points."""
     xi, step = np.linspace(-REACH, REACH, points, retstep=True)
     mean, sd = mapping(parameters, xi)
     own = normal(xi) + normal(mean, 0.0, sd).sum(axis=1) + np.log(step)

@@ -34,8 +34,8 @@ UNSEEN = 1e-6  # what the points left out may add to the tolerance, whatever the
 def exact(data: BnnData) -> QuadraturePosterior | None:
     """The posterior of a regression with known noise, one input and one or two hidden units; None of any other.
 
-    None too where the quadrature's tolerance would be above `WORST`: where the mass is too bent and too narrow, or the
-    targets are so many sds of the noise that the rounding of the log density would be.
+    None too where the quadrature's tolerance would exceed `WORST`: the mass is too bent and too narrow, or the noise is
+    so small beside the targets that rounding alone puts the log density off by more.
     """
     rows = data.dataset
     if rows.classes or rows.noise is None or rows.inputs.shape[1] != 1 or data.hidden > 2:

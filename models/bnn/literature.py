@@ -61,9 +61,7 @@ def format_modes(data: BnnData) -> str:
 
 def symmetries(data: BnnData) -> Published:
     """How many weights have the log joint of one, counted where that can be done one by one."""
-    claim = (
-        "units can change places and, with tanh, signs can be flipped: so many weights have the same posterior density"
-    )
+    claim = "units can change places and, with tanh, signs can be flipped: these copies have the same posterior density"
     source = "Bishop 2006, Pattern Recognition and Machine Learning, section 5.1.1; by formula"
     formula = f"{data.hidden}! 2^{data.hidden}" if data.activation == "tanh" else f"{data.hidden}!"
     expected = f"{formula} = {format_modes(data)}"

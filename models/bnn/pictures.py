@@ -230,7 +230,7 @@ PICTURES = (
         "calibration",
         "Left, the share of held-out rows within central predictive intervals, at every 5% of level; right, the same "
         "minus the level: above 0 the intervals are too wide, below 0 too narrow. The grey band holds 95% of the "
-        "shares that chance alone gives so many rows. Intervals are right on average over functions, and this is one "
+        "shares that chance alone gives this many rows. Intervals are right on average over functions, and this is one "
         "function, so even the reference may leave the band.",
         covered,
         numbers,

@@ -3,7 +3,7 @@ r"""Gaussian processes: mean field is as good as its coordinates, and inducing p
     f ~ GP(0, kernel),  targets ~ N(f(inputs), noise) or Bernoulli(logits = f(inputs))
 
 The kernel and the noise are known, so that the posterior of f is Gaussian and known in closed form, with its evidence;
-seen through classes it is neither, but its log joint is concave.
+with classes as targets it is neither, but its log joint is concave.
 The latents are the values f at the inputs, or u with f = L u, L the kernel's Cholesky factor.
 """
 

@@ -4,8 +4,8 @@ r"""Latent Dirichlet allocation: equal modes, topics found in noise, and an obje
     each word of document d ~ Categorical(sum_k theta_dk topics_k)
 
 The topic of each word is summed out; documents are sequences of words, so that no multinomial coefficient counts their
-orders. Topics have no names: the posterior has K! equal modes, and what is judged is what exchanging topics leaves
-alone.
+orders. Topics have no names: the posterior has K! equal modes, and verdicts judge what exchanging topics leaves
+unchanged.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ r"""The Gaussian mixture: equal modes, and what a guide in one of them misses.
     weights ~ Dirichlet,  locations_k ~ N,  scale known, log-normal or one each,
     values ~ sum_k weights_k N(locations_k, scale)
 
-The assignments of values to components are summed out. Any new names for the K components leave everything as it is, so
-the posterior has K! equal copies of each mode. A guide in one of them misses exactly log K! nats, the symmetry gap,
+The assignments of values to components are summed out. Renaming the K components changes nothing, so the posterior has
+K! equal copies of each mode. A guide in one of them misses exactly log K! nats, the symmetry gap,
 whatever else is right about it.
 """
 

@@ -64,7 +64,7 @@ def first(complaints: Sequence[Complaint]) -> Complaint:
 
 
 def exceeded(count: int, errors: float = ERRORS) -> float:
-    """How many standard errors, estimated from so many numbers, are exceeded as rarely as ``errors`` known ones."""
+    """The number of standard errors, estimated from ``count`` numbers, exceeded as rarely as ``errors`` known ones."""
     return float(stats.t.isf(stats.norm.sf(errors), count - 1))
 
 

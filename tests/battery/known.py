@@ -119,7 +119,7 @@ def evidence_varies(name: str, data: Any, library: str, count: int, seed: int) -
 
 
 def moments_differ(name: str, data: Any, count: int, seed: int, errors: float = 5) -> Complaint:
-    """Exact means, sds, quantiles and correlations against exact draws, within so many standard errors."""
+    """Exact means, sds, quantiles and correlations against exact draws, within ``errors`` standard errors."""
     exact = models.load(name).exact(data)
     draws = derived(name, data, exact.draw(np.random.default_rng(seed), count))
     elements = {
@@ -170,10 +170,10 @@ def density_misfits(name: str, data: Any) -> Complaint:
 def member_differs(
     name: str, data: Any, family: str, library: str, seed: int, batches: int = 64, errors: float = 5
 ) -> Complaint:
-    """ELBO(q*) by the library's own ELBO at q*'s parameters, within so many standard errors.
+    """ELBO(q*) by the library's own ELBO at q*'s parameters, within ``errors`` standard errors.
 
-    These are the errors of as many independent draws: those of designed draws are smaller, but a few batches, whose
-    means are skewed, do not tell by how much.
+    These are the errors of as many independent draws: those of designed draws are smaller, but a few batches with
+    skewed means do not show by how much.
     """
     best, exact = models.load(name).best_member(data, family), models.load(name).exact(data)
     if set(best.parameters) != SPELT[family]:

@@ -1,7 +1,7 @@
 """Eight schools against what others published: python -m tests.experiments.published [library] [seeds].
 
 First the posterior means of posteriordb beside the quadrature's, the reference's and mean field's, in units of the
-schools. Then k-hat of mean field on the non-centred form with the priors of Yao et al. 2018, over so many seeds.
+schools. Then k-hat of mean field on the non-centred form with the priors of Yao et al. 2018, over the seeds.
 """
 
 from __future__ import annotations

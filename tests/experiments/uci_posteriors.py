@@ -84,7 +84,7 @@ def start(key: jax.Array, columns: int) -> tuple[Tree, Tree]:
 
 
 def ascend(objective, parameters: Any, steps: int, rate: float, key: jax.Array) -> Any:
-    """The parameters after so many steps of Adam up the objective, a function of parameters and a key."""
+    """The parameters after ``steps`` steps of Adam up the objective, a function of parameters and a key."""
     optimiser = optax.adam(optax.cosine_decay_schedule(rate, steps))
 
     def step(carry, key):

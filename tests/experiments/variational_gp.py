@@ -61,7 +61,7 @@ def costs(library: str, budget: float = 200.0) -> None:
 
 
 def with_data(name: str, count: int) -> dict[str, Any]:
-    """The ledger of NumPyro's fit with so many variational data."""
+    """The ledger of NumPyro's fit with ``count`` variational data."""
     previous, gp.INPUTS = gp.INPUTS, count
     try:
         options = {"guides": ["variational_gp"], "nuts": False, "exact": EXACT[name], "budget": 200.0}

@@ -62,7 +62,7 @@ FAULTS = [
         caught_by="coin: text",
     ),
     Fault(
-        "the text's variance of Beta(8, 6): a sample's of so few tosses",
+        "the text's variance of Beta(8, 6): a sample's of ten tosses",
         "models.coin.literature",
         'number("variance", 0.021, posterior.var())',
         'number("variance", 0.021, posterior.var() * 14 / 11)',

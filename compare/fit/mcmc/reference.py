@@ -49,8 +49,8 @@ MOST_DIVERGED = 0.01
 """Share of transitions that may diverge in a flow's coordinates, if chains in the model's own agree with these."""
 
 ERRORS, HIDDEN = 4, 0.2
-"""Two runs agree where every difference with so many of its standard errors stays within these sds, twice what verdicts
-tolerate: not for want of draws."""
+"""Two runs agree if every difference plus that many of its standard errors stays within `HIDDEN` sds, twice what
+verdicts tolerate: runs that are too short do not agree."""
 
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:

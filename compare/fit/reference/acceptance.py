@@ -1,4 +1,4 @@
-"""Whether importance sampling is to be trusted: two proposals and a short walk from their draws must agree."""
+"""Whether importance sampling can be trusted: two proposals and a short walk from their draws must agree."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ AIM, LEAST_DRAWS, MOST_DRAWS = 20_000, 2**14, 2**18
 """Effective draws aimed at with each proposal, and the fewest and most draws made for them."""
 
 FALSE_ALARM = 1e-4
-"""Probability that right proposals are said to disagree, and that right draws are said to wander off."""
+"""False-alarm probabilities: that right proposals disagree, and that right draws wander off."""
 
 N_WALKERS, N_MOVES = 2048, 20
 """Draws, chosen by their weights, that walk through the posterior, and their moves."""
 
 BEYOND = 0.002
-"""Share of the walkers that may end where the posterior is higher above the proposals than at any draw."""
+"""Share of the walkers that may end where the posterior exceeds the proposals by more than at any draw."""
 
 
 def sample_by_importance(

@@ -31,10 +31,10 @@ MAX_ERROR = 0.1
 """Standard error of the result in nats that is refused; only the distance of the halves can make it that large."""
 
 ERRORS = 4.0
-"""Standard errors by which what should be equal may differ."""
+"""Standard errors by which equal quantities may differ."""
 
 FALSE_ALARM = 1e-4
-"""Probability that the two sides of a correct bridge are said to differ."""
+"""False-alarm probability of comparing the two sides of a bridge."""
 
 CUT = 3.0
 """Sds beyond which coordinates are cut where both sides are compared: their errors must be normal."""
@@ -203,7 +203,7 @@ def relative_variance(values: np.ndarray) -> float:
 
 
 def trouble(each: Span) -> str:
-    """Why a bridge is not to be trusted, empty where it is."""
+    """Why a bridge cannot be trusted, empty where it can."""
     sides = {"posterior": effective_size(each.shares), "proposal": float(len(each.fresh))}
     shares = {"posterior": each.shares, "proposal": each.fresh_shares}
     for name, size in sides.items():

@@ -38,7 +38,7 @@ def with_evidence(job: Job, tree: xr.DataTree) -> xr.DataTree:
     """The tree of a reference, with its log evidence in its attributes.
 
     These are ``log_evidence`` and ``log_evidence_mcse`` in nats and ``log_evidence_method``, or ``no_log_evidence``,
-    the reason why there are none. Where a prior is improper there is nothing to be known, and none is set. Bridge
+    the reason why there are none. With an improper prior there is no evidence, and none is set. Bridge
     sampling takes its share of the budget after the chains have ended.
     """
     if job.layout.improper:
@@ -51,7 +51,7 @@ def with_evidence(job: Job, tree: xr.DataTree) -> xr.DataTree:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             tree.attrs.update(by_bridge(job, tree, time.perf_counter() + seconds))
-    except Exception as error:  # an evidence that cannot be had costs nobody a reference
+    except Exception as error:  # without its evidence a reference still stands
         tree.attrs["no_log_evidence"] = why_not(error, seconds)
     return tree
 

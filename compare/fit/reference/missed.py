@@ -1,4 +1,4 @@
-"""The modes that a user's reference has not seen: a search for modes, held against the draws of its chains."""
+"""The modes that a user's reference has not seen: a search for modes, compared with the draws of its chains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ N_PRIOR, N_STARTS, LEAST_STARTS = 1024, 256, 64
 """Draws from the prior that the search begins with; starts of its optimiser, and the fewest."""
 
 MOST_MODES, MOST_DRAWS = 24, 8192
-"""Modes, the largest by Laplace's method, and draws of the reference, evenly spaced, that are held against them."""
+"""Modes, the largest by Laplace's method, and draws of the reference, evenly spaced, that are compared with them."""
 
 NEAREST, EVENLY, VISITS = 16, 256, 2
 """Draws nearest to each mode and evenly spaced ones that climb from where they are, and how many of all these must

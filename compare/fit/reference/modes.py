@@ -26,7 +26,7 @@ BARRIER = 0.5
 """A dip of the log density between two maxima, in nats, up to which they belong to one mode."""
 
 NEGLIGIBLE = 40.0
-"""Maxima whose Laplace mass is so many nats below the largest are dropped."""
+"""Nats below the largest Laplace mass from which a maximum is dropped."""
 
 FARTHEST = 1e6
 """Prior sds from the centre beyond which a point is on its way to infinity."""

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo of many points at once, a few moves each: they leave the posterior as it is."""
+"""Hamiltonian Monte Carlo of many points at once, a few moves each, which leave the posterior invariant."""
 
 from __future__ import annotations
 

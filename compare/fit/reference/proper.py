@@ -109,7 +109,7 @@ def _widest(point: np.ndarray) -> np.ndarray:
 
 
 def _scaled(precision: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A precision as scale, shape (d,), and the eigenvalues and eigenvectors of what it is in units of that."""
+    """The scale of a precision, shape (d,), and the eigenvalues and eigenvectors of the precision in its units."""
     scale = np.sqrt(np.maximum(np.diag(precision), FARTHEST_SD**-2))
     values, vectors = np.linalg.eigh(precision / np.outer(scale, scale))
     return scale, np.maximum(values, LEAST_EIGENVALUE), vectors
@@ -123,7 +123,7 @@ def _marginal(
     steps: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The log marginal of a coordinate so many steps from the mode, shape (n,), and the highest points there (n, d)."""
+    """The log marginal of a coordinate at these steps from the mode, shape (n,), and its highest points (n, d)."""
     others = np.arange(target.dimension) != coordinate
 
     def slope(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ EDGE = "mass remains at the edge of the widest window: the posterior may be impr
 """The reason for giving up where the mass does not end."""
 
 UNSEEN = "a density was met that no mode explains"
-"""The reason for giving up where the search missed a mode: no earlier stage is to be believed, either."""
+"""The reason for giving up where the search missed a mode: no earlier stage can be trusted, either."""
 
 MOMENT_FACTOR, ROUGHEST_MOMENTS = 100.0, 1.9e-3
 """Moments are computed to this multiple of the evidence's tolerance, in sds and squared sds, and to this at most: ten

@@ -52,8 +52,8 @@ EVALUATIONS = 600
 """Evaluations of the log joint that the optimisation of one start takes, its gradients counted as several."""
 
 FIRST, LONGER = (16, 256), 4
-"""Points that are evaluated before as many as one go holds, which would outlast the deadline where each is slow; and
-how many times as long the second number takes where they are evaluated one after another."""
+"""Numbers of points timed before a full batch, which could outlast the deadline; and the ratio of the two times above
+which points count as evaluated one after another."""
 
 MOST_CHECKED = 16
 """Coordinates with improper priors along which a posterior is followed."""
@@ -114,7 +114,7 @@ def checked(request: Request, data: user_model.UserData) -> user_model.UserData:
             direction = flat_direction(target, flat, np.random.default_rng(seed))
     except (OutOfTime, NoMaximum) as error:
         why = "there was no time" if isinstance(error, OutOfTime) else "its density has no highest point"
-        unchecked = f"whether the posterior is proper was not found out: {why}; do not trust the fits without a proof"
+        unchecked = f"whether the posterior is proper is not known: {why}; do not trust the fits without a proof"
         return replace(data, layout=replace(data.layout, notes=(*data.layout.notes, unchecked)))
     if direction is None:
         return data

@@ -26,8 +26,8 @@ CHUNK = 16_384
 """Points evaluated between two looks at the clock."""
 
 SHARE = 8
-"""A method that may be refused has this fraction of the reference's budget, one in `SHARE`; once it is likely to be
-accepted, twice that."""
+"""A method that may be refused gets 1 / `SHARE` of the reference's budget, and twice that once it is likely to be
+accepted."""
 
 
 class OutOfTime(RuntimeError):
@@ -35,7 +35,7 @@ class OutOfTime(RuntimeError):
 
 
 class Refused(ValueError):
-    """A method is not to be trusted here; the message says why."""
+    """A method cannot be trusted here; the message says why."""
 
 
 class UnboundedDensity(ValueError):

@@ -72,7 +72,7 @@ def fit_point(surface: Surface, options: Options, seed: int) -> Outcome:
     if not outcome.converged and not lost:
         outcome.reason = f"the climb ended {gap.value:.2g} nats below the mode (tolerance {options.tolerance:g})"
         if not np.isfinite(gap.value):
-            outcome.reason = "the climb ended where it cannot be told how far the mode is, as at a kink or on a ridge"
+            outcome.reason = "the climb ended where its distance to the mode is not known, as at a kink or on a ridge"
         if surface.gained > RISING:
             outcome.reason = f"the last climb still gained {surface.gained:.3g} nats: there may be no maximum"
         if is_late:

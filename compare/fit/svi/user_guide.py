@@ -84,9 +84,9 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
 
 def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
     """``count`` draws from the guide on each job's data: fitted to them one by one, or with the params that its user
-    found, if these are an encoder's, which serve other data too. What goes wrong with one stands in its place.
+    found, if these are an encoder's, which serve other data too. An error takes the place of the draws it prevents.
 
-    All have the time that one call of so many fits of the zoo's families has.
+    Together they may take as long as one call that fits as many of the zoo's guides.
 
     Raises:
         ValueError: the guide has no density; or its params ignore the data, and are those of one posterior.

@@ -96,7 +96,7 @@ class UserObjective(Objective):
 
     @unvalidated
     def has_late_params(self, data: Any) -> bool:
-        """Whether params enter the latents behind the draws: then no path gradient can be told from the total one."""
+        """Whether params enter the latents behind the draws: then the path gradient cannot be split from the total."""
         fed = BaseDraws(
             handlers.substitute(handlers.seed(self.guide, 0), self.params(self.first)), jnp.zeros(self.dimension)
         )

@@ -91,7 +91,7 @@ class UserObjective:
         self.is_late = self.is_fed and self.dimension > 0 and self.has_late_params()
 
     def has_late_params(self) -> bool:
-        """Whether params enter the latents behind the draws: then no path gradient can be told from the total one."""
+        """Whether params enter the latents behind the draws: then the path gradient cannot be split from the total."""
         with pyro.validation_enabled(False), torch.random.fork_rng(devices=[]):
             values, latents = self.sample(torch.zeros(1, self.dimension), "loop")
             fixed = Held({name: value[0].detach() for name, value in values.items()})

@@ -16,7 +16,7 @@ from compare.summary import Estimate
 WIDTH, HEIGHT = 400, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 14, 44
 FLOOR, QUICKEST = 1e-6, 1e-3
-"""Nats and seconds below which nothing is drawn: Monte Carlo does not tell smaller distances from zero."""
+"""Nats and seconds below which nothing is drawn: Monte Carlo errors hide smaller distances."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Scatter:
 
     Attributes:
         points: The guides' fits.
-        frontier: The line of the fits than which none is both quicker and nearer, as an SVG path.
+        frontier: The line through the fits that no other beats in both seconds and nats, as an SVG path.
         best: Their names.
         x_ticks, y_ticks: Ticks, each a place and its text.
         nuts: Where NUTS's seconds are, in words, and the library.
@@ -101,7 +101,7 @@ def decades(values: Sequence[float]) -> tuple[int, int]:
 
 
 def best_of(places: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The fits than which no other is both quicker and nearer, the quickest first, from their seconds and nats."""
+    """The fits that no other beats in both seconds and nats, the quickest first."""
 
     def is_beaten(own: tuple[float, float]) -> bool:
         return any(other[0] <= own[0] and other[1] <= own[1] and other != own for other in places.values())
@@ -118,7 +118,7 @@ def scatter(name: str, summary: Mapping[str, Any], summaries: Sequence[Mapping[s
     texts = printed_ledgers(ledgers_of(summary), evidence)
     points, places = [], {}
     for fit_name, gap in gaps.items():
-        fit, limit = fits[fit_name], gap.value <= max(2 * gap.mcse, FLOOR)  # it cannot be told from zero
+        fit, limit = fits[fit_name], gap.value <= max(2 * gap.mcse, FLOOR)  # within two errors of zero
         nats = upper_limit(gap) if limit else gap.value
         places[fit_name] = (max(fit["seconds"], QUICKEST), nats)
         shown = texts[fit_name]["evidence_gap"] if evidence else estimate(gap)

@@ -1,4 +1,4 @@
-"""Pages out of templates, with one style: colours for light and dark, of which text and drawings stand out."""
+"""Pages from templates in one style, with colours for light and dark from which text and drawings stand out."""
 
 import base64
 from collections.abc import Iterable

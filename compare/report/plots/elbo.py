@@ -35,12 +35,12 @@ class Curve:
 
     @property
     def is_limit(self) -> np.ndarray:
-        """Whether the distance to the bound cannot be told from zero, at each step."""
+        """Whether the distance to the bound is within two errors of zero, at each step."""
         return self.gap <= np.maximum(2 * self.gap_error, FLOOR)
 
     @property
     def shown(self) -> np.ndarray:
-        """The distance to the bound as it is drawn: its upper limit where it cannot be told from zero."""
+        """The distance to the bound as drawn: its upper limit where it is within two errors of zero."""
         return np.where(self.is_limit, np.maximum(self.gap + 2 * self.gap_error, FLOOR), self.gap)
 
 

@@ -1,4 +1,4 @@
-"""The ledger as a figure: what each guide's approximation costs, in nats, by what is to blame."""
+"""The ledger as a figure: what each guide's approximation costs, in nats, by cause."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLORS = {
 
 
 def costs(comparison: Comparison) -> Figure:
-    """A bar a guide: its evidence gap, split by what is to blame, with two Monte Carlo errors either side. Where the
+    """A bar a guide: its evidence gap, split by cause, with two Monte Carlo errors either side. Where the
     evidence is not known, how far the ELBO is below the highest.
 
     Raises:

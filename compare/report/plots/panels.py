@@ -23,7 +23,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def for_caller(draw: Callable[..., Figure], *arguments: Any) -> Figure:
-    """A figure that is shown where its caller shows it, and no second time by pyplot."""
+    """A figure that only its caller shows: pyplot does not show it a second time."""
     from matplotlib import pyplot
 
     with style():

@@ -150,7 +150,7 @@ def forest(comparison: Comparison, path: Path) -> None:
 
 
 def strip(labels: Axes) -> None:
-    """Leave nothing of the labels' axes but the labels."""
+    """Remove all but the labels from the labels' axes."""
     labels.grid(visible=False)
     labels.spines["bottom"].set_visible(False)
     labels.set_xticks([])

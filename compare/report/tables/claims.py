@@ -1,4 +1,4 @@
-"""What is said of a comparison in sentences: verdicts, the truth, the founding text's claims, published numbers."""
+"""A comparison in sentences: verdicts, the truth, the founding text's claims, published numbers."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -52,7 +52,7 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str, str]]:
 
 
 def sentences(summary: FitSummary) -> tuple[str | None, ...]:
-    """What is said of a fit."""
+    """The sentences of the verdict on a fit, and on decisions by it."""
     first = summary.verdict.sentence if summary.verdict else str(summary.reason)
     return first, summary.decision.sentence if summary.decision else None
 
@@ -106,7 +106,7 @@ def claims_tally(entries: Sequence[Claimed]) -> str:
 
 
 def published(entries: Iterable[Published]) -> list[Cited]:
-    """What others published and what is found here, as it is shown."""
+    """Published claims beside this comparison's numbers, as they are shown."""
     return [
         Cited(*AGREES[entry.agrees], *map(printable, (entry.claim, entry.source, entry.published, entry.ours)))
         for entry in entries

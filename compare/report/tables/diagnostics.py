@@ -1,4 +1,4 @@
-"""What each fit took, and what could be said of each guide if its posterior were not known."""
+"""What each fit cost, and the verdict on each guide if its posterior were not known."""
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def adaptation(fit: Fit) -> tuple[str, str]:
 
 
 def unaided(comparison: Comparison) -> Table | None:
-    """What could be said of each guide if its posterior were not known; None where no guide was fitted."""
+    """The verdict on each guide if its posterior were not known; None where no guide was fitted."""
     rows = []
     for fit, summary in comparison.summaries.items():
         without = summary.without_truth

@@ -65,7 +65,7 @@ ERRORS = "After ± the Monte Carlo error, in brackets the standard error from th
 
 
 def details(comparison: Comparison) -> list[Table]:
-    """The tables after that of the fits and before those of costs, as many as there are."""
+    """The tables between that of the fits and those of costs."""
     accounts = ledgers(comparison)
     tables = (
         by_element(comparison),
