@@ -16,7 +16,9 @@ from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 
 import models
+from compare.calibration import calibrate
 from compare.cli.main import main
+from compare.comparison import Request
 from models.contract import Reference
 from models.gp import MODEL, GpData, classes, in_numpyro
 from models.gp.data import co2
@@ -128,6 +130,20 @@ def test_coverage_is_what_simulation_gives() -> None:
     for i, share in enumerate(inside / 2000):
         truth = MODEL.coverage(data, "mean_field", 0.95)[f"f[{i}]"]
         assert share == pytest.approx(truth, abs=4 * math.sqrt(truth * (1 - truth) / 2000))
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (GpData(points=6), 300),
+        pytest.param(GpData(points=6, hyperparameters="unknown"), 200, marks=pytest.mark.slow),
+        pytest.param(GpData(points=4, likelihood="bernoulli"), 100, marks=pytest.mark.slow),
+    ],
+    ids=["known", "unknown", "classes"],
+)
+def test_the_exact_posteriors_are_calibrated(data: GpData, count: int) -> None:
+    summary = calibrate(Request(MODEL, data, ("numpyro",), (), nuts=False), count).summary
+    assert summary["fits"]["exact"]["verdict"]["word"] == "agrees"
 
 
 UNKNOWN = [GpData(points=5, hyperparameters="unknown", latents=latents, kernel=kernel) for latents, kernel in PAIRS]
