@@ -32,6 +32,7 @@ from compare.summary import (
 )
 from compare.verdict.contradictions import find_contradictions, holds
 from compare.verdict.judge import judge
+from compare.verdict.thresholds import R_HAT_SHORT
 
 SD = 0.04
 UNKNOWN = Evidence(None, None, "not known")
@@ -135,6 +136,9 @@ def test_nuts_with_another_mean_contradicts_the_reference(mean, contradict):
     assert bool(contradictions) == contradict
     unclean = a_fit("nuts", replace(HEALTHY, divergences=3), mean=mean)
     assert not find(nuts=unclean, reference=REFERENCE)
+    for r_hat in (1.049, 1.05):  # of so short chains 1.1 is chance, yet they have not mixed either
+        short = a_fit("nuts", replace(HEALTHY, r_hat=r_hat, ess_bulk=70.0), mean=mean)
+        assert bool(find(nuts=short, reference=REFERENCE)) == (contradict and r_hat < R_HAT_SHORT)
     vague = a_fit("nuts", mean=1.4 + 0.0041, error=0.002)
     assert not find(nuts=vague, reference=REFERENCE)
 

@@ -10,7 +10,7 @@ from compare.options import Options
 from compare.summary import Estimate, Evidence, FitSummary, VariableSummary
 from compare.verdict.bound import IN_A_GUIDE
 from compare.verdict.judge import complaints
-from compare.verdict.thresholds import APART, ERRORS, KHAT, MISSED, NEAR, mean_excess, widen, worst
+from compare.verdict.thresholds import APART, ERRORS, KHAT, MISSED, NEAR, R_HAT_SHORT, mean_excess, widen, worst
 
 
 def find_contradictions(summaries: Mapping[str, FitSummary], evidence: Evidence, options: Options) -> tuple[str, ...]:
@@ -25,13 +25,18 @@ def find_contradictions(summaries: Mapping[str, FitSummary], evidence: Evidence,
     if reference is None or reference.status != "done" or complaints(reference, options):
         return ()
     done = {name: summary for name, summary in summaries.items() if summary.status == "done"}
-    chains = {name: fit for name, fit in done.items() if fit.method == "nuts" and not complaints(fit, options)}
+    chains = {name: fit for name, fit in done.items() if fit.method == "nuts" and has_mixed(fit, options)}
     guides = {name: fit for name, fit in done.items() if has_arrived(fit)}
     return (
         *two_modes(guides, reference),
         *(text for name, fit in chains.items() if (text := another_mean(name, fit, reference))),
         *(text for name, fit in done.items() if (text := too_much_evidence(name, fit, evidence))),
     )
+
+
+def has_mixed(summary: FitSummary, options: Options) -> bool:
+    """Whether chains are fit to contradict others: nothing is wrong with them, nor R-hat raised, be it by chance."""
+    return not complaints(summary, options) and summary.diagnostics.r_hat < max(options.r_hat, R_HAT_SHORT)
 
 
 def has_arrived(summary: FitSummary) -> bool:

@@ -16,13 +16,13 @@ from compare.verdict.thresholds import (
     ERRORS,
     KHAT,
     MEAN,
-    R_HAT_SHORT,
     RELATIVE_ESS,
     SPREAD,
     TINY,
     few_diverged,
     is_short,
     mean_excess,
+    r_hat_allowed,
     sd_excess,
     sd_score,
     widen,
@@ -97,9 +97,9 @@ def complaints(summary: FitSummary, options: Options, excused: str | None = None
     chains, missed = summary.diagnostics, []
     if chains.ess_bulk is None:
         return []
-    r_hat = max(options.r_hat, R_HAT_SHORT) if is_short(chains, options) else options.r_hat
+    r_hat = r_hat_allowed(chains, options)
     if not chains.r_hat < r_hat:
-        missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:g})")
+        missed.append(f"R-hat is {chains.r_hat:.3f} (target: below {r_hat:.4g})")
     if chains.divergences and not (summary.confirmed or excused):
         transitions = "transition" if chains.divergences == 1 else "transitions"
         missed.append(f"{chains.divergences} {transitions} diverged")

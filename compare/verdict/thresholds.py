@@ -30,8 +30,12 @@ COMPARISONS = 40
 DECISIVE_ESS = round((ERRORS / (2 * MEAN)) ** 2)
 """The effective sample size below which no fault of twice the tolerated size can be ruled out."""
 
-R_HAT_SHORT = 1.05
-"""R-hat below which chains that missed their target of ESS do not contradict each other: chance alone raises it."""
+R_HAT_SHORT, R_HAT_SHORTEST = 1.05, 1.1
+"""R-hat below which chains that missed their target of ESS do not contradict each other: chance alone raises it. The
+first holds of an ESS of 333 or more, the second of 163 or less, see `r_hat_allowed`."""
+
+HALVES = 8
+"""What R-hat compares: four chains, each cut in two."""
 
 E_BFMI = 0.3
 """The energies' Bayesian fraction of missing information below which chains are unreliable."""
@@ -152,6 +156,19 @@ def is_short(chains: Diagnostics, options: Options) -> bool:
     return chains.ess_bulk is not None and not chains.ess >= options.ess
 
 
+def r_hat_allowed(chains: Diagnostics, options: Options) -> float:
+    """R-hat below which chains do not contradict each other.
+
+    Half a chain's mean has the variance of the posterior times `HALVES` / ESS. So the square of R-hat is 1 + chi2 /
+    (HALVES - 1) HALVES / ESS, with chi2 of as many degrees of freedom, if the chains are alike; of short chains it is
+    allowed what this exceeds once in 10,000 times, from the first to the second of `R_HAT_SHORT`, `R_HAT_SHORTEST`.
+    """
+    if not is_short(chains, options):
+        return options.r_hat
+    chance = math.sqrt(1 + special.chdtri(HALVES - 1, 1e-4) / (HALVES - 1) * HALVES / chains.ess)
+    return max(options.r_hat, min(max(R_HAT_SHORT, chance), R_HAT_SHORTEST))
+
+
 def few_diverged(summary: FitSummary, reference: FitSummary | None) -> str | None:
     """How many transitions diverged, in words; None without any, or where so many did that no numbers excuse them.
 
@@ -184,7 +201,8 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         (
             "unreliable",
             f"NUTS chains contradict each other: R-hat (below {options.r_hat:g}; below {R_HAT_SHORT:g} where the ESS "
-            f"is below {options.ess:g}, since chance alone raises it then), divergences (none, but for those of a "
+            f"is below {options.ess:g}, up to {R_HAT_SHORTEST:g} the shorter the chains, since chance alone raises it "
+            "then), divergences (none, but for those of a "
             "reference in a flow's coordinates that a second run confirms, and up to "
             f"{DIVERGED:.0%} of the transitions of chains beside a posterior that is exact or a reference without any: "
             f"these are judged as guides are), E-BFMI (at least {E_BFMI}); or those of the reference do, or have not "
