@@ -266,8 +266,8 @@ def test_what_cannot_be_handled_is_said_in_one_line(library, name, line):
     assert "\n" not in str(error.value)
 
 
-def test_a_model_that_needs_the_values_of_its_data_is_refused():
-    with pytest.raises(ValueError, match="needs the values of its data to run"):
+def test_a_model_that_needs_the_values_of_its_latents_is_refused():
+    with pytest.raises(ValueError, match="needs the values of its latents to run"):
         awkward("numpyro", "branches")
 
 

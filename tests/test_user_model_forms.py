@@ -19,6 +19,7 @@ from compare.comparison import Job, Request
 from compare.fit.density import log_densities
 from compare.fit.reference.solve import checked, with_posterior
 from compare.options import Options
+from compare.user_model.arguments import Fixed
 from compare.user_model.guides import find as find_guide
 from compare.user_model.minimise import minimise
 from compare.user_model.source import libraries_used
@@ -272,6 +273,39 @@ def test_a_flat_prior_on_the_scale_of_six_groups_is_proper(library):
     mine = user_model.register(module.flat_scale, library)
     given = with_posterior(Request(mine.model, user_model.data_of(mine, data), (library,)))
     assert given.layout.improper == ("mean", "scale")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_missing_values_that_are_latents_are_drawn_with_the_rest(library):
+    """The mean given what is there; each missing value has its sd and the noise. NumPyro's asks NumPy for them."""
+    values = np.where(np.arange(12) % 6 == 1, np.nan, VALUES)
+    known, seen = posterior(library, "imputed", {"values": values}), values[~np.isnan(values)]
+    variance = 1 / (len(seen) + 1 / 4)
+    assert known.mean()["mean"] == pytest.approx(variance * seen.sum(), abs=1e-5)
+    np.testing.assert_allclose(known.mean()["filled"], variance * seen.sum(), atol=1e-5)
+    np.testing.assert_allclose(known.sd()["filled"], np.sqrt(1 + variance), atol=1e-5)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_decides_shapes_by_its_values_is_held_and_the_rest_are_data(library):
+    """By its values: groups in a dict, whose sites have four elements; only they are held, and only in NumPyro."""
+    group = np.arange(12) % 4
+    data = {"values": VALUES, "options": {"group": group, "scale": 0.5}}
+    mine = user_model.register(written(library).counted, library)
+    given = user_model.data_of(mine, data)
+    assert given.layout.latents == {"mean": (), "effect": (4,)}
+    assert [name for name, value in given.values.items() if isinstance(value, Fixed)] == (
+        ["options.group"] if library == "numpyro" else []
+    )
+    canonical(given.values)
+    rng = np.random.default_rng(3)
+    latents = {"mean": rng.normal(size=5), "effect": rng.normal(size=(5, 4))}
+    job = Job("exact", mine.name, given, "exact", library, layout=given.layout)
+    log_prior, log_likelihood = log_densities(job, latents)
+    prior = stats.norm.logpdf(latents["mean"], 0, 2) + stats.norm.logpdf(latents["effect"].T, latents["mean"]).sum(0)
+    np.testing.assert_allclose(log_prior, prior, rtol=1e-10)
+    likelihood = stats.norm.logpdf(VALUES, latents["effect"][:, group], 0.5).sum(1)
+    np.testing.assert_allclose(log_likelihood, likelihood, rtol=1e-10)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -23,6 +23,7 @@ from compare.comparison import Layout
 from compare.user_model import given_params, guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.exact import UserExact, check_exact
+from compare.user_model.needed import fix_needed
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
 from compare.user_model.source import is_model_spec, library_of, locate, under_main_guard
@@ -254,6 +255,7 @@ def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None)
         values = arguments(user.function, data)
     except ValueError as error:
         raise (ValueError(missing_data(user)) if data is None else error) from None
+    values = fix_needed(user, values)
     held, notes = learn_params(user, values, params)
     values |= held
     layout = tracing.inspect_model(user, values, with_derived=user.exact is None)

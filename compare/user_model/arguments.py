@@ -40,6 +40,24 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """An array that shapes the program by its values, as where a model asks NumPy which of them are missing."""
+
+    content: bytes
+    kind: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, value: Any) -> Fixed:
+        """An array or a number, as it is."""
+        array = np.asarray(value)
+        return cls(array.tobytes(), array.dtype.str, array.shape)
+
+    def array(self) -> Any:
+        return np.frombuffer(self.content, self.kind).reshape(self.shape)[()]
+
+
+@dataclass(frozen=True)
 class Leaf:
     """The place of an array in a `Container`: the name under which it is kept."""
 
@@ -73,10 +91,10 @@ class Container:
 
 def built(item: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(item, Leaf):
-        return values[item.name]
+        return built(values[item.name], values)
     if isinstance(item, Container):
         return item.build(values)
-    return item.array() if isinstance(item, Words) else item
+    return item.array() if isinstance(item, Words | Fixed) else item
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:

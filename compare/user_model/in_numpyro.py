@@ -206,16 +206,37 @@ def support_point(site: Message, first: Message) -> jax.Array:
     return transform(0.5 + jnp.zeros_like(transform.inv(first["value"])))
 
 
+NEEDS_VALUES = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
+"""What JAX raises where a value is used that is not known yet."""
+
+
+def needs_values(user: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a user's model needs the values of its arrays, not only their shapes, to run."""
+    data, static = split_arguments(values)
+    model = handlers.seed(partial(unsplit, user, **dict(static)), 0)
+
+    def run(data: Any) -> None:
+        model(**data)
+
+    try:
+        jax.eval_shape(unvalidated(run), data)
+    except NEEDS_VALUES:
+        return True
+    except Exception:  # what else is wrong is said when the model is inspected
+        return False
+    return False
+
+
 def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
-    """Raise ValueError for a model that needs the values of its data, not only their shapes, to run."""
+    """Raise ValueError for a model that needs the values of its latents, not only their shapes, to run."""
     data, static = split_arguments(values)
     model = partial(twin(user).model, **dict(static))
     try:
         jax.eval_shape(lambda data: handlers.seed(model, 0)(**data), data)
     except Exception as error:
         raise ValueError(
-            "the model needs the values of its data to run, and so cannot be compiled; pass what shapes it as an int, "
-            f"a flag or a word: {one_line(error)}"
+            "the model needs the values of its latents to run, and so cannot be compiled; compute with jax.numpy and "
+            f"jnp.where, not with NumPy and if: {one_line(error)}"
         ) from error
 
 

@@ -212,6 +212,11 @@ def support_point(site: Message, first: Message) -> torch.Tensor:
     return transform(torch.full_like(transform.inv(first["value"]), 0.5))
 
 
+def needs_values(user: Any, values: Mapping[str, Any]) -> bool:
+    """Pyro has the values of the data whenever a model runs."""
+    return False
+
+
 def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:
     """Pyro compiles nothing: every model that runs will do."""
 

@@ -75,7 +75,7 @@ def nothing(values):
 
 def branches(values):
     mean = numpyro.sample("mean", dist.Normal(0, 10))
-    numpyro.sample("values", dist.Normal(mean, 2.0 if values[0] > 0 else 1.0), obs=values)
+    numpyro.sample("values", dist.Normal(mean, 2.0 if mean > 0 else 1.0), obs=values)
 
 
 def early(values):

@@ -165,6 +165,23 @@ def holes(values, seen):
         numpyro.sample("echo", dist.Normal(full, 1.0), obs=values + 1)
 
 
+def imputed(values):
+    """Missing values are latents, whose places NumPy finds and whose density is that of all values."""
+    mean = numpyro.sample("mean", dist.Normal(0.0, 2.0))
+    missing = np.flatnonzero(np.isnan(values))
+    filled = numpyro.sample("filled", dist.Normal(mean, 1.0).expand([len(missing)]).mask(False))
+    full = jnp.asarray(values).at[missing].set(filled)
+    numpyro.sample("values", dist.Normal(mean, 1.0), obs=full)
+
+
+def counted(values, options):
+    """How many groups there are is read off the data, inside of a dict."""
+    mean = numpyro.sample("mean", dist.Normal(0.0, 2.0))
+    with numpyro.plate("groups", int(np.max(options["group"])) + 1):
+        effect = numpyro.sample("effect", dist.Normal(mean, 1.0))
+    numpyro.sample("values", dist.Normal(effect[options["group"]], options["scale"]), obs=values)
+
+
 def padded(values, there):
     mean = numpyro.sample("mean", dist.Normal(0.0, 2.0))
     with numpyro.plate("points", len(values)), numpyro.handlers.mask(mask=there):

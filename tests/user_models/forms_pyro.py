@@ -176,6 +176,24 @@ def holes(values, seen):
         pyro.sample("echo", dist.Normal(full, 1.0), obs=values + 1)
 
 
+def imputed(values):
+    """Missing values are latents, whose density is that of all values."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    missing = torch.isnan(values).nonzero()[:, 0]
+    filled = pyro.sample("filled", dist.Normal(mean, 1.0).expand([len(missing)]).mask(False).to_event(1))
+    full = values.index_put((missing,), filled)
+    pyro.sample("values", dist.Normal(mean, 1.0).expand([len(values)]).to_event(1), obs=full)
+
+
+def counted(values, options):
+    """How many groups there are is read off the data, inside of a dict."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
+    with pyro.plate("groups", int(options["group"].max()) + 1):
+        effect = pyro.sample("effect", dist.Normal(mean, 1.0))
+    with pyro.plate("points", len(values)):
+        pyro.sample("values", dist.Normal(effect[options["group"]], options["scale"]), obs=values)
+
+
 def padded(values, there):
     mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
     with pyro.plate("points", len(values)), poutine.mask(mask=there):
