@@ -181,9 +181,9 @@ def member_differs(
     arguments, static = side(library).split_arguments(data.arguments())
     objective = side(library).prepare(name, family, static, arguments)
     objective.start(0, arguments)
-    rngs = [np.random.default_rng([seed, batch]) for batch in range(batches)]
+    rngs, size = [np.random.default_rng([seed, batch]) for batch in range(batches)], dimension(data)
     log_ratios = np.stack(
-        [objective.evaluate(best.parameters, fresh(rng, 256, dimension(data)), arguments).log_ratio for rng in rngs]
+        [objective.evaluate(best.parameters, fresh(rng, 256, size), arguments).log_ratio for rng in rngs]
     )
     room = (
         errors * log_ratios.std() / math.sqrt(log_ratios.size)
