@@ -114,6 +114,12 @@ class Options:
         "rate that NUTS, but for a reference, adapts its steps to; with a higher one fewer diverge",
         parse_share,
     )
+    mass: str = option(
+        "diagonal",
+        "mass matrix of NUTS, but for a reference: a dense one takes fewer steps where latents are correlated; auto is "
+        "dense up to 20 latents",
+        choices=("diagonal", "dense", "auto"),
+    )
     ess: float = option(400.0, "effective sample size, bulk and tail, at which NUTS stops", parse_positive)
     reference_ess: float = option(4000.0, "the same for a reference, where no exact posterior is known", parse_positive)
     reference_budget: float = option(240.0, "seconds that a reference may take", parse_positive)

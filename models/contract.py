@@ -218,7 +218,7 @@ class Model:
     literature: Literature | None = None
     pictures: tuple[Picture, ...] = ()
     may_be_discrete: bool = False
-    defaults: Mapping[str, float] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def exact(self, data: Any) -> Exact | None:
         """The truth where it is an exact posterior."""

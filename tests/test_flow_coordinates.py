@@ -40,7 +40,7 @@ def test_a_bad_guide_makes_no_wrong_draws(library, family):
     def latents(sampled):
         return objective.evaluate(start, sampled[nuts.BASE], arrays).latents
 
-    tree, _ = nuts.sample(chains, job, chains.in_coordinates_of(objective, start), latents, 0.9)
+    tree, _ = nuts.sample(chains, job, chains.in_coordinates_of(objective, start), latents, nuts.Adaptation(0.9))
     summary = measure(Fit(job, "done", None, 1.0, 1, tree), models.load("chain").exact(data), None)
     within_four_errors(to_json(summary))
 

@@ -17,11 +17,13 @@ import models
 from compare import user_model
 from compare.comparison import Job, Request
 from compare.fit import draw_many, run
-from compare.fit.mcmc import nuts
+from compare.fit.mcmc import nuts, nuts_pyro
+from compare.fit.svi.protocol import bind
 from compare.measure.measures import measure
 from compare.options import Options
 from compare.plan import plan
 from compare.summary import to_json
+from compare.user_model import twins
 from compare.verdict.judge import judge
 from tests.user_models import hard_numpyro
 
@@ -57,6 +59,32 @@ def test_steps_are_adapted_to_the_acceptance_that_is_asked_for(library):
         assert float(stats["acceptance_rate"].mean()) > acceptance - 0.03
         sizes[acceptance] = float(stats["step_size"].mean())
     assert sizes[0.97] < 0.7 * sizes[0.8]
+
+
+def test_a_dense_mass_matrix_takes_few_steps_on_collinear_columns():
+    """On Longley a diagonal mass matrix needs over 100 steps a transition, a dense one under 10."""
+    data = models.load("linear").data(prior="known")
+    fit, summary = sampled("numpyro", "linear", data, 1, replace(PATIENT, mass="dense"))
+    within_four_errors(summary)
+    assert float(fit.tree["sample_stats"]["n_steps"].mean()) < 20
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_the_mass_matrix_in_pyro_is_as_asked_for(dense):
+    data, static = nuts_pyro.split_arguments(models.load("linear").data().arguments())
+    twin = bind(twins.twin("linear", "pyro"), static)
+    kernel = nuts_pyro.kernel_of(twin.model, data, 10, nuts.Adaptation(0.8, dense))
+    shapes = {tuple(value.shape) for value in kernel.inverse_mass_matrix.values()}
+    assert shapes == ({(8, 8)} if dense else {(8,)})
+
+
+def test_auto_is_dense_for_few_latents_only():
+    def dense(mass: str, dimension: int) -> bool:
+        job = SimpleNamespace(options=Options(mass=mass), layout=SimpleNamespace(dimension=dimension))
+        return nuts.Adaptation.of(job).dense
+
+    assert [dense("auto", d) for d in (1, 2, 20, 21)] == [False, True, True, False]
+    assert [dense(mass, d) for mass in ("dense", "diagonal") for d in (2, 21)] == [True, True, False, False]
 
 
 SEEDS = [
@@ -238,7 +266,7 @@ def test_many_data_sets_can_follow_one():
 def test_the_library_may_say_that_its_compiler_is_deprecated(monkeypatch):
     """PyTorch does so from version 2.15 on, in every chain; what a user's model warns of is still seen."""
     torch = pytest.importorskip("torch")
-    pyro, nuts_pyro = pytest.importorskip("pyro"), pytest.importorskip("compare.fit.mcmc.nuts_pyro")
+    pyro = pytest.importorskip("pyro")
     trace = torch.jit.trace
 
     def deprecated(*args, **kwargs):
@@ -252,5 +280,5 @@ def test_the_library_may_say_that_its_compiler_is_deprecated(monkeypatch):
     monkeypatch.setattr(torch.jit, "trace", deprecated)
     with warnings.catch_warnings(record=True) as caught, pyro.validation_enabled(False):
         warnings.simplefilter("always")
-        nuts_pyro.kernel_of(warning_model, {}, 10, 0.8)
+        nuts_pyro.kernel_of(warning_model, {}, 10, nuts.Adaptation(0.8))
     assert {str(warning.message) for warning in caught if warning.category is FutureWarning} == {"the model's"}

@@ -15,7 +15,7 @@ NUMBERS = [field.name for field in dataclasses.fields(Options) if field.type == 
 
 
 def test_every_option_is_a_count_a_number_or_a_word():
-    assert {*COUNTS, *NUMBERS, "optimiser"} == {field.name for field in dataclasses.fields(Options)}
+    assert {*COUNTS, *NUMBERS, "optimiser", "mass"} == {field.name for field in dataclasses.fields(Options)}
 
 
 @pytest.mark.parametrize("value", [-1, 2.5, "2.0", "two", True, float("nan"), [3]])

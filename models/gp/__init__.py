@@ -81,4 +81,5 @@ MODEL = Model(
     quantities=Quantities(report=report),
     literature=Literature(published=published),
     pictures=PICTURES,
+    defaults={"mass": "auto"},  # neighbours are correlated: NUTS takes a fourth of the steps
 )

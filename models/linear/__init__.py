@@ -64,5 +64,5 @@ MODEL = Model(
     coordinate_ascent=coordinate_ascent,
     literature=Literature(published=published),
     pictures=PICTURES,
-    defaults={"sweeps": 1000},  # coordinate ascent takes small steps along collinear columns
+    defaults={"sweeps": 1000, "mass": "auto"},  # collinear columns: small steps of coordinate ascent, many of NUTS
 )

@@ -133,8 +133,8 @@ FAULTS = [
     Fault(
         "one seed for all chains",
         "compare.fit.mcmc.nuts_pyro",
-        "seed + number, acceptance",
-        "seed, acceptance",
+        "seed + number, adaptation",
+        "seed, adaptation",
         "all",
         "pyro",
         caught_by="coin/pyro-nuts: chains",
@@ -203,8 +203,8 @@ FAULTS = [
     Fault(
         "the sampler's acceptance is not what was asked for",
         "compare.fit.mcmc.nuts_numpyro",
-        "target_accept_prob=acceptance)",
-        "target_accept_prob=0.4)",
+        'adaptation.acceptance, "dense_mass"',
+        '0.4, "dense_mass"',
         "all",
         "numpyro",
         caught_by="chain/numpyro-nuts: chains",

@@ -2,7 +2,7 @@
 
 What only a library can do is to run the chains. Its file has, beside `split_arguments` and `density`:
 
-    chains(job, program, acceptance, data, static, deadline)
+    chains(job, program, adaptation, data, static, deadline)
         A context with chains of a `Program` after their warm-up: each call of what it gives returns their next `Block`.
         TimeoutError where the warm-up does not end before the deadline.
     in_coordinates_of(objective, parameters)
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -48,6 +49,29 @@ PATIENCE = 10
 BASE = "eps"
 """The site of the standard normals that a guide's draws are made of."""
 
+DENSE = 20
+"""Most latents of which ``--mass auto`` is dense: of more, a warm-up's draws say too little about a covariance."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What the warm-up of NUTS adapts to.
+
+    Attributes:
+        acceptance: The rate of acceptance that a step size is to give.
+        dense: Whether the mass matrix is dense, the inverse of the latents' covariance, or diagonal.
+    """
+
+    acceptance: float
+    dense: bool = False
+
+    @classmethod
+    def of(cls, job: Job) -> Adaptation:
+        """What the job's options ask for."""
+        is_small = job.options.mass == "auto" and 1 < job.layout.dimension <= DENSE
+        return cls(job.options.acceptance, is_small or job.options.mass == "dense")
+
+
 Program = str | Callable[..., None]
 """What is sampled: a function of the twin's file by name, or a program of the library, called with the data."""
 
@@ -57,7 +81,7 @@ Block = tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     """Sample the job's posterior: the tree, and the number of leapfrog steps."""
-    return sample(library, job, "model", dict, job.options.acceptance)
+    return sample(library, job, "model", dict, Adaptation.of(job))
 
 
 def sample(
@@ -65,7 +89,7 @@ def sample(
     job: Job,
     program: Program,
     complete: Callable[[Latents], Mapping[str, np.ndarray]],
-    acceptance: float,
+    adaptation: Adaptation,
     spare_if_diverged: float = 0.0,
 ) -> tuple[xr.DataTree, int]:
     """Sample a program: the tree, and the number of leapfrog steps.
@@ -75,12 +99,12 @@ def sample(
         job: What is fitted; its options say when the chains have drawn enough.
         program: What is sampled.
         complete: From what the program samples, of shape (count, ...), to the latents of the job's model.
-        acceptance: The rate that the step sizes are adapted to.
+        adaptation: What the warm-up adapts to.
         spare_if_diverged: Seconds of the budget that chains leave unused where more than a `FEW` transitions diverge.
     """
     data, static = library.split_arguments(job.data.arguments())
     deadline = time.perf_counter() + job.options.budget
-    with library.chains(job, program, acceptance, data, static, deadline) as next_block:
+    with library.chains(job, program, adaptation, data, static, deadline) as next_block:
 
         def block() -> Block:
             sampled, stats = next_block()

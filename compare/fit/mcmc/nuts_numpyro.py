@@ -19,7 +19,7 @@ from numpyro.infer.hmc import HMCState
 
 from compare import registry
 from compare.comparison import Job
-from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
+from compare.fit.mcmc.nuts import BASE, BLOCK, Adaptation, Block, Program, out_of_budget, statistics
 from compare.fit.svi.objective_numpyro import Objective
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
@@ -45,10 +45,11 @@ Data = Mapping[str, Any]
 class Sampler:
     """Compiled chains of one program of a model's twin, for data of one form and one warm-up; see `sampler`."""
 
-    def __init__(self, model: str, program: Program, acceptance: float, static: Static) -> None:
+    def __init__(self, model: str, program: Program, adaptation: Adaptation, static: Static) -> None:
         run = getattr(bind(twins.twin(model, "numpyro"), static), program) if isinstance(program, str) else program
+        settings = {"target_accept_prob": adaptation.acceptance, "dense_mass": adaptation.dense}
         # A kernel keeps what its first start saw of the data, which is another thing under vmap: so there are two.
-        single, many = (Kernel(NUTS(run, target_accept_prob=acceptance)) for _ in range(2))
+        single, many = (Kernel(NUTS(run, **settings)) for _ in range(2))
         self.initialise = jax.jit(single.initialise, compiler_options=ONCE, static_argnums=1)
         self.advance = compiled(single.advance)
         self.initialise_many = jax.jit(jax.vmap(many.initialise, (0, None, 0)), static_argnums=1)
@@ -84,17 +85,17 @@ class Kernel:
         return jax.lax.fori_loop(0, count, transition, (state, records))
 
 
-def sampler(model: str, program: Program, acceptance: float, warmup: int, static: Static, data: Data) -> Sampler:
+def sampler(model: str, program: Program, adaptation: Adaptation, warmup: int, static: Static, data: Data) -> Sampler:
     """The chains of a program, whose kernel can start once only: on data of this form, with this warm-up."""
     form = tuple((name, value.shape, value.dtype) for name, value in sorted(data.items()))
-    return sampler_of_form(model, program, acceptance, warmup, static, form)
+    return sampler_of_form(model, program, adaptation, warmup, static, form)
 
 
 @registry.cached_by_model(16)
 def sampler_of_form(
-    model: str, program: Program, acceptance: float, warmup: int, static: Static, form: tuple[Any, ...]
+    model: str, program: Program, adaptation: Adaptation, warmup: int, static: Static, form: tuple[Any, ...]
 ) -> Sampler:
-    return Sampler(model, program, acceptance, static)
+    return Sampler(model, program, adaptation, static)
 
 
 def warmed_up(
@@ -109,10 +110,10 @@ def warmed_up(
 
 @contextmanager
 def chains(
-    job: Job, program: Program, acceptance: float, data: Data, static: Static, deadline: float
+    job: Job, program: Program, adaptation: Adaptation, data: Data, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
     options = job.options
-    run = sampler(job.model, program, acceptance, options.warmup, static, data)
+    run = sampler(job.model, program, adaptation, options.warmup, static, data)
     is_long = job.method == "reference"  # its run takes longer than any compilation
     quick = not is_long and is_quick(job.layout.dimension, dict(data))
 
@@ -168,7 +169,7 @@ def chains_of_many(
     for begin in range(0, len(jobs), TOGETHER):
         piece = jnp.arange(begin, min(begin + TOGETHER, len(jobs)))
         own = {name: value[piece] for name, value in data.items()}
-        run = sampler(jobs[0].model, "model", options.acceptance, options.warmup, static, own)
+        run = sampler(jobs[0].model, "model", Adaptation.of(jobs[0]), options.warmup, static, own)
         state = run.initialise_many(keys[piece], options.warmup, own)
         state = warmed_up(state, run.advance_many, options.warmup, own, check)
         parts = []

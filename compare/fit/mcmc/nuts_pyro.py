@@ -23,7 +23,7 @@ from pyro.util import get_rng_state, set_rng_state
 
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
-from compare.fit.mcmc.nuts import BASE, BLOCK, Block, Program, out_of_budget, statistics
+from compare.fit.mcmc.nuts import BASE, BLOCK, Adaptation, Block, Program, out_of_budget, statistics
 from compare.fit.svi.base_pyro import BaseDraws
 from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
 from compare.fit.svi.protocol import Static, bind
@@ -56,9 +56,9 @@ class RecordingNUTS(NUTS):
         return value
 
 
-def kernel_of(model: Callable[..., Any], data: Any, warmup: int, acceptance: float) -> RecordingNUTS:
+def kernel_of(model: Callable[..., Any], data: Any, warmup: int, adaptation: Adaptation) -> RecordingNUTS:
     """A kernel whose log joint is compiled."""
-    kernel = RecordingNUTS(model, target_accept_prob=acceptance)
+    kernel = RecordingNUTS(model, target_accept_prob=adaptation.acceptance, full_mass=adaptation.dense)
     kernel.setup(warmup, **data)
     elsewhere = initialize_model(model, model_kwargs=data)[0]
     kernel.potential_fn = compiled(kernel.potential_fn, kernel.initial_params, elsewhere)
@@ -72,7 +72,7 @@ def compiled(potential: Potential, start: Point, *others: Point) -> Potential:
 
 
 def chain(
-    model: Callable[..., Any], data: Any, seed: int, acceptance: float, warmup: int, deadline: float, budget: float
+    model: Callable[..., Any], data: Any, seed: int, adaptation: Adaptation, warmup: int, deadline: float, budget: float
 ) -> Iterator[Block]:
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
@@ -83,7 +83,7 @@ def chain(
     torch.set_num_threads(1)
     pyro.set_rng_seed(seed)
     with pyro.validation_enabled(False):
-        kernel = kernel_of(model, data, warmup, acceptance)
+        kernel = kernel_of(model, data, warmup, adaptation)
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
@@ -183,12 +183,12 @@ class Chains:
 
 @contextmanager
 def chains(
-    job: Job, program: Program, acceptance: float, data: Any, static: Static, deadline: float
+    job: Job, program: Program, adaptation: Adaptation, data: Any, static: Static, deadline: float
 ) -> Iterator[Callable[[], Block]]:
     model = getattr(bind(twins.twin(job.model, "pyro"), static), program) if isinstance(program, str) else program
     options, seed = job.options, job.fit_seed % 2**31
     limits = (options.warmup, deadline, options.budget)
-    with Chains([(model, data, seed + number, acceptance, *limits) for number in range(N_CHAINS)]) as running:
+    with Chains([(model, data, seed + number, adaptation, *limits) for number in range(N_CHAINS)]) as running:
         yield running.block
 
 
@@ -212,7 +212,8 @@ def chains_of_many(
     """Chains on the product of every job's posterior, see `compare.fit.mcmc.nuts`.
 
     The library has no chains side by side. But data sets that have nothing to do with each other have a joint posterior
-    that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once.
+    that is the product of theirs, and a draw from it holds one from each: NUTS walks through all of them at once. Its
+    mass matrix is diagonal: a dense one would have the square of all latents of all data sets.
     """
     options, seed = jobs[0].options, jobs[0].fit_seed % 2**31
     first, _ = split_arguments(jobs[0].data.arguments())

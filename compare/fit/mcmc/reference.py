@@ -24,7 +24,7 @@ import xarray as xr
 import guides
 from compare import registry, standard_errors, user_model
 from compare.comparison import Job
-from compare.fit.mcmc.nuts import sample
+from compare.fit.mcmc.nuts import Adaptation, sample
 from compare.fit.reference.evidence import draws_of, with_evidence
 from compare.fit.reference.missed import with_missed_modes
 from compare.fit.svi import svi
@@ -72,8 +72,9 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
         latents = {name: sampled[name] for name in job.layout.latents if name in sampled}
         return complete(job.data, latents, rng) if complete else latents
 
+    adaptation = Adaptation(way.acceptance)
     tree, n_steps = sample(
-        library, with_budget(patient, budget), way.program, completed, way.acceptance, spare_if_diverged=spare
+        library, with_budget(patient, budget), way.program, completed, adaptation, spare_if_diverged=spare
     )
     left = budget - (time.perf_counter() - begin)
     if spare and diverged(tree) and left > LEAST * budget and "stay apart" not in tree.attrs["reason"]:
@@ -110,7 +111,7 @@ def again(library: ModuleType, job: Job, tree: xr.DataTree) -> tuple[xr.DataTree
     try:
         program, complete, spent = in_coordinates_of_a_flow(library, with_budget(job, FLOW * budget))
         left = budget - (time.perf_counter() - begin)
-        bent, n_steps = sample(library, with_budget(job, left), program, complete, ACCEPTANCE)
+        bent, n_steps = sample(library, with_budget(job, left), program, complete, Adaptation(ACCEPTANCE))
     except Exception as error:  # a second run that cannot be made costs nobody the first
         reason = one_line(error, bare=True)
         if isinstance(error, TimeoutError):
