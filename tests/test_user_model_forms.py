@@ -407,3 +407,36 @@ def test_the_library_is_told_by_what_a_model_imports_or_closes_over():
         return pyro.sample("z", None)
 
     assert libraries_used(of_closure()) == {"numpyro"} and libraries_used(inside) == {"pyro"}
+
+
+DRAWING = {
+    "numpyro": ("jax.random.normal", "jax.random.normal(jax.random.key(0), (30,){})", "dtype='float32'"),
+    "pyro": ("torch.randn", "torch.randn(30{})", "dtype=torch.float32"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_file_that_draws_its_data_is_told_that_they_are_others_in_float64(library, tmp_path):
+    """And they are; those of NumPy, or of a dtype that is named, are not. Afterwards the function is as it was."""
+    name, draw, typed = DRAWING[library]
+    module, _, function = name.rpartition(".")
+    before = getattr(import_module(module), function)
+    model = (
+        f"import {module.split('.')[0]}\nimport numpy as np\n"
+        f"import {library}\nimport {library}.distributions as dist\n\n"
+        f"def model(y):\n    mean = {library}.sample('mean', dist.Normal(0.0, 1.0))\n"
+        f"    {library}.sample('y', dist.Normal(mean, 1.0).expand([30]).to_event(1), obs=y)\n\n"
+    )
+    notes, data = {}, {}
+    for number, text in enumerate(
+        (draw.format(""), draw.format(f", {typed}"), "np.random.default_rng(0).normal(size=30)")
+    ):
+        path = tmp_path / f"drawn_{number}.py"
+        path.write_text(f"{model}data = {{'y': {text}}}\n", encoding="utf-8")
+        mine, given = user_model.read(str(path))
+        known = user_model.data_of(mine, given)
+        notes[number] = [text for text in known.layout.notes if "draws random numbers" in text]
+        data[number] = np.asarray(known.values["y"])
+    assert len(notes[0]) == 1 and f"({name})" in notes[0][0] and not notes[1] and not notes[2]
+    assert getattr(import_module(module), function) is before
+    assert np.max(np.abs(data[0] - data[1])) > 0.1

@@ -20,7 +20,7 @@ import numpy as np
 
 from compare import registry
 from compare.comparison import Layout
-from compare.user_model import given_params, guides, tracing
+from compare.user_model import drawing, given_params, guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.exact import UserExact, check_exact
 from compare.user_model.needed import fix_needed
@@ -259,7 +259,7 @@ def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None)
     held, notes = learn_params(user, values, params)
     values |= held
     layout = tracing.inspect_model(user, values, with_derived=user.exact is None)
-    layout = replace(layout, notes=layout.notes + notes)
+    layout = replace(layout, notes=(*layout.notes, *notes, *map(drawing.note, user.beside.get(drawing.DRAWN, [])[:1])))
     if data is None and tracing.NOTHING_OBSERVED in layout.notes:
         raise ValueError(missing_data(user))
     for name in (*layout.latents, *layout.derived):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pyro
 import torch
+
+from compare.user_model.drawing import watch
+
+RANDOM = ("bernoulli", "normal", "rand", "rand_like", "randn", "randn_like")
+"""Functions whose numbers depend on whether they are float32 or float64."""
 
 STORE = ("_params", "_param_to_name", "_constraints")
 """What a param store consists of. Its own `get_state` takes from the params their way back to unconstrained ones."""
@@ -51,3 +56,8 @@ def undisturbed() -> Iterator[None]:
         torch.set_rng_state(state)
         if devices:
             torch.cuda.set_rng_state_all(devices)
+
+
+def watch_draws() -> AbstractContextManager[list[str]]:
+    """A block in which draws are noted whose numbers depend on whether they are float32 or float64."""
+    return watch(torch, RANDOM)

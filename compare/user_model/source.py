@@ -7,12 +7,14 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from compare.messages import one_line
+from compare.user_model.drawing import DRAWN
 from models.contract import nearest
 
 ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
@@ -44,16 +46,19 @@ def locate(reference: str, library: str | None = None) -> tuple[Callable[..., An
     name = name or "model"
     path = path_of(place)
     known = {library} if library else libraries_in(path)
+    watched: AbstractContextManager[list[str]] = nullcontext([])
     if len(known) == 1:
         (library,) = known
         if library in ROOTS.values() and importlib.util.find_spec(library):
             import_module(f"compare.user_model.in_{library}")
-    module = run(place, path)
+            watched = import_module(f"compare.user_model.process_{library}").watch_draws()
+    with watched as drawn:
+        module = run(place, path)
     if not callable(getattr(module, name, None)):
         own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
         hint = nearest(name, own) if own else "define one"
         raise ValueError(f"{place} has no function {name!r}; {hint}")
-    return getattr(module, name), vars(module), library
+    return getattr(module, name), vars(module) | {DRAWN: drawn}, library
 
 
 def path_of(place: str) -> Path:
