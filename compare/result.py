@@ -82,7 +82,7 @@ class Result:
         return self._drawn(densities)
 
     def plot_ledger(self) -> Figure:
-        """What each guide's approximation costs in nats, by what is to blame.
+        """What each guide's approximation costs in nats, by cause.
 
         Raises:
             ValueError: no guide was fitted.

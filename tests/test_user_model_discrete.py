@@ -93,7 +93,7 @@ def test_what_depends_on_a_discrete_latent_is_not_reported():
         mine = user_model.register(written("awkward", library).slab, library)
         given = user_model.data_of(mine, {"values": module.VALUES})
         assert set(given.layout.derived) == {"double"} and set(given.layout.observed) == {"values"}
-        assert given.layout.notes[0].startswith("site 'kept' is discrete: its 2 values are summed out")
+        assert given.layout.notes[0].startswith("site 'included' is discrete: its 2 values are summed out")
 
 
 @pytest.mark.parametrize("library", ["numpyro", pytest.param("pyro", marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""Fits of one posterior that contradict each other: evidence against both sides, where no posterior is exact."""
+"""Fits of one posterior that contradict each other, which convicts both sides where no posterior is exact."""
 
 from __future__ import annotations
 

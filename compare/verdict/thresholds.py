@@ -239,7 +239,7 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         ),
         (
             "undecided",
-            f"none of these, but the evidence would not show a fault of twice that size: a distance plus {ERRORS} "
+            f"none of these, but the draws are too few to show a fault of twice that size: a distance plus {ERRORS} "
             f"standard errors reaches {2 * MEAN:g} sd or {2 * SPREAD:.0%} (NUTS: only where a transition diverged or "
             f"its ESS is below {options.ess:g}; a reference: where its ESS is below {DECISIVE_ESS}); or there is no "
             "reference. The sentence says what would decide it",

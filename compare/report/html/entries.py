@@ -17,7 +17,7 @@ from compare.summary import Estimate
 MEANINGS = {
     "exact": "the posterior itself",
     "agrees": "may be used in the posterior's place",
-    "undecided": "too little evidence either way",
+    "undecided": "too few draws to decide",
     "narrow": "means right, spread too small",
     "wide": "means right, spread too large",
     "off": "a mean is wrong",
