@@ -100,7 +100,7 @@ class Options:
         reference_warmup: Warm-up transitions of a reference.
     """
 
-    optimiser: str = option("zoo", "zoo stops by itself; adam is the libraries' usual way", choices=("zoo", "adam"))
+    optimiser: str = option("zoo", "zoo stops by itself; adam is the libraries' default loop", choices=("zoo", "adam"))
     tolerance: float = option(0.01, "nats of optimisation gap within which a guide has converged", parse_positive)
     budget: float = option(60.0, "seconds that a fit may take", parse_positive)
     steps: int = option(5000, "steps of --optimiser adam", parse_count)

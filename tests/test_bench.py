@@ -86,8 +86,8 @@ def test_medians_and_ratios():
         {"warm": [3.0, 1.0, 2.0], "converged": [True, False], "gap": [{"value": 1.0, "mcse": 0.1}], "cold": []}
     )
     assert median == {"warm": 2.0, "converged": 0.5, "gap": {"value": 1.0, "mcse": 0.1}, "cold": None}
-    assert runner.ratio({"zoo": {"warm": 2.0}, "usual": {"warm": 30.0}}, "warm") == 15
-    assert runner.ratio({"zoo": {}, "usual": {"warm": 30.0}}, "warm") is None
+    assert runner.ratio({"zoo": {"warm": 2.0}, "baseline": {"warm": 30.0}}, "warm") == 15
+    assert runner.ratio({"zoo": {}, "baseline": {"warm": 30.0}}, "warm") is None
     assert runner.middle([1.0, math.nan]) is None
 
 
@@ -98,7 +98,7 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch):
         if task["way"] != "warm":
             return {}, 2.0, 100.0
         measured = {"warm": [1.0], "gradients": [10], "gap": [{"value": 0.0, "mcse": 0.0}]}
-        return {"reference": "closed form", "zoo": measured | {"converged": [True]}, "usual": measured}, 5.0, 100.0
+        return {"reference": "closed form", "zoo": measured | {"converged": [True]}, "baseline": measured}, 5.0, 100.0
 
     monkeypatch.setattr(runner, "process", process)
     plan, _ = parse([FIRST, "--guides", "mean_field", "--no-nuts"])
@@ -129,7 +129,7 @@ def test_a_small_run(tmp_path, capsys):
     assert result["machine"]["processor"]
     (row,) = result["rows"]
     assert (row["status"], row["reason"], row["model"], row["method"]) == ("done", None, FIRST, "svi")
-    for way in ("zoo", "usual"):
+    for way in ("zoo", "baseline"):
         for key in ("warm", "cold", "memory", "gradients"):
             assert len(row[way][key]) == 1
             assert row[way][key][0] > 0
@@ -137,9 +137,9 @@ def test_a_small_run(tmp_path, capsys):
         assert all(math.isfinite(number) for number in row[way]["gap"][0].values())
     assert row["zoo"]["converged"] == [True]
     assert abs(row["median"]["zoo"]["gap"]["value"]) <= 0.01
-    assert row["median"]["usual"]["gap"]["value"] > 0.01
-    assert row["usual"]["gradients"] == [20]
-    assert row["ratio"]["warm"] == pytest.approx(row["usual"]["warm"][0] / row["zoo"]["warm"][0])
+    assert row["median"]["baseline"]["gap"]["value"] > 0.01
+    assert row["baseline"]["gradients"] == [20]
+    assert row["ratio"]["warm"] == pytest.approx(row["baseline"]["warm"][0] / row["zoo"]["warm"][0])
     assert row["ratio"]["cold"] > 0
     lines = (tmp_path / "bench.md").read_text().splitlines()
     assert any(line.startswith(f"| {FIRST} | numpyro-mean_field |") for line in lines)

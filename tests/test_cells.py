@@ -415,7 +415,7 @@ def test_a_calibrations_cells_hold_their_fields():
 def test_a_benchmarks_cells_hold_their_medians():
     unequal = Unequal()
     for method, keys in (("svi", ("cold", "warm", "gradients", "memory")), ("nuts", ("cold", "warm", "ess", "memory"))):
-        median = {way: {key: round(100 * unequal.number()) for key in keys} for way in ("zoo", "usual")}
+        median = {way: {key: round(100 * unequal.number()) for key in keys} for way in ("zoo", "baseline")}
         for numbers in median.values():
             numbers |= {"gap": to_json(unequal.of(Estimate)), "ess_per_second": round(1e4 * unequal.number())}
         ratio = {key: unequal.number() for key in ("cold", "warm", "ess_per_second")}
@@ -423,12 +423,12 @@ def test_a_benchmarks_cells_hold_their_medians():
         cells = bench_cells(row | {"zoo": {"converged": [True, False, True]}})
         for key in {*keys, *(["ess_per_second"] if method == "nuts" else [])}:
             assert_holds(cells[key], median["zoo"][key])
-            assert_holds(cells[f"{key} usual"], median["usual"][key])
+            assert_holds(cells[f"{key} baseline"], median["baseline"][key])
         for key in [key for key in ratio if f"{key} ratio" in cells]:
             assert_holds(cells[f"{key} ratio"].rstrip("×"), ratio[key])
         if method == "svi":
             assert_holds(cells["gap"], *median["zoo"]["gap"].values())
-            assert_holds(cells["gap usual"], *median["usual"]["gap"].values())
+            assert_holds(cells["gap baseline"], *median["baseline"]["gap"].values())
         assert cells["converged"] == "2/3"
 
 

@@ -1,4 +1,4 @@
-"""What the two libraries' usual ways share."""
+"""What the two libraries' default loops share."""
 
 from __future__ import annotations
 

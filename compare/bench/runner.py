@@ -22,7 +22,7 @@ from compare.options import parse_count, parse_names, parse_positive, parse_whol
 from compare.registry import LIBRARIES
 from models.options import option
 
-WAYS = ("zoo", "usual")
+WAYS = ("zoo", "baseline")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Plan:
     repeats: int = option(3, "warm fits of each kind, each with a seed of its own", parse_count)
     cold_repeats: int = option(1, "fresh processes of each kind; 0 leaves cold times and memory out", parse_whole)
     seed: int = option(0, "everything random follows from it", parse_whole)
-    steps: int = option(5000, "steps of the usual way's Adam", parse_count)
+    steps: int = option(5000, "steps of the default loop's Adam", parse_count)
     limit: float = option(1800.0, "seconds that one process may take", parse_positive)
 
     def tasks(self) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ def run_plan(plan: Plan, progress: Callable[[str], None] = lambda line: None) ->
             "reason": None,
             "reference": None,
             "zoo": {},
-            "usual": {},
+            "baseline": {},
         }
         try:
             measure(row, task, plan)
@@ -156,7 +156,7 @@ def middle(values: Sequence[float | None]) -> float | None:
 
 
 def ratio(median: dict[str, Any], key: str, inverse: bool = False) -> float | None:
-    """The usual way's over the zoo's, or the zoo's over the usual way's."""
+    """The default loop's number over the zoo's; ``inverse`` the other way round."""
     ours, theirs = (median[name].get(key) for name in WAYS)
     above, below = (ours, theirs) if inverse else (theirs, ours)
     return above / below if above is not None and below else None

@@ -19,8 +19,8 @@ TITLES = {
 }
 NOTE = (
     "Medians of {repeats} fits with different seeds, made in turn in one process (cold: of {cold_repeats}, each in a "
-    "fresh process, imports and compilation included). Ratios are the usual way's over the zoo's; of ESS a second the "
-    "zoo's over the usual way's. What a library compiles anew in every run is in its seconds. A gap is "
+    "fresh process, imports and compilation included). Ratios are the baseline's over the zoo's; of ESS a second the "
+    "zoo's over the baseline's. What a library compiles anew in every run is in its seconds. A gap is "
     "the distance to the best member of the family, ± its error."
 )
 
@@ -83,7 +83,7 @@ def columns(method: str, first: str = "fit") -> tuple[Column, ...]:
     def of(measure: Measure) -> list[Column]:
         pair = [
             Column(measure.key, measure.header, measure.group),
-            Column(f"{measure.key} usual", "usual", measure.group),
+            Column(f"{measure.key} baseline", "baseline", measure.group),
         ]
         return pair + [Column(f"{measure.key} ratio", "ratio", measure.group)] * measure.has_ratio
 
@@ -95,7 +95,7 @@ def cells(row: Mapping[str, Any]) -> dict[str, str]:
     """One row's texts by column."""
     texts = {"fit": f"{row['library']}-{row['guide'] or 'nuts'}"}
     for measure in (*MEASURES[row["method"]], MEMORY):
-        for key, way in zip((measure.key, f"{measure.key} usual"), WAYS, strict=True):
+        for key, way in zip((measure.key, f"{measure.key} baseline"), WAYS, strict=True):
             texts[key] = measure.form(row["median"][way].get(measure.key))
         if measure.has_ratio:
             texts[f"{measure.key} ratio"] = format_ratio(row["ratio"][measure.key])

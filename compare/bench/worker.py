@@ -1,6 +1,6 @@
 """One process of the benchmark: ``python -m compare.bench.worker TASK``, TASK and the answer one line of JSON.
 
-A cold task makes one fit, the zoo's or the usual one; its process is timed from outside. A warm task makes both in
+A cold task makes one fit, the zoo's or the baseline; its process is timed from outside. A warm task makes both in
 turn, times each, and then measures them.
 """
 
@@ -25,7 +25,7 @@ def answer(task: Mapping[str, Any]) -> dict[str, Any]:
     """Do a task.
 
     Args:
-        task: ``case``, ``library``, ``guide`` (None: NUTS), ``way`` (``zoo``, ``usual``, ``warm``), ``seed``,
+        task: ``case``, ``library``, ``guide`` (None: NUTS), ``way`` (``zoo``, ``baseline``, ``warm``), ``seed``,
             ``steps`` and ``repeats``.
     """
     model, data = targets.parse(task["case"])
@@ -39,7 +39,7 @@ def answer(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def baseline(task: Mapping[str, Any], model: Model, data: Any) -> Any:
-    """The library's usual way, ready to fit."""
+    """The library's default loop, ready to fit."""
     module = import_module(f"compare.bench.baseline_{task['library']}")
     twin = import_module(f"models.{model.name}.in_{task['library']}")
     if task["guide"] is None:
@@ -54,7 +54,7 @@ def prepare(task: Mapping[str, Any], model: Model, data: Any) -> tuple[Any, Any]
 
 
 def zoo(task: Mapping[str, Any], model: Model, data: Any, seed: int) -> Any:
-    """The zoo's own fit, without what the usual way leaves out: no draws from a fitted guide."""
+    """The zoo's own fit, without what the default loop leaves out: no draws from a fitted guide."""
     from compare.options import Options
 
     if task["guide"] is None:
@@ -80,18 +80,18 @@ def warm(task: Mapping[str, Any], model: Model, data: Any) -> dict[str, Any]:
     other = baseline(task, model, data)
     zoo(task, model, data, task["seed"])
     other.warm_up(task["seed"])
-    fits: dict[str, list[Any]] = {"zoo": [], "usual": []}
-    seconds: dict[str, list[float]] = {"zoo": [], "usual": []}
-    ways: dict[str, Callable[[int], Any]] = {"zoo": lambda seed: zoo(task, model, data, seed), "usual": other.fit}
+    fits: dict[str, list[Any]] = {"zoo": [], "baseline": []}
+    seconds: dict[str, list[float]] = {"zoo": [], "baseline": []}
+    ways: dict[str, Callable[[int], Any]] = {"zoo": lambda seed: zoo(task, model, data, seed), "baseline": other.fit}
     for seed in range(task["seed"] + 1, task["seed"] + 1 + task["repeats"]):
         for name, fit in ways.items():
             start = time.perf_counter()
             fits[name].append(fit(seed))
             seconds[name].append(time.perf_counter() - start)
     if task["guide"] is None:
-        measured = measure_nuts(fits["zoo"], fits["usual"])
+        measured = measure_nuts(fits["zoo"], fits["baseline"])
     else:
-        measured = measure_svi(task, model, data, fits["zoo"], fits["usual"])
+        measured = measure_svi(task, model, data, fits["zoo"], fits["baseline"])
     for name, numbers in measured.items():
         if name in seconds:
             numbers["warm"] = seconds[name]
@@ -156,7 +156,7 @@ def measure_svi(
             "estimate": estimates,
             "converged": [bool(outcome.converged) for outcome in own],
         },
-        "usual": {"gradients": [task["steps"]] * len(other), "gap": other_gaps},
+        "baseline": {"gradients": [task["steps"]] * len(other), "gap": other_gaps},
     }
 
 
@@ -177,7 +177,7 @@ def measure_nuts(own: Sequence[Any], other: Sequence[Any]) -> dict[str, Any]:
             "gradients": [fit.gradients for fit in own],
             "converged": [bool(fit.tree.attrs["targets_met"]) for fit in own],
         },
-        "usual": {"ess": [smallest([sites[site][(..., *index)] for site, index in shown]) for sites in other]},
+        "baseline": {"ess": [smallest([sites[site][(..., *index)] for site, index in shown]) for sites in other]},
     }
 
 

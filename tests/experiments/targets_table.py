@@ -1,9 +1,9 @@
-"""Our row of the README's table, and our fits beside the usual way on targets that are not in the catalogue.
+"""Our row of the README's table, and our fits beside the default loop on targets that are not in the catalogue.
 
     python -m tests.experiments.targets_table [repeats] [library]
 
 Cold: a whole process, imports and compilation included. Warm: the median of later fits in one process, ours and the
-library's usual way (Adam at 0.01, 5,000 steps) in turn, with other seeds. The gap is the true one where q* is in closed
+default loop (Adam at 0.01, 5,000 steps) in turn, with other seeds. The gap is the true one where q* is in closed
 form (coin by quadrature), else the distance to a much longer fit; its error is printed with it.
 """
 
@@ -66,7 +66,7 @@ def zoo(library: str, number: int):
 
 
 def baseline_fit(library: str, number: int):
-    """The library's usual way, ready to be run."""
+    """The library's default loop, ready to be run."""
     name, fields, family = COLUMNS[number]
     baseline = importlib.import_module(f"compare.bench.baseline_{library}")
     twin, arguments = ingredients(library, name, fields)
@@ -89,7 +89,7 @@ def timed(call) -> tuple[object, float]:
 
 
 def measure(library: str, number: int, repeats: int) -> dict:
-    """One cell: warm seconds and gaps of ``repeats`` fits, ours and the usual way's in turn."""
+    """One cell: warm seconds and gaps of ``repeats`` fits, ours and the default loop's in turn."""
     family = guides.load(COLUMNS[number][2])
     objective, data = zoo(library, number)
     baseline = baseline_fit(library, number)
@@ -125,12 +125,12 @@ def main() -> None:
     for library in sys.argv[2:] or ("numpyro", "pyro"):
         for number, (name, fields, family) in enumerate(COLUMNS):
             here = [sys.executable, "-m", "tests.experiments.targets_table", "--cell", library, str(number)]
-            cold = [timed(partial(subprocess.run, [*here, program], check=True))[1] for program in ("zoo", "usual")]
+            cold = [timed(partial(subprocess.run, [*here, program], check=True))[1] for program in ("zoo", "baseline")]
             cell = json.loads(subprocess.run([*here, str(repeats)], check=True, capture_output=True, text=True).stdout)
             label = f"{name} {' '.join(map(str, (fields or {}).values()))} {family}"
             print(
                 f"{library:8} {label:24} gap {cell['gap'][0]:.1e} ±{cell['error'][0]:.0e}; "
-                f"{cold[0]:.1f} / {cell['warm'][0]:.3f} s; {cell['converged']} of {repeats} converged; usual way: gap "
+                f"{cold[0]:.1f} / {cell['warm'][0]:.3f} s; {cell['converged']} of {repeats} converged; baseline: gap "
                 f"{cell['gap'][1]:.1e} ±{cell['error'][1]:.0e}; {cold[1]:.1f} / {cell['warm'][1]:.2f} s; "
                 f"ratios cold {cold[1] / cold[0]:.1f}, warm {cell['warm'][1] / cell['warm'][0]:.1f}",
                 flush=True,
@@ -142,7 +142,7 @@ if __name__ == "__main__":
         library, number, what = sys.argv[2:]
         if what == "zoo":
             optimise(*zoo(library, int(number)), guides.load(COLUMNS[int(number)][2]), Options(), 0)
-        elif what == "usual":
+        elif what == "baseline":
             baseline_fit(library, int(number)).fit(0)
         else:
             print(json.dumps(measure(library, int(number), int(what))))

@@ -1,4 +1,4 @@
-"""``python -m compare bench``: the zoo's fits beside the libraries' usual way."""
+"""``python -m compare bench``: the zoo's fits beside the libraries' default loops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parse(arguments: Sequence[str]) -> tuple[Plan, BenchOutput]:
     Raises:
         ValueError: a bad argument; the message is one line that says what would be right.
     """
-    parser = Parser("bench", "the zoo's fits beside the library's usual way: seconds, gradients, gaps, memory")
+    parser = Parser("bench", "the zoo's fits beside the library's default loop: seconds, gradients, gaps, memory")
     about = "NAME or NAME:OPTION=VALUE,... (default: all models without encoders)"
     parser.add_argument("models", nargs="*", metavar="MODEL", help=about)
     parser.add_fields("the fits", Plan)
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         row["data"] = targets.parse(row["model"])[1].describe()
     summary = strict(
         {
-            "schema": 1,
+            "schema": 2,
             "machine": describe_machine(),
             "versions": versions(PACKAGES),
             "settings": dataclasses.asdict(plan),

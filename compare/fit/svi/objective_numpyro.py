@@ -241,7 +241,7 @@ class Objective(Particles):
         return jax.tree.map(np.asarray, self.begin(jax.random.key(seed), data)[0])
 
     def adam(self, seed: int, data: Data, steps: int, learning_rate: float) -> Parameters:
-        """The library's usual way: SVI.run with Adam and one draw a step."""
+        """The library's default loop: SVI.run with Adam and one draw a step."""
         svi = SVI(self.model, self.guide, numpyro.optim.Adam(learning_rate), Trace_ELBO())
         start = self.params(self.start(seed, data))
         result = svi.run(jax.random.key(seed), steps, **data, progress_bar=False, init_params=start)

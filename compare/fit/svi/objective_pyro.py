@@ -238,7 +238,7 @@ class Objective(Particles):
         self.log_joint = LogJoint(bound, data) if guides.load(family).coordinates is not None else None
 
     def adam(self, seed: int, data: Tensors, steps: int, learning_rate: float) -> Parameters:
-        """The library's usual way: SVI's own steps with Adam and one draw each."""
+        """The library's default loop: SVI's own steps with Adam and one draw each."""
         guide, _ = self.begin(seed, data)
         adam = pyro.optim.Adam({"lr": learning_rate})  # type: ignore[attr-defined]  # it is made when imported
         svi = SVI(self.model, guide, adam, Trace_ELBO())
