@@ -134,7 +134,7 @@ class Job:
         library: The library that fits; None where the method has none.
         guide: The family of guides, or the user's own guide; None where the method has none.
         seed: The comparison's seed.
-        options: Targets and limits; the usual ones where None is given.
+        options: Targets and limits; the defaults where None is given.
         reason: Why the fit is skipped; None if it is not.
         layout: What tracing the model on the data tells.
         twin: The library whose twin gives the densities of draws, where ``library`` is None.
@@ -263,7 +263,7 @@ class Comparison:
     """A model, its data, the truth, and every fit measured against it.
 
     Attributes:
-        request: What was wanted; where the model's own network was trained, its data hold that.
+        request: The request; where the model's own network was trained, its data hold the network.
         truth: The exact posterior, or the reference where none is known; None where that could not be made.
         best: The best member of each family, where it is known.
         fits: The fits by name.

@@ -57,7 +57,7 @@ class NetworkSummary:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is said of a test set.
+    """The scores of a test set.
 
     Attributes:
         observations: Their number.

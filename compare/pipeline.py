@@ -51,7 +51,7 @@ def compare(
     """Make every fit of the plan, measure and judge it. A fit that fails is in the result as failed.
 
     Args:
-        request: What is wanted.
+        request: The model, its data, and the fits to make.
         helpers: Processes beside this one, of `compare.execute.processes.workers`; without them all is done here.
         progress: Called with what is being done, and how far all of it is.
         cache: Fits that it holds are not made again, and those that are made are put there as soon as they are.

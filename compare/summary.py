@@ -97,7 +97,7 @@ class ModelCheck:
         reason: Why nothing could be checked; None where something was.
         statistics: The posterior predictive p-values by observed site and statistic.
         loo_pit: The leave-one-out PIT by observed site, where there are enough observations.
-        sentence: What is said of it; None unless some p-value is extreme.
+        sentence: The verdict on the model; None unless some p-value is extreme.
     """
 
     fit: str | None

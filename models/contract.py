@@ -176,7 +176,7 @@ class Model:
 
     Attributes:
         name: Its folder's name.
-        title: What is asked of it, in a line.
+        title: Its subject or question, in a line.
         data: The class of its data, a `Data`.
         guides: The families that are fitted unless the user names others.
         optional_guides: Families of its own that are fitted only where the user names them.
