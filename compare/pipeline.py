@@ -242,7 +242,7 @@ def unsearched(fits: Mapping[str, Fit]) -> list[str]:
 
 
 def unjudged(layout: Layout) -> list[str]:
-    """That verdicts do not look at every element, where there are too many."""
+    """A note where there are too many elements for verdicts to look at each."""
     looked_at = sum(site in layout.latents for site, _ in layout.judged)
     total = layout.dimension - sum(int(out.sum()) for out in layout.unjudged.values())
     return [f"Verdicts look at {looked_at:,} of the {total:,} elements of the latents"] if looked_at < total else []

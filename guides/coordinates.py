@@ -1,4 +1,4 @@
-"""Coordinates for families with many parameters, such as networks' weights, of which some stay as they are."""
+"""Coordinates for families with many parameters, such as networks' weights, some of which stay unchanged."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ HIDDEN_LAYER = ("hidden_weights", "hidden_biases")
 OUTPUT_LAYER = ("output_weights", "output_biases")
 
 LARGEST = 1e12
-"""Of a weight, and of the noise, which is at least one part of that: far beyond it squares are not finite."""
+"""Largest weight and noise; the noise is at least 1 / `LARGEST`. Far beyond, squares are not finite."""
 
 
 def softplus(values: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ class Posteriors(Exact):
         return {"z": np.sqrt(np.diagonal(self.covariances, axis1=1, axis2=2))}
 
     def correlations(self) -> dict[str, float]:
-        """Of the latents of each image."""
+        """The correlations of each image's latents, by pair."""
         sds = self.sd()["z"]
         scaled = self.covariances / (sds[:, :, None] * sds[:, None, :])
         pairs = list(itertools.combinations(range(sds.shape[1]), 2))

@@ -81,7 +81,7 @@ class Logits:
         return likelihood - prior - self.size * (0.5 * LOG_2PI + math.log(self.prior_sd))
 
     def precision(self, curvature: np.ndarray) -> np.ndarray:
-        """That of a Gaussian whose rows have these curvatures, shape (rows,): (d, d)."""
+        """The precision, (d, d), of a Gaussian whose rows have these curvatures, shape (rows,)."""
         return (self.signed.T * (self.counts * curvature)) @ self.signed + np.eye(self.size) / self.prior_sd**2
 
     @cached_property
@@ -259,7 +259,7 @@ class ImportancePosterior(LogitsPosterior):
         )
 
     def marginal(self, site: str, index: tuple[int, ...] = ()) -> Marginal:
-        """Of the weighted draws, smoothed a little, and drawn together as much."""
+        """The marginal of the weighted draws, smoothed a little and shrunk by as much."""
         if (site, index) not in self.marginals:
             along = self.log_joint.maps[site][index]
             mean, sd = along @ self.location, math.sqrt(along @ self.covariance @ along)

@@ -181,7 +181,7 @@ class Trapezoid:
 
     @cached_property
     def grown(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of each lattice the indices (n, dimension) and the log densities (n,) of its points."""
+        """The indices (n, dimension) and log densities (n,) of each lattice's points."""
         return [grow(self.log_density, lattice, self.seeds, self.drop, self.limit) for lattice in self.lattices]
 
     @cached_property

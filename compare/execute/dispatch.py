@@ -16,7 +16,7 @@ SMALL = 100
 """Up to this number of jobs, each job is a task of its own."""
 
 TASKS_PER_SLOT = 16
-"""Of more jobs each slot gets this many tasks: few share their overhead, many lose little when a worker dies."""
+"""Tasks a slot gets where there are more jobs: few share their overhead, many lose little when a worker dies."""
 
 ATTEMPTS = 3
 """How often a fit is attempted whose process dies."""

@@ -35,7 +35,7 @@ def fit(job: Job) -> tuple[xr.DataTree, int]:
 
 
 def densities_or_nan(job: Job, latents: Latents) -> tuple[np.ndarray, np.ndarray]:
-    """log p(z) and log p(x | z) by the twin; NaN where it cannot be run, of which its own fits say why."""
+    """log p(z) and log p(x | z) by the twin; NaN where it cannot be run, as its own fits explain."""
     try:
         return log_densities(job, latents)
     except Exception:

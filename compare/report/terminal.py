@@ -45,7 +45,7 @@ IMPORTANT = (
     "elbo",
     "ess",
 )
-"""Columns of the table of fits, the most important first, of which the short report has those that fit."""
+"""Columns of the table of fits, the most important first; the short report prints those that fit."""
 
 
 def build(table: Table) -> RichTable:

@@ -26,7 +26,7 @@ N_PARTICLES = 256
 
 
 def used(user: Any, values: Mapping[str, Any], starts: Mapping[str, Any], latents: Mapping[str, Any]) -> list[str]:
-    """Those params, of the ones that start here, which the log joint depends on."""
+    """The params among ``starts`` that the log joint depends on."""
     held = {name: set(hold({name: value})) for name, value in starts.items()}
     data, static = split_arguments(dict(values) | hold(starts))
     model = handlers.seed(partial(twin(user).model, **dict(static)), 0)

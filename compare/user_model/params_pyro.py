@@ -24,7 +24,7 @@ N_PARTICLES = 24
 
 
 def used(user: Any, values: Mapping[str, Any], starts: Mapping[str, Any], latents: Mapping[str, Any]) -> list[str]:
-    """Those params, of the ones that start here, which the log joint depends on."""
+    """The params among ``starts`` that the log joint depends on."""
     data, static = split_arguments(dict(values) | hold(starts))
     leaves = {name: data[f"param:{name}"].requires_grad_() for name in starts}
     with pyro.validation_enabled(False), Held(dict(latents)):

@@ -28,13 +28,13 @@ N_DRAWS = 3
 """Values of the latents that an inspection looks at."""
 
 RADII = (2.0, 0.2, 0.02)
-"""How far they may be from the origin of the unconstrained space: nearer where the model cannot be run farther off."""
+"""Largest distances from the origin of the unconstrained space, tried in turn until the model can be run."""
 
 NOTHING_OBSERVED = "the model observes nothing on these data (no site has obs, no factor): its posterior is its prior"
 """The note on a model without observations."""
 
 MAX_REPORTED = 20
-"""Elements that are reported of a model that does not choose them itself."""
+"""Most elements that are reported where the model does not choose them."""
 
 
 def trace(model: Model, data: Any, library: str) -> Layout:
@@ -187,7 +187,7 @@ def is_numeric(value: Any) -> bool:
 def report(
     shapes: Mapping[str, tuple[int, ...]], varying: Mapping[str, np.ndarray] | None = None
 ) -> tuple[Element, ...]:
-    """All elements up to 20; of more, those of sites with one element and others spread evenly.
+    """All elements up to 20; beyond, those of sites with one element and others, spread evenly.
 
     Elements that do not vary under the prior, such as the zeros of a Cholesky factor, are left out.
     """

@@ -30,7 +30,7 @@ def simulate(data: Bandit, rng: np.random.Generator, count: int) -> Simulated:
 
 
 def report(data: Bandit) -> list[Element]:
-    """All arms, and by how much they lead; of two the second's lead is the first's with the other sign."""
+    """All arms and their leads; with two arms only one lead, as the other is its negative."""
     arms = range(len(data.pulls))
     theta: list[Element] = [("theta", (k,)) for k in arms]
     lead: list[Element] = [("lead", (k,)) for k in (arms[1:] if len(arms) == 2 else arms)]

@@ -52,7 +52,7 @@ def likelihoods(theta: np.ndarray, horizon: int) -> list[np.ndarray]:
 
 
 def costs_to_go(policy: Counts, world: World, horizon: int) -> Counts:
-    """By how much more regret is to be expected after pulling the first arm than after the second, in every state."""
+    """The expected regret of pulling the first arm less that of the second, in every state."""
     later = [np.zeros((n + 1, horizon - n + 1)) for n in range(horizon + 1)]
     apart: Counts = {}
     for time in reversed(range(horizon)):

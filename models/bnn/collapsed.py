@@ -116,7 +116,7 @@ class Collapsed:
         return -0.5 * (quadratic + log_det + constant + (points**2).sum(axis=1))
 
     def precision(self, mode: np.ndarray) -> np.ndarray:
-        """Of theta about a mode, shape (dimension, dimension): Gauss and Newton's approximation, at least the prior's.
+        """The precision of theta about a mode, (dimension, dimension): by Gauss and Newton, at least the prior's.
 
         A move of theta counts by what it does to the fit, less what the output layer can make up for (Kaufman 1975, A
         variable projection method, BIT 15).

@@ -12,7 +12,7 @@ from models.bnn.data import BnnData
 from models.contract import Latents
 
 MOST = 17
-"""Inputs and units together, of which all masks are enumerated: 131,072 of them, for 16 units and one input."""
+"""Most inputs and units whose masks are all enumerated: 131,072 masks for 16 units and one input."""
 
 Points = Mapping[str, np.ndarray]
 """The guide's points by site, each of the site's shape."""

@@ -58,7 +58,7 @@ def claims(data: Chain) -> list[Claim]:
 
 
 def updates(data: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each of two nodes a, b and the variance of its coordinate update: mean = a * (the other mean) + b * x."""
+    """a, b and the variance of the coordinate update of each of two nodes: mean = a * (the other mean) + b * x."""
     exact = GaussianChain(dataclasses.replace(data, x=1.0))
     variances = 1 / exact.precision_diagonal
     couplings = np.round(-np.linalg.inv(exact.covariance())[0, 1] * variances, 12)

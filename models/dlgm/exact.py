@@ -151,7 +151,7 @@ class DeepPosterior(Exact):
         return slopes.T @ self.plane.covariances @ slopes
 
     def extra_summary(self) -> dict[str, Any]:
-        """How much each image says of the upper layer."""
+        """The information of each image about the upper layer."""
         if self.layers.is_linear:
             return {}
         return {"KL(p(z2 | x), p(z2)) of the images shown, in nats": self.nested.information.tolist()}

@@ -23,7 +23,7 @@ from models.image_posteriors import normal
 FAMILIES = ("mean_field", "full_rank")
 
 NODES, MANY = 10, (24, 32)
-"""Of the rule in each dimension, with which a member is sought; its ELBO is by the last, and its error by the two."""
+"""Nodes a dimension: to search for a member; and of the two rules for its ELBO, whose difference gives its error."""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ Z2 = np.linspace(-6, 6, 97)[:, None]
 """The lattice of z2."""
 
 PRECISION = {"lower_hidden_weights": 0.01}
-"""Of the Gaussian that a weight is given; of the others 1. A small one lets the pixels change within a little of z1."""
+"""Precision of a weight's Gaussian prior, 1 where not listed. A small one lets the pixels change fast with z1."""
 
 SHARE = 0.75
-"""Of the variance of z1, where all is linear, what z2 explains."""
+"""Share of the variance of z1 that z2 explains, where all is linear."""
 
 
 def linear(images: Images, sizes: tuple[int, int]) -> Layers:

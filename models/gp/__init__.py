@@ -30,7 +30,7 @@ MOST_SHOWN = 300
 
 
 def hyperparameters(data: GpData) -> tuple[str, ...]:
-    """Those that are latents."""
+    """The hyperparameters that are latents."""
     return () if data.is_known else ("length", "noise") if data.is_normal else ("length",)
 
 

@@ -169,7 +169,7 @@ class GpData(Data):
 
     @property
     def placements(self) -> tuple[str, ...]:
-        """Those that the number of inputs allows."""
+        """The placements that the number of inputs allows."""
         return PLACEMENTS[self.design.inputs.shape[1] > 1 :]
 
     @property

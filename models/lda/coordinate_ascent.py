@@ -155,7 +155,7 @@ def is_large(data: Corpus) -> bool:
 
 
 def best_member(data: Corpus, family: str) -> Best | None:
-    """Of Dirichlets, where the best of the starts ends."""
+    """The best member among Dirichlets: where the best of the starts ends."""
     if family != FAMILY or is_large(data):
         return None
     bounds, state = restarts(data)

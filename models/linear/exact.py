@@ -73,7 +73,7 @@ class Rotated:
         return self.location(variance) + (eps * self.widths(variance)) @ self.basis.T * self.sds
 
     def covariance(self, variance: float = 1.0) -> np.ndarray:
-        """Of the coefficients, shape (d, d)."""
+        """The coefficients' covariance, shape (d, d)."""
         root = self.sds[:, None] * self.basis * self.widths(variance)
         return root @ root.T
 

@@ -14,7 +14,7 @@ from models.vae.data import Autoencoder
 from models.vae.exact import exact
 
 N_CHAINS, TEMPERATURES = 8, 200
-"""Of annealed importance sampling, which stands in where there are too many latent dimensions for quadrature."""
+"""Annealed importance sampling's, which takes over where latents have too many dimensions for quadrature."""
 
 
 def training(data: Autoencoder) -> Training:

@@ -127,7 +127,7 @@ def fit(
 
 @lru_cache(maxsize=2)
 def best_mixture(images: Images) -> Mixture:
-    """Of mixtures of growing size, and several starts of each, the one that makes the validation images most likely."""
+    """The mixture that makes the validation images most likely, among growing sizes and several starts of each."""
     best, highest = None, -np.inf
     for components in COMPONENTS:
         if best is not None and components > len(images.train):

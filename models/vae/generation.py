@@ -42,7 +42,7 @@ class Generated(NamedTuple):
 
 
 def generate(data: Autoencoder) -> Generated:
-    """As many images from the prior, z ~ N(0, I) decoded, as there are test images; the split's seed says which."""
+    """Decoded images of z ~ N(0, I), one for each test image, drawn by the split's seed."""
     rng = np.random.default_rng((data.split, 2))
     z = rng.standard_normal((len(data.dataset.test), data.network.latent))
     probabilities = special.expit(data.network(z))
@@ -50,7 +50,7 @@ def generate(data: Autoencoder) -> Generated:
 
 
 def scattered(data: Autoencoder) -> np.ndarray:
-    """As many images of independent pixels, each lit as often as in training, (n, pixels)."""
+    """Images of independent pixels, each lit as often as in training, one for each test image, (n, pixels)."""
     chance = np.random.default_rng((data.split, 4)).random(data.dataset.test.shape)
     return (chance < independent(data.dataset.train).means).astype(np.float64)
 

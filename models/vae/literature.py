@@ -41,7 +41,7 @@ def claims(data: object) -> list[Claim]:
     weight = weight / weight.sum()
 
     def elbo(mean: float, sd: float) -> tuple[float, float]:
-        """Of q = N(mean, sd^2): E_q[log p(image, z) - log q(z)], and data fit - KL(q, prior), in nats."""
+        """E_q[log p(image, z) - log q(z)] for q = N(mean, sd^2), and data fit - KL(q, prior), in nats."""
         z = mean + sd * node
         data_fit = decoder.log_likelihood(image, z[:, None])[0]
         ratio = data_fit + stats.norm.logpdf(z) - stats.norm.logpdf(z, mean, sd)

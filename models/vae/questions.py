@@ -60,7 +60,7 @@ class Question:
 
     @cached_property
     def log_odds(self) -> float:
-        """Of a pixel that it was not flipped."""
+        """The log odds that a pixel was not flipped."""
         return math.log1p(-self.flip) - math.log(self.flip)
 
     def answer(self, logits: np.ndarray) -> np.ndarray:
@@ -173,7 +173,7 @@ def predictions(question: Question, logits: np.ndarray) -> Predictions:
 
 
 def draws(question: Question, decoder: Decoder, z: np.ndarray) -> Predictions:
-    """What draws of z, shape (n_draws, n, latent), say; draws beyond a multiple of 16 are left out.
+    """The answer of draws of z, shape (n_draws, n, latent); draws beyond a multiple of 16 are left out.
 
     The predictive probability is the average over draws of p(target | z, y), jointly over an image's pixels. Its
     logarithm is biased: for each image it is too small by about half the square of its Monte Carlo error.

@@ -114,7 +114,7 @@ def numbers(weighted: WeightedDraws) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def imprecision(weighted: WeightedDraws, tolerance: float) -> str:
-    """By how much errors are too large, empty where they are not."""
+    """A sentence on errors that are too large; empty where none is."""
     values, errors, scales = numbers(weighted)
     if not (np.isfinite(values).all() and np.isfinite(errors).all()):
         return "some mean or sd is not finite: it does not exist, or lies too far in the tails"

@@ -25,7 +25,7 @@ FIRST, MOST = 4, 32
 """Batches of draws that the Hessian is measured with, at first and at most."""
 
 STEP = 1e-3
-"""Of the central differences: in sds of mean field, and in logs of them."""
+"""Step of the central differences, in sds of mean field, and in logs of these sds."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def add_gradients(fits: Ensemble, states: Sequence[State], batches: int) -> None
 
 
 def double_gradients(fits: Ensemble, states: Sequence[State]) -> None:
-    """As many batches again, for each."""
+    """Double the batches of each fit."""
     for count in sorted({len(state.gradients) for state in states}):
         add_gradients(fits, [state for state in states if len(state.gradients) == count], count)
 

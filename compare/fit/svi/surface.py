@@ -103,7 +103,7 @@ class Surface:
 
 
 def no_maximum(surface: Surface) -> str:
-    """That the density has no maximum, with the element that the climb moved furthest."""
+    """A sentence that the density has no maximum, with the element that the climb moved furthest."""
     name, end = furthest(surface)
     return (
         f"the density has no maximum: log p(x, z) is {surface.highest[0]:.4g} at {name} = {end:.3g} and still rises; "

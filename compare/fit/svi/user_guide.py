@@ -56,7 +56,7 @@ ERRORS = 4
 """Standard errors by which a copy must be above the given params, to be better."""
 
 STEP, ROUNDING = 1e-4, 0.01
-"""Of a standard normal, by which the slopes of what a guide draws are taken; and nats that the differences may cost."""
+"""Step in a standard normal for the slopes of a guide's draws; and nats that these differences may cost."""
 
 
 def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
