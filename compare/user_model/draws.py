@@ -1,8 +1,8 @@
-"""Draws of the posterior that a user brings: arrays, a library's MCMC object, an ArviZ tree, or a file of it."""
+"""Draws of the posterior that a user brings: arrays, a library's MCMC object, an ArviZ tree, a table, or a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 
 from compare.comparison import Layout
+from compare.messages import one_line
+from compare.user_model import draws_table
 from compare.user_model.guides import listed
 from compare.user_model.sites import underscored
 
@@ -101,6 +103,10 @@ def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The posterior's arrays by site, chains and draws first, and the sampler's statistics."""
     if isinstance(given, str | Path):
         return arrays_in(Path(given))
+    if hasattr(given, "columns"):  # a data frame
+        given = [given]
+    if isinstance(given, list | tuple) and given:
+        return arrays_of_tables(given)
     stats: dict[str, np.ndarray] = {}
     if hasattr(given, "get_samples"):  # an MCMC object of either library
         refuse_without_run(given)
@@ -111,12 +117,27 @@ def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if posterior is None:
             raise ValueError(
                 f"draws is a {type(given).__name__}{' without a posterior' if isinstance(given, xr.DataTree) else ''}: "
-                "give a dict of arrays by site, an InferenceData or DataTree with a posterior, or such a file"
+                "give a dict of arrays by site, an InferenceData or DataTree with a posterior, a data frame with a row "
+                "for each draw, or a file of these"
             )
         group = group_of(given, "sample_stats")
         names = [name for name in STATS if group is not None and name in group]
         return values_of(posterior), {name: values_of(group)[name] for name in names}
     return {underscored(str(name)): as_array(value) for name, value in given.items()}, stats
+
+
+def arrays_of_tables(tables: Sequence[Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The same of tables, or of files of them, a chain each: see `draws_table`."""
+    read: list[Any] = []
+    for table in tables:
+        if isinstance(table, str | Path):
+            read += tables_in(Path(table))
+        elif isinstance(table, Mapping) or hasattr(table, "columns"):
+            read.append(table)
+        else:
+            raise ValueError(f"draws is a list with a {type(table).__name__}: give a table or a file for each chain")
+    sites, stats = draws_table.arrays(read)
+    return {underscored(name): value for name, value in sites.items()}, stats
 
 
 def refuse_without_run(mcmc: Any) -> None:
@@ -141,7 +162,9 @@ def stats_of(mcmc: Any) -> dict[str, np.ndarray]:
 
 
 def arrays_in(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The same from a file: NetCDF (``.nc``), or arrays of NumPy's (``.npz``)."""
+    """The same from a file: NetCDF (``.nc``), arrays of NumPy's (``.npz``), or a table (``.csv``, ``.json``)."""
+    if draws_table.SUFFIXES & set(path.suffixes):
+        return arrays_of_tables([path])
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -155,7 +178,18 @@ def arrays_in(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except ValueError as error:
         if str(error).startswith("draws"):
             raise
-        raise ValueError(f"draws {path} cannot be read: give ArviZ's NetCDF, or an .npz of arrays by site") from None
+        raise ValueError(
+            f"draws {path} cannot be read: give ArviZ's NetCDF, an .npz of arrays by site, or a table (.csv, .json)"
+        ) from None
+
+
+def tables_in(path: Path) -> Sequence[Any]:
+    try:
+        return draws_table.read(path)
+    except FileNotFoundError:
+        raise ValueError(f"draws {path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"draws {path} cannot be read as a table: {one_line(error)}") from None
 
 
 def group_of(given: Any, name: str) -> Any:
