@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from scipy import special, stats
 
 from models.bnn import network
 from tests.experiments import uci_networks, uci_posteriors, uci_sets
-from tests.experiments.dropout_uci import Store, dropout_on, ensemble_on
+from tests.experiments.dropout_uci import Store, dropout_on, ensemble_on, parse_options
 
 
 def some_split(seed: int = 1, rows: int = 9) -> uci_sets.Split:
@@ -161,8 +163,8 @@ def test_the_mean_fields_elbo_against_draws():
     """The closed form against the twin's log joint and the Gaussians' entropy, averaged over 20,000 draws."""
     split = uci_sets.scaled(some_split(rows=12)).split
     x, y = jnp.asarray(split.inputs, jnp.float32), jnp.asarray(split.targets, jnp.float32)
-    means, log_sds = uci_posteriors.start(jax.random.PRNGKey(0), 2)
-    means["noise"], log_sds = jnp.float32(0.0), {site: part + 1 for site, part in log_sds.items()}
+    means = uci_posteriors.start(jax.random.PRNGKey(0), 2)[0] | {"noise": jnp.float32(0.0)}
+    log_sds = {site: jnp.log(0.27 * sd) for site, sd in (uci_posteriors.prior_sds(2) | {"noise": 1.0}).items()}
     draws = uci_posteriors.gaussian_draws(means, log_sds, 20_000)
     logs = jax.jit(jax.vmap(lambda latents: uci_posteriors.log_joint(latents, x, y)))(draws)
     entropy = sum(float(jnp.sum(part + 0.5 * np.log(2 * np.pi * np.e))) for part in log_sds.values())
@@ -172,7 +174,8 @@ def test_the_mean_fields_elbo_against_draws():
 
 
 @pytest.mark.slow
-def test_full_rank_starts_as_the_mean_field_and_climbs():
+def test_full_rank_starts_as_the_mean_field_and_climbs(monkeypatch):
+    monkeypatch.setattr(uci_posteriors, "START", 0.1)  # after 500 steps near its optimum, and not there
     split = uci_sets.scaled(some_split(rows=12)).split
     x, y = jnp.asarray(split.inputs, jnp.float32), jnp.asarray(split.targets, jnp.float32)
     fit = uci_posteriors.mean_field(x, y, jax.random.PRNGKey(0), 500)
@@ -216,3 +219,57 @@ def test_chains_are_pooled_and_compared():
     apart = uci_posteriors.of_chains(np.concatenate([f + np.array([[[0]], [[9]]]), tau], axis=-1), units)
     assert alike[:2] == pytest.approx(uci_sets.mixture(np.concatenate(f), units, 4.0))
     assert alike[2] < 1.3 and apart[2] > 3 and alike[4] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--methods", "dropout,vi"],
+            "no method is named 'vi': choose from dropout,ensemble,mean_field",
+        ),
+        (["--sets", "boston"], "no set is named 'boston': choose from yacht,bostonHousing,energy,concrete"),
+        (["--epochs", "0"], "--epochs is 0: give a whole number, 1 or more"),
+        ([], "data.txt: give the FOLDER of Gal's sets"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line(words, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        parse_options([str(tmp_path), *words])
+    assert left.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+
+
+PUBLISHED = {
+    "yacht": (-1.250, 0.666),
+    "bostonHousing": (-2.402, 2.904),
+    "energy": (-1.212, 0.539),
+    "concrete": (-2.937, 4.826),
+}
+"""Gal's means over his splits: log likelihood and RMSE."""
+
+
+def readme_rows() -> dict[tuple[str, str], list[str]]:
+    """The cells of the README's table by set and method."""
+    text = Path("guides/dropout/README.md").read_text(encoding="utf-8")
+    table = text.partition("| set | method |")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {(name, method.partition(",")[0]): [method, *rest] for name, method, *rest in cells}
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"-?\d+\.\d+", text)]
+
+
+def test_the_readmes_table_against_the_published_means():
+    """Differences are those of the means; dropout's are within two standard errors of 0. No set lacks a row."""
+    rows = readme_rows()
+    for name, published in PUBLISHED.items():
+        assert tuple(numbers(cell)[0] for cell in rows[name, "published (Gal)"][1:3]) == published
+        for method in ("dropout", "ensemble", "mean_field", "linear"):
+            label, *means, apart, _ = rows[name, method]
+            assert label == f"{method}, 20 splits"
+            differences, errors = np.reshape(numbers(apart), (2, 2)).T
+            expected = [numbers(cell)[0] - value for cell, value in zip(means, published, strict=True)]
+            assert differences == pytest.approx(expected, abs=0.0016)  # of numbers rounded to 0.001
+            assert method != "dropout" or np.all(np.abs(differences) < 2 * errors)
+        assert rows[name, "full_rank"][0] == "full_rank, split 0"

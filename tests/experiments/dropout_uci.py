@@ -39,6 +39,7 @@ from tests.experiments.uci_networks import scores, train, values
 from tests.experiments.uci_sets import SETS, Scaled, about, linear_on, mixture, scaled, splits_of, validation
 
 MASKS, MASKS_VALIDATED, MEMBERS = 10_000, 2000, 5
+METHODS = ("dropout", "ensemble", "mean_field", "full_rank", "nuts", "linear")
 
 
 class Store:
@@ -154,24 +155,38 @@ def table_of(folder: Path, methods: list[str], epochs: int, out: Path) -> list[f
     return seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line's options; a bad one ends the program with exit status 2 and a line that says what is right."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=4000)
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--methods", default="dropout,ensemble,mean_field,full_rank,nuts,linear")
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--out", type=Path, default=Path("out/dropout_uci"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    options.sets, options.methods = options.sets.split(","), options.methods.split(",")
+    for kind, given, known in (("set", options.sets, SETS), ("method", options.methods, METHODS)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"no {kind} is named {', '.join(map(repr, unknown))}: choose from {','.join(known)}")
+    if options.epochs < 1:
+        parser.error(f"--epochs is {options.epochs}: give a whole number, 1 or more")
+    for name in options.sets:
+        if not (path := options.folder / name / "data.txt").is_file():
+            parser.error(f"there is no {path}: give the FOLDER of Gal's sets, as --help describes it")
+    return options
+
+
+def main() -> None:
+    options = parse_options()
     options.out.mkdir(parents=True, exist_ok=True)
     print("| set | method | log likelihood | RMSE | less the published, split by split | more |")
     print("| --- | --- | ---: | ---: | --- | --- |")
-    methods = options.methods.split(",")
     with threadpool_limits(1):
         seconds = [
-            table_of(options.folder / name, methods, options.epochs, options.out) for name in options.sets.split(",")
+            table_of(options.folder / name, options.methods, options.epochs, options.out) for name in options.sets
         ]
-    spent = (f"{method} {sum(part) / 60:.1f}" for method, part in zip(methods, zip(*seconds, strict=True), strict=True))
-    print(f"\nProcessor minutes: {', '.join(spent)}")
+    by_method = zip(options.methods, zip(*seconds, strict=True), strict=True)
+    print(f"\nProcessor minutes: {', '.join(f'{method} {sum(part) / 60:.1f}' for method, part in by_method)}")
 
 
 if __name__ == "__main__":
