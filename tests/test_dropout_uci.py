@@ -230,6 +230,7 @@ def test_chains_are_pooled_and_compared():
         ),
         (["--sets", "boston"], "no set is named 'boston': choose from yacht,bostonHousing,energy,concrete"),
         (["--epochs", "0"], "--epochs is 0: give a whole number, 1 or more"),
+        (["--draws", "3"], "--draws is 3: give a whole number, 4 or more"),
         ([], "data.txt: give the FOLDER of Gal's sets"),
     ],
 )
@@ -253,7 +254,7 @@ def readme_rows() -> dict[tuple[str, str], list[str]]:
     text = Path("guides/dropout/README.md").read_text(encoding="utf-8")
     table = text.partition("| set | method |")[2].partition("\n\n")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-    return {(name, method.partition(",")[0]): [method, *rest] for name, method, *rest in cells}
+    return {(name, method.partition(",")[0]): [method, *values] for name, method, *values in cells}
 
 
 def numbers(text: str) -> list[float]:

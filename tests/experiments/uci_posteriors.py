@@ -37,7 +37,7 @@ RATE, RATE_FULL, STEPS, DRAWS = 0.01, 0.001, 5000, 2000
 START = 0.001
 """The mean field's first sds in units of the prior's."""
 
-N_CHAINS, WARMUP, COUNT = 2, 300, 300
+N_CHAINS = 2
 """Of NUTS."""
 
 Tree = dict[str, jax.Array]
@@ -202,15 +202,15 @@ def full_rank_on(each: Scaled) -> list[float]:
     return [*mixture(f, each, tau), float(value), float(error)]
 
 
-def chain_on(each: Scaled, number: int) -> np.ndarray:
-    """f at the rows held out, and in a last column the precision, of the draws of a chain: (draws, rows + 1).
+def chain_on(each: Scaled, number: int, count: int) -> np.ndarray:
+    """f at the rows held out, and in a last column the precision, of the draws of a chain: (count, rows + 1).
 
-    It starts from a draw of the mean field.
+    It starts from a draw of the mean field; as many draws of warm-up go before.
     """
     (fit,), _ = fit_mean_fields([each])
     latents = gaussian_draws(*fit, N_CHAINS)
     start = {site: value[number] for site, value in latents.items()}
-    f, tau = predict(nuts(each.split.inputs, each.split.targets, start, WARMUP, COUNT, number), each)
+    f, tau = predict(nuts(each.split.inputs, each.split.targets, start, count, count, number), each)
     return np.hstack([f, tau])
 
 
