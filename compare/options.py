@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from models.contract import UnknownName, nearest
-from models.options import option
+from models.options import option, parse_number
 
 R_HAT_APART = 1.4
 """R-hat above which chains are apart: one of four in a mode of its own gives 1.53, two give 1.73."""
@@ -56,10 +56,7 @@ def parse_positive(text: str) -> float:
     Raises:
         ValueError: it is not one.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
+    value = parse_number(text)
     if not 0 < value < float("inf"):
         raise ValueError(f"{text} is not a finite number above 0")
     return value
