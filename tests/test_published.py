@@ -362,6 +362,15 @@ def test_the_summary_has_them_all(of_coin: Comparison, of_chain: Comparison) -> 
     assert "1 of 1 fits right" in khats[0]["ours"] and "right nevertheless: numpyro-mean_field" in khats[2]["ours"]
 
 
+@pytest.mark.parametrize(("agrees", "is_counted"), [(True, True), (False, True), (None, False)])
+def test_published_numbers_of_which_nothing_is_known_are_not_counted(agrees: bool | None, is_counted: bool) -> None:
+    """As beside importance sampling of a user's model, on which nobody published anything."""
+    comparison: Any = SimpleNamespace(claims=(), published=(Published("a claim", "a source", "1", "2", agrees),))
+    out = io.StringIO()
+    terminal.print_tallies(comparison, Console(file=out, width=140))
+    assert ("Numbers that others published" in out.getvalue()) == is_counted and "--verbose" in out.getvalue()
+
+
 def test_the_page_and_the_terminal_tell_them(of_coin: Comparison) -> None:
     cited = claims.published(of_coin.published)
     assert claims.tally(cited) == "10 of 13 agree; 2 do not; of 1 these data and fits say nothing"

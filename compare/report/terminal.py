@@ -167,7 +167,7 @@ def print_tallies(comparison: Comparison, console: Console) -> None:
     claimed, cited = claims.claims(comparison.claims), claims.published(comparison.published)
     if claimed:
         print_text(console, f"The tutorial that this zoo began from: {claims.claims_tally(claimed)}.", 2)
-    if cited:
+    if any(claim.kind != "untold" for claim in cited):
         print_text(console, f"Numbers that others published: {claims.tally(cited)}.", 2)
     print_text(
         console, "With --verbose: verdicts in full, the ledger, diagnostics, claims and their sources.", 2, "dim"
