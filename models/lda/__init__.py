@@ -71,5 +71,5 @@ MODEL = Model(
     symmetry=Symmetry(copies, region, canonical),
     literature=Literature(published=published),
     pictures=PICTURES,
-    defaults={"sweeps": 1000, "budget": 90.0, "warmup": 250},  # chains cross between the modes slowly
+    defaults={"sweeps": 1000, "budget": 90.0},  # chains cross between the modes slowly
 )
