@@ -72,3 +72,15 @@ def test_what_was_planted_is_put_back():
         raise ZeroDivisionError
     assert held(8.0, 6.0) == before
     assert exact.LOG_2PI == elsewhere.LOG_2PI > 1.8
+
+
+def test_a_closure_that_was_built_meanwhile_is_put_right():
+    """As where the first import of a guide's module falls into a fault of the function that builds its closure."""
+    from guides import contract
+
+    old = "else name): value for name, value in parameters.items()}"
+    fault = Fault("x", "guides.contract", old, old.replace("value for", "0 * value for"), "all", "both", "coin: text")
+    with planted(fault):
+        build = contract.sites_named("auto_").from_parameters
+        assert build({"scale": 1.0}) == {"auto_scale": 0.0}
+    assert build({"scale": 1.0}) == {"auto_scale": 1.0}

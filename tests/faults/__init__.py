@@ -86,6 +86,8 @@ def planted(fault: Fault) -> Iterator[None]:
     ]
     if not functions and not constants:
         raise ValueError(f"{fault.name}: nothing that runs is different")
+    right = {key(code): code for code in inside(compile(source, module.__file__, "exec", dont_inherit=True))}
+    restored = {id(code): right[place] for place, code in codes.items()}
     forget()
     try:
         for function, _, code in functions:
@@ -96,6 +98,9 @@ def planted(fault: Fault) -> Iterator[None]:
     finally:
         for function, code, _ in functions:
             function.__code__ = code
+        for function in gc.get_objects():  # closures that a module imported meanwhile holds
+            if type(function) is FunctionType and id(function.__code__) in restored:
+                function.__code__ = restored[id(function.__code__)]
         for holder, name, value, _ in constants:
             setattr(holder, name, value)
         forget()
