@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -45,7 +46,9 @@ def undisturbed() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.set_grad_enabled(True)
     try:
-        yield
+        with warnings.catch_warnings():  # that torch evaluates many points one by one is not the user's to change
+            warnings.filterwarnings("ignore", "There is a performance drop because .* batching rule")
+            yield
     finally:
         for name, entries in store_entries.items():
             setattr(store, name, entries)
