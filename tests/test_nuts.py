@@ -17,7 +17,7 @@ import models
 from compare import user_model
 from compare.comparison import Job, Request
 from compare.fit import draw_many, run
-from compare.fit.mcmc import nuts, nuts_pyro
+from compare.fit.mcmc import nuts, nuts_pyro, reference
 from compare.fit.svi.protocol import bind
 from compare.measure.measures import measure
 from compare.options import Options
@@ -221,7 +221,17 @@ def test_a_budget_that_ends_in_the_warm_up_fails(library):
     job = Job(f"{library}-nuts", "coin", models.load("coin").data(), "nuts", library, None, 0, Options(budget=1e-3))
     fit = run(job)
     assert fit.status == "failed"
-    assert "warming up" in fit.reason
+    assert "warming up" in fit.reason and fit.reason.endswith("give it a larger --budget")
+
+
+def test_a_reference_that_is_still_warming_up_names_its_own_budget(monkeypatch):
+    def warming_up(*_, **__):
+        raise nuts.out_of_budget(7.0)
+
+    monkeypatch.setattr(reference, "sample", warming_up)
+    data = models.load("logistic").data("breast_cancer")
+    fit = run(Job("reference", "logistic", data, "reference", "numpyro", None, 0, Options(reference_budget=7.0)))
+    assert fit.reason.endswith("when its budget of 7 s ended; give it a larger --reference-budget")
 
 
 def test_data_of_another_shape_can_follow():

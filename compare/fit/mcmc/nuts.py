@@ -119,8 +119,8 @@ def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
 
 
-def out_of_budget(budget: float) -> TimeoutError:
-    return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
+def out_of_budget(budget: float, option: str = "--budget") -> TimeoutError:
+    return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger {option}")
 
 
 def statistics(

@@ -24,7 +24,7 @@ import xarray as xr
 import guides
 from compare import registry, standard_errors, user_model
 from compare.comparison import Job
-from compare.fit.mcmc.nuts import Adaptation, sample
+from compare.fit.mcmc.nuts import Adaptation, out_of_budget, sample
 from compare.fit.reference.evidence import draws_of, with_evidence
 from compare.fit.reference.missed import with_missed_modes
 from compare.fit.svi import svi
@@ -73,9 +73,12 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
         return complete(job.data, latents, rng) if complete else latents
 
     adaptation = Adaptation(way.acceptance)
-    tree, n_steps = sample(
-        library, with_budget(patient, budget), way.program, completed, adaptation, spare_if_diverged=spare
-    )
+    try:
+        tree, n_steps = sample(
+            library, with_budget(patient, budget), way.program, completed, adaptation, spare_if_diverged=spare
+        )
+    except TimeoutError:
+        raise out_of_budget(budget, "--reference-budget") from None
     left = budget - (time.perf_counter() - begin)
     if spare and diverged(tree) and left > LEAST * budget and "stay apart" not in tree.attrs["reason"]:
         tree, more = again(library, with_budget(patient, left), tree)
