@@ -21,6 +21,7 @@ def quiet(fault: Fault) -> str | None:
     return QUIET[check_and_arguments]
 
 
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize(
     "fault",
     [

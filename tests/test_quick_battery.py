@@ -21,6 +21,7 @@ def is_slow(check: Check) -> bool:
     return "nuts" in check.name or ((check.repeats or is_twice) and check.name not in NAMED)
 
 
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * is_slow(check)) for name, check in CHECKS.items()]
 )
