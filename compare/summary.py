@@ -176,6 +176,8 @@ class Diagnostics:
         khat: Pareto k-hat of a guide's weights.
         relative_ess: The effective sample size of a guide's weights over the number of draws: 1 where all are equal.
         transitions: Transitions of which divergences are known; not in ``summary.json``.
+        r_hat_by_chance: What R-hat of chains that are alike, and as long as these, seldom exceeds; not in
+            ``summary.json``.
     """
 
     r_hat: float = ABSENT
@@ -186,6 +188,7 @@ class Diagnostics:
     khat: float | None = None
     relative_ess: float | None = None
     transitions: int | None = field(default=None, metadata={"key": None})
+    r_hat_by_chance: float | None = field(default=None, metadata={"key": None})
 
     @property
     def ess(self) -> float:

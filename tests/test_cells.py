@@ -231,6 +231,7 @@ CELLS: dict[str, dict[str, tuple[str, ...]]] = {
 
 NOT_IN_TABLES = {
     "diagnostics.transitions": "in the sentence that counts divergences",
+    "diagnostics.r_hat_by_chance": "in the sentence that names a target of R-hat",
     "optimisation.tolerance": "the column's meaning says it",
     "optimisation.converged": "a word",
     "correlations.z[0],z[1].truth": "the row of the exact fit",
@@ -318,7 +319,7 @@ def test_the_data_frame_holds_every_field():
     table = tidy(comparison).set_index(["fit", "quantity"])
     alike = {"estimated_gap": "optimisation.gap.value", "mcse_estimated_gap": "optimisation.gap.mcse"}
     alike |= {"loss": "decision.value", "mcse_loss": "decision.mcse", "seconds": "seconds"}
-    alike |= {key: f"diagnostics.{key}" for key in leaves(Diagnostics(1.0, 1.0, 1.0, 1, 1.0, 1.0, 1.0, 1))}
+    alike |= {key: f"diagnostics.{key}" for key in leaves(Diagnostics(1.0, 1.0, 1.0, 1, 1.0, 1.0, 1.0, 1, 1.0))}
     for term in LEDGER_TERMS:
         alike |= {term: f"ledger.{term}.value", f"mcse_{term}": f"ledger.{term}.mcse"}
     assert set(table.columns) == {*alike, *OF_QUANTITY, "verdict"}

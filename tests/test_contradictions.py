@@ -137,7 +137,7 @@ def test_nuts_with_another_mean_contradicts_the_reference(mean, contradict):
     unclean = a_fit("nuts", replace(HEALTHY, divergences=3), mean=mean)
     assert not find(nuts=unclean, reference=REFERENCE)
     for r_hat in (1.049, 1.05):  # of so short chains 1.1 is chance, yet they have not mixed either
-        short = a_fit("nuts", replace(HEALTHY, r_hat=r_hat, ess_bulk=70.0), mean=mean)
+        short = a_fit("nuts", replace(HEALTHY, r_hat=r_hat, ess_bulk=70.0, r_hat_by_chance=1.1), mean=mean)
         assert bool(find(nuts=short, reference=REFERENCE)) == (contradict and r_hat < R_HAT_SHORT)
     vague = a_fit("nuts", mean=1.4 + 0.0041, error=0.002)
     assert not find(nuts=vague, reference=REFERENCE)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import arviz_stats
 import numpy as np
+from scipy import special
 
 from compare.comparison import Fit
 from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.measure.elements import suspects
 from compare.measure.moments import digits, elements, values
 from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
+
+RARE = 10_000
 
 
 def diagnostics(fit: Fit) -> Diagnostics:
@@ -25,15 +30,33 @@ def diagnostics(fit: Fit) -> Diagnostics:
         return Diagnostics(khat=khat, relative_ess=digits(relative_ess(ratio), 6))
     stats = fit.tree["sample_stats"]
     draws = [values(fit.tree, site, index) for site, index in (*elements(fit.job).values(), *suspects(fit))]
-    tails = [float(arviz_stats.ess(z, method="tail", prob=(0.05, 0.95))) for z in draws]
+    r_hats = [float(arviz_stats.rhat(z)) for z in draws]
     return Diagnostics(
-        r_hat=digits(max(float(arviz_stats.rhat(z)) for z in draws), 8),
-        ess_bulk=digits(min(float(arviz_stats.ess(z, method="bulk")) for z in draws), 8),
-        ess_tail=digits(min(tails), 8),
+        r_hat=digits(max(r_hats), 8),
+        ess_bulk=digits(min(ess(z, "bulk") for z in draws), 8),
+        ess_tail=digits(min(ess(z, "tail") for z in draws), 8),
         divergences=int(stats["diverging"].sum()) if "diverging" in stats else ABSENT,
         e_bfmi=digits(np.min(arviz_stats.bfmi(stats["energy"].values)), 8) if "energy" in stats else ABSENT,
         transitions=stats["diverging"].size if "diverging" in stats else None,
+        r_hat_by_chance=r_hat_by_chance(draws[int(np.argmax(r_hats))]),
     )
+
+
+def ess(draws: np.ndarray, method: str) -> float:
+    """The effective sample size of chains, shape (n_chains, n_draws): ``bulk``, or ``tail``, at the 5% and 95%."""
+    return float(arviz_stats.ess(draws, method=method, **({"prob": (0.05, 0.95)} if method == "tail" else {})))
+
+
+def r_hat_by_chance(draws: np.ndarray) -> float:
+    """The R-hat that chains which are alike exceed once in `RARE` times, given draws of shape (n_chains, n_draws).
+
+    R-hat compares half chains. Where all k are alike, the mean of each has the posterior's variance over its ESS, so
+    that the square of R-hat is 1 + chi2 / (k - 1) k / ESS, with chi2 of k - 1 degrees of freedom. The ESS is the sum of
+    each chain's own: that of all together falls where chains disagree, and would excuse it.
+    """
+    own = sum(min(ess(chain[None], "bulk"), ess(chain[None], "tail")) for chain in draws)
+    k = 2 * len(draws)
+    return math.sqrt(1 + special.chdtri(k - 1, 1 / RARE) / (k - 1) * k / own)
 
 
 def optimisation(fit: Fit) -> Optimisation:

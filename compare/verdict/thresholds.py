@@ -31,11 +31,8 @@ DECISIVE_ESS = round((ERRORS / (2 * MEAN)) ** 2)
 """The effective sample size below which no fault of twice the tolerated size can be ruled out."""
 
 R_HAT_SHORT, R_HAT_SHORTEST = 1.05, 1.1
-"""R-hat below which chains that missed their target of ESS do not contradict each other: chance alone raises it. The
-first holds of an ESS of 333 or more, the second of 163 or less, see `r_hat_allowed`."""
-
-HALVES = 8
-"""What R-hat compares: four chains, each cut in two."""
+"""Of chains that missed their target of ESS: R-hat from which they are too far from mixing to contradict others, and
+from which they contradict each other, whatever chance may do (`r_hat_allowed`)."""
 
 E_BFMI = 0.3
 """The energies' Bayesian fraction of missing information below which chains are unreliable."""
@@ -157,25 +154,20 @@ def is_short(chains: Diagnostics, options: Options) -> bool:
 
 
 def r_hat_allowed(chains: Diagnostics, options: Options) -> float:
-    """R-hat below which chains do not contradict each other.
-
-    Half a chain's mean has the variance of the posterior times `HALVES` / ESS. So the square of R-hat is 1 + chi2 /
-    (HALVES - 1) HALVES / ESS, with chi2 of as many degrees of freedom, if the chains are alike; of short chains it is
-    allowed what this exceeds once in 10,000 times, from the first to the second of `R_HAT_SHORT`, `R_HAT_SHORTEST`.
-    """
-    if not is_short(chains, options):
+    """R-hat below which chains do not contradict each other: of short ones, what chance makes of chains alike."""
+    if not is_short(chains, options) or chains.r_hat_by_chance is None:
         return options.r_hat
-    chance = math.sqrt(1 + special.chdtri(HALVES - 1, 1e-4) / (HALVES - 1) * HALVES / chains.ess)
-    return max(options.r_hat, min(max(R_HAT_SHORT, chance), R_HAT_SHORTEST))
+    return max(options.r_hat, min(chains.r_hat_by_chance, R_HAT_SHORTEST))
 
 
 def few_diverged(summary: FitSummary, reference: FitSummary | None) -> str | None:
     """How many transitions diverged, in words; None without any, or where so many did that no numbers excuse them.
 
-    They do not either where the reference diverged itself: both may lack the same part of the posterior.
+    Nor where the reference is a run of NUTS: both may lack the same neck of a funnel, and shorter steps raise no flag.
     """
     count, transitions = summary.diagnostics.divergences, summary.diagnostics.transitions
-    if not count or not transitions or count > DIVERGED * transitions or (reference and reference.confirmed):
+    is_run = reference is not None and reference.diagnostics.ess_bulk is not None
+    if not count or not transitions or count > DIVERGED * transitions or is_run:
         return None
     return f"{count:,} of {transitions:,} transitions diverged"
 
@@ -200,14 +192,14 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
         ("failed", "attempted and ended in an error, which is given"),
         (
             "unreliable",
-            f"NUTS chains contradict each other: R-hat (below {options.r_hat:g}; below {R_HAT_SHORT:g} where the ESS "
-            f"is below {options.ess:g}, up to {R_HAT_SHORTEST:g} the shorter the chains, since chance alone raises it "
-            "then), divergences (none, but for those of a "
-            "reference in a flow's coordinates that a second run confirms, and up to "
-            f"{DIVERGED:.0%} of the transitions of chains beside a posterior that is exact or a reference without any: "
-            f"these are judged as guides are), E-BFMI (at least {E_BFMI}); or those of the reference do, or have not "
-            "seen modes with 1% of the mass that a search finds (a model of your own); or the first tenth of draws "
-            "that you bring is not like their second half; or fits contradict each other where no posterior is exact: "
+            f"NUTS chains contradict each other: R-hat (below {options.r_hat:g}; where the ESS is below "
+            f"{options.ess:g}, below what chance makes of chains as long and alike, {R_HAT_SHORTEST:g} at most), "
+            "divergences (none, but for those of a reference in a flow's coordinates that a second run confirms, and "
+            f"up to {DIVERGED:.0%} of the transitions of chains beside a posterior that is exact or a reference by "
+            f"importance sampling: these are judged as guides are), E-BFMI (at least {E_BFMI}); or those of the "
+            "reference do, or have not seen modes with 1% of the mass that a search finds (a model of your own); or "
+            "the first tenth of draws that you bring is not like their second half; or fits contradict each other "
+            "where no posterior is exact: "
             f"guides in two modes with ELBOs within {NEAR:g} nats, of which the reference holds one at most; NUTS with "
             f"a mean that is more than {MEAN} sd and {ERRORS} standard errors from the reference's; an ELBO or an "
             f"importance estimate that is more than {MISSED} nats and {ERRORS} standard errors above the reference's "
