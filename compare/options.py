@@ -113,8 +113,8 @@ class Options:
     )
     mass: str = option(
         "diagonal",
-        "mass matrix of NUTS, but for a reference: a dense one takes fewer steps where latents are correlated; auto is "
-        "dense up to 20 latents",
+        "mass matrix of NUTS, but for a reference and for Pyro's data sets in a calibration: a dense one takes fewer "
+        "steps where latents are correlated; auto is dense up to 20 latents",
         choices=("diagonal", "dense", "auto"),
     )
     ess: float = option(400.0, "effective sample size, bulk and tail, at which NUTS stops", parse_positive)

@@ -8,8 +8,9 @@ import arviz_base
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
 
-from compare.user_model.draws import arrays_of
+from compare.user_model.draws import arrays_of, refuse_alternating
 
 RNG = np.random.default_rng(2)
 MU, W = RNG.normal(size=(4, 30)), RNG.normal(size=(4, 30, 2, 3))
@@ -108,3 +109,72 @@ def test_a_file_that_is_no_table_is_refused_in_one_line(text, tmp_path):
     with pytest.raises(ValueError, match=r"^draws .*fit\.csv cannot be read as a table: ") as refusal:
         arrays_of(tmp_path / "fit.csv")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"posterior": {"mu": [1, 2]}}', "column 'posterior' is no list of a number for each draw"),
+        ('{"mu": [1, 2], "w": [1]}', "column 'w' is no list"),
+        ('{"mu": [[1], [1, 2]]}', "column 'mu' is no list"),
+        ("[1, 2]", "a list with a int"),
+        ("null", "a list with a NoneType"),
+    ],
+)
+def test_json_that_is_no_table_is_refused(text, words, tmp_path):
+    (tmp_path / "fit.json").write_text(text)
+    with pytest.raises(ValueError, match=f"^draws.*{words}"):
+        arrays_of(tmp_path / "fit.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("chain,mu\n", "the table has no rows"),
+        ("mu,tau\n1,2,3,4\n", "its rows have more columns than its header"),
+        ('w[0],"w[0,1]"\n1,2\n', "site 'w' has columns with different numbers of indices"),
+    ],
+)
+def test_csv_files_that_are_no_tables_of_draws(text, words, tmp_path):
+    (tmp_path / "fit.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"^draws.*{words}"):
+        arrays_of(tmp_path / "fit.csv")
+
+
+def test_an_index_is_read_by_its_names():
+    frame = pd.DataFrame(
+        {"mu": MU.T.ravel()}, pd.MultiIndex.from_product([range(30), range(4)], names=["draw", "chain"])
+    )
+    np.testing.assert_array_equal(arrays_of(frame)[0]["mu"], MU)
+    tree = arviz_base.from_dict({"posterior": {"mu": MU, "w": W[..., 0]}})
+    with pytest.raises(
+        ValueError, match=r"the table's index is \['chain', 'draw', 'w_dim_0'\]: give a row for each draw"
+    ):
+        arrays_of(tree["posterior"].to_dataset().to_dataframe())
+
+
+@pytest.mark.parametrize(("thin", "rows"), [(1, 10), (3, 4)])
+def test_a_warm_up_that_cmdstan_saved_is_left_out(thin, rows, tmp_path):
+    settings = f"# num_warmup = 10 (Default)\n# save_warmup = 1\n# thin = {thin}\n"
+    (tmp_path / "fit.csv").write_text(f"{settings}mu\n" + "\n".join(map(str, range(50))))
+    np.testing.assert_array_equal(arrays_of(tmp_path / "fit.csv")[0]["mu"], [np.arange(rows, 50)])
+    (tmp_path / "fit.csv").write_text(f"{settings.replace('= 1', '= 0')}mu\n" + "\n".join(map(str, range(50))))
+    assert arrays_of(tmp_path / "fit.csv")[0]["mu"].shape == (1, 50)
+
+
+def test_files_with_commas_between_them_are_a_chain_each(tmp_path):
+    for chain in range(4):
+        pd.DataFrame({"mu": MU[chain]}).to_csv(tmp_path / f"{chain}.csv", index=False)
+    given = ",".join(str(tmp_path / f"{chain}.csv") for chain in range(4))
+    np.testing.assert_array_equal(arrays_of(given)[0]["mu"], MU)
+
+
+@pytest.mark.parametrize("slowness", [0.0, 0.9, -0.5])
+def test_rows_of_chains_that_alternate_are_refused(slowness):
+    """One of the four lies apart, which pieces of the whole would not show; one below the other they are one chain."""
+    chains = lfilter([1.0], [1.0, -slowness], np.random.default_rng(7).normal(size=(4, 500)))
+    refuse_alternating("mu", chains.ravel())
+    refuse_alternating("mu", chains[0])
+    chains[0] += 5 * chains.std()
+    with pytest.raises(ValueError, match="of 'mu' every 4th row is more alike than neighbours are"):
+        refuse_alternating("mu", chains.T.ravel())

@@ -74,7 +74,12 @@ class UserModel:
 
     data: str | None = option(None, "JSON file of its arguments (default: the data beside the model)", str)
     library: str | None = option(None, "numpyro or pyro (default: the one the model uses)", str)
-    draws: str | None = option(None, "draws to judge, NetCDF or .npz (default: the draws beside the model)", str)
+    draws: str | None = option(
+        None,
+        "draws to judge: NetCDF, .npz, .csv or .json; of several, with commas between them, each is a chain (default: "
+        "the draws beside the model)",
+        str,
+    )
     params: str | None = option(
         None, "params to judge, of the guide beside the model: .npz, or Pyro's saved store (default: params)", str
     )

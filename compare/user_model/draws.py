@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ STATS = ("diverging", "energy")
 
 N_CHAINS = 4
 """Pieces of a chain that is alone: R-hat compares chains."""
+
+N_ALTERNATING, CHANCE = 16, 8.0
+"""Most rows between those that are compared, and by how many standard errors they may be more alike than neighbours."""
 
 FEWEST = 16
 """Draws of a chain below which nothing can be said of it."""
@@ -77,7 +81,10 @@ def add(model: str, given: Any, layout: Layout) -> UserDraws:
             raise ValueError(f"draws: site {site!r} has values that are no numbers ({value.dtype}); give numbers")
         if not np.isfinite(value).all():
             raise ValueError(f"draws: site {site!r} has values that are not finite (NaN or infinite); leave them out")
-        sites[site] = (cut(value[0]) if len(value) == 1 else value).astype(float)
+        if len(value) == 1:
+            refuse_alternating(site, value[0])
+            value = cut(value[0])
+        sites[site] = value.astype(float)
     shapes = {site: value.shape[:2] for site, value in sites.items()}
     first = next(iter(shapes))
     for site, shape in shapes.items():
@@ -94,6 +101,28 @@ def add(model: str, given: Any, layout: Layout) -> UserDraws:
     return _known[model]
 
 
+def refuse_alternating(site: str, chain: np.ndarray) -> None:
+    """Raise ValueError for one chain, shape (n_draws, ...), in which others seem to alternate: chains cut from it would
+    each hold all of them, and agree however far these are apart.
+
+    Draws of a chain are most like their neighbours, or least where they alternate about the mean. Here those some rows
+    away are more alike.
+    """
+    z = chain.reshape(len(chain), -1).astype(float)
+    z = (z - z.mean(0)) / np.where(z.std(0) > 0, z.std(0), 1)
+    lags = range(1, min(N_ALTERNATING, len(z) // 2) + 1)
+    if len(lags) < 2:
+        return
+    alike = np.array([(z[lag:] * z[: len(z) - lag]).mean(0) for lag in lags])
+    beyond = (alike[1:] - np.abs(alike[0])).max(1) > CHANCE / math.sqrt(len(chain))
+    if beyond.any():
+        lag = 2 + int(beyond.argmax())
+        raise ValueError(
+            f"draws: of {site!r} every {lag}th row is more alike than neighbours are, as where the rows of chains "
+            "alternate; give a column chain, or arrays of shape (chain, draw, ...)"
+        )
+
+
 def cut(chain: np.ndarray) -> np.ndarray:
     """One chain, shape (n_draws, ...), in four pieces, (4, n_draws / 4, ...), without the first few that are left."""
     return chain[len(chain) % N_CHAINS :].reshape(N_CHAINS, -1, *chain.shape[1:])
@@ -101,6 +130,8 @@ def cut(chain: np.ndarray) -> np.ndarray:
 
 def arrays_of(given: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The posterior's arrays by site, chains and draws first, and the sampler's statistics."""
+    if isinstance(given, str) and "," in given and not Path(given).exists():
+        given = given.split(",")
     if isinstance(given, str | Path):
         return arrays_in(Path(given))
     if hasattr(given, "columns"):  # a data frame
@@ -130,11 +161,9 @@ def arrays_of_tables(tables: Sequence[Any]) -> tuple[dict[str, Any], dict[str, n
     """The same of tables, or of files of them, a chain each: see `draws_table`."""
     read: list[Any] = []
     for table in tables:
-        if isinstance(table, str | Path):
-            read += tables_in(Path(table))
-        elif isinstance(table, Mapping) or hasattr(table, "columns"):
-            read.append(table)
-        else:
+        read += tables_in(Path(table)) if isinstance(table, str | Path) else [table]
+    for table in read:
+        if not (isinstance(table, Mapping) or hasattr(table, "columns")):
             raise ValueError(f"draws is a list with a {type(table).__name__}: give a table or a file for each chain")
     sites, stats = draws_table.arrays(read)
     return {underscored(name): value for name, value in sites.items()}, stats

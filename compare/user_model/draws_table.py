@@ -1,12 +1,15 @@
 """Draws in a table, a row each: a data frame, or a file as ArviZ, CmdStan, R's posterior or posteriordb have it.
 
 A column is a site, or an element of one: ``w[0]`` or ``w[0, 1]``, by position or by coordinate; in CmdStan's files
-``w.1.2``. A column ``chain`` tells chains apart; several tables are a chain each.
+``w.1.2``. A column ``chain`` tells chains apart; several tables are a chain each. Rows stand in the order in which they
+were drawn.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -18,28 +21,42 @@ import numpy as np
 CHAIN = ("chain", ".chain", "chain__")
 """Names of the column that tells chains apart: ArviZ's, R's, CmdStan's."""
 
-STATS = {"divergent__": "diverging", "energy__": "energy", "diverging": "diverging", "energy": "energy"}
-"""A sampler's statistics by the columns that hold them."""
+STATS = {"divergent__": "diverging", "energy__": "energy"}
+"""A sampler's statistics by CmdStan's columns."""
 
 ELEMENT = re.compile(r"(?P<site>.+?)(\[(?P<labels>[^\[\]]+)\]|(?P<places>(\.\d+)+))")
+SETTING = re.compile(r"^#\s*(save_warmup|num_warmup|thin)\s*=\s*(\w+)", re.MULTILINE)
 
 SUFFIXES = frozenset((".csv", ".json"))
 """Of files that hold tables."""
 
 
 def read(path: Path) -> Sequence[Any]:
-    """The tables of a CSV file, or of a JSON file as posteriordb's: a list with a dict of lists for each chain.
+    """The tables of a CSV file, without a warm-up that CmdStan saved, or of a JSON file as posteriordb's: a list with a
+    dict of lists for each chain.
 
     Raises:
         ValueError: it is neither.
         OSError: it cannot be read.
     """
-    if ".json" in path.suffixes:
-        tables = json.loads(path.read_text())
+    text = path.read_text()
+    if path.suffix == ".json":
+        tables = json.loads(text)
         return tables if isinstance(tables, list) else [tables]
     import pandas as pd
 
-    return [pd.read_csv(path, comment="#", skip_blank_lines=True)]
+    table = pd.read_csv(io.StringIO(text), comment="#")
+    if not isinstance(table.index, pd.RangeIndex):  # the first columns of longer rows
+        raise ValueError("its rows have more columns than its header")
+    return [table[saved_warmup(text) :]]
+
+
+def saved_warmup(text: str) -> int:
+    """The number of rows of a CmdStan file's warm-up, by the settings in its comments."""
+    settings = dict(SETTING.findall(text))
+    if settings.get("save_warmup") not in ("1", "true"):
+        return 0
+    return math.ceil(int(settings.get("num_warmup", 1000)) / int(settings.get("thin", 1)))
 
 
 def arrays(tables: Sequence[Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -49,10 +66,13 @@ def arrays(tables: Sequence[Any]) -> tuple[dict[str, np.ndarray], dict[str, np.n
         tables: Data frames or dicts of columns; all have the same columns.
 
     Raises:
-        ValueError: chains of different lengths, or tables of different columns, or elements of a site are missing.
+        ValueError: no table with a row for each draw, chains of different lengths or with other columns, or elements
+            of a site that are missing.
     """
     chains = [chain for table in tables for chain in chains_of(columns_of(table))]
     lengths = [len(next(iter(chain.values()), ())) for chain in chains]
+    if not any(lengths):
+        raise ValueError("draws: the table has no rows")
     for number, (chain, length) in enumerate(zip(chains, lengths, strict=True), start=1):
         if length != lengths[0]:
             raise ValueError(f"draws: chain {number} has {length} draws, the first {lengths[0]}: give all the same")
@@ -67,12 +87,30 @@ def arrays(tables: Sequence[Any]) -> tuple[dict[str, np.ndarray], dict[str, np.n
 
 
 def columns_of(table: Any) -> dict[str, np.ndarray]:
-    """A table's columns by name; ArviZ's index of pairs (chain, draw) is a column ``chain``."""
-    names = table if isinstance(table, Mapping) else table.columns
-    columns = {str(name): np.asarray(table[name]) for name in names}
+    """A table's columns by name; an index of pairs (chain, draw), as ArviZ's, is a column ``chain``.
+
+    Raises:
+        ValueError: it has no row for each draw.
+    """
+    names = list(table) if isinstance(table, Mapping) else list(table.columns)
+    columns: dict[str, np.ndarray] = {}
+    for name in names:
+        try:
+            columns[str(name)] = np.asarray(table[name])
+        except ValueError:  # lists of different lengths
+            columns[str(name)] = np.empty(())
+    for name, column in columns.items():
+        if column.shape != next(iter(columns.values())).shape or column.ndim != 1:
+            raise ValueError(f"draws: column {name!r} is no list of a number for each draw, as long as the others")
     index = None if isinstance(table, Mapping) else getattr(table, "index", None)
-    if index is not None and len(index) and all(isinstance(row, tuple) and len(row) == 2 for row in index):
-        columns["chain"] = np.array([row[0] for row in index])
+    levels = list(getattr(index, "names", [None]))
+    if len(levels) == 1 and index is not None and len(index) and all(isinstance(row, tuple) for row in index):
+        levels = [None] * len(index[0])
+    if index is not None and len(levels) > 1:
+        if len(levels) > 2 or ("chain" not in levels and set(levels) != {None}):
+            raise ValueError(f"draws: the table's index is {levels}: give a row for each draw, by (chain, draw)")
+        place = levels.index("chain") if "chain" in levels else 0
+        columns["chain"] = np.array([row[place] for row in index])
     return columns
 
 
@@ -103,6 +141,8 @@ def sites_of(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         labels = match["labels"].split(",") if match["labels"] else match["places"][1:].split(".")
         elements.setdefault(match["site"], {})[tuple(label.strip() for label in labels)] = value
     for site, by_labels in elements.items():
+        if len(set(map(len, by_labels))) > 1:
+            raise ValueError(f"draws: site {site!r} has columns with different numbers of indices")
         axes = [in_order(axis) for axis in zip(*by_labels, strict=True)]
         shape = tuple(map(len, axes))
         if len(by_labels) != np.prod(shape):

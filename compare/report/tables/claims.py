@@ -116,6 +116,8 @@ def published(entries: Iterable[Published]) -> list[Cited]:
 def tally(entries: Sequence[Cited]) -> str:
     """How many published claims agree, differ, and are not addressed by these data and fits."""
     kinds = [entry.kind for entry in entries]
+    if set(kinds) == {"untold"}:
+        return "These data and fits say nothing about them"
     parts = [f"{kinds.count('yes')} of {len(kinds)} agree"]
     if "no" in kinds:
         parts.append(f"{kinds.count('no')} {'does' if kinds.count('no') == 1 else 'do'} not")
