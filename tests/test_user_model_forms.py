@@ -19,9 +19,11 @@ from compare.comparison import Job, Request
 from compare.fit.density import log_densities
 from compare.fit.reference.solve import checked, with_posterior
 from compare.options import Options
+from compare.user_model import simulation
 from compare.user_model.arguments import Fixed
 from compare.user_model.guides import find as find_guide
 from compare.user_model.minimise import minimise
+from compare.user_model.needed import fix_needed
 from compare.user_model.source import libraries_used
 
 GROUPS = np.repeat(np.arange(6), 2)
@@ -306,6 +308,41 @@ def test_what_decides_shapes_by_its_values_is_held_and_the_rest_are_data(library
     np.testing.assert_allclose(log_prior, prior, rtol=1e-10)
     likelihood = stats.norm.logpdf(VALUES, latents["effect"][:, group], 0.5).sum(1)
     np.testing.assert_allclose(log_likelihood, likelihood, rtol=1e-10)
+
+
+def test_no_argument_is_held_that_need_not_be():
+    """Of two covariates both, which the model may write into; what it observes is drawn anew."""
+    x, weights = np.abs(X) * 2, np.linspace(0.5, 2.0, 12)
+    mine = user_model.register(written("numpyro").trimmed, "numpyro")
+    given = user_model.data_of(mine, {"values": VALUES, "x": x, "weights": weights})
+    assert [name for name, value in given.values.items() if isinstance(value, Fixed)] == ["x", "weights"]
+    mean = np.array([-0.3, 0.2, 1.0])
+    log_prior, log_likelihood = log_densities(
+        Job("exact", mine.name, given, "exact", "numpyro", layout=given.layout), {"mean": mean}
+    )
+    np.testing.assert_allclose(log_prior, stats.norm.logpdf(mean, 0, 2), rtol=1e-10)
+    sd = np.where(weights < np.median(weights), 1.0, weights)
+    likelihood = stats.norm.logpdf(VALUES, mean[:, None] * np.minimum(x, 1), sd).sum(1)
+    np.testing.assert_allclose(log_likelihood, likelihood, rtol=1e-10)
+    drawn = simulation.simulate(mine, given, np.random.default_rng(0), 3)
+    assert all(np.ptp(np.asarray(dataset.values["values"]) - VALUES) > 0.1 for dataset in drawn.data)
+
+
+def test_what_is_observed_and_held_is_no_place_for_missing_values_or_other_data():
+    mine = user_model.register(written("numpyro").signed, "numpyro")
+    given = user_model.data_of(mine, {"values": VALUES})
+    with pytest.raises(ValueError, match="site 'values' observes the argument 'values', which is held fixed because"):
+        simulation.simulate(mine, given, np.random.default_rng(0), 3)
+    with pytest.raises(ValueError, match="'values' has missing values"):
+        user_model.data_of(mine, {"values": np.where(np.arange(12) == 3, np.nan, VALUES)})
+
+
+def test_nothing_is_held_where_that_does_not_help():
+    """The error is another one then, and as it is without."""
+    mine = user_model.register(written("numpyro").broken, "numpyro")
+    assert not any(isinstance(value, Fixed) for value in fix_needed(mine, {"values": VALUES}).values())
+    with pytest.raises(ValueError, match="could not be run on its data"):
+        user_model.data_of(mine, {"values": VALUES})
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,18 @@ class Fixed:
     content: bytes
     kind: str
     shape: tuple[int, ...]
+    library: str
 
     @classmethod
-    def of(cls, value: Any) -> Fixed:
-        """An array or a number, as it is."""
+    def of(cls, value: Any, library: str) -> Fixed:
+        """An array or a number, as it is, of a model in this library."""
         array = np.asarray(value)
-        return cls(array.tobytes(), array.dtype.str, array.shape)
+        return cls(array.tobytes(), array.dtype.str, array.shape, library)
 
     def array(self) -> Any:
-        return np.frombuffer(self.content, self.kind).reshape(self.shape)[()]
+        """The values, as a number or an array that has been given to nobody else."""
+        array = np.frombuffer(self.content, self.kind).reshape(self.shape)
+        return import_module(f"compare.user_model.fixed_{self.library}").fixed_array(array)
 
 
 @dataclass(frozen=True)

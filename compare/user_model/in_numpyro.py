@@ -206,12 +206,8 @@ def support_point(site: Message, first: Message) -> jax.Array:
     return transform(0.5 + jnp.zeros_like(transform.inv(first["value"])))
 
 
-NEEDS_VALUES = (jax.errors.JAXTypeError, jax.errors.JAXIndexError)
-"""What JAX raises where a value is used that is not known yet."""
-
-
-def needs_values(user: Any, values: Mapping[str, Any]) -> bool:
-    """Whether a user's model needs the values of its arrays, not only their shapes, to run."""
+def runs(user: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a user's model runs on the shapes of its arrays, and the values of those that are held fixed."""
     data, static = split_arguments(values)
     model = handlers.seed(partial(unsplit, user, **dict(static)), 0)
 
@@ -220,11 +216,9 @@ def needs_values(user: Any, values: Mapping[str, Any]) -> bool:
 
     try:
         jax.eval_shape(unvalidated(run), data)
-    except NEEDS_VALUES:
-        return True
-    except Exception:  # what else is wrong is said when the model is inspected
+    except Exception:  # what is wrong is said when the model is inspected
         return False
-    return False
+    return True
 
 
 def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:

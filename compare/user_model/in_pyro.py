@@ -212,9 +212,9 @@ def support_point(site: Message, first: Message) -> torch.Tensor:
     return transform(torch.full_like(transform.inv(first["value"]), 0.5))
 
 
-def needs_values(user: Any, values: Mapping[str, Any]) -> bool:
-    """Pyro has the values of the data whenever a model runs."""
-    return False
+def runs(user: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a user's model runs on the data as they are: Pyro has their values, whatever they are needed for."""
+    return True
 
 
 def refuse_uncompilable(user: Any, values: Mapping[str, Any]) -> None:

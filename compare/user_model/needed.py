@@ -19,16 +19,18 @@ __all__ = ["fix_needed"]
 
 
 def fix_needed(user: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat arguments of a user's model, those held fixed whose values it needs: one, if that is enough, else all.
+    """The flat arguments of a user's model, those held fixed whose values it needs to run, and no others.
 
     They stay as they are where that does not help: what the model cannot do is said when it is inspected.
     """
     side = import_module(f"compare.user_model.in_{user.library}")
-    if not side.needs_values(user, values):
+    if side.runs(user, values):
         return dict(values)
     arrays = [name for name, value in values.items() if isinstance(value, np.ndarray | np.generic)]
-    for names in (*([name] for name in arrays), arrays):
-        fixed = {**values, **{name: Fixed.of(values[name]) for name in names}}
-        if not side.needs_values(user, fixed):
-            return fixed
-    return dict(values)
+    fixed = {**values, **{name: Fixed.of(values[name], user.library) for name in arrays}}
+    if not side.runs(user, fixed):
+        return dict(values)
+    for name in arrays:
+        fewer = {**fixed, name: values[name]}
+        fixed = fewer if side.runs(user, fewer) else fixed
+    return fixed

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from compare.user_model import tracing
+from compare.user_model.arguments import Fixed
 from compare.user_model.sites import Inspection
 
 NOWHERE = -1
@@ -61,12 +62,31 @@ def find_sources(user: Any, values: Mapping[str, Any], observed: Mapping[str, np
                 sources[site] = Source(name, places)
     for site in observed:
         if site not in sources:
+            refuse_fixed(site, observed[site], values)
             raise ValueError(
                 f"site {site!r} observes no argument of the model as it is, so that no other data can be given to it; "
                 "pass what it observes as an argument of its own, obs=y, an array of numbers"
             )
     refuse_repeated(sources)
     return sources
+
+
+def refuse_fixed(site: str, observed: np.ndarray, values: Mapping[str, Any]) -> None:
+    """Raise ValueError for a site that observes an argument which is held fixed."""
+    for name, value in values.items():
+        if not isinstance(value, Fixed):
+            continue
+        array = np.asarray(value.array())
+        if array.shape == observed.shape:
+            is_same = np.all((array == observed) | np.isnan(array))  # what stands for NaN may be anything
+        else:
+            is_same = np.all(np.isin(observed, array))
+        if is_same:
+            raise ValueError(
+                f"site {site!r} observes the argument {name!r}, which is held fixed because the model needs its values "
+                f"to run, as in np.isnan({name}) or if {name}[0] > 0, so that no other data can be given to it; let "
+                "another argument decide that, such as a mask or a flag"
+            )
 
 
 def is_numeric(name: str, value: Any) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from compare.comparison import Element, Layout
 from compare.messages import one_line
 from compare.user_model import enumeration
-from compare.user_model.arguments import Words
+from compare.user_model.arguments import Fixed, Words
 from compare.user_model.sites import Inspection, Site
 from models.contract import Model
 from models.selection import evenly
@@ -210,9 +210,9 @@ def report(
 
 def refuse_missing(values: Mapping[str, Any], log_joints: Sequence[float]) -> None:
     """Raise ValueError for missing values that the model does not deal with: log p(x, z) is finite at no prior draw."""
-    missing = [
-        name for name, value in values.items() if isinstance(value, np.ndarray | np.floating) and np.isnan(value).any()
-    ]
+    arrays = {name: value.array() if isinstance(value, Fixed) else value for name, value in values.items()}
+    arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray | np.floating)}
+    missing = [name for name, array in arrays.items() if np.isnan(array).any()]
     if missing and not np.isfinite(log_joints).any():
         raise ValueError(f"data: {missing[0]!r} has missing values (NaN), which the model cannot take; leave them out")
 

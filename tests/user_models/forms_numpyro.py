@@ -170,7 +170,7 @@ def imputed(values):
     mean = numpyro.sample("mean", dist.Normal(0.0, 2.0))
     missing = np.flatnonzero(np.isnan(values))
     filled = numpyro.sample("filled", dist.Normal(mean, 1.0).expand([len(missing)]).mask(False))
-    full = jnp.asarray(values).at[missing].set(filled)
+    full = values.at[missing].set(filled)
     numpyro.sample("values", dist.Normal(mean, 1.0), obs=full)
 
 
@@ -180,6 +180,25 @@ def counted(values, options):
     with numpyro.plate("groups", int(np.max(options["group"])) + 1):
         effect = numpyro.sample("effect", dist.Normal(mean, 1.0))
     numpyro.sample("values", dist.Normal(effect[options["group"]], options["scale"]), obs=values)
+
+
+def trimmed(values, x, weights):
+    """Two covariates decide the program, both written into; the points are those of the plate."""
+    x[x > 1] = 1.0
+    weights = weights.copy()
+    weights[weights < np.median(weights)] = 1.0
+    mean = numpyro.sample("mean", dist.Normal(0.0, 2.0 if x[0] > 0 else 1.0))
+    with numpyro.plate("points", len(values)) as points:
+        numpyro.sample("values", dist.Normal(mean * x[points], weights[points]), obs=values[points])
+
+
+def signed(values):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 2.0 if values[0] > 0 else 1.0))
+    numpyro.sample("values", dist.Normal(mean, 1.0).expand([len(values)]).to_event(1), obs=values)
+
+
+def broken(values):
+    raise KeyError(int(np.isnan(values).sum()))
 
 
 def padded(values, there):
