@@ -107,10 +107,10 @@ def columns_of(table: Any) -> dict[str, np.ndarray]:
     if len(levels) == 1 and index is not None and len(index) and all(isinstance(row, tuple) for row in index):
         levels = [None] * len(index[0])
     if index is not None and len(levels) > 1:
-        if len(levels) > 2 or ("chain" not in levels and set(levels) != {None}):
+        places = [levels.index(name) for name in CHAIN if name in levels] or [0] * (set(levels) == {None})
+        if len(levels) > 2 or not places:
             raise ValueError(f"draws: the table's index is {levels}: give a row for each draw, by (chain, draw)")
-        place = levels.index("chain") if "chain" in levels else 0
-        columns["chain"] = np.array([row[place] for row in index])
+        columns[CHAIN[0]] = np.array([row[places[0]] for row in index])
     return columns
 
 
