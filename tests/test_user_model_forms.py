@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,10 +23,11 @@ from compare.fit.reference.solve import checked, with_posterior
 from compare.options import Options
 from compare.user_model import simulation
 from compare.user_model.arguments import Fixed
+from compare.user_model.drawing import DRAWN, NOTE
 from compare.user_model.guides import find as find_guide
 from compare.user_model.minimise import minimise
 from compare.user_model.needed import fix_needed
-from compare.user_model.source import libraries_used
+from compare.user_model.source import libraries_used, locate
 
 GROUPS = np.repeat(np.arange(6), 2)
 TIED = {"x": np.array([-2.0, -1.5, -1.0, 0.0, 0.0, 0.7, 1.0, 2.0]), "y": np.array([0.0, 0, 0, 0, 1, 1, 1, 1])}
@@ -446,34 +449,78 @@ def test_the_library_is_told_by_what_a_model_imports_or_closes_over():
     assert libraries_used(of_closure()) == {"numpyro"} and libraries_used(inside) == {"pyro"}
 
 
-DRAWING = {
-    "numpyro": ("jax.random.normal", "jax.random.normal(jax.random.key(0), (30,){})", "dtype='float32'"),
-    "pyro": ("torch.randn", "torch.randn(30{})", "dtype=torch.float32"),
+MODEL = """
+import numpy as np
+{imports}
+import {library}
+import {library}.distributions as dist
+
+def model(y):
+    mean = {library}.sample("mean", dist.Normal(0.0, 1.0))
+    {library}.sample("y", dist.Normal(mean, 1.0).expand([30]).to_event(1), obs=y)
+
+{statements}
+data = {{"y": {y}}}
+"""
+IMPORTS = {
+    "numpyro": "import jax\nimport jax.numpy as jnp\nfrom jax import random\nfrom jax.random import normal",
+    "pyro": "import torch\nfrom torch import randn",
 }
+START = {"numpyro": "key = jax.random.key(0)", "pyro": "pyro.set_rng_seed(0)"}
+SCRIPT = "@torch.jit.script\ndef noise(n: int):\n    return torch.randn(n)"
+DRAWN_IN_FLOAT64 = [
+    ("numpyro", "", "normal(key, (30,))"),
+    ("numpyro", "", "random.bernoulli(key, 0.4, (30,)) + 0.0"),
+    ("numpyro", "", "jax.jit(lambda key: jax.random.randint(key, (30,), 0, 9))(key)"),
+    ("numpyro", "", "dist.Laplace(0.0, 1.0).sample(key, (30,))"),
+    ("pyro", "", "randn(30)"),
+    ("pyro", "", "torch.empty(30).uniform_()"),
+    ("pyro", "", "torch.nn.Linear(30, 1).weight[0]"),
+    ("pyro", "", "dist.Laplace(0.0, 1.0).sample((30,))"),
+    ("pyro", SCRIPT, "noise(30)"),
+]
+SAME = [
+    ("numpyro", "", "normal(key, (30,), jnp.float32)"),
+    ("numpyro", "", "random.normal(key, dtype='float32', shape=(30,))"),
+    ("numpyro", "", "jax.random.poisson(key, 3.0, (30,))"),
+    ("numpyro", "", "np.random.default_rng(0).normal(size=30)"),
+    ("pyro", "", "np.random.default_rng(0).normal(size=30)"),
+]
+
+
+def drawing_file(folder: Path, library: str, statements: str, y: str) -> str:
+    statements = f"{START[library]}\n{statements}"
+    path = folder / "drawn.py"
+    text = MODEL.format(library=library, imports=IMPORTS[library], statements=statements, y=y)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("library", "statements", "y", "is_noted"),
+    [(*case, True) for case in DRAWN_IN_FLOAT64] + [(*case, False) for case in SAME],
+)
+def test_what_a_file_draws_in_float64_is_noticed(library, statements, y, is_noted, tmp_path):
+    """Twice, for the second reading starts where the first ends. The functions are as before, by whatever name."""
+    package = import_module("torch" if library == "pyro" else "jax.random")
+    before = {name: entry for name, entry in vars(package).items() if inspect.isroutine(entry)}
+    for _ in range(2):
+        _, beside, _ = locate(drawing_file(tmp_path, library, statements, y))
+        assert beside[DRAWN] is is_noted
+    assert all(vars(package)[name] is entry for name, entry in before.items())
+    name = "randn" if library == "pyro" else "normal"
+    assert beside[name] is before[name]
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_file_that_draws_its_data_is_told_that_they_are_others_in_float64(library, tmp_path):
-    """And they are; those of NumPy, or of a dtype that is named, are not. Afterwards the function is as it was."""
-    name, draw, typed = DRAWING[library]
-    module, _, function = name.rpartition(".")
-    before = getattr(import_module(module), function)
-    model = (
-        f"import {module.split('.')[0]}\nimport numpy as np\n"
-        f"import {library}\nimport {library}.distributions as dist\n\n"
-        f"def model(y):\n    mean = {library}.sample('mean', dist.Normal(0.0, 1.0))\n"
-        f"    {library}.sample('y', dist.Normal(mean, 1.0).expand([30]).to_event(1), obs=y)\n\n"
-    )
-    notes, data = {}, {}
-    for number, text in enumerate(
-        (draw.format(""), draw.format(f", {typed}"), "np.random.default_rng(0).normal(size=30)")
-    ):
-        path = tmp_path / f"drawn_{number}.py"
-        path.write_text(f"{model}data = {{'y': {text}}}\n", encoding="utf-8")
-        mine, given = user_model.read(str(path))
+def test_the_note_on_what_a_file_draws_is_true(library, tmp_path):
+    """What it draws is other than in float32."""
+    typed = ", jnp.float32" if library == "numpyro" else ", dtype=torch.float32"
+    draw = "normal(key, (30,){})" if library == "numpyro" else "randn(30{})"
+    data = {}
+    for number, part in enumerate(("", typed)):
+        mine, given = user_model.read(drawing_file(tmp_path, library, "", draw.format(part)))
         known = user_model.data_of(mine, given)
-        notes[number] = [text for text in known.layout.notes if "draws random numbers" in text]
+        assert (NOTE in known.layout.notes) is (library == "pyro" or not number)
         data[number] = np.asarray(known.values["y"])
-    assert len(notes[0]) == 1 and f"({name})" in notes[0][0] and not notes[1] and not notes[2]
-    assert getattr(import_module(module), function) is before
     assert np.max(np.abs(data[0] - data[1])) > 0.1

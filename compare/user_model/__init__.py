@@ -259,7 +259,8 @@ def data_of(user: UserModel, data: Any, params: Mapping[str, Any] | None = None)
     held, notes = learn_params(user, values, params)
     values |= held
     layout = tracing.inspect_model(user, values, with_derived=user.exact is None)
-    layout = replace(layout, notes=(*layout.notes, *notes, *map(drawing.note, user.beside.get(drawing.DRAWN, [])[:1])))
+    notes = (*layout.notes, *notes, *((drawing.NOTE,) if user.beside.get(drawing.DRAWN) else ()))
+    layout = replace(layout, notes=notes)
     if data is None and tracing.NOTHING_OBSERVED in layout.notes:
         raise ValueError(missing_data(user))
     for name in (*layout.latents, *layout.derived):

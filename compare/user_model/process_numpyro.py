@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from types import ModuleType
 from typing import Any
 
 import jax
 import numpyro
 from numpyro.distributions import Distribution, distribution
 
-from compare.user_model.drawing import watch
 from compare.user_model.programs_numpyro import undisturbed_cache
+
+DEPENDENT = {"bool", "int64", "uint64", "float64", "complex128"}
+"""Types of what jax.random draws that are others without float64, or decided by probabilities that are."""
 
 
 def stored_params() -> dict[str, Any]:
@@ -35,9 +40,35 @@ def undisturbed() -> Iterator[None]:
         Distribution.set_default_validate_args(by_distributions)
 
 
-def watch_draws() -> AbstractContextManager[list[str]]:
-    """A block in which draws are noted whose numbers depend on whether they are float32 or float64."""
+@contextmanager
+def watch_draws() -> Iterator[set[str]]:
+    """A block in which draws of jax.random are noted whose numbers may depend on float64: yields the set of functions.
+
+    Afterwards these are as before, also under the names by which a module imported them in the block.
+    """
+    modules, drawn = dict(sys.modules), set[str]()
+
+    def noting(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        @wraps(function)
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            value = function(*args, **kwargs)
+            if str(getattr(value, "dtype", "")) in DEPENDENT:
+                drawn.add(name)
+            return value
+
+        return noted
+
     functions = {name: entry for name, entry in vars(jax.random).items() if inspect.isfunction(entry)}
-    typed = {name for name, entry in functions.items() if "dtype" in inspect.signature(entry).parameters}
-    same = {"key", "PRNGKey", "poisson"}
-    return watch(jax.random, sorted(typed - same | {"bernoulli", "categorical", "choice"}))
+    originals = {
+        noting(functions[name], name): functions[name] for name in functions.keys() - {"permutation", "poisson"}
+    }
+    for noted, function in originals.items():
+        setattr(jax.random, function.__name__, noted)
+    try:
+        yield drawn
+    finally:
+        new = [module for name, module in sys.modules.items() if module is not modules.get(name)]
+        for module in (jax.random, *(module for module in new if isinstance(module, ModuleType))):
+            for name, entry in list(vars(module).items()):
+                if inspect.isfunction(entry) and entry in originals:
+                    setattr(module, name, originals[entry])

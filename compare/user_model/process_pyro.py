@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
-
-from compare.user_model.drawing import watch
-
-RANDOM = ("bernoulli", "normal", "rand", "rand_like", "randn", "randn_like")
-"""Functions whose numbers depend on whether they are float32 or float64."""
 
 STORE = ("_params", "_param_to_name", "_constraints")
 """What a param store consists of. Its own `get_state` takes from the params their way back to unconstrained ones."""
@@ -61,6 +56,12 @@ def undisturbed() -> Iterator[None]:
             torch.cuda.set_rng_state_all(devices)
 
 
-def watch_draws() -> AbstractContextManager[list[str]]:
-    """A block in which draws are noted whose numbers depend on whether they are float32 or float64."""
-    return watch(torch, RANDOM)
+@contextmanager
+def watch_draws() -> Iterator[set[str]]:
+    """A block that starts from torch's seed: yields a set that stays empty where the random state ends as a seed leaves
+    it."""
+    drawn = set[str]()
+    torch.default_generator.manual_seed(torch.initial_seed())
+    yield drawn
+    if not torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(torch.initial_seed()).get_state()):
+        drawn.add("torch")

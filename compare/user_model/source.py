@@ -46,7 +46,7 @@ def locate(reference: str, library: str | None = None) -> tuple[Callable[..., An
     name = name or "model"
     path = path_of(place)
     known = {library} if library else libraries_in(path)
-    watched: AbstractContextManager[list[str]] = nullcontext([])
+    watched: AbstractContextManager[set[str]] = nullcontext(set())
     if len(known) == 1:
         (library,) = known
         if library in ROOTS.values() and importlib.util.find_spec(library):
@@ -58,7 +58,7 @@ def locate(reference: str, library: str | None = None) -> tuple[Callable[..., An
         own = [n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
         hint = nearest(name, own) if own else "define one"
         raise ValueError(f"{place} has no function {name!r}; {hint}")
-    return getattr(module, name), vars(module) | {DRAWN: drawn}, library
+    return getattr(module, name), vars(module) | {DRAWN: bool(drawn)}, library
 
 
 def path_of(place: str) -> Path:
