@@ -83,7 +83,11 @@ def from_file(
     top = 1.0 if max(part.images.max() for part in parts) <= 1 else 255.0
     images = divided(train, test, about, top, pixels, split)
     if np.all(images.train == images.train[0]):
-        how = f" once they are black and white ({images.about['pixels']})" if np.ptp(train.images, axis=0).any() else ""
+        how = (
+            f" once they are black and white ({images.about['pixels']})"
+            if (train.images != train.images[0]).any()
+            else ""
+        )
         raise ValueError(f"all images of {train.name} to train on are the same{how}; give images that differ")
     return images
 

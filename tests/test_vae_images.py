@@ -173,6 +173,7 @@ WRONG = {
     "none": ({"images": pictures(0)}, "is empty"),
     "no test images": ({"x_train": pictures(30), "x_test": pictures(0)}, "x_test of .* is empty"),
     "all the same": ({"images": np.full((30, 4, 5), 200)}, "to train on are the same; give images that differ"),
+    "all white": ({"images": np.ones((30, 4, 5), bool)}, "to train on are the same; give images that differ"),
     "all the same in black and white": (
         {"images": pictures(30) // 4},
         r"are the same once they are black and white \(1 where the value is 127.5 or more",

@@ -23,6 +23,7 @@ from compare.cli.main import main
 from compare.comparison import Fit, Job, Request
 from compare.execute.dispatch import ATTEMPTS, SMALL, dispatch, make_batches
 from compare.execute.processes import RestartingPool, Workers, share_processes, workers
+from compare.fit.mcmc.nuts import Adaptation
 from models.coin import MODEL, Coin
 
 ROOT = Path(__file__).parents[1]
@@ -244,7 +245,7 @@ def test_chains_that_share_a_process_draw_what_each_draws_alone(monkeypatch):
 
     def drawn(*seeds: int) -> list[np.ndarray]:
         deadline = time.perf_counter() + 600
-        with nuts.Chains([(model, data, seed, 0.8, 30, deadline, 600.0) for seed in seeds]) as chains:
+        with nuts.Chains([(model, data, seed, Adaptation(0.8), 30, deadline, 600.0) for seed in seeds]) as chains:
             return list(np.concatenate([chains.block()[0]["theta"] for _ in range(2)], axis=1))
 
     together = drawn(0, 1)

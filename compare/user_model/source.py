@@ -130,9 +130,14 @@ def run(place: str, path: Path) -> ModuleType:
             raise ImportError(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
+        writes_none = sys.dont_write_bytecode
+        sys.dont_write_bytecode = (
+            True  # that of a file which is changed within a second, at equal length, is not made anew
+        )
         try:
             spec.loader.exec_module(module)
         finally:
+            sys.dont_write_bytecode = writes_none
             _neighbours.update(new for new in set(sys.modules) - before if is_beside(new, path))
     except Exception as error:
         raise ValueError(f"{place} ends in an error when it is read: {one_line(error)}") from error
