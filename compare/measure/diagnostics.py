@@ -9,12 +9,14 @@ import numpy as np
 from scipy import special
 
 from compare.comparison import Fit
+from compare.fit.mcmc.nuts import TAIL
 from compare.fit.psis import has_equal_weights, log_ratios, relative_ess, smooth
 from compare.measure.elements import suspects
 from compare.measure.moments import digits, elements, values
 from compare.summary import ABSENT, Diagnostics, Estimate, Optimisation
 
-RARE = 10_000
+RARE = 1e-4
+"""How often chance may raise the R-hat of chains that are alike above what they are allowed."""
 
 
 def diagnostics(fit: Fit) -> Diagnostics:
@@ -44,11 +46,11 @@ def diagnostics(fit: Fit) -> Diagnostics:
 
 def ess(draws: np.ndarray, method: str) -> float:
     """The effective sample size of chains, shape (n_chains, n_draws): ``bulk``, or ``tail``, at the 5% and 95%."""
-    return float(arviz_stats.ess(draws, method=method, **({"prob": (0.05, 0.95)} if method == "tail" else {})))
+    return float(arviz_stats.ess(draws, method=method, **({"prob": TAIL} if method == "tail" else {})))
 
 
 def r_hat_by_chance(draws: np.ndarray) -> float:
-    """The R-hat that chains which are alike exceed once in `RARE` times, given draws of shape (n_chains, n_draws).
+    """The R-hat that chains which are alike exceed with probability `RARE`, given draws of shape (n_chains, n_draws).
 
     R-hat compares half chains. Where all k are alike, the mean of each has the posterior's variance over its ESS, so
     that the square of R-hat is 1 + chi2 / (k - 1) k / ESS, with chi2 of k - 1 degrees of freedom. The ESS is the sum of
@@ -56,7 +58,7 @@ def r_hat_by_chance(draws: np.ndarray) -> float:
     """
     own = sum(min(ess(chain[None], "bulk"), ess(chain[None], "tail")) for chain in draws)
     k = 2 * len(draws)
-    return math.sqrt(1 + special.chdtri(k - 1, 1 / RARE) / (k - 1) * k / own)
+    return math.sqrt(1 + special.chdtri(k - 1, RARE) / (k - 1) * k / own)
 
 
 def optimisation(fit: Fit) -> Optimisation:

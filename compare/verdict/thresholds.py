@@ -161,9 +161,10 @@ def r_hat_allowed(chains: Diagnostics, options: Options) -> float:
 
 
 def few_diverged(summary: FitSummary, reference: FitSummary | None) -> str | None:
-    """How many transitions diverged, in words; None without any, or where so many did that no numbers excuse them.
+    """How many transitions diverged, in words; None without any, or where they are not excused.
 
-    Nor where the reference is a run of NUTS: both may lack the same neck of a funnel, and shorter steps raise no flag.
+    More than `DIVERGED` are not, nor any beside a reference that is a run of NUTS: both may lack the same neck of a
+    funnel, and shorter steps raise no flag.
     """
     count, transitions = summary.diagnostics.divergences, summary.diagnostics.transitions
     is_run = reference is not None and reference.diagnostics.ess_bulk is not None

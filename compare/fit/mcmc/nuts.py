@@ -32,6 +32,7 @@ from compare.options import R_HAT_APART
 from models.contract import Latents
 
 TAIL = (0.05, 0.95)
+"""Quantiles whose effective sample size is that of the tails."""
 
 BLOCK = 300
 """Draws a chain makes before the targets are looked at."""

@@ -17,7 +17,7 @@ from models.plotting import EXACT, GREY, Look, looks
 
 N_ELEMENTS = 4  # most elements with densities
 N_ROWS = 12  # most elements in the forest
-N_LABELS = 48  # up to this many intervals are labelled one by one; more are told apart by colour
+N_LABELS = 48  # up to this many intervals are labelled one by one; more differ by colour only
 
 PROBABILITIES = (0.025, 0.25, 0.5, 0.75, 0.975)
 
