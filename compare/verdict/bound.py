@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compare.options import Options
 from compare.summary import Estimate, Evidence, FitSummary, Verdict
-from compare.verdict.evidence import printed
+from compare.verdict.power import printed
 from compare.verdict.thresholds import ERRORS, TINY
 
 NO_BOUND = "it has no density: its objective is no bound, and KL(q, posterior) is infinite"

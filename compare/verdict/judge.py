@@ -8,8 +8,8 @@ import guides
 from compare.options import R_HAT_APART, Options
 from compare.summary import Distance, Estimate, FitSummary, Verdict
 from compare.verdict.bound import NO_BOUND, at_most
-from compare.verdict.evidence import about, arrival_without_gap, distances_of, of_how_many, printed, what_decides
 from compare.verdict.points import is_point, judge_point
+from compare.verdict.power import about, arrival_without_gap, distances_of, of_how_many, printed, what_decides
 from compare.verdict.thresholds import (
     DECISIVE_ESS,
     E_BFMI,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compare.summary import FitSummary, Verdict
-from compare.verdict.evidence import distances_of, printed
+from compare.verdict.power import distances_of, printed
 from compare.verdict.thresholds import worst
 
 USE = "Use laplace or full_rank for sds and intervals, or NUTS."

@@ -24,7 +24,7 @@ TESTS = {
         "-k",
         "verdict_says or said or point or effective",
     ),
-    "compare.verdict.evidence": (SENTENCES, "tests/test_verdict.py"),
+    "compare.verdict.power": (SENTENCES, "tests/test_verdict.py"),
     "compare.verdict.contradictions": (SENTENCES, "tests/test_contradictions.py", "tests/test_bound.py", *BY_HAND),
     "compare.verdict.thresholds": (
         *RULES,
@@ -81,7 +81,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "ERRORS * gap.mcse >= most.value": TIE,
         "if evidence.mcse is None": SAME,
     },
-    "compare.verdict.evidence": {
+    "compare.verdict.power": {
         "if summary.diagnostics.ess_tail is not None": SAME,
         'else ("XX", others, own)': SAME,
         "count = min((each.sd / each.mcse_mean)": SAME,

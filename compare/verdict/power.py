@@ -1,4 +1,4 @@
-"""Whether a fit's draws could have shown a fault, and how many more would."""
+"""The power of a fit's draws: whether they could have shown a fault, and how many more would."""
 
 from __future__ import annotations
 
