@@ -14,6 +14,10 @@ import models
 from compare.fit import groups
 from compare.fit.amortized import local_posteriors
 from compare.user_model.surroundings import surroundings
+from models.decoder import Decoder
+from models.dlgm.exact import nested
+from models.dlgm.layers import Layers
+from models.image_posteriors import posteriors
 
 X, Y = np.array([0, 1, 2, 3, 5, 8, 11, 13, 17, 20, 22, 29]), np.array([0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 0, 1])
 REGRESSION, WORDS = {"x": X, "y": Y}, {"bank": np.array([2, 1, 0]), "river": np.array([1, 0, 3])}
@@ -96,6 +100,33 @@ def test_the_best_posteriors_of_observations_are_one_decoders(monkeypatch):
     others = [best(pytest), best(family="mixture"), best(test=test + 1)]
     others += [best(decoder=decoder | {name: value + 1}) for name, value in decoder.items()]
     assert len({id(each) for each in (first, *others)}) == 6
+
+
+@pytest.mark.parametrize("part", ["upper", "lower", "images", "order", "count"])
+def test_the_integrals_of_a_deep_posterior_are_those_of_its_layers_and_images(part):
+    """The same for equal content; another where a network, an image, their order or their count differs."""
+    rng = np.random.default_rng(5)
+    hidden = {"hidden_weights": rng.normal(size=(1, 2)), "hidden_biases": rng.normal(size=2)}
+    lower = hidden | {"output_weights": rng.normal(size=(2, 3)), "output_biases": rng.normal(size=3)}
+    upper = hidden | {"output_weights": rng.normal(size=(2, 1)), "output_biases": np.ones(1), "noise": np.array(0.5)}
+    images = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+
+    def evidences(upper=upper, lower=lower, images=images):
+        layers, places = Layers(Decoder(upper), Decoder(lower)), images.copy()
+        return nested(layers, places).log_evidences, posteriors(layers, places).log_evidences
+
+    def grown(weights):
+        return weights | {"output_weights": weights["output_weights"] + 1}
+
+    first = evidences()
+    assert all(left is right for left, right in zip(first, evidences(), strict=True))
+    changed = {
+        "upper": {"upper": grown(upper)}, "lower": {"lower": grown(lower)}, "images": {"images": 1 - images},
+        "order": {"images": images[::-1]}, "count": {"images": images[:1]},
+    }[part]  # fmt: skip
+    for before, after in zip(first, evidences(**changed), strict=True):
+        assert before.shape != after.shape or not np.allclose(before, after)
+    assert evidences()[0] is first[0]
 
 
 FACTOR = {0: 1.0}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from scipy import special, stats
 from models.contract import Exact, Latents, Marginal
 from models.dlgm.data import DeepData
 from models.dlgm.layers import Layers
-from models.image_posteriors import GaussianPosteriors, Posteriors, QuadraturePosteriors
+from models.image_posteriors import Posteriors, posteriors
 from models.marginals import BandLimited
 
 GOAL = 1e-9  # in nats: the lattices are fine enough when half of their steps change no log evidence by more
@@ -60,7 +60,18 @@ class Nested:
 
 
 def nested(layers: Layers, images: np.ndarray) -> Nested:
-    """The integrals of images, shape (n, pixels), on lattices that become finer until they change nothing."""
+    """The integrals of images, shape (n, pixels), on lattices that become finer until they change nothing.
+
+    They are computed once for the same layers and the same images.
+    """
+    images = np.ascontiguousarray(images, dtype=np.float64)
+    return refined(layers, images.tobytes(), len(images))
+
+
+@lru_cache(maxsize=8)
+def refined(layers: Layers, content: bytes, n_images: int) -> Nested:
+    """The same of images that are given as bytes."""
+    images = np.frombuffer(content).reshape(n_images, -1)
     before = summed(layers, images, 2**FIRST)
     for power in range(FIRST + 1, LAST + 1):
         after = summed(layers, images, 2**power)
@@ -95,12 +106,11 @@ class DeepPosterior(Exact):
 
     def __init__(self, data: DeepData) -> None:
         self.data, self.layers = data, data.network
-        self.plane: Posteriors
+        decoder = self.layers.linear() if self.layers.is_linear else self.layers
+        self.plane: Posteriors = posteriors(decoder, data.observed)
         if self.layers.is_linear:
-            self.plane = GaussianPosteriors(self.layers.linear(), data.observed)
             self.method, self.tolerance = "closed form: all is linear and Gaussian", 0.0
         else:
-            self.plane = QuadraturePosteriors(self.layers, data.observed)
             self.method = "quadrature: trapezoid over the layers' noise, and nested over z1 and z2"
             other = self.nested.log_evidences - self.plane.log_evidences
             each = max(self.plane.tolerance, self.nested.change)
