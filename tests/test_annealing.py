@@ -15,8 +15,9 @@ from models.dlgm import DeepData
 from models.dlgm.exact import nested
 from models.dlgm.layers import Layers
 from models.image_posteriors import posteriors
-from models.sampling import Bracket, ais, bidirectional
+from models.sampling import ais
 from models.ssvae.exact import class_evidences
+from tests.bidirectional import Bracket, bidirectional
 
 
 def simulated(layers: Layers, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

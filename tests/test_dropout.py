@@ -27,8 +27,9 @@ from compare.fit.svi.svi import optimise
 from compare.options import Options
 from compare.pipeline import compare
 from compare.report.tables.ledger import ledgers
-from guides.dropout import one_weight
-from models.bnn import BnnData, dropout, network
+from models.bnn import BnnData, network
+from tests import dropout_masks
+from tests.one_weight import one_weight
 
 PATIENT = Options(budget=600.0)
 SCHEMA = json.loads((Path(__file__).parents[1] / "compare/report/summary.schema.json").read_text(encoding="utf-8"))
@@ -99,12 +100,12 @@ def test_the_objective_and_the_moments_against_a_million_masks(data):
     drawn = rng.random((1_000_000, size)) > data.rate
     numbers, counts = np.unique(drawn @ 2 ** np.arange(size), return_counts=True)
     distinct = (numbers[:, None] >> np.arange(size) & 1).astype(float)
-    latents, shares = dropout.dropped(points, distinct), counts / counts.sum()
+    latents, shares = dropout_masks.dropped(points, distinct), counts / counts.sum()
     log_joint = network.log_prior(data, latents) + network.pointwise(data, latents)["targets"].sum(axis=1)
     mean = shares @ log_joint
     error = np.sqrt(shares @ (log_joint - mean) ** 2 / counts.sum())
-    assert dropout.objective(data, points) == pytest.approx(mean, abs=4 * error)
-    exact_mean, exact_sd = dropout.moments(data, points, data.dataset.grid)
+    assert dropout_masks.objective(data, points) == pytest.approx(mean, abs=4 * error)
+    exact_mean, exact_sd = dropout_masks.moments(data, points, data.dataset.grid)
     f = network.values(latents, data.dataset.grid, data.activation)
     mean = shares @ f
     sd = np.sqrt(shares @ (f - mean) ** 2)
@@ -126,7 +127,7 @@ def test_the_moments_in_closed_form_given_the_inputs_mask(data):
         mean = points["output_bias"] + keep * parts.sum(axis=1)
         means = means + chance * mean
         squares = squares + chance * (mean**2 + keep * data.rate * (parts**2).sum(axis=1))
-    mean, sd = dropout.moments(data, points, x)
+    mean, sd = dropout_masks.moments(data, points, x)
     np.testing.assert_allclose(mean, means, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(sd, np.sqrt(squares - means**2), rtol=1e-8)
 
@@ -134,7 +135,7 @@ def test_the_moments_in_closed_form_given_the_inputs_mask(data):
 def test_too_many_masks_are_refused():
     data = BnnData(hidden=17)
     with pytest.raises(ValueError, match=r"2\^18 masks: give at most 17"):
-        dropout.objective(data, some_points(data))
+        dropout_masks.objective(data, some_points(data))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_both_libraries_maximise_this_objective(data):
         x = 0.7 * np.random.default_rng(3).standard_normal(objective.start(0, arguments)["flat"].shape)
         value, slope = average(x)
         points = points_of(objective, {"flat": x})
-        assert -value == pytest.approx(dropout.objective(data, points), rel=1e-10)
+        assert -value == pytest.approx(dropout_masks.objective(data, points), rel=1e-10)
         steps = 1e-6 * np.eye(len(x))
         differences = [(average(x + step)[0] - average(x - step)[0]) / 2e-6 for step in steps[:5]]
         np.testing.assert_allclose(slope[:5], differences, rtol=1e-5, atol=1e-5)
@@ -164,12 +165,12 @@ def test_the_objective_is_weight_decay():
     first, second = some_points(data, 1), some_points(data, 2)
 
     def penalised(points):
-        latents, probabilities = dropout.enumerated(data, points)
+        latents, probabilities = dropout_masks.enumerated(data, points)
         fit = probabilities @ network.pointwise(data, latents)["targets"].sum(axis=1)
         decay = 0.7 * np.sum(points["hidden_weights"] ** 2) + 0.7 * data.hidden * np.sum(points["output_weights"] ** 2)
         return fit - 0.5 * (decay + np.sum(points["hidden_biases"] ** 2) + points["output_bias"] ** 2)
 
-    apart = dropout.objective(data, first) - dropout.objective(data, second)
+    apart = dropout_masks.objective(data, first) - dropout_masks.objective(data, second)
     assert apart == pytest.approx(penalised(first) - penalised(second), rel=1e-10)
 
 
@@ -182,14 +183,14 @@ def test_the_fit_is_an_optimum_of_the_enumerated_objective(library):
     objective, arguments = prepared(library, data)
     outcome = optimise(objective, arguments, guides.load("dropout"), PATIENT, 2)
     points = points_of(objective, outcome.parameters)
-    best = dropout.objective(data, points)
+    best = dropout_masks.objective(data, points)
     assert outcome.converged
     hessian = 2 * len(outcome.parameters["flat"]) * 2 ** (1 + data.hidden)
     assert outcome.gradients >= outcome.history[-1][0] + hessian  # its gradients are counted too
     assert outcome.objective.value == pytest.approx(best, abs=1e-9)
     for seed in range(20):  # no step uphill
         beside = {site: value + 1e-3 * some_points(data, seed)[site] for site, value in points.items()}
-        assert dropout.objective(data, beside) < best + 1e-9
+        assert dropout_masks.objective(data, beside) < best + 1e-9
 
 
 @pytest.mark.slow
@@ -205,7 +206,7 @@ def test_sampled_masks_and_the_gap_that_they_leave():
     on = optimize.minimize(exact, outcome.parameters["flat"], jac=True, method="L-BFGS-B", options={"maxiter": 500})
     assert there - on.fun > 0
     assert outcome.gap.value == pytest.approx(there - on.fun, abs=4 * outcome.gap.mcse + 0.05)
-    assert -there == pytest.approx(dropout.objective(data, points_of(objective, outcome.parameters)), abs=1e-8)
+    assert -there == pytest.approx(dropout_masks.objective(data, points_of(objective, outcome.parameters)), abs=1e-8)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +231,7 @@ def test_it_is_judged_by_its_moments(comparison):
     fit, data = comparison.fits["numpyro-dropout"], comparison.data
     arrays = fit.tree["params"].dataset.data_vars.values()
     points = {json.loads(a.attrs["path"])[0].removesuffix("_point"): a.values for a in arrays}
-    mean, sd = dropout.moments(data, points, data.dataset.grid)
+    mean, sd = dropout_masks.moments(data, points, data.dataset.grid)
     summary = comparison.summaries["numpyro-dropout"]
     for point in range(len(mean)):
         own = summary.variables[f"f[{point}]"]

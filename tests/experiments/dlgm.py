@@ -17,8 +17,9 @@ import numpy as np
 from models.dlgm import DeepData
 from models.dlgm.exact import nested
 from models.dlgm.independence import FAMILIES, best_members
-from models.sampling import ais, bidirectional
+from models.sampling import ais
 from models.vae.baselines import baselines
+from tests.bidirectional import bidirectional
 from tests.experiments.vae import mean_and_sd
 
 N_CHAINS, TEMPERATURES = 16, 200

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize
 
-from guides.dropout import one_weight
-from models.bnn import BnnData, dropout, network
+from models.bnn import BnnData, network
 from models.bnn.exact import exact
 from models.plotting import FAMILY_COLORS, GREY, new_figure, save, style
+from tests import dropout_masks
+from tests.one_weight import one_weight
 
 ROWS = (10, 30, 100, 300, 1000)
 RATE, NOISE = 0.1, 0.5
@@ -43,7 +44,7 @@ def fitted(data: BnnData, starts: int = 8) -> dict[str, np.ndarray]:
         return {site: part.reshape(shape) for (site, shape), part in zip(shapes.items(), flat, strict=True)}
 
     def loss(flat: np.ndarray) -> float:
-        return -dropout.objective(data, points(flat))
+        return -dropout_masks.objective(data, points(flat))
 
     rng = np.random.default_rng(0)
     ends = [optimize.minimize(loss, rng.standard_normal(len(shapes)), method="BFGS") for _ in range(starts)]
@@ -55,7 +56,7 @@ def compared(rows: int) -> tuple[float, float, float]:
     data = network_data(rows)
     posterior = exact(data)
     assert posterior is not None
-    mean, sd = dropout.moments(data, fitted(data), AT)
+    mean, sd = dropout_masks.moments(data, fitted(data), AT)
     ratios = sd / posterior.sd()["f"]
     errors = np.abs(mean - posterior.mean()["f"]) / posterior.sd()["f"]
     return float(ratios.min()), float(ratios.max()), float(errors.max())

@@ -1,8 +1,8 @@
 """Print the regret of policies under a uniform prior.
 
-python -m models.bandit.tables              # all policies, after 100 pulls
-python -m models.bandit.tables ratios       # where narrowness starts to cost
-python -m models.bandit.tables simulate     # the same after 1,500 pulls
+python -m tests.experiments.bandit              # all policies, after 100 pulls
+python -m tests.experiments.bandit ratios       # where narrowness starts to cost
+python -m tests.experiments.bandit simulate     # the same after 1,500 pulls
 """
 
 from __future__ import annotations
