@@ -200,6 +200,20 @@ def test_priors_that_cannot_be_drawn_from_or_overflow(library):
         assert known.mean()["mean"] == pytest.approx(first / mass, abs=1e-6)
 
 
+@pytest.mark.parametrize("form", ["inputs", "prior", "identity", "layer"])
+def test_what_a_pyro_model_holds_in_float32_meets_float64(form):
+    """Products of matrices of both types, which torch refuses, are taken in float64."""
+    module, site = written("pyro"), "layer.weight" if form == "layer" else "weights"
+    inputs = module.SINGLE.double().numpy()
+    known = posterior(
+        "pyro", f"{form}_in_float32", {"values": VALUES} | ({} if form == "inputs" else {"inputs": inputs})
+    )
+    covariance = np.linalg.inv(np.eye(2) + inputs.T @ inputs)
+    np.testing.assert_allclose(known.mean()[site].ravel(), covariance @ inputs.T @ VALUES, atol=1e-6)
+    evidence = stats.multivariate_normal.logpdf(VALUES, np.zeros(12), np.eye(12) + inputs @ inputs.T)
+    assert known.log_evidence == pytest.approx(evidence, abs=1e-6)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_line_under_a_flat_prior_is_least_squares(library):
     known, design = posterior(library, "flat_line", {"x": X, "values": VALUES}), np.stack([np.ones(12), X], axis=1)

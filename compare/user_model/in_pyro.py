@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyro
@@ -21,11 +22,15 @@ from compare.user_model.arguments import without_params
 from compare.user_model.density_pyro import split_arguments
 from compare.user_model.held_pyro import Held
 from compare.user_model.likelihoods_pyro import bounded
+from compare.user_model.mixed_pyro import Promoted, is_mixed
 from compare.user_model.priors_pyro import place, startable, unmasked
 from compare.user_model.sites import Inspection, Site, underscored
 from compare.user_model.twin_pyro import summed_out
 
 Message = dict[str, Any]
+
+MIXED: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Whether a user's model was refused by torch for tensors of float32 beside the zoo's of float64."""
 
 
 @contextmanager
@@ -50,8 +55,8 @@ def unsplit_plates(inspection: Inspection | None = None) -> Iterator[None]:
 
 class Plain(Messenger):
     """No slash in a name, which NetCDF could not hold; an empty site is given; every latent has a prior that can be
-    drawn from, and with ``unmask`` a density everywhere; and observed values have none outside of their support.
-    ``params`` are held at these values."""
+    drawn from, in float64, and with ``unmask`` a density everywhere; and observed values have none outside of their
+    support. ``params`` are held at these values."""
 
     def __init__(self, params: Mapping[str, Any], unmask: bool = True) -> None:
         super().__init__()
@@ -76,6 +81,10 @@ class Plain(Messenger):
                 fn = unmasked(fn)[0]
                 message["mask"] = None if isinstance(message["mask"], torch.Tensor) else message["mask"]
             message["fn"] = startable(fn)
+
+    def _pyro_post_sample(self, message: Message) -> None:
+        if not message["is_observed"] and getattr(message["value"], "dtype", None) == torch.float32:
+            message["value"] = message["value"].double()
 
 
 def is_undrawn(message: Message) -> bool:
@@ -118,6 +127,15 @@ class Placed(Messenger):
                 message["value"], message["done"] = place(fn, tuple(fn.shape()), self.rng, self.radius), True
 
 
+def promotion(user: Any, given: Mapping[str, Any], params: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """What a user's model runs in: `Promoted`, which takes time, only where a first run cannot do without it."""
+    if user not in MIXED:
+        store, blind = pyro.get_param_store(), (torch.no_grad(), torch.random.fork_rng(devices=[]))
+        with poutine.block(), store.scope(), blind[0], blind[1], Placed(0, 1.0), Plain(params):
+            MIXED[user] = is_mixed(partial(user.run, **given))
+    return Promoted() if MIXED[user] else nullcontext()
+
+
 def sites_of(trace: poutine.Trace) -> dict[str, Site]:
     """The sample sites of a trace, plates apart."""
     sites = {}
@@ -154,6 +172,7 @@ def draw(user: Any, values: Mapping[str, Any], inspection: Inspection, seed: int
         Placed(seed, radius),
         Plain(params),
         Inspector(inspection),
+        promotion(user, given, params),
     ):
         user.run(**given)
     return sites_of(tracer.trace)
@@ -230,7 +249,7 @@ def twin(user: Any) -> ModuleType:
 def unsplit(user: Any, unmask: bool = True, /, **data: Any) -> Any:
     """The model as its user wrote it, its plates not subsampled, its params held; without ``unmask`` its masks too."""
     given, params = without_params(data)
-    with unsplit_plates(), Plain(params, unmask):
+    with unsplit_plates(), Plain(params, unmask), promotion(user, given, params):
         return user.run(**given)
 
 

@@ -255,3 +255,40 @@ def weighted(values):
     net = pyro.module("net", torch.nn.Linear(1, 1))
     pyro.sample("mean", dist.Normal(0.0, 0.1))
     pyro.sample("values", dist.Normal(net(values[:, None])[:, 0], 1.0).to_event(1), obs=values)
+
+
+SINGLE = torch.tensor(np.stack([X, X**2], axis=1), dtype=torch.float32)
+PRIOR = dist.Normal(torch.zeros(2, dtype=torch.float32), 1.0).to_event(1)
+
+
+def plane(values, weights, inputs):
+    pyro.sample("values", dist.Normal(inputs @ weights, 1.0).to_event(1), obs=values)
+
+
+def inputs_in_float32(values):
+    plane(values, pyro.sample("weights", dist.Normal(torch.zeros(2), 1.0).to_event(1)), SINGLE)
+
+
+def prior_in_float32(values, inputs):
+    plane(values, pyro.sample("weights", PRIOR), inputs)
+
+
+def identity_in_float32(values, inputs):
+    plane(values, torch.eye(2, dtype=torch.float32) @ pyro.sample("weights", PRIOR), inputs)
+
+
+class LayerInFloat32(PyroModule):
+    """The regression of Pyro's tutorial, as it is where torch's default is float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = PyroModule[torch.nn.Linear](2, 1, bias=False, dtype=torch.float32)
+        self.layer.weight = PyroSample(dist.Normal(torch.zeros(1, 2, dtype=torch.float32), 1.0).to_event(2))
+
+    def forward(self, values, inputs):
+        mean = self.layer(inputs).squeeze(-1)
+        with pyro.plate("points", len(values)):
+            pyro.sample("values", dist.Normal(mean, 1.0), obs=values)
+
+
+layer_in_float32 = LayerInFloat32()
