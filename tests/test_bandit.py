@@ -16,17 +16,9 @@ from compare.comparison import Request
 from models.bandit import MODEL, Bandit, policies
 from models.bandit.exact import Arms, Lead, best_member, derive
 from models.bandit.pictures import PICTURES
-from models.bandit.regret import (
-    by_ratio,
-    crossing,
-    expected_regret,
-    fixed,
-    prior,
-    simulate,
-    simulated_crossing,
-    standard_policies,
-)
+from models.bandit.regret import by_ratio, expected_regret, fixed, prior, standard_policies
 from models.logit_normal import best_logit_normal
+from tests.experiments.bandit import crossing, logit_normal, nearest_gaussian, simulate, simulated_crossing
 
 ERRORS = 4
 ARMS = (0.5, 0.7)
@@ -166,9 +158,9 @@ def test_recursion_against_simulated_runs() -> None:
 def test_the_probability_that_narrow_draws_choose_an_arm() -> None:
     policy = policies.thompson(1.0, 1.0, 6, 0.5)
     assert policy(5, 3)[2, 1] == pytest.approx(1 - thompson_1933(12, 16, 8, 12), abs=1e-9)
-    normal = policies.logit_normal(1.0, 1.0, 4)
+    normal = logit_normal(1.0, 1.0, 4)
     u = np.random.default_rng(2).standard_normal((2, 200_000))
-    (m, s), (o, t) = (policies.nearest_gaussian(*counts) for counts in ((3.0, 2.0), (1.0, 3.0)))
+    (m, s), (o, t) = (nearest_gaussian(*counts) for counts in ((3.0, 2.0), (1.0, 3.0)))
     share = (m + s * u[0] > o + t * u[1]).mean()
     assert normal(3, 2)[2, 0] == pytest.approx(share, abs=ERRORS * 0.5 / 200_000**0.5)
 
@@ -249,4 +241,4 @@ def test_the_picture_is_drawn(tmp_path) -> None:
 @pytest.mark.parametrize("counts", [(0.5, 0.5), (1.0, 0.5), (101.0, 1.0), (60.0, 40.0)])
 def test_fewer_nodes_find_the_same_gaussian(counts) -> None:
     """The policy's Gaussians have a tenth of the nodes."""
-    assert policies.nearest_gaussian(*counts) == pytest.approx(best_logit_normal(*counts)[:2], abs=1e-11)
+    assert nearest_gaussian(*counts) == pytest.approx(best_logit_normal(*counts)[:2], abs=1e-11)

@@ -7,14 +7,12 @@ A `Policy` takes how often each arm was pulled, n and m, and gives the probabili
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
 from models.bandit.exact import masses, nodes
-from models.logit_normal import best_logit_normal
 
 Policy = Callable[[int, int], np.ndarray]
 
@@ -51,27 +49,6 @@ def thompson(alpha: ArrayLike, beta: ArrayLike, horizon: int, ratio: float = 1.0
     weights = [masses(a[:, None], b[:, None], logits, step) for a, b in every[0]]
     below = [special.betainc(a[:, None], b[:, None], theta) for a, b in every[1]]
     return lambda n, m: weights[n] @ below[m].T
-
-
-@cache
-def nearest_gaussian(a: float, b: float) -> tuple[float, float]:
-    """Location and scale of the best Gaussian on the logit; a mirrored Beta's are mirrored."""
-    location, scale = (-1.0, 1.0) * np.array(nearest_gaussian(b, a)) if a < b else best_logit_normal(a, b, 401)[:2]
-    return float(location), float(scale)
-
-
-def logit_normal(alpha: float, beta: float, horizon: int) -> Policy:
-    """Thompson sampling from the best Gaussian on each arm's logit: mean field's and full rank's best member."""
-    members = [
-        np.array([nearest_gaussian(a, b) for a, b in zip(*parameters(alpha, beta, n), strict=True)])
-        for n in range(horizon)
-    ]
-
-    def policy(n: int, m: int) -> np.ndarray:
-        (first, sd), (second, other_sd) = members[n].T[..., None], members[m].T
-        return special.ndtr((first - second) / np.hypot(sd, other_sd))
-
-    return policy
 
 
 def prefer(first: np.ndarray, second: np.ndarray, ties: float) -> np.ndarray:

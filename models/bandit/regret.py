@@ -1,4 +1,4 @@
-"""The exact expected regret of a policy for two arms, by recursion over counts; beyond the recursion by simulation.
+"""The exact expected regret of a policy for two arms, by recursion over counts.
 
 Regret is what the best arm would have paid in expectation less what the pulled ones do: at fixed arms, or on average
 over arms from the prior (Bayes regret). Only the second has a floor: at given arms a policy that always pulls the
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import interpolate, optimize
 
 from models.bandit import policies
 from models.bandit.exact import largest
@@ -101,45 +100,3 @@ def by_ratio(alpha: float, beta: float, horizon: int, worlds: Sequence[World], r
     return np.array(
         [expected_regret(policies.thompson(alpha, beta, horizon, ratio), worlds, horizon) for ratio in ratios]
     )
-
-
-def crossing(ratios: np.ndarray, regret: np.ndarray) -> tuple[float, float]:
-    """The sd ratio of least regret, and the one below it from which narrower draws cost more than exact ones.
-
-    By a cubic spline in log ratio; the second is nan where there is none.
-    """
-    curve = interpolate.CubicSpline(np.log(ratios), regret)
-    low, high = np.log(ratios[[0, -1]])
-    least = optimize.minimize_scalar(curve, bounds=(low, high), method="bounded").x
-    if not curve(low) > curve(0.0) > curve(least) + 1e-9 or least > 0:
-        return float(np.exp(least)), float("nan")
-    return float(np.exp(least)), float(np.exp(optimize.brentq(lambda x: curve(x) - curve(0.0), low, least)))
-
-
-def simulated_crossing(ratios: np.ndarray, apart: np.ndarray) -> tuple[float, float]:
-    """The sd ratio near ``ratios`` at which draws cost as much as exact ones, and its standard error.
-
-    By a straight line through the mean differences of paired runs, shape (ratios, runs); the error is that of their
-    level, which is all of it where the crossing is in the middle.
-    """
-    slope = np.polyfit(ratios, apart.mean(1), 1)[0]
-    level = apart.mean(0)
-    return float(ratios.mean() - level.mean() / slope), float(level.std() / len(level) ** 0.5 / abs(slope))
-
-
-def simulate(arms: Sequence[float], horizon: int, ratios: Sequence[float], runs: int, seed: int) -> np.ndarray:
-    """Regret of Thompson sampling under a uniform prior in simulated runs, shape (ratios, runs).
-
-    Runs are paired: the n-th pull of an arm pays the same for every ratio.
-    """
-    pays = np.random.default_rng(seed).random((horizon, 2, runs), dtype=np.float32) < np.reshape(arms, (2, 1))
-    regret, every = np.zeros((len(ratios), runs)), np.arange(runs)
-    for number, ratio in enumerate(ratios):
-        rng, k = np.random.default_rng([seed, number]), ratio**-2
-        pulls, successes = np.zeros((2, 2, runs), int)
-        for _ in range(horizon):
-            arm = rng.beta(k * (1 + successes), k * (1 + pulls - successes)).argmax(0)
-            successes[arm, every] += pays[pulls[arm, every], arm, every]
-            pulls[arm, every] += 1
-        regret[number] = (max(arms) - np.array(arms)) @ pulls
-    return regret
