@@ -262,6 +262,7 @@ def test_under_an_improper_prior_gaps_are_defined_and_the_evidence_is_not(librar
         ("loose_component", {"values": VALUES}, "1.00 where"),
         ("nearly_separated", TIED, "[+]1.00 b"),
         ("one_over_scale", {"values": VALUES, "group": GROUPS}, "-1.00 scale"),
+        ("unwrapped", {"values": VALUES}, r"[+]1.00 angle_unwrapped; .*leave out CircularReparam"),
     ],
 )
 def test_improper_posteriors_are_caught(library, name, data, direction):

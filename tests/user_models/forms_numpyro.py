@@ -5,6 +5,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
+from numpyro.infer.reparam import CircularReparam
 
 rng = np.random.default_rng(5)
 VALUES = rng.normal(0.7, 1.0, 12)
@@ -156,6 +157,12 @@ def loose_component(values):
     weights = dist.Categorical(probs=jnp.array([0.7, 0.3]))
     parts = dist.Normal(jnp.stack([jnp.zeros(()), where]), jnp.ones(2))
     numpyro.sample("values", dist.MixtureSameFamily(weights, parts).expand([12]).to_event(1), obs=values)
+
+
+@numpyro.handlers.reparam(config={"angle": CircularReparam()})
+def unwrapped(values):
+    angle = numpyro.sample("angle", dist.VonMises(2.5, 1.0))
+    numpyro.sample("values", dist.VonMises(angle, 3.0).expand([12]).to_event(1), obs=values)
 
 
 def holes(values, seen):

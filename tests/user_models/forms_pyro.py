@@ -169,6 +169,13 @@ def loose_component(values):
     pyro.sample("values", dist.MixtureSameFamily(weights, parts).expand([12]).to_event(1), obs=values)
 
 
+def unwrapped(values):
+    """An angle in the form that NumPyro's CircularReparam gives it."""
+    angle = pyro.sample("angle_unwrapped", dist.ImproperUniform(constraints.real, (), ()))
+    pyro.factor("angle", dist.VonMises(2.5, 1.0).log_prob(angle))
+    pyro.sample("values", dist.VonMises(angle, 3.0).expand([12]).to_event(1), obs=values)
+
+
 def holes(values, seen):
     mean = pyro.sample("mean", dist.Normal(0.0, 2.0))
     with pyro.plate("points", len(values)):

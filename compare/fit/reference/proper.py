@@ -31,6 +31,10 @@ DEEPEST = 100.0
 LEAST_EIGENVALUE = 1e-9
 """The eigenvalue of a scaled precision below which it is rounding."""
 
+TURN, EQUAL, UNEQUAL = 2 * np.pi, 1e-6, 1e-3
+"""The period that is tried, of an angle; differences of log densities below which they repeat themselves and above
+which they are not flat."""
+
 N_STARTS, N_RESTARTS = 64, 8
 """Starts of the climb to the mode, and of each climb with one coordinate held."""
 
@@ -52,7 +56,11 @@ def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Ge
         NoMaximum: The density has no bound, as that of a centred hierarchy at a scale of 0.
     """
     target = _bounded(target)
-    points, heights = ascend(target, rng.uniform(-2, 2, (N_STARTS, target.dimension)))
+    starts = rng.uniform(-2, 2, (N_STARTS, target.dimension))
+    for coordinate in coordinates:
+        if _repeats(target, starts[:N_RESTARTS], coordinate):
+            return np.eye(target.dimension)[coordinate]
+    points, heights = ascend(target, starts)
     near = np.isfinite(heights) & (np.abs(points).max(1) < FARTHEST_SD)
     if not near.any():
         raise NoMaximum
@@ -70,6 +78,14 @@ def flat_direction(target: Target, coordinates: Sequence[int], rng: np.random.Ge
                 direction = tops[-1] - tops[-2]
                 return direction / np.linalg.norm(direction)
     return None
+
+
+def _repeats(target: Target, points: np.ndarray, coordinate: int) -> bool:
+    """Whether the log density is the same a full turn from the points, and another a quarter turn from one of them."""
+    turns = np.array([0.0, 1.0, 0.25])[:, None, None] * TURN * np.eye(target.dimension)[coordinate]
+    here, turned, between = evaluate_gradient(target, (points + turns).reshape(-1, target.dimension))[0].reshape(3, -1)
+    is_equal = np.abs(turned - here) <= EQUAL * np.maximum(1.0, np.abs(here))
+    return bool(is_equal.all() and (np.abs(between - here) > UNEQUAL).any())
 
 
 def _bounded(target: Target) -> Target:

@@ -127,10 +127,10 @@ def checked(request: Request, data: user_model.UserData) -> user_model.UserData:
 def improper_posterior(layout: Layout, where: str) -> str:
     """The line about a posterior whose mass is infinite."""
     names = ", ".join(layout.improper)
-    return (
-        f"the posterior is improper: under the improper prior on {names} it does not fall off {where}; give {names} a "
-        "proper prior, or leave out what the data do not tell apart"
-    )
+    remedy = f"give {names} a proper prior, or leave out what the data do not tell apart"
+    if all(name.endswith("_unwrapped") for name in layout.improper):
+        remedy = "an angle may have any number of full turns added: leave out CircularReparam"
+    return f"the posterior is improper: under the improper prior on {names} it does not fall off {where}; {remedy}"
 
 
 def way(space: Unconstrained) -> tuple[Callable[..., Tabulated] | None, str]:
