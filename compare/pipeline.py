@@ -87,7 +87,7 @@ def compare(
         held_out=held_out(request.model, request.data, fits, trained),
         baselines=baselines(request.model, request.data),
         extra=truth.extra_summary() if truth else {},
-        notes=notes(request, jobs, fits),
+        notes=notes(jobs, fits),
         versions=versions(PACKAGES),
     )
     comparison = replace(comparison, published=published(comparison), model_check=model_check(comparison))
@@ -223,7 +223,7 @@ def trusted_chains(summaries: Mapping[str, FitSummary], options: Options) -> Fit
     return next((summary for summary in long if not complaints(summary, options)), None)
 
 
-def notes(request: Request, jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tuple[str, ...]:
+def notes(jobs: Sequence[Job], fits: Mapping[str, Fit]) -> tuple[str, ...]:
     """What a reader should know about the comparison as a whole."""
     layout = jobs[0].layout
     known = (*layout.notes, *unjudged(layout), *reference_says(fits, "ran_elsewhere"), *unsearched(fits))

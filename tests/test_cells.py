@@ -518,7 +518,7 @@ def test_a_panel_of_ranks_shows_its_own_quantity(picture, monkeypatch, tmp_path)
     monkeypatch.setattr(pictures, "band", lambda *given: (np.zeros(2), np.zeros(2), np.ones(2)))
     monkeypatch.setattr(pictures, "save", lambda *given: None)
     ranks = {"exact": SimpleNamespace(pit=pit, sets=np.arange(50))}
-    shown = Calibration(None, {}, ranks, names, {})
+    shown = Calibration(None, ranks, names, {})
     pictures.PICTURES[picture](shown, tmp_path / "ranks.png")
     assert list(drawn[0]) == ["z[0]", "z[2]", "z[5]", LIKELIHOOD]
     for name, values in drawn[0].items():

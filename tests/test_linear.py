@@ -11,7 +11,7 @@ import pytest
 from scipy import integrate, stats
 
 from models.linear import MODEL, LinearData
-from models.linear.coordinate_ascent import rate
+from models.linear.coordinate_ascent import Updates
 from models.linear.noise import best_member
 from models.linear.pictures import inflation, shrinkage
 
@@ -133,6 +133,14 @@ def test_coordinate_ascent_walks_to_the_best_member(data: LinearData) -> None:
     best = best_member(data, way.family)
     assert way.elbo(state) == pytest.approx(best.elbo, abs=1e-8)
     assert state["mean"] == pytest.approx(MODEL.exact(data).location, abs=1e-8)
+
+
+def rate(data: LinearData) -> float:
+    """The factor by which a sweep shrinks the means' error in the end: the Gauss-Seidel step's spectral radius."""
+    design = Updates(data).design
+    precision = design.T @ design
+    step = np.linalg.solve(np.tril(precision), -np.triu(precision, 1))
+    return float(np.abs(np.linalg.eigvals(step)).max())
 
 
 def test_the_rate_of_coordinate_ascent_is_that_of_its_errors() -> None:

@@ -200,7 +200,7 @@ def test_every_verdict_that_rests_on_it_is_unreliable(monkeypatch):
         "numpyro-mean_field": "unreliable",
     }
     assert all("The reference misses about" in fit.verdict.sentence for fit in judged.values())
-    assert not any("miss a mode" in note for note in pipeline.notes(request, jobs, fits))
+    assert not any("miss a mode" in note for note in pipeline.notes(jobs, fits))
     for attribute, value in (("MOST_DIMENSIONS", 24), ("SHARE", np.inf)):
         with monkeypatch.context() as patch:
             patch.setattr(missed, attribute, value)

@@ -186,7 +186,7 @@ def test_tails_without_moments_are_refused_with_a_note(library):
     assert note.startswith("the posterior is not known by quadrature: moments do not exist") and "NUTS" in note
     jobs = plan(replace(request, data=data))
     assert [job.method for job in jobs[:2]] == ["reference", "svi"]
-    assert note in pipeline.notes(request, jobs, {})
+    assert note in pipeline.notes(jobs, {})
 
 
 def test_what_is_not_done_in_time_is_refused_with_a_note():

@@ -45,14 +45,12 @@ class Calibration:
 
     Attributes:
         request: The request, with the data whose size and constants all data sets share.
-        jobs: The fits by name.
         ranks: The ranks of the fits that succeeded, by name.
         quantities: The names of the quantities that are ranked.
         summary: What ``calibration.json`` holds.
     """
 
     request: Request
-    jobs: Mapping[str, Job]
     ranks: Mapping[str, Ranked]
     quantities: list[str]
     summary: dict[str, Any]
@@ -119,7 +117,7 @@ def calibrate(
         "seconds": time.perf_counter() - start,
     }
     ranks = {name: outcome.ranked for name, outcome in outcomes.items() if outcome.ranked}
-    return Calibration(request, {job.name: job for job in jobs}, ranks, quantities, summary)
+    return Calibration(request, ranks, quantities, summary)
 
 
 def train_network(request: Request, helpers: Workers, progress: Progress) -> Any:

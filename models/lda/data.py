@@ -17,15 +17,13 @@ MOST_TOPICS = 200
 SENTENCES = ([0, 0, 0, 1, 0], [1, 1, 2, 1, 1], [0, 2, 2, 2, 0])
 SIDE, IMAGES, PIXELS = 5, 100, 100
 
-Counts = tuple[np.ndarray, tuple[str, ...]]  # (documents, words), and the words
 
-
-def tiny() -> Counts:
+def tiny() -> np.ndarray:
     """Three documents of five words."""
-    return np.array([np.bincount(words, minlength=3) for words in SENTENCES]), ("a", "b", "c")
+    return np.array([np.bincount(words, minlength=3) for words in SENTENCES])
 
 
-def bars() -> Counts:
+def bars() -> np.ndarray:
     """Images of 100 spots on a square of 25 cells; each topic is a row or a column (Griffiths & Steyvers 2004, fig. 1).
 
     Theirs has 1,000 images; ours, drawn by a fixed seed, 100. theta ~ Dirichlet(1, ..., 1).
@@ -35,10 +33,10 @@ def bars() -> Counts:
     for topic, cells in enumerate([*square, *square.T]):
         topics[topic, cells] = 1 / SIDE
     theta = rng.dirichlet(np.ones(2 * SIDE), IMAGES)
-    return rng.multinomial(PIXELS, theta @ topics), tuple(f"row {i} column {j}" for i, j in np.ndindex(SIDE, SIDE))
+    return rng.multinomial(PIXELS, theta @ topics)
 
 
-def from_csv(path: str) -> Counts:
+def from_csv(path: str) -> np.ndarray:
     """A CSV file: its header the words, each row a document's counts."""
     try:
         cells = read_cells(read_bytes(path), path)
@@ -56,7 +54,7 @@ def from_csv(path: str) -> Counts:
         raise ValueError(f"line {cells.index[empty[0]]} of {path} is a document without words; leave it out")
     if cells.empty or len(cells.columns) < 2:
         raise ValueError(f"{path} has {len(cells)} documents and {len(cells.columns)} words; give at least 1 and 2")
-    return counts.to_numpy().astype(int), tuple(cells.columns)
+    return counts.to_numpy().astype(int)
 
 
 DATASETS = {"tiny": tiny, "bars": bars}
@@ -68,7 +66,6 @@ class Corpus(Data):
 
     Attributes:
         counts: How often each document has each word, shape (documents, words).
-        vocabulary: The words.
 
     Raises:
         ValueError: no such data, a file that is no table of counts, an empty document, or numbers out of their range.
@@ -79,7 +76,6 @@ class Corpus(Data):
     alpha: float = option(0.5, "concentration of the prior of a document's topics", parse_number)
     beta: float = option(0.5, "concentration of the prior of a topic's words", parse_number)
     counts: np.ndarray = derived()
-    vocabulary: tuple[str, ...] = derived()
 
     def __post_init__(self) -> None:
         if self.topics == "auto":
@@ -90,8 +86,7 @@ class Corpus(Data):
             value = getattr(self, name)
             if isinstance(value, bool) or not SMALLEST <= value <= LARGEST:
                 raise ValueError(f"{name} is {value}: give a number from {SMALLEST:g} to {LARGEST:g}")
-        counts, vocabulary = DATASETS[self.data]() if self.data in DATASETS else from_csv(self.data)
-        self._set(counts=counts, vocabulary=vocabulary)
+        self._set(counts=DATASETS[self.data]() if self.data in DATASETS else from_csv(self.data))
 
     def arguments(self) -> dict[str, Any]:
         n_words = self.counts.shape[1]

@@ -97,11 +97,3 @@ def coordinate_ascent(data: LinearData) -> dict[str, CoordinateAscent]:
     family = "mean_field" if way.known else "factorised"
     steps = way.sweep, way.elbo, way.draw, way.log_guide
     return {"coordinate_ascent": CoordinateAscent("coordinate ascent", way.start(), *steps, family)}
-
-
-def rate(data: LinearData) -> float:
-    """The factor by which a sweep shrinks the means' error in the end: the Gauss-Seidel step's spectral radius."""
-    design = Updates(data).design
-    precision = design.T @ design
-    step = np.linalg.solve(np.tril(precision), -np.triu(precision, 1))
-    return float(np.abs(np.linalg.eigvals(step)).max())

@@ -15,7 +15,6 @@ import numpy as np
 from compare.fit.svi.draws import matched
 from compare.fit.svi.ensemble import Outcome, n_rows
 from compare.fit.svi.protocol import Objective
-from compare.options import Options
 from guides.contract import Parameters
 
 ENOUGH = 0.005
@@ -115,7 +114,7 @@ def inverted(hessians: np.ndarray) -> tuple[np.ndarray, float]:
     return inverse, float(errors.max())
 
 
-def respond(objective: Objective, data: object, fit: Outcome, options: Options, seed: int, deadline: float) -> Outcome:
+def respond(objective: Objective, data: object, fit: Outcome, seed: int, deadline: float) -> Outcome:
     """Where mean field ended, with the covariance of its response in full rank's parameters.
 
     Its gap is mean field's: the locations fall short by the same, and the covariance is known to `ENOUGH`.

@@ -209,7 +209,7 @@ def responses(
     deadline = time.perf_counter() + options.budget
     fits = zip(data, optimise_many(objective, data, family, options, seeds), seeds, strict=True)
     with threadpool_limits(1, "blas"):
-        return [attempt(respond, objective, values, fit, options, seed, deadline) for values, fit, seed in fits]
+        return [attempt(respond, objective, values, fit, seed, deadline) for values, fit, seed in fits]
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
