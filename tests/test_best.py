@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from test_user_guides import written
 
 from compare import compare
-from compare.best import best_draws
-from compare.summary import Diagnostics, Verdict
+from compare.best import best_draws, distances, resampled
+from compare.summary import Diagnostics, Estimate, Verdict
 
 X = np.random.default_rng(3).normal(size=(12, 2)) @ np.array([[1.0, 1.1], [0.0, 0.9]])
 DATA = {"x": X, "y": X @ [1.0, -0.5] + 0.5 * np.random.default_rng(1).normal(size=12)}
@@ -79,7 +79,8 @@ def test_a_narrow_guide_is_repaired_by_its_weights(result):
     }
     other = replace(mean_field, variables=elsewhere)
     second = replace(alone, summaries=alone.summaries | {"other": other})
-    assert best_draws(second).posterior is None and "different modes" in best_draws(second).why
+    apart = "no draws may be used: numpyro-mean_field and other are in different modes"
+    assert best_draws(second).posterior is None and best_draws(second).why == apart
 
 
 def test_a_guide_is_preferred_to_a_short_reference_that_it_agrees_with(result):
@@ -101,6 +102,61 @@ def test_a_guide_is_preferred_to_a_short_reference_that_it_agrees_with(result):
         reference = replace(short, variables=variables, diagnostics=diagnostics)
         summaries = {"reference": reference, "numpyro-mean_field": mean_field}
         assert best_draws(replace(comparison, fits=fits, summaries=summaries)).fit == chosen
+
+
+def test_why_these_draws_says_which_and_what_they_are_worth(result):
+    """Of two guides the one with the larger ELBO comes first, whatever their order; an ESS is the smaller of two."""
+    comparison = result.comparison
+    method = comparison.log_evidence.method
+    assert result.best.why == f"independent draws from the posterior ({method})"
+    guides = {name: comparison.summaries[f"numpyro-{name}"] for name in ("mean_field", "full_rank")}
+    for higher in guides:
+        summaries = {
+            f"numpyro-{name}": replace(
+                guide,
+                verdict=Verdict("unreliable", ""),
+                ledger=replace(guide.ledger, elbo=Estimate(-5.0 if name == higher else -6.0, 0.1)),
+            )
+            for name, guide in guides.items()
+        }
+        assert best_draws(replace(comparison, summaries=summaries)).fit == f"numpyro-{higher}"
+    agrees = {name: replace(guide, verdict=Verdict("agrees", f"So does {name}.")) for name, guide in guides.items()}
+    for first, other in (("mean_field", "full_rank"), ("full_rank", "mean_field")):
+        summaries = {f"numpyro-{name}": agrees[name] for name in (first, other)}
+        best = best_draws(replace(comparison, summaries=summaries))
+        assert (best.fit, best.why) == (f"numpyro-{first}", f"there is no reference; So does {first}.")
+        assert best.posterior.equals(comparison.fits[f"numpyro-{first}"].tree["posterior"].to_dataset())
+    nuts = comparison.summaries["numpyro-nuts"]
+    long = replace(nuts.diagnostics, ess_bulk=5000.0, ess_tail=4321.0)
+    reference = replace(nuts, method="reference", verdict=Verdict("agrees", ""), diagnostics=long)
+    fits = dict(comparison.fits) | {"reference": comparison.fits["numpyro-nuts"]}
+    best = best_draws(replace(comparison, fits=fits, summaries={"reference": reference}))
+    assert best.why == "a long run whose chains agree, worth 4,321 independent draws"
+    short = replace(
+        reference, verdict=Verdict("undecided", ""), diagnostics=replace(long, ess_bulk=87.0, ess_tail=90.0)
+    )
+    vague = {name: replace(v, mcse_mean=v.sd / 9, mcse_sd=v.sd / 13) for name, v in nuts.variables.items()}
+    summaries = {"reference": replace(short, variables=vague), "numpyro-mean_field": guides["mean_field"]}
+    best = best_draws(replace(comparison, fits=fits, summaries=summaries))
+    assert best.why.endswith("independent ones, and agree with the reference, which is short (ESS 87)")
+
+
+def test_resampled_draws_keep_their_pairs_and_widen_their_errors(result):
+    """The elements of a draw stay together; errors are those of as many draws as the weights are worth."""
+    fit = result.comparison.fits["numpyro-mean_field"]
+    before, drawn = fit.tree["posterior"]["b"].values.reshape(-1, 2), resampled(fit)
+    after = drawn.posterior["b"].values.reshape(-1, 2)
+    assert set(map(tuple, after)) <= set(map(tuple, before)) and 1 < drawn.worth < len(after)
+    rho = PRECISION[0, 1] / np.sqrt(PRECISION[0, 0] * PRECISION[1, 1])
+    assert abs(np.corrcoef(after.T)[0, 1] + rho) < 4 / np.sqrt(drawn.worth)
+    reference = result.comparison.summaries["exact"]
+    apart = distances(drawn, result.comparison.layout, reference)
+    for place, (name, distance) in enumerate(apart.items()):
+        own, known = after[:, place], reference.variables[name]
+        assert distance.mean_error.value == pytest.approx((own.mean() - known.mean) / known.sd, abs=1e-4)
+        assert distance.sd_ratio.value == pytest.approx(own.std(ddof=1) / known.sd, abs=1e-4)
+        error = own.std(ddof=1) / np.sqrt(drawn.worth) / known.sd
+        assert distance.mean_error.mcse == pytest.approx(error, rel=1e-3)
 
 
 def test_none_are_named_where_two_runs_of_nuts_differ(result):

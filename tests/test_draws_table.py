@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
+from compare.user_model import draws_table
 from compare.user_model.draws import arrays_of, refuse_alternating
 
 RNG = np.random.default_rng(2)
@@ -178,3 +179,20 @@ def test_rows_of_chains_that_alternate_are_refused(slowness):
     chains[0] += 5 * chains.std()
     with pytest.raises(ValueError, match="of 'mu' every 4th row is more alike than neighbours are"):
         refuse_alternating("mu", chains.T.ravel())
+
+
+@pytest.mark.parametrize("form", ["w[{}]", "w.{}"])
+def test_more_than_ten_elements_are_in_the_order_of_their_numbers(form):
+    """Not in that of their digits, whatever the order of the columns; chains in the order in which they appear."""
+    values = np.random.default_rng(21).normal(size=(30, 12))
+    columns = {form.format(place): values[:, place] for place in (10, 3, 0, 11, 2, 1, 9, 8, 4, 5, 7, 6)}
+    table = columns | {"chain": np.repeat([7, 2, 5], 10)}
+    sites, _ = draws_table.arrays([table])
+    assert (sites["w"] == values.reshape(3, 10, 12)).all()
+
+
+def test_a_saved_warm_up_has_a_thousand_steps_where_nothing_else_is_said():
+    settings = "# save_warmup = 1\n# thin = 4\n"
+    assert draws_table.saved_warmup(settings) == 250
+    assert draws_table.saved_warmup(settings + "# num_warmup = 30\n") == 8
+    assert draws_table.saved_warmup("# save_warmup = 0\n# num_warmup = 30\n") == 0

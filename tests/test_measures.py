@@ -12,18 +12,21 @@ import arviz_stats
 import numpy as np
 import pytest
 import scipy.stats
+import xarray as xr
 from scipy import integrate, optimize, signal, special
 from xarray import DataTree
 
 import models
 from compare.comparison import MOST_JUDGED, Fit, Job, Layout
 from compare.fit import run
+from compare.fit.psis import log_ratios, smooth
 from compare.fit.tree import build
 from compare.measure.diagnostics import diagnostics, optimisation
+from compare.measure.elements import MOST_SUSPECT, suspects
 from compare.measure.many import moments, r_hats
 from compare.measure.measures import measure
-from compare.measure.truth import Sampled
-from compare.summary import LEDGER_TERMS, Estimate, Optimisation, to_json
+from compare.measure.truth import Sampled, evidence
+from compare.summary import LEDGER_TERMS, Estimate, Evidence, Optimisation, to_json
 from compare.user_model.posterior import Estimated, Tabulated
 from models.coin import Coin
 
@@ -302,6 +305,19 @@ def test_chains_that_are_not_printed_are_looked_at():
     assert (cut.r_hat, cut.ess_bulk) == (every.r_hat, every.ess_bulk)
 
 
+def test_the_elements_whose_chains_are_looked_at_are_the_same_in_all_units():
+    """Elements by their own index, past those that do not vary; the scale of an element says nothing."""
+    rng = np.random.default_rng(18)
+    draws = autoregression(rng, (4, 500, 60), 0.3)
+    draws[..., 11:31] = autoregression(rng, (4, 500, 20), 0.8)
+    draws[0, :, 41] += 3.0
+    draws[..., [4, 9]] = 0.7
+    chosen = suspects(hide(a_fit(draws), 2))
+    assert ("z", (41,)) in chosen and not {("z", (4,)), ("z", (9,))} & set(chosen)
+    assert sum(11 <= place < 31 for _, (place,) in chosen) >= MOST_SUSPECT - 1
+    assert suspects(hide(a_fit(draws * 10.0 ** rng.integers(-3, 4, 60)), 2)) == chosen
+
+
 def test_elements_that_do_not_vary_are_not_judged():
     """Such as the diagonal of a correlation matrix, which is 1 but for rounding."""
     draws = np.random.default_rng(9).normal(size=(4, 500, 4))
@@ -332,8 +348,69 @@ def test_a_reference_that_has_kept_some_elements_knows_which():
     truth = Sampled(Fit(a_job(3, "reference"), "done", tree=tree), "NUTS")
     assert truth.mean()["z"][9000] == pytest.approx(draws[:, :, 2].mean()) and np.isnan(truth.mean()["z"][1])
     assert truth.sd()["z"][4000] == pytest.approx(draws[:, :, 1].std(ddof=1))
-    assert truth.quantile(0.5)["z"][0] == pytest.approx(np.median(draws[:, :, 0]))
+    for probability in (0.1, 0.5, 0.975):
+        assert truth.quantile(probability)["z"][0] == pytest.approx(np.quantile(draws[:, :, 0], probability))
     assert (truth.draws("z", (4000,)) == draws[:, :, 1]).all()
+
+
+def test_a_references_density_is_that_of_all_chains_and_ends_with_the_draws():
+    """Of chains in four places; beyond the draws on either side it is 0."""
+    draws = np.random.default_rng(12).normal(size=(4, 500, 2)) + np.array([[[-9.0]], [[0.0]], [[9.0]], [[20.0]]])
+    tree = build({"z": draws}, {"diverging": np.zeros((4, 500), bool), "energy": np.zeros((4, 500))}, {})
+    grid = np.linspace(-60, 90, 3001)
+    density = Sampled(Fit(a_job(2, "reference"), "done", tree=tree), "NUTS").density("z", (1,), grid)
+    assert density.sum() * 0.05 == pytest.approx(1, abs=0.01)
+    assert (grid * density).sum() * 0.05 == pytest.approx(draws[..., 1].mean(), abs=0.2)
+    assert (density[[0, -1]] == 0).all()
+
+
+@pytest.mark.parametrize("shown", [1, 3])
+def test_a_reference_has_no_distance_from_itself(shown):
+    """Nor an error of one, of elements that are printed and of those that are not."""
+    draws = np.random.default_rng(19).normal([1.0, 20.0, 3.0], [1.0, 5.0, 0.2], (4, 100, 3))
+    fit = a_fit(draws)
+    fit = hide(replace(fit, job=replace(fit.job, method="reference")), shown)
+    judged = measure(fit, Sampled(fit, "a long run"), None).judged
+    assert list(judged) == ["z[0]", "z[1]", "z[2]"]
+    for place, known in enumerate(judged.values()):
+        assert (known.mean_error, known.mcse_mean_error, known.sd_ratio, known.mcse_sd_ratio) == (0, 0, 1, 0)
+        assert known.mean == pytest.approx(draws[..., place].mean())
+
+
+def test_smoothed_weights_are_shares():
+    """They sum to 1 and are log p(x, z) - log q(z) up to a constant, but for the tail that is smoothed."""
+    axes, (log_joint, log_guide) = ("chain", "draw"), np.random.default_rng(20).normal(size=(2, 4, 250))
+    stats = xr.Dataset({"log_joint": (axes, log_joint), "log_guide": (axes, log_guide)})
+    ratio = log_ratios(DataTree.from_dict({"sample_stats": stats}))
+    assert ratio == pytest.approx((log_joint - log_guide).ravel())
+    weights, khat = smooth(ratio)
+    assert weights.sum() == pytest.approx(1) and 0 < khat < 0.7
+    body = np.argsort(ratio)[:500]
+    assert np.ptp(np.log(weights[body]) - ratio[body]) < 1e-9
+
+
+def a_reference(**attributes: Any) -> Sampled:
+    draws = np.random.default_rng(12).normal(size=(4, 50, 1))
+    tree = build({"z": draws}, {"diverging": np.zeros((4, 50), bool), "energy": np.zeros((4, 50))}, {})
+    tree.attrs.update(attributes)
+    return Sampled(Fit(a_job(1, "reference"), "done", tree=tree), "a long run")
+
+
+def test_what_is_said_of_the_evidence_is_how_it_is_known():
+    """With its own error and tolerance, or why there is none, word for word."""
+    bridge = {"log_evidence": -3.5, "log_evidence_mcse": 0.25, "log_evidence_method": "a bridge"}
+    lost = "not known{}; the posterior is, by a reference: a long run"
+    exact = SimpleNamespace(log_evidence=-2.25, method="closed form", tolerance=0.125)
+    for truth, expected in (
+        (None, (None, None, "not known, and the reference was not made")),
+        (a_reference(), (None, None, lost.format(""))),
+        (a_reference(no_log_evidence="too far"), (None, None, lost.format(" (bridge sampling: too far)"))),
+        (a_reference(**bridge), (-3.5, 0.25, "a bridge", 0.0, False)),
+        (exact, (-2.25, 0.0, "closed form", 0.125, True)),
+        (an_estimate(), (-2.0, 0.1, an_estimate().method, an_estimate().tolerance, False)),
+    ):
+        assert evidence(truth) == Evidence(*expected)
+        assert evidence(truth, ["b", "a"]) == Evidence(None, None, "not defined: improper prior on b, a")
 
 
 @pytest.mark.parametrize(("correlation", "larger"), [(0.0, "mean"), (-0.4, "sd")])

@@ -209,6 +209,9 @@ def test_names_alone_cost_log_factorial():
     assert shares_gap(np.array([4096]), 6).value == pytest.approx(math.log(6), abs=1e-11)
     assert 0 < shares_gap(np.array([4096]), 6).mcse < 2e-3
     assert shares_gap(np.array([2048, 2048]), 2).value == pytest.approx(0.0, abs=2e-4)
+    for n, copies in ((4000, 2), (6000, 3)):  # equal shares: what is left is of the second order, and nothing is unseen
+        equal = shares_gap(np.full(copies, n // copies), copies)
+        assert equal.mcse == pytest.approx(math.sqrt((copies - 1) / 2) / n, rel=1e-4)
     gap = shares_gap(np.array([900_000, 100_000]), 2)
     assert gap.value == pytest.approx(math.log(2) + 0.9 * math.log(0.9) + 0.1 * math.log(0.1), abs=1e-5)
     for shares in ([0.9, 0.1], [0.5, 0.3, 0.2], [0.4, 0.4, 0.1, 0.1], [0.97, 0.03]):

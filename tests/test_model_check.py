@@ -13,7 +13,7 @@ from scipy import stats
 from compare import compare
 from compare.measure import model_check
 from compare.measure.model_check import check_model, p_value
-from compare.summary import ModelCheck
+from compare.summary import LooPit, ModelCheck, PredictiveP
 from compare.verdict.model_check import judge_model
 from compare.verdict.thresholds import EXTREME
 
@@ -150,6 +150,67 @@ def test_masked_observations_do_not_count():
     tree["observed_data"]["y"].values[3] = 1e6
     tree["log_likelihood"]["y"].values[..., 3] = 0.0
     assert checked(tree).sentence is None
+
+
+def test_an_observation_that_is_certain_at_some_draws_is_not_masked():
+    """Its log likelihood is 0 there, as of an event of probability 1; the statistics are of all observations."""
+    rng = np.random.default_rng(9)
+    y = rng.normal(3.0, 2.0, 30)
+    tree = normal_tree(y, rng)
+    tree["log_likelihood"]["y"].values[1, 7, :10] = 0.0
+    statistics = checked(tree).statistics["y"]
+    expected = {"mean": y.mean(), "sd": y.std(), "min": y.min(), "max": y.max()}
+    assert {name: p.observed for name, p in statistics.items()} == pytest.approx(expected)
+
+
+def test_where_no_draw_lies_on_one_side_half_a_draw_may():
+    """The error of the share of one half among n draws, sqrt(1/2) / n; by weights n is their effective number."""
+    draws, weights = np.linspace(0, 1, 40).reshape(4, 10), np.repeat([0.01, 0.04], 20).reshape(4, 10)
+    for observed, value in ((-1.0, 1.0), (2.0, 0.0)):
+        for share, count in ((None, 40), (weights, 1 / (20 * 0.01**2 + 20 * 0.04**2))):
+            p = p_value(observed, draws, share)
+            assert (p.value, p.observed) == (pytest.approx(value), observed)
+            assert p.mcse == pytest.approx(0.5**0.5 / count)
+
+
+def test_a_guides_weights_belong_to_its_draws():
+    """Chain by chain and draw by draw, as the replicates that they weigh: the heavier, the larger the ratio."""
+    rng = np.random.default_rng(11)
+    tree = normal_tree(rng.normal(size=5), rng)
+    axes, ratio = ("chain", "draw"), rng.normal(0, 0.5, SHAPE)
+    tree["sample_stats"] = xr.DataTree(
+        xr.Dataset({"log_joint": (axes, ratio - 3), "log_guide": (axes, np.full(SHAPE, -3.0))})
+    )
+    weights = model_check.weights_of(tree)
+    assert weights.shape == SHAPE and weights.sum() == pytest.approx(1)
+    assert (weights.ravel()[np.argsort(ratio.ravel())] == np.sort(weights.ravel())).all()
+    tree["posterior_predictive"]["y"].values[..., :] = 0.0
+    tree["posterior_predictive"]["y"].values[2, 41] = 100.0
+    p = check_model("a guide", "", tree, True).statistics["y"]["max"]
+    assert p.value == pytest.approx(weights[2, 41])
+
+
+@pytest.mark.parametrize(("count", "is_tried"), [(19, False), (20, True)])
+def test_the_leave_one_out_pit_is_tried_from_twenty_observations(count, is_tried):
+    rng = np.random.default_rng(12)
+    assert bool(checked(normal_tree(rng.normal(size=count), rng)).loo_pit) == is_tried
+
+
+def test_what_is_said_of_the_model_are_its_numbers():
+    """The side by the p-value, its error, and a threshold that the statistics of several sites share."""
+    p, certain = PredictiveP(0.5, 0.01, 1.0), PredictiveP(1e-5, 2e-5, 7.0)
+    large = ModelCheck("exact", None, {"y": {"mean": p, "max": certain}, "x": {"min": PredictiveP(1.0, 3e-5, 7.0)}})
+    assert judge_model(large).sentence == (
+        "the model does not fit its data: the max of y is too large for it (p 1e-05 ± 2e-05); "
+        "the min of x is too small for it (p 1 ± 3e-05)"
+    )
+    inside = EXTREME - ERRORS * 2e-5
+    for value, sites, is_said in ((inside - 1e-9, 1, True), (inside + 1e-9, 1, False), (inside / 2, 2, False)):
+        several = {f"y{k}": {"mean": p, "sd": p, "min": p, "max": PredictiveP(value, 2e-5, 7.0)} for k in range(sites)}
+        assert (judge_model(ModelCheck("exact", None, several)).sentence is not None) == is_said
+    uneven = ModelCheck("exact", None, {}, {"y": LooPit(40, 2e-5), "x": LooPit(40, 0.5)})
+    expected = "the model does not fit its data: the leave-one-out PIT of y is not uniform (p 2e-05)"
+    assert judge_model(uneven).sentence == expected
 
 
 def test_a_comparison_says_so():

@@ -12,6 +12,7 @@ from faults import (
     in_measures,
     in_models,
     in_print,
+    in_shapes_and_orders,
     in_the_text,
 )
 
@@ -27,4 +28,5 @@ KINDS: dict[str, list[Fault]] = {
     "later model": in_later_models.FAULTS,
     "print": in_print.FAULTS,
     "acting and references": in_acting_and_references.FAULTS,
+    "shape, order or error": in_shapes_and_orders.FAULTS,
 }
