@@ -487,9 +487,10 @@ def test_draws_from_anywhere_are_judged(tmp_path):
     turned = alone.transpose("draw", "chain", ...)  # a dataset is a mapping too, of arrays in any order
     for same in (alone, turned, tmp_path / "alone.nc"):
         np.testing.assert_array_equal(arrays_of(same)[0]["b"], good)
-    flat = check(side.line, DATA, draws={"b": good.reshape(-1, 2)})
-    np.testing.assert_array_equal(flat.tree["draws/posterior"]["b"], good)
-    assert flat.verdict["draws"].word == "agrees"
+    for shape in ((-1, 2), (-1, 1, 2)):  # one chain, and as Pyro's Predictive has it
+        flat = check(side.line, DATA, draws={"b": good.reshape(shape)})
+        np.testing.assert_array_equal(flat.tree["draws/posterior"]["b"], good)
+        assert flat.verdict["draws"].word == "agrees"
 
 
 def test_a_warm_up_that_all_chains_share_is_seen():

@@ -464,6 +464,15 @@ def test_the_library_is_told_by_what_a_model_imports_or_closes_over():
     assert libraries_used(of_closure()) == {"numpyro"} and libraries_used(inside) == {"pyro"}
 
 
+@pytest.mark.parametrize(("library", "handlers"), [("numpyro", "numpyro.handlers"), ("pyro", "pyro.poutine")])
+def test_a_model_under_a_handler_is_of_the_handlers_library(library, handlers):
+    conditioned = import_module(handlers).condition(written(library).normal, data={"mean": as_tensor(library, 0.5)})
+    scaled = import_module(handlers).scale(written(library).normal, 2.0)
+    assert libraries_used(conditioned) == libraries_used(scaled) == {library}
+    twice = layout_of(library, scaled, {"values": VALUES}).log_joints
+    assert twice == pytest.approx([2 * value for value in layout_of(library, "normal", {"values": VALUES}).log_joints])
+
+
 MODEL = """
 import numpy as np
 {imports}

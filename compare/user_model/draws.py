@@ -76,7 +76,10 @@ def add(model: str, given: Any, layout: Layout) -> UserDraws:
             raise ValueError(
                 f"draws: site {site!r} has shape {value.shape}, in the model {tuple(shape)}: give ({form}), or no chain"
             )
-        value = value if value.ndim - rank == 2 else value[None]
+        if value.ndim - rank == 1:
+            value = value[None]
+        elif value.shape[1] == 1 < len(value):  # draws of Pyro's Predictive: a plate of size 1 to their right
+            value = value.swapaxes(0, 1)
         if value.dtype.kind not in "biuf":
             raise ValueError(f"draws: site {site!r} has values that are no numbers ({value.dtype}); give numbers")
         if not np.isfinite(value).all():

@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -171,8 +172,12 @@ def library_of(function: Callable[..., Any], library: str | None = None) -> str:
 
 def libraries_used(function: Callable[..., Any]) -> set[str]:
     """By what the model's code names or imports; where that shows none, by all of its module's globals."""
-    inner = inspect.unwrap(getattr(function, "func", function))
-    roots = {kind.__module__.split(".")[0] for kind in type(inner).__mro__}
+    inner = function
+    while isinstance(inner, partial):  # Pyro's handlers bind a function more than once
+        inner = inner.func
+    inner = inspect.unwrap(inner)
+    homes = [getattr(inner, "__module__", None) or "", *(kind.__module__ for kind in type(inner).__mro__)]
+    roots = {home.split(".")[0] for home in homes}
     if not hasattr(inner, "__code__"):
         inner = getattr(type(inner), "forward", None) or type(inner).__call__
     names, code = getattr(inner, "__globals__", {}), getattr(inner, "__code__", None)

@@ -1,4 +1,4 @@
-"""Planted faults that equal shapes, orders and scales hide: an index, an error for another, a word that nobody reads."""
+"""Planted faults that equal shapes, orders and scales hide: an index, an error for another, a word unread."""
 
 from __future__ import annotations
 
