@@ -9,6 +9,7 @@ from scipy import special, stats
 from compare.fit.reference import cells, modes, quadrature
 from compare.fit.reference.modes import find_modes
 from compare.fit.reference.optimise import ascend
+from compare.fit.reference.proper import flat_direction
 from compare.fit.reference.quadrature import UNSEEN, integrate
 from compare.fit.reference.target import OutOfTime, Target, UnboundedDensity
 
@@ -309,3 +310,19 @@ def test_a_mode_that_was_missed_undoes_an_earlier_stage(monkeypatch):
     monkeypatch.setattr(quadrature, "_refine", lambda *_: next(stages))
     result = integrate(smooth, search)
     assert not result.is_accepted and result.reason == UNSEEN
+
+
+@pytest.mark.parametrize("constant", [0.0, -1e6])
+def test_a_wide_posterior_is_no_angle(constant):
+    """It varies by less than a nat over a turn, little beside the log density of many data; an angle's repeats."""
+    rng = np.random.default_rng(3)
+
+    def normal(points):
+        return constant - (points**2).sum(1) / 2 / 20**2, -points / 20**2
+
+    def angle(points):
+        return constant + 3 * np.cos(points).sum(1), -3 * np.sin(points)
+
+    wide, periodic = (Target(1, lambda z, f=f: f(z)[0], f) for f in (normal, angle))
+    assert flat_direction(wide, [0], rng) is None
+    assert flat_direction(periodic, [0], rng) == pytest.approx([1.0])

@@ -130,8 +130,14 @@ class Placed(Messenger):
 def promotion(user: Any, given: Mapping[str, Any], params: Mapping[str, Any]) -> AbstractContextManager[Any]:
     """What a user's model runs in: `Promoted`, which takes time, only where a first run cannot do without it."""
     if user not in MIXED:
-        store, blind = pyro.get_param_store(), (torch.no_grad(), torch.random.fork_rng(devices=[]))
-        with poutine.block(), store.scope(), blind[0], blind[1], Placed(0, 1.0), Plain(params):
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices=[]),
+            pyro.get_param_store().scope(),
+            poutine.block(),
+            Placed(0, 1.0),
+            Plain(params),
+        ):
             MIXED[user] = is_mixed(partial(user.run, **given))
     return Promoted() if MIXED[user] else nullcontext()
 

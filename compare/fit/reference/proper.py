@@ -31,9 +31,12 @@ DEEPEST = 100.0
 LEAST_EIGENVALUE = 1e-9
 """The eigenvalue of a scaled precision below which it is rounding."""
 
-TURN, EQUAL, UNEQUAL = 2 * np.pi, 1e-6, 1e-3
-"""The period that is tried, of an angle; differences of log densities below which they repeat themselves and above
-which they are not flat."""
+TURN = 2 * np.pi
+"""The period that is tried, of an angle."""
+
+ROUNDING, APART = 1e-9, 1e3
+"""Log densities are equal if they differ by at most this share of their size, and differ if it is this many times more:
+one that only varies little over a turn, beside a large constant, is neither."""
 
 N_STARTS, N_RESTARTS = 64, 8
 """Starts of the climb to the mode, and of each climb with one coordinate held."""
@@ -84,8 +87,9 @@ def _repeats(target: Target, points: np.ndarray, coordinate: int) -> bool:
     """Whether the log density is the same a full turn from the points, and another a quarter turn from one of them."""
     turns = np.array([0.0, 1.0, 0.25])[:, None, None] * TURN * np.eye(target.dimension)[coordinate]
     here, turned, between = evaluate_gradient(target, (points + turns).reshape(-1, target.dimension))[0].reshape(3, -1)
-    is_equal = np.abs(turned - here) <= EQUAL * np.maximum(1.0, np.abs(here))
-    return bool(is_equal.all() and (np.abs(between - here) > UNEQUAL).any())
+    rounding = ROUNDING * np.maximum(1.0, np.abs(here))
+    is_equal, differs = np.abs(turned - here) <= rounding, np.abs(between - here) > APART * rounding
+    return bool(is_equal.all() and differs.any())
 
 
 def _bounded(target: Target) -> Target:
