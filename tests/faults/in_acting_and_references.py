@@ -1,4 +1,4 @@
-"""Planted faults: acting on a fit, where inducing points stand, and a reference in the coordinates of a flow."""
+"""Planted faults: acting on a fit, where inducing points stand, references in other coordinates and their tails."""
 
 from __future__ import annotations
 
@@ -109,4 +109,42 @@ REFERENCES = [
     ),
 ]
 
-FAULTS = [*DECISIONS, *PLACES, *REFERENCES]
+TAILS = [
+    fault(
+        "a density that jumps is taken for a tail that no chain has seen",
+        "compare.fit.reference.tails",
+        "if missed and jumps(target, points, rng):",
+        "if jumps(target, points[:1], rng):",
+        "test_missed_tails.test_where_the_density_jumps_nothing_is_known",
+        seed=0,
+    ),
+    fault(
+        "a tail's mass is the mean of the identity",
+        "compare.fit.reference.tails",
+        "density, rate = -mean / length,",
+        "density, rate = -mean,",
+        "test_missed_tails.test_what_is_beyond_an_end_is_weighed",
+        share=0.1,
+        sign=1,
+    ),
+    fault(
+        "only lower tails are looked at",
+        "compare.fit.reference.tails",
+        "for sign in (1.0, -1.0)]",
+        "for sign in (1.0, 1.0)]",
+        "test_missed_tails.test_what_is_beyond_an_end_is_weighed",
+        share=0.1,
+        sign=-1,
+    ),
+    fault(
+        "a tail is judged by its constant alone",
+        "compare.fit.reference.tails",
+        "terms = hinge * slope - inside",
+        "terms = hinge * slope - 1.5 * inside",
+        "test_missed_tails.test_right_draws_miss_no_tail",
+        posterior="normal",
+        seed=0,
+    ),
+]
+
+FAULTS = [*DECISIONS, *PLACES, *REFERENCES, *TAILS]

@@ -27,6 +27,7 @@ from compare.comparison import Job
 from compare.fit.mcmc.nuts import Adaptation, out_of_budget, sample
 from compare.fit.reference.evidence import draws_of, with_evidence
 from compare.fit.reference.missed import with_missed_modes
+from compare.fit.reference.tails import with_missed_tails
 from compare.fit.svi import svi
 from compare.messages import one_line
 from compare.user_model.unconstrained import Unconstrained
@@ -83,7 +84,7 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
     if spare and diverged(tree) and left > LEAST * budget and "stay apart" not in tree.attrs["reason"]:
         tree, more = again(library, with_budget(patient, left), tree)
         n_steps += more
-    return with_missed_modes(job, with_evidence(job, tree)), n_steps
+    return with_missed_tails(job, with_missed_modes(job, with_evidence(job, tree))), n_steps
 
 
 def has_flow(job: Job) -> bool:

@@ -21,7 +21,7 @@ from compare.fit.reference.target import SHARE, OutOfTime, Refused, Target, eval
 from compare.user_model.unconstrained import Unconstrained
 from models.selection import evenly
 
-__all__ = ["LEAST_MASS", "missed_mass", "unvisited", "with_missed_modes"]
+__all__ = ["LEAST_MASS", "missed_mass", "unvisited", "with_missed_modes", "without_evidence"]
 
 LEAST_MASS = 0.01
 """Share of the mass that a reference may miss."""
@@ -42,6 +42,9 @@ funnel without a top, the modes do not describe what the reference has seen."""
 
 N_WEIGHTED = 2048
 """Weighted draws of a proposal around unseen modes; each climbs to show whether it is theirs."""
+
+UNSEEN = "the chains of the reference have not seen all modes"
+"""Why there is no log evidence beside an unseen mode."""
 
 N_NAMED = 3
 """Elements that say where a mode is."""
@@ -64,22 +67,22 @@ def with_missed_modes(job: Job, tree: xr.DataTree) -> xr.DataTree:
         with np.errstate(over="ignore", invalid="ignore"):
             missed = describe_missed(job, tree, time.perf_counter() + seconds)
     except Unweighed as unweighed:
-        return without_evidence(tree, no_search=str(unweighed))
+        return without_evidence(tree, UNSEEN, no_search=str(unweighed))
     except Exception as error:  # a search that cannot be made costs nobody a reference
         tree.attrs["no_search"] = why_not(error, seconds)
         return tree
-    return without_evidence(tree, missed=missed) if missed else tree
+    return without_evidence(tree, UNSEEN, missed=missed) if missed else tree
 
 
 class Unweighed(Exception):
     """A mode that no chain has seen, and nobody knows how much of the mass it holds."""
 
 
-def without_evidence(tree: xr.DataTree, **attributes: str) -> xr.DataTree:
-    """The tree with these attributes in place of a log evidence, which unseen modes are not in."""
+def without_evidence(tree: xr.DataTree, reason: str, **attributes: str) -> xr.DataTree:
+    """The tree with these attributes in place of a log evidence, of which something is missing for a reason."""
     for name in ("log_evidence", "log_evidence_mcse", "log_evidence_method"):
         tree.attrs.pop(name, None)
-    tree.attrs.update(attributes, no_log_evidence="the chains of the reference have not seen all modes")
+    tree.attrs.update(attributes, no_log_evidence=reason)
     return tree
 
 
