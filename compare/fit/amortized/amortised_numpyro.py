@@ -87,11 +87,11 @@ class Networks(encoder.Networks):
         return self.elbo(self.encode(weights, images), images, decoder, eps)
 
     # Without the options that compile quickly: this runs long, and a quarter faster.
-    @partial(jax.jit, static_argnames=("self", "batch", "count"))
+    @partial(jax.jit, static_argnames=("self", "batch"))
     def epochs(
         self, weights: Any, state: Any, key: jax.Array, fixed: Any, images: jax.Array, rate: Any, batch: int, count: int
     ) -> tuple[Any, Any]:
-        """Epochs of Adam, each over the images in a new order; of the decoder too, where none is ``fixed``."""
+        """Up to LOOK epochs of Adam, each in a new order of the images; of the decoder too, where none is ``fixed``."""
         optimiser, steps = optax.scale_by_adam(), len(images) // batch
 
         def loss(weights: Any, chosen: jax.Array, eps: jax.Array) -> jax.Array:
@@ -105,12 +105,13 @@ class Networks(encoder.Networks):
             update, state = optimiser.update(gradient, state)
             return (jax.tree.map(lambda weight, change: weight - rate * change, weights, update), state), None
 
-        def epoch(carry: tuple[Any, Any], key: jax.Array) -> tuple[tuple[Any, Any], None]:
-            order, noise = jax.random.split(key)
+        def epoch(number: int, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            order, noise = jax.random.split(keys[number])
             picks = jax.random.permutation(order, len(images))[: steps * batch].reshape(steps, batch)
-            return jax.lax.scan(step, carry, (picks, jax.random.split(noise, steps)))[0], None
+            return jax.lax.scan(step, carry, (picks, jax.random.split(noise, steps)))[0]
 
-        return jax.lax.scan(epoch, (weights, state), jax.random.split(key, count))[0]
+        keys = jax.random.split(key, encoder.LOOK)  # one program for any count
+        return jax.lax.fori_loop(0, count, epoch, (weights, state))
 
     @partial(jax.jit, static_argnames=("self", "draws"), compiler_options=QUICK)
     def climb(
@@ -154,9 +155,12 @@ class Trainer(encoder.Trainer):
         self.state, self.key = optax.scale_by_adam().init(self.now), jax.random.key(seed)
 
     def epochs(self, count: int, rate: float) -> None:
-        self.key, key = jax.random.split(self.key)
-        moments = self.state, key, self.fixed, self.images, single(rate)
-        self.now, self.state = self.networks.epochs(self.now, *moments, self.batch, count)
+        for begin in range(0, count, encoder.LOOK):
+            self.key, key = jax.random.split(self.key)
+            moments = self.state, key, self.fixed, self.images, single(rate)
+            self.now, self.state = self.networks.epochs(
+                self.now, *moments, self.batch, min(encoder.LOOK, count - begin)
+            )
         jax.block_until_ready(self.now)
 
     def elbo(self, images: np.ndarray, eps: np.ndarray) -> np.ndarray:
