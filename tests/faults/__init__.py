@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Fault", "complaint", "forget", "planted"]
+__all__ = ["Fault", "complaint", "planted"]
 
 OURS = ("models", "guides", "compare", "battery")
 
@@ -77,33 +77,50 @@ def planted(fault: Fault) -> Iterator[None]:
         raise ValueError(f"{fault.name}: {fault.old!r} is {source.count(fault.old)} times in {fault.module}")
     wrong = source.replace(fault.old, fault.new)
     codes, constants = changed_codes(module, source, wrong), changed_constants(module, source, wrong)
-    functions = [
+    functions, caches = held(module)
+    changed = [
         (function, function.__code__, codes[key(function.__code__)])
-        for function in gc.get_objects()
-        if type(function) is FunctionType
-        and function.__code__.co_filename == module.__file__
-        and key(function.__code__) in codes
+        for function in functions
+        if key(function.__code__) in codes
     ]
-    if not functions and not constants:
+    if not changed and not constants:
         raise ValueError(f"{fault.name}: nothing that runs is different")
     right = {key(code): code for code in inside(compile(source, module.__file__, "exec", dont_inherit=True))}
     restored = {id(code): right[place] for place, code in codes.items()}
-    forget()
+    forget(caches)
     try:
-        for function, _, code in functions:
+        for function, _, code in changed:
             function.__code__ = code
         for holder, name, _, value in constants:
             setattr(holder, name, value)
         yield
     finally:
-        for function, code, _ in functions:
+        for function, code, _ in changed:
             function.__code__ = code
-        for function in gc.get_objects():  # closures that a module imported meanwhile holds
-            if type(function) is FunctionType and id(function.__code__) in restored:
+        functions, caches = held(module)
+        for function in functions:  # closures that a module imported meanwhile holds
+            if id(function.__code__) in restored:
                 function.__code__ = restored[id(function.__code__)]
         for holder, name, value, _ in constants:
             setattr(holder, name, value)
-        forget()
+        forget(caches)
+
+
+def held(module: ModuleType) -> tuple[list[FunctionType], list[Any]]:
+    """The functions that stand in the module's source, and all caches of ours, wherever they are held.
+
+    Functions refer to their module's names, and caches to their type: of the million objects that a session holds, only
+    these are looked at.
+    """
+    functions, caches = [], []
+    for holder in gc.get_referrers(vars(module), functools._lru_cache_wrapper):
+        if type(holder) is FunctionType and holder.__code__.co_filename == module.__file__:
+            functions.append(holder)
+        elif type(holder) is functools._lru_cache_wrapper:
+            home = (getattr(holder, "__module__", None) or "").partition(".")[0]
+            if home in OURS or home.startswith("test_"):
+                caches.append(holder)
+    return functions, caches
 
 
 def key(code: CodeType) -> tuple[str, int]:
@@ -155,13 +172,10 @@ def changed_constants(module: ModuleType, source: str, wrong: str) -> list[tuple
     return changes
 
 
-def forget() -> None:
+def forget(caches: list[Any]) -> None:
     """Forget all that was compiled, fitted or found."""
-    for candidate in gc.get_objects():
-        if type(candidate) is functools._lru_cache_wrapper:
-            home = (getattr(candidate, "__module__", None) or "").partition(".")[0]
-            if home in OURS or home.startswith("test_"):
-                candidate.cache_clear()
+    for cache in caches:
+        cache.cache_clear()
     if "compare.fit.amortized.local_posteriors" in sys.modules:
         sys.modules["compare.fit.amortized.local_posteriors"]._best.clear()
     if "jax" in sys.modules:
