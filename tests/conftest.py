@@ -7,6 +7,7 @@ import os
 import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read as libraries load: the cores are taken by pytest's processes
+from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -33,6 +34,32 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     PROGRAMS = tempfile.TemporaryDirectory(prefix="programs-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+LONG_OF_FEW_TESTS = (
+    "test_autoguides",
+    "test_bnn",
+    "test_catalogue_evidence",
+    "test_fitted",
+    "test_mushrooms",
+    "test_newcomer",
+    "test_rank",
+    "test_user_model_discrete",
+    "test_user_process",
+    "test_world",
+)
+"""Files that take over ten seconds; by the number of their tests, which xdist goes by, one core ends alone with one."""
+
+
+def pytest_configure(config) -> None:
+    config.option.loadscopereorder = False  # the order is ours
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items) -> None:
+    """Files with many tests first, and before them those that are long all the same."""
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.stem not in LONG_OF_FEW_TESTS, -counts[item.path], item.path))
+
 
 import_module("compare.user_model.jit_numpyro")  # float64 from here on: a call of `compare` leaves it as it is then
 
