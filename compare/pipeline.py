@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -102,7 +103,7 @@ def make_fits(
     on_dispatch: Callable[[], Any] = lambda: None,
 ) -> dict[str, Fit]:
     """Make every fit, in the order of the jobs: those of a library that has a helper there, the others here."""
-    fits: dict[str, Fit] = {}
+    fits, elsewhere = dict[str, Fit](), dict[str, Job]()
 
     def receive(fit: Fit) -> None:
         fits[fit.job.name] = fit
@@ -112,7 +113,8 @@ def make_fits(
         """What is being made, how many are, and the seconds that the rest may take."""
         waiting = [job for job in jobs if job.name not in fits]
         if waiting:
-            seconds = sum(map(seconds_at_most, waiting))
+            sides = [job for job in waiting if job.name in elsewhere], [j for j in waiting if j.name not in elsewhere]
+            seconds = max(sum(map(seconds_at_most, side)) for side in sides)
             what = (now or waiting[0]).name
             progress(f"{what} ({len(fits)} of {len(jobs)} fits, up to {seconds:,.0f} s)", len(fits), len(jobs))
 
@@ -122,7 +124,9 @@ def make_fits(
     missing = [job for job in jobs if job.name not in fits]
     save = cache.save if cache else lambda fit: None
     at_hand = [job.name for job in missing if job.reason is not None or job.is_brought]
-    elsewhere = {job.name: job for job in missing if job.name not in at_hand and job.library in helpers.libraries}
+    helpers = beside_a_reference(missing, helpers)
+    movable = [job for job in missing if job.name not in at_hand and job.library in helpers.libraries]
+    elsewhere |= {job.name: job for job in movable if not (helpers.beside and job.method == "reference")}
     arriving = dispatch(list(elsewhere.values()), helpers, save)
     if missing:
         on_dispatch()
@@ -135,6 +139,25 @@ def make_fits(
     for fit in arriving:
         receive(fit)
     return {job.name: fits[job.name] for job in jobs}
+
+
+def beside_a_reference(jobs: Sequence[Job], helpers: Workers) -> Workers:
+    """The helpers; all fits beside a long reference, which is made here, are those of the helper for that, if any.
+
+    Data that cannot be sent, such as a function among a model's arguments, stay here with all fits.
+    """
+    is_long = any(job.method == "reference" and job.reason is None for job in jobs)
+    if helpers.beside is not None and is_long and can_be_sent(jobs):
+        return replace(helpers, libraries={job.library: helpers.beside for job in jobs if job.library})
+    return replace(helpers, beside=None)
+
+
+def can_be_sent(jobs: Sequence[Job]) -> bool:
+    """Whether another process can be given the jobs."""
+    try:
+        return bool(pickle.dumps(jobs))
+    except Exception:  # whatever a user's object raises
+        return False
 
 
 def with_network(model: Model, data: Any, trained: Mapping[str, Fit]) -> Any:

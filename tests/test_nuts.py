@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import LIBRARIES
+from scipy.signal import lfilter
 
 import models
 from compare import user_model
@@ -207,6 +208,28 @@ def test_chains_that_stay_apart_or_diverge_are_stopped(apart, diverging, n_block
         with pytest.raises(StopIteration):
             collect()
     assert len(blocks) == n_blocks
+
+
+def test_hundreds_of_elements_are_looked_at_no_oftener_than_they_must(monkeypatch):
+    """A run ends at the draw where all elements meet the targets, and says what the worst of all is; on the way, two
+    elements do, and all of them whenever there are twice as many draws."""
+    rng, options, counted = np.random.default_rng(0), Options(ess=1200.0), []
+    draws = rng.standard_normal((20, 4, 1800))
+    draws[7] = lfilter([1.0], [1.0, -0.7], draws[7])  # the element that is last to meet them
+    posterior = {"z": np.moveaxis(draws[:-1], 0, -1), "fixed": np.ones((4, 1800, 3)), "scale": np.exp(draws[-1])}
+    looks = [{name: value[:, :end] for name, value in posterior.items()} for end in range(300, 1801, 300)]
+    every = [nuts.worst(nuts.elements(drawn))[:2] for drawn in looks]
+    rhat, watch = nuts.arviz_stats.rhat, nuts.Watch(options)
+    monkeypatch.setattr(nuts.arviz_stats, "rhat", lambda each: counted.append(1) or rhat(each))
+    seen = [watch.look(drawn) for drawn in looks]
+    assert [watch.is_enough(*worst) for worst in every] == [False] * 5 + [True]
+    assert seen == every, "the same element is the worst throughout"
+    assert len(counted) == 20 * 4 + 2 * 3, "all of them after 300, 600, 1,200 draws and at the end"
+    watch.n_draws, watch.suspects = 1200, (3, 3)
+    assert watch.look(looks[4]) == every[4], "those that were worst meet the targets, and so all are looked at"
+    watch.n_draws, watch.suspects, watch.options = 1200, (3, 3), Options(ess=1e7)
+    assert watch.look(looks[4]) == nuts.worst([draws[3, :, :1500]])[:2]
+    assert watch.look_at_all(looks[4]) == every[4]
 
 
 def test_slow_chains_are_not_taken_for_chains_in_modes():

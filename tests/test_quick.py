@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compare import pipeline, user_model
+from compare import pipeline, report, user_model
 from compare.cli.options import parse
 from compare.comparison import Request
 from compare.execute.progress import show_progress, silent
 from compare.options import Options
 from compare.plan import needed_libraries, plan, seconds_at_most
+from compare.report.console import console_for
 from tests.user_models.small_numpyro import separated
 
 
@@ -42,6 +43,13 @@ def test_no_nuts_is_made_and_the_reader_is_told(request_and_lines):
     assert "nothing to compare it with" in comparison.summaries["numpyro-mean_field"].verdict.sentence
     assert any(note.endswith("--quick leaves a long run of NUTS out") for note in comparison.notes)
     assert not any("is the reference" in note for note in comparison.notes)
+
+
+def test_nobody_has_published_numbers_on_a_users_model(request_and_lines):
+    """What is said of k-hat and of references in general is not about it, and there is no line about it."""
+    _, comparison, _ = request_and_lines
+    assert comparison.published == () and comparison.summaries["numpyro-mean_field"].diagnostics.khat is not None
+    assert "others published" not in report.text(comparison, console_for(io.StringIO()), verbose=False)
 
 
 def test_what_is_done_and_how_long_it_may_take_is_shown(request_and_lines):

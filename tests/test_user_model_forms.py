@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from compare.fit.density import log_densities
 from compare.fit.reference.solve import checked, with_posterior
 from compare.options import Options
 from compare.user_model import simulation
-from compare.user_model.arguments import Fixed
+from compare.user_model.arguments import Fixed, signature_of
 from compare.user_model.drawing import DRAWN, NOTE
 from compare.user_model.guides import find as find_guide
+from compare.user_model.handlers import name_of
 from compare.user_model.minimise import minimise
 from compare.user_model.needed import fix_needed
 from compare.user_model.source import libraries_used, locate
@@ -471,6 +473,17 @@ def test_a_model_under_a_handler_is_of_the_handlers_library(library, handlers):
     assert libraries_used(conditioned) == libraries_used(scaled) == {library}
     twice = layout_of(library, scaled, {"values": VALUES}).log_joints
     assert twice == pytest.approx([2 * value for value in layout_of(library, "normal", {"values": VALUES}).log_joints])
+
+
+@pytest.mark.parametrize(("library", "handlers"), [("numpyro", "numpyro.handlers"), ("pyro", "pyro.poutine")])
+def test_a_model_under_a_handler_keeps_its_name_and_parameters(library, handlers):
+    """Also where the handler is a decorator, which has neither; and under two of them, and with arguments bound."""
+    reparam, normal = import_module(handlers).reparam, written(library).normal
+    decorate, called = reparam(config={}), reparam(normal, {})
+    for model in (decorate(normal), called, import_module(handlers).scale(called, 1.0)):
+        assert name_of(model) == "normal" and signature_of(model) == inspect.signature(normal)
+        assert libraries_used(model) == {library}
+    assert name_of(partial(called, values=0)) == "normal"
 
 
 MODEL = """

@@ -210,6 +210,38 @@ def test_a_fit_whose_process_dies_is_tried_again_and_at_last_failed(times, statu
     assert sorted(fit.job.name for fit in saved) == sorted(job.name for job in requested)
 
 
+@pytest.mark.parametrize(
+    ("methods", "data", "sent"),
+    [
+        (("reference", "svi", "nuts", "guide"), Coin(), ["fit-1", "fit-2"]),
+        (("importance", "svi", "nuts", "guide"), Coin(), []),
+        (("reference", "svi", "nuts", "guide"), lambda: None, []),
+    ],
+)
+def test_fits_do_not_wait_for_a_long_reference(monkeypatch, methods, data, sent):
+    """Another process makes them, unless there is no reference, or what they need cannot be sent."""
+    here: list[str] = []
+    monkeypatch.setattr(pipeline, "run", lambda job: here.append(job.name) or Fit(job, "done"))
+    requested = [Job(f"fit-{n}", "coin", data, method, "numpyro") for n, method in enumerate(methods)]
+    executor = Dying({})
+    fits = pipeline.make_fits(requested, Workers(beside=executor), pipeline.silent)
+    assert list(fits) == [job.name for job in requested] and executor.calls == len(sent)
+    assert here == [job.name for job in requested if job.name not in sent]
+
+
+@pytest.mark.parametrize(
+    ("libraries", "processes", "processors", "is_there"),
+    [(["a"], None, 2, True), (["a"], None, 1, False), (["a"], 1, 2, False), (["a", "b"], None, 2, False)],
+)
+def test_a_library_alone_has_a_second_process_for_what_would_wait(
+    monkeypatch, libraries, processes, processors, is_there
+):
+    monkeypatch.setattr("compare.execute.processes.n_processors", lambda: processors)
+    monkeypatch.setattr("compare.execute.processes.RestartingPool.submit", lambda *_: None)
+    with workers(libraries, processes) as helpers:
+        assert (helpers.beside is not None) is is_there
+
+
 def test_an_error_on_the_way_is_a_failed_fit_that_says_why():
     class Refusing(Executor):
         def submit(self, function, /, *arguments, **keywords) -> Future:

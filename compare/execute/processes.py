@@ -24,24 +24,27 @@ class Workers:
 
     Attributes:
         libraries: The executor of each library that does not work in this process.
+        beside: Where the other fits of the only library are made while this process makes a long reference.
         plot_executor: An executor that may draw the plots.
         n_slots: The number of tasks that can run at a time.
     """
 
     libraries: dict[str, Executor] = field(default_factory=dict)
+    beside: Executor | None = None
     plot_executor: Executor | None = None
     n_slots: int = 1
 
 
 class RestartingPool(Executor):
-    """A process pool that starts anew after a process dies; tasks that were running then fail with `BrokenExecutor`.
+    """A process pool that starts with its first task, and anew after a process dies; tasks that were running then fail
+    with `BrokenExecutor`.
 
     Unlike loky's, its processes can be forked, so that they share what this process has imported.
     """
 
     def __init__(self, n_processes: int, context: BaseContext) -> None:
         self.n_processes, self.context = n_processes, context
-        self.pool = self.start()
+        self.pool: ProcessPoolExecutor | None = None
 
     def start(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
@@ -53,6 +56,7 @@ class RestartingPool(Executor):
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in one of the processes."""
+        self.pool = self.pool or self.start()
         try:
             return self.pool.submit(function, *arguments, **keywords)
         except BrokenExecutor:
@@ -61,10 +65,12 @@ class RestartingPool(Executor):
             return self.pool.submit(function, *arguments, **keywords)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if self.pool is None:
+            return
         self.pool.shutdown(wait, cancel_futures=cancel_futures)
         if wait and self.context.get_start_method() == "spawn":
             # Semaphores of spawned processes must be freed before Python's resource tracker complains of them.
-            del self.pool
+            self.pool = None
             gc.collect()
 
 
@@ -86,7 +92,8 @@ def workers(
     """Start the processes for some libraries, and end them at the end.
 
     By default the first library works in this process and each other one in a process of its own, so that none waits
-    for another to be imported.
+    for another to be imported. Of one library alone, fits need not wait for a long reference: a second process makes
+    them beside it.
 
     Args:
         libraries: The libraries that are needed.
@@ -107,18 +114,25 @@ def workers(
     context = multiprocessing.get_context("fork" if can_fork else "spawn")
     counts = share_processes(list(dict.fromkeys(libraries)), n_processes)
     pools: dict[str, Executor] = {library: RestartingPool(count, context) for library, count in counts.items()}
+    is_alone = n_processes is None and len(set(libraries)) == 1 and n_processors() > 1
+    beside = RestartingPool(1, multiprocessing.get_context("spawn")) if is_alone else None  # it starts late
     for library, pool in pools.items():  # the processes begin now, before this one imports a library
         pool.submit(import_module, f"compare.fit.svi.objective_{library}")
     try:
-        yield Workers(pools, next(reversed(pools.values()), None), max(1, sum(counts.values())))
+        yield Workers(pools, beside, next(reversed(pools.values()), None), max(1, sum(counts.values())))
     except BaseException:
         for process in multiprocessing.active_children():
             process.kill()
         for pool in pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         raise
-    for pool in pools.values():
+    for pool in (*pools.values(), *([beside] if beside else [])):
         pool.shutdown()
+
+
+def n_processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def share_processes(libraries: Sequence[str], n_processes: int | None) -> dict[str, int]:

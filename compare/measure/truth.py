@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,12 @@ class Sampled:
         return {site: self.placed(site, self.flat(site).std(axis=0, ddof=1)) for site in self.posterior}
 
     def quantile(self, probability: float) -> dict[str, np.ndarray]:
-        levels = {site: np.quantile(self.flat(site), probability, axis=0) for site in self.posterior}
-        return {site: self.placed(site, values) for site, values in levels.items()}
+        return {site: self.placed(site, between(draws, probability)) for site, draws in self.ordered.items()}
+
+    @cached_property
+    def ordered(self) -> dict[str, np.ndarray]:
+        """The draws of each element in ascending order, shape (count, *site): sorted once, for many quantiles."""
+        return {site: np.sort(self.flat(site), axis=0) for site in self.posterior}
 
     def density(self, site: str, index: tuple[int, ...], grid: np.ndarray) -> np.ndarray:
         """The marginal density of one element on a grid: ArviZ's kernel density estimate of the draws."""
@@ -83,6 +88,13 @@ class Sampled:
         """The Monte Carlo standard errors of an element's mean and sd."""
         draws = self.draws(site, index)
         return standard_errors.of_mean(draws), standard_errors.of_sd(draws)
+
+
+def between(ordered: np.ndarray, probability: float) -> np.ndarray:
+    """The quantile of draws in ascending order, shape (count, ...), between the two next to it."""
+    place, part = divmod(probability * (len(ordered) - 1), 1)
+    low, high = ordered[int(place)], ordered[min(int(place) + 1, len(ordered) - 1)]
+    return low + part * (high - low)
 
 
 def errors(truth: Truth, site: str, index: tuple[int, ...]) -> tuple[float, float]:

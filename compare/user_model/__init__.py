@@ -23,6 +23,7 @@ from compare.comparison import Layout
 from compare.user_model import drawing, given_params, guides, tracing
 from compare.user_model.arguments import Positional, arguments, assemble, call, signature_of, without_params
 from compare.user_model.exact import UserExact, check_exact
+from compare.user_model.handlers import name_of
 from compare.user_model.needed import fix_needed
 from compare.user_model.params import learn_params
 from compare.user_model.posterior import Estimated, Tabulated, TabulatedExact
@@ -180,7 +181,7 @@ def register(
     beside = beside or {}
     if not callable(function):
         raise ValueError(f"model is {function!r}: give a function with sample statements, or an object that is called")
-    first = name or getattr(function, "__name__", type(function).__name__)
+    first = name or name_of(function)
     library, name, number, around = library_of(function, library), first, 1, surroundings(function)
     while name in _known or name in CATALOGUE:
         other = _known.get(name)

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from compare.user_model.handlers import within_handlers
+
 Static = tuple[tuple[str, Any], ...]
 """A twin's arguments that are not arrays, by name."""
 
@@ -104,7 +106,7 @@ def built(item: Any, values: Mapping[str, Any]) -> Any:
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
     """The parameters of a model; of a torch module those of its ``forward``."""
     forward = getattr(function, "forward", None)
-    return inspect.signature(forward if inspect.ismethod(forward) else function)
+    return inspect.signature(forward if inspect.ismethod(forward) else within_handlers(function))
 
 
 def assemble(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import inspect
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +15,8 @@ from typing import Any
 
 from compare.messages import one_line
 from compare.user_model.drawing import DRAWN
+from compare.user_model.handlers import ROOTS, innermost
 from models.contract import nearest
-
-ROOTS = {"numpyro": "numpyro", "jax": "numpyro", "pyro": "pyro", "torch": "pyro"}
-"""The library that a package shows."""
 
 
 def is_model_spec(name: str) -> bool:
@@ -172,10 +169,7 @@ def library_of(function: Callable[..., Any], library: str | None = None) -> str:
 
 def libraries_used(function: Callable[..., Any]) -> set[str]:
     """By what the model's code names or imports; where that shows none, by all of its module's globals."""
-    inner = function
-    while isinstance(inner, partial):  # Pyro's handlers bind a function more than once
-        inner = inner.func
-    inner = inspect.unwrap(inner)
+    inner = innermost(function)
     homes = [getattr(inner, "__module__", None) or "", *(kind.__module__ for kind in type(inner).__mro__)]
     roots = {home.split(".")[0] for home in homes}
     if not hasattr(inner, "__code__"):

@@ -1,7 +1,7 @@
 """Published results on the model, and on ways to judge a fit, beside what this comparison gives.
 
-Those on one model are in its folder. Two are checked for every model: whether k-hat says of the fits what Yao et al.
-2018 read from it, and whether a reference meets the rules of posteriordb.
+Those on one model are in its folder. Two are checked for every model of the catalogue: whether k-hat says of the fits
+what Yao et al. 2018 read from it, and whether a reference meets the rules of posteriordb.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compare import user_model
 from compare.comparison import Comparison, Fit, Truth
 from compare.fit.psis import log_ratios, smooth
 from compare.measure.moments import Moments, distance, elements, true_moments, values
@@ -52,7 +53,9 @@ class Judged(NamedTuple):
 
 
 def published(comparison: Comparison) -> tuple[Published, ...]:
-    """Every claim with its source, what is published, and what this comparison gives."""
+    """Every claim with its source, what is published, and what this comparison gives; none on a user's model."""
+    if user_model.knows(comparison.model.name):
+        return ()
     own = comparison.model.literature.published if comparison.model.literature else None
     claims = own(comparison.data, comparison.summary) if own else []
     khats = of_khat(comparison.summaries, comparison.fits, comparison.truth)

@@ -17,8 +17,8 @@ FAULTS = [
     fault(
         "a reference's quantiles are those of the other tail",
         "compare.measure.truth",
-        "np.quantile(self.flat(site), probability, axis=0)",
-        "np.quantile(self.flat(site), 1 - probability, axis=0)",
+        "between(draws, probability)",
+        "between(draws, 1 - probability)",
         "test_measures.test_a_reference_that_has_kept_some_elements_knows_which",
     ),
     fault(

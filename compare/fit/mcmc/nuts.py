@@ -28,7 +28,7 @@ from compare.comparison import Drawn, Job
 from compare.fit.density import derive
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
-from compare.options import R_HAT_APART
+from compare.options import R_HAT_APART, Options
 from models.contract import Latents
 
 TAIL = (0.05, 0.95)
@@ -144,15 +144,17 @@ def run_until_enough(
     """Collect blocks of draws until ESS (bulk and tail) and R-hat of what is watched are on target, the chains stay
     apart, or time ends, earlier where more than a `FEW` of the transitions diverge."""
     options, blocks, seen = job.options, list[Block](), list[Mapping[str, np.ndarray]]()
-    reached, r_hats, spare = False, list[float](), 0.0
+    reached, r_hats, spare, watch = False, list[float](), 0.0, Watch(options)
     while not blocks or not (reached or stay_apart(r_hats) or time.perf_counter() > deadline - spare):
         blocks.append(block())
         share = np.mean([stats["diverging"].mean() for _, stats in blocks])
         spare = spare_if_diverged if share > FEW else 0.0
         seen.append(watched(job, blocks[-1][0]))
-        r_hat, ess = worst(joined(seen, axis=1))
-        reached = r_hat < options.r_hat and ess >= options.ess
+        drawn = joined(seen, axis=1)
+        r_hat, ess = watch.look(drawn)
+        reached = watch.is_enough(r_hat, ess)
         r_hats.append(r_hat)
+    r_hat, ess = watch.look_at_all(drawn)
     posterior, stats = (joined([block[part] for block in blocks], axis=1) for part in (0, 1))
     log_prior, log_likelihood = density(flat(posterior), data)
     stats |= split({"log_prior": log_prior, "log_joint": log_prior + log_likelihood})
@@ -195,16 +197,63 @@ def watched(job: Job, latents: Mapping[str, np.ndarray]) -> Mapping[str, np.ndar
     )
 
 
-def worst(posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    r_hat, ess = 0.0, np.inf
-    for value in posterior.values():
-        elements = value.reshape(*value.shape[:2], -1)
-        fixed = np.ptp(elements, axis=(0, 1)) == 0  # such as the zeros of a Cholesky factor: they have no R-hat
-        for draws in np.moveaxis(elements[:, :, ~fixed], -1, 0):
-            r_hat = max(r_hat, float(arviz_stats.rhat(draws)))
-            ess = min(ess, float(arviz_stats.ess(draws, method="bulk")))
-            ess = min(ess, float(arviz_stats.ess(draws, method="tail", prob=TAIL)))
-    return r_hat, ess
+def elements(posterior: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """The draws of each element, shape (chain, draw); fixed ones, such as a Cholesky factor's zeros, have no R-hat."""
+    return [
+        draws
+        for value in posterior.values()
+        for draws in np.moveaxis(value.reshape(*value.shape[:2], -1), -1, 0)
+        if np.ptp(draws) != 0
+    ]
+
+
+def draws_in(posterior: Mapping[str, np.ndarray]) -> int:
+    """The draws of a chain."""
+    return next(iter(posterior.values())).shape[1]
+
+
+def worst(each: Sequence[np.ndarray]) -> tuple[float, float, tuple[int, int]]:
+    """The largest R-hat of elements' draws and the least ESS, bulk or tail; and which elements have them."""
+    if not each:
+        return 0.0, np.inf, (0, 0)
+    bulk = [arviz_stats.ess(draws, method="bulk") for draws in each]
+    tail = [arviz_stats.ess(draws, method="tail", prob=TAIL) for draws in each]
+    r_hats = np.nan_to_num([arviz_stats.rhat(draws) for draws in each], posinf=np.inf)
+    sizes = np.nan_to_num(np.fmin(bulk, tail), nan=np.inf, posinf=np.inf)
+    first, second = int(r_hats.argmax()), int(sizes.argmin())
+    return float(r_hats[first]), float(sizes[second]), (first, second)
+
+
+class Watch:
+    """What tells when chains are long enough: R-hat and ESS of all elements, looked at no more than is needed.
+
+    Hundreds of elements would take longer to look at than to draw. So a look is at the two that were worst, and at all
+    only if these two meet the targets, or there are twice as many draws as when all were last looked at.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options, self.n_draws = options, 0
+        self.r_hat, self.ess, self.suspects = np.inf, 0.0, (0, 0)
+
+    def is_enough(self, r_hat: float, ess: float) -> bool:
+        """Whether the targets are met."""
+        return r_hat < self.options.r_hat and ess >= self.options.ess
+
+    def look(self, posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """The largest R-hat and the least ESS: of all elements where they meet the targets."""
+        if draws_in(posterior) < 2 * self.n_draws:
+            each = elements(posterior)
+            r_hat, ess, _ = worst([each[place] for place in self.suspects])
+            if not self.is_enough(r_hat, ess):
+                return r_hat, ess
+        return self.look_at_all(posterior)
+
+    def look_at_all(self, posterior: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """The largest R-hat and the least ESS of all elements."""
+        if draws_in(posterior) != self.n_draws:
+            self.r_hat, self.ess, self.suspects = worst(elements(posterior))
+            self.n_draws = draws_in(posterior)
+        return self.r_hat, self.ess
 
 
 def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Drawn | Exception]:
@@ -233,7 +282,7 @@ def draw_many(library: ModuleType, jobs: Sequence[Job], count: int) -> list[Draw
     results: list[Drawn | Exception] = []
     chains = library.chains_of_many(jobs, stacked, static, check)
     for job, (posterior, diverging) in zip(jobs, chains, strict=True):
-        r_hat, ess = worst(watched(job, posterior))
+        r_hat, ess = Watch(job.options).look(watched(job, posterior))
         every = max(1, diverging.size // count)
         latents = flat({name: value[:, every - 1 :: every] for name, value in posterior.items()})
         results.append(Drawn(latents, None, r_hat, ess, int(diverging.sum())))
