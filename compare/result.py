@@ -230,6 +230,7 @@ def check(
         given = user_model.check_guides(own, user_model.data_of(own, data, trained), names)
         if draws is not None:
             user_draws.add(own.name, draws, given.layout)
+            user_draws.refuse_outside(own.name, own.library, given.values)
         command, has_draws = f"check({own.name}, data)", draws is not None
         request = Request(own.model, given, (own.library,), names, nuts, settings, seed, command, has_draws, quick)
         return Result(pipeline.compare(request, progress=progress))

@@ -635,6 +635,34 @@ def test_a_file_brings_its_guide_its_params_and_its_draws(tmp_path, capsys):
     assert "another guide's" in capsys.readouterr().err
 
 
+POSITIVE = """
+import {library}
+from {library}.distributions import HalfNormal, Normal
+
+data = {{"y": 0.5}}
+
+
+def model(y):
+    scale = {library}.sample("scale", HalfNormal(1.0))
+    {library}.sample("y", Normal(0.0, scale), obs=y)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_draws_outside_of_the_support_are_refused_in_one_line(library, tmp_path, capsys):
+    text = POSITIVE.format(library=library)
+    (tmp_path / "mine.py").write_text(text)
+    draws = np.random.default_rng(0).gamma(2.0, size=(4, 100))
+    draws[1, 2] = -1.0
+    np.savez(tmp_path / "fit.npz", scale=draws)
+    arguments = [str(tmp_path / "mine.py"), "--draws", str(tmp_path / "fit.npz"), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert (
+        out == "" and err.count("\n") == 1 and "not finite at 1 of 400: they lie outside of the model's support" in err
+    )
+
+
 def test_only_the_guides_that_are_requested_are_checked(tmp_path, capsys):
     """A guide beside the model that is wrong costs a comparison without it nothing; its params need it."""
     (tmp_path / "wrong.py").write_text(FILE.replace("by_hand as guide", "too_many as guide"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from compare.comparison import Job
@@ -12,21 +11,11 @@ from compare.user_model import draws
 
 
 def fit(job: Job) -> tuple[xr.DataTree, int]:
-    """The tree of the given draws; it took no gradient evaluations.
-
-    Raises:
-        ValueError: some of them lie where the model has no density.
-    """
+    """The tree of the given draws; it took no gradient evaluations."""
     given = draws.find(job.model)
     latents = {site: value.reshape(-1, *value.shape[2:]) for site, value in given.sites.items()}
     log_prior, log_likelihood = log_densities(job, latents)
     stats = {"log_prior": log_prior, "log_joint": log_prior + log_likelihood}
-    outside = int(np.sum(~np.isfinite(stats["log_joint"])))
-    if outside:
-        raise ValueError(
-            f"draws: log p(x, z) is not finite at {outside} of {log_prior.size:,}: they lie outside of the model's "
-            "support, or are another model's"
-        )
     shape = given.shape
     shown, labels = keep(latents, job)
     shown = {name: value.reshape(*shape, *value.shape[1:]) for name, value in shown.items()}

@@ -342,4 +342,5 @@ def bring(
     from compare.user_model import draws  # with xarray, which is slow to import
 
     draws.add(user.name, given, brought.layout)
+    draws.refuse_outside(user.name, user.library, brought.values)
     return brought, True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,20 @@ def add(model: str, given: Any, layout: Layout) -> UserDraws:
     stats = {name: value for name, value in stats.items() if np.shape(value) == shapes[first]}
     _known[model] = UserDraws(sites, stats)
     return _known[model]
+
+
+def refuse_outside(model: str, library: str, arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError for draws of a model, known by its name, that lie where its log joint is not finite."""
+    sites = {site: value.reshape(-1, *value.shape[2:]) for site, value in find(model).sites.items()}
+    side = import_module(f"compare.user_model.density_{library}")
+    data, static = side.split_arguments(arguments)
+    log_prior, log_likelihood = side.density(model, static)(sites, data)
+    outside = int(np.sum(~np.isfinite(log_prior + log_likelihood)))
+    if outside:
+        raise ValueError(
+            f"draws: log p(x, z) is not finite at {outside:,} of {log_prior.size:,}: they lie outside of the model's "
+            "support, or are another model's"
+        )
 
 
 def refuse_alternating(site: str, chain: np.ndarray) -> None:
