@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr  # only annotations need it, and it is slow to import
 
 __all__ = ["MCMC_METHODS", "MOST_JUDGED", "SCHEMA", "TRUTH_METHODS", "Comparison", "Drawn", "Element", "Fit", "Job"]
-__all__ += ["Layout", "Request", "Truth"]
+__all__ += ["Layout", "Request", "TooSlow", "Truth"]
 
 MCMC_METHODS = ("nuts", "reference", "draws")
 """The methods whose draws are those of Markov chains."""
@@ -208,6 +208,10 @@ class Fit:
     gradients: int | None = None
     tree: xr.DataTree = field(default=ABSENT, repr=False)
     cached: bool = False
+
+
+class TooSlow(TimeoutError):
+    """A fit is given up, and skipped: by its pace its budget is far from enough."""
 
 
 @dataclass(frozen=True, eq=False)

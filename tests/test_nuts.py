@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 
 import models
 from compare import user_model
-from compare.comparison import Job, Request
+from compare.comparison import Job, Request, TooSlow
 from compare.fit import draw_many, run
 from compare.fit.mcmc import nuts, nuts_pyro, reference
 from compare.fit.svi.protocol import bind
@@ -251,10 +251,83 @@ def test_a_reference_that_is_still_warming_up_names_its_own_budget(monkeypatch):
     def warming_up(*_, **__):
         raise nuts.out_of_budget(7.0)
 
-    monkeypatch.setattr(reference, "sample", warming_up)
+    def slow(*_, **__):
+        raise TooSlow("NUTS needs a --budget of 20 s")
+
     data = models.load("logistic").data("breast_cancer")
-    fit = run(Job("reference", "logistic", data, "reference", "numpyro", None, 0, Options(reference_budget=7.0)))
-    assert fit.reason.endswith("when its budget of 7 s ended; give it a larger --reference-budget")
+    job = Job("reference", "logistic", data, "reference", "numpyro", None, 0, Options(reference_budget=7.0))
+    monkeypatch.setattr(reference, "sample", warming_up)
+    assert run(job).reason.endswith("when its budget of 7 s ended; give it a larger --reference-budget")
+    monkeypatch.setattr(reference, "sample", slow)
+    fit = run(job)
+    assert fit.status == "skipped" and fit.reason == "NUTS needs a --reference-budget of 20 s"
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(nuts.time, "perf_counter", lambda: self.now)
+
+    def warm_up(self, pace: nuts.Pace, first: int, last: int, seconds: float) -> None:
+        """Transitions number first to last, which take so many seconds each."""
+        for done in range(first, last + 1):
+            self.now += seconds
+            pace.look(done)
+
+
+def test_a_warm_up_far_too_slow_for_its_budget_is_given_up_early(monkeypatch):
+    """Of 250 transitions and 100 draws at 0.6 s, 210 s in all, when 125 are done, after 75 of its 100 s."""
+    clock = Clock(monkeypatch)
+    pace = nuts.Pace(250, clock.now + 100, 100)
+    with pytest.raises(TooSlow, match=r"--budget of 210 s or more, .* 100 draws of each chain; it is 100 s$"):
+        clock.warm_up(pace, 1, 250, 0.6)
+    assert clock.now == pytest.approx(1075)
+
+
+def test_a_hopeless_warm_up_is_given_up_at_once(monkeypatch):
+    clock = Clock(monkeypatch)
+    pace = nuts.Pace(250, clock.now + 100, 100)
+    with pytest.raises(TooSlow, match="of 700 s"):
+        clock.warm_up(pace, 1, 250, 2.0)
+    assert clock.now == pytest.approx(1052)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.39, 0.39), (0.9, 0.02), (0.05, 0.5)])
+def test_a_warm_up_that_may_end_in_time_goes_on(before, after, monkeypatch):
+    """At up to half as long again; one that is slow before its first mass matrix, and one that is slow after it."""
+    clock = Clock(monkeypatch)
+    pace = nuts.Pace(250, clock.now + 100, 100)
+    clock.warm_up(pace, 1, 100, before)
+    clock.warm_up(pace, 101, 250, after)
+
+
+def test_what_is_done_once_is_no_part_of_the_pace(monkeypatch):
+    """As compiling, after which the measurement begins again."""
+    clock = Clock(monkeypatch)
+    pace = nuts.Pace(250, clock.now + 100, 100)
+    clock.warm_up(pace, 1, 110, 0.01)
+    clock.now += 50
+    pace.restart()
+    clock.warm_up(pace, 111, 250, 0.01)
+
+
+def test_a_run_that_is_given_up_is_skipped_with_a_budget_that_would_do(library, monkeypatch):
+    """Where each transition seems to take a hundredth of the budget; a reference names its own option."""
+    monkeypatch.setattr(nuts_pyro, "forkable", lambda: False)
+    look = nuts.Pace.look
+
+    def late(pace: nuts.Pace, done: int) -> None:
+        monkeypatch.setattr(nuts.time, "perf_counter", lambda: pace.deadline - pace.budget * (1 - done / 50))
+        look(pace, done)
+
+    data, options = models.load("coin").data(), Options(budget=600.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(nuts.Pace, "look", late)
+        fit = run(Job(f"{library}-nuts", "coin", data, "nuts", library, None, 0, options))
+    assert fit.status == "skipped" and fit.tree is None
+    assert fit.reason.startswith("NUTS needs a --budget of ") and fit.reason.endswith("; it is 600 s")
 
 
 def test_data_of_another_shape_can_follow():

@@ -179,7 +179,7 @@ def summarise(
     if ranked and measured:
         verdict = judge(measured, ranked)
     else:
-        began = "Not attempted" if status == "skipped" else "It failed"
+        began = "Skipped" if status == "skipped" else "It failed"
         verdict = Verdict(status, f"{began}: {reason}.")
     return {
         "library": job.library,

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from compare.comparison import Drawn, Fit, Job
+from compare.comparison import Drawn, Fit, Job, TooSlow
 from compare.fit.density import layout_of
 from compare.fit.groups import with_groups
 from compare.messages import one_line
+from compare.summary import Status
 
 WAYS = {
     "svi": ("svi.svi", "svi.objective"),
@@ -107,7 +108,8 @@ def timed(jobs: Sequence[Job], make: Callable[[Sequence[Job]], Sequence[Any]]) -
             continue
         if "KeyboardInterrupt" in str(result):
             raise KeyboardInterrupt from result
-        fits.append(Fit(job, "failed", one_line(result, bare=True), seconds=seconds))
+        status: Status = "skipped" if isinstance(result, TooSlow) else "failed"
+        fits.append(Fit(job, status, one_line(result, bare=True), seconds=seconds))
     return fits
 
 

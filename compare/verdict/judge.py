@@ -58,7 +58,7 @@ def judge(
         contradictions: How fits contradict each other or the reference, in a sentence each.
     """
     if summary.status != "done":
-        beginning = {"skipped": "Not attempted", "failed": "It failed"}[summary.status]
+        beginning = {"skipped": "Skipped", "failed": "It failed"}[summary.status]
         return Verdict(summary.status, f"{beginning}: {str(summary.reason).removesuffix('.')}.")
     if summary.method == "exact":
         return Verdict("exact", "The posterior itself; every other fit is measured against it.")

@@ -189,7 +189,7 @@ def rules(options: Options | None = None) -> tuple[tuple[str, str], ...]:
             "the posterior itself, by the method and to the tolerance stated (importance sampling or a long NUTS run "
             "that stands in its place is called the reference, never exact)",
         ),
-        ("skipped", "not attempted, for the reason given"),
+        ("skipped", "not attempted, or given up early, for the reason given"),
         ("failed", "attempted and ended in an error, which is given"),
         (
             "unreliable",

@@ -24,7 +24,7 @@ import arviz_stats
 import numpy as np
 import xarray as xr
 
-from compare.comparison import Drawn, Job
+from compare.comparison import Drawn, Job, TooSlow
 from compare.fit.density import derive
 from compare.fit.svi.protocol import Density
 from compare.fit.tree import build, joined, keep, split
@@ -46,6 +46,13 @@ FEW = 1e-3
 
 PATIENCE = 10
 """Budgets of one fit that chains on many data sets may take together."""
+
+SEEN, FEWEST = 25, 100
+"""Transitions by which a pace is measured, and draws of a chain that a budget must have room for."""
+
+ADAPTED, LATE, VERY_LATE = 100, 0.5, 3.0
+"""Transitions after which the library has adapted its mass matrix once, and the budgets beyond its own that a run may
+seem to take from then on, and before, where its pace says less."""
 
 BASE = "eps"
 """The site of the standard normals that a guide's draws are made of."""
@@ -120,8 +127,50 @@ def flat(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
 
 
-def out_of_budget(budget: float, option: str = "--budget") -> TimeoutError:
-    return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger {option}")
+class Pace:
+    """The pace of a warm-up, by which one that its budget is far from enough for is given up early.
+
+    Args:
+        warmup: Transitions of the warm-up.
+        deadline: When the budget ends, by `time.perf_counter`.
+        budget: Seconds.
+    """
+
+    def __init__(self, warmup: int, deadline: float, budget: float) -> None:
+        self.warmup, self.deadline, self.budget = warmup, deadline, budget
+        self.restart()
+
+    def restart(self) -> None:
+        """Measure from the next look on: what came before, such as compiling, does not come again."""
+        self.begin: tuple[int, float] | None = None
+
+    def look(self, done: int) -> None:
+        """Look at the clock when some of the transitions are done.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+            TooSlow: the warm-up and the `FEWEST` draws would end far beyond it.
+        """
+        now = time.perf_counter()
+        if now > self.deadline:
+            raise out_of_budget(self.budget)
+        if self.begin is None or self.begin[0] < ADAPTED <= done:
+            self.begin = done, now
+        count = done - self.begin[0]
+        if count < SEEN:
+            return
+        left = (now - self.begin[1]) / count * (self.warmup + FEWEST - done)
+        late = now + left - self.deadline
+        if late > (LATE if self.begin[0] >= ADAPTED else VERY_LATE) * self.budget:
+            needed = np.format_float_positional(self.budget + late, precision=2, fractional=False, trim="-")
+            raise TooSlow(
+                f"NUTS needs a --budget of {needed} s or more, to warm up and make {FEWEST} draws of each chain; it is "
+                f"{self.budget:g} s"
+            )
+
+
+def out_of_budget(budget: float) -> TimeoutError:
+    return TimeoutError(f"NUTS was still warming up when its budget of {budget:g} s ended; give it a larger --budget")
 
 
 def statistics(

@@ -19,7 +19,7 @@ from numpyro.infer.hmc import HMCState
 
 from compare import registry
 from compare.comparison import Job
-from compare.fit.mcmc.nuts import BASE, BLOCK, Adaptation, Block, Program, out_of_budget, statistics
+from compare.fit.mcmc.nuts import BASE, BLOCK, Adaptation, Block, Pace, Program, statistics
 from compare.fit.svi.objective_numpyro import Objective
 from compare.fit.svi.protocol import Static, bind
 from compare.fit.tree import N_CHAINS
@@ -99,12 +99,12 @@ def sampler_of_form(
 
 
 def warmed_up(
-    state: HMCState, advance: Callable[..., Any], warmup: int, data: Data, check: Callable[[], None]
+    state: HMCState, advance: Callable[..., Any], warmup: int, data: Data, check: Callable[[int], None]
 ) -> HMCState:
-    for done in range(0, warmup, STRIDE):
-        state, _ = advance(state, min(STRIDE, warmup - done), data)
-        jax.block_until_ready(state)
-        check()
+    for begin in range(0, warmup, STRIDE):
+        count = min(STRIDE, warmup - begin)
+        state, _ = jax.block_until_ready(advance(state, count, data))
+        check(begin + count)
     return state
 
 
@@ -116,20 +116,20 @@ def chains(
     run = sampler(job.model, program, adaptation, options.warmup, static, data)
     is_long = job.method == "reference"  # its run takes longer than any compilation
     quick = not is_long and is_quick(job.layout.dimension, dict(data))
+    pace, has_run = Pace(options.warmup, deadline, options.budget), set[bool]()
 
     def advance(state: HMCState, count: int, data: Data) -> tuple[HMCState, Any]:
         nonlocal quick
-        state, records = run.advance[quick](state, count, data)
+        state, records = jax.block_until_ready(run.advance[quick](state, count, data))
+        if quick not in has_run:  # it was compiled
+            has_run.add(quick)
+            pace.restart()
         _, (_, _, steps, *_) = records
         quick = quick and float(steps[:count].mean()) < LONG
         return state, records
 
-    def check() -> None:
-        if time.perf_counter() > deadline:
-            raise out_of_budget(options.budget)
-
     state = run.initialise(jax.random.key(job.fit_seed), options.warmup, data)
-    state = warmed_up(state, advance, options.warmup, data, check)
+    state = warmed_up(state, advance, options.warmup, data, pace.look)
 
     def block() -> Block:
         nonlocal state
@@ -171,7 +171,7 @@ def chains_of_many(
         own = {name: value[piece] for name, value in data.items()}
         run = sampler(jobs[0].model, "model", Adaptation.of(jobs[0]), options.warmup, static, own)
         state = run.initialise_many(keys[piece], options.warmup, own)
-        state = warmed_up(state, run.advance_many, options.warmup, own, check)
+        state = warmed_up(state, run.advance_many, options.warmup, own, lambda _: check())
         parts = []
         for _ in range(0, BLOCK, STRIDE):
             state, records = run.advance_many(state, STRIDE, own)

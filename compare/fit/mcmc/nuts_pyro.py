@@ -23,7 +23,7 @@ from pyro.util import get_rng_state, set_rng_state
 
 from compare.comparison import Job
 from compare.fit.mcmc.child import begin
-from compare.fit.mcmc.nuts import BASE, BLOCK, Adaptation, Block, Program, out_of_budget, statistics
+from compare.fit.mcmc.nuts import BASE, BLOCK, Adaptation, Block, Pace, Program, statistics
 from compare.fit.svi.base_pyro import BaseDraws
 from compare.fit.svi.objective_pyro import LogJoint, Objective, ParticleELBO
 from compare.fit.svi.protocol import Static, bind
@@ -77,7 +77,7 @@ def chain(
     """One chain: yields (latents, statistics) of a block of draws, as many blocks as are asked for.
 
     Raises:
-        TimeoutError: the deadline passed during the warm-up.
+        TimeoutError: the deadline passed during the warm-up, or would pass long before its end.
     """
     parent = os.getppid()
     torch.set_num_threads(1)
@@ -85,10 +85,10 @@ def chain(
     with pyro.validation_enabled(False):
         kernel = kernel_of(model, data, warmup, adaptation)
         params = kernel.initial_params
-        for _ in range(warmup):
+        pace = Pace(warmup, deadline, budget)
+        for number in range(warmup):
             params = kernel.sample(params)
-            if time.perf_counter() > deadline:
-                raise out_of_budget(budget)
+            pace.look(number + 1)
         while True:
             draws, records = [], []
             for number in range(BLOCK):

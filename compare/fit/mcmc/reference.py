@@ -23,8 +23,8 @@ import xarray as xr
 
 import guides
 from compare import registry, standard_errors, user_model
-from compare.comparison import Job
-from compare.fit.mcmc.nuts import Adaptation, out_of_budget, sample
+from compare.comparison import Job, TooSlow
+from compare.fit.mcmc.nuts import Adaptation, sample
 from compare.fit.reference.evidence import draws_of, with_evidence
 from compare.fit.reference.missed import with_missed_modes
 from compare.fit.reference.tails import with_missed_tails
@@ -78,8 +78,8 @@ def fit(library: ModuleType, job: Job) -> tuple[xr.DataTree, int]:
         tree, n_steps = sample(
             library, with_budget(patient, budget), way.program, completed, adaptation, spare_if_diverged=spare
         )
-    except TimeoutError:
-        raise out_of_budget(budget, "--reference-budget") from None
+    except TimeoutError as error:
+        raise type(error)(str(error).replace("--budget", "--reference-budget")) from None
     left = budget - (time.perf_counter() - begin)
     if spare and diverged(tree) and left > LEAST * budget and "stay apart" not in tree.attrs["reason"]:
         tree, more = again(library, with_budget(patient, left), tree)
@@ -118,7 +118,7 @@ def again(library: ModuleType, job: Job, tree: xr.DataTree) -> tuple[xr.DataTree
         bent, n_steps = sample(library, with_budget(job, left), program, complete, Adaptation(ACCEPTANCE))
     except Exception as error:  # a second run that cannot be made costs nobody the first
         reason = one_line(error, bare=True)
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and not isinstance(error, TooSlow):
             reason = f"they were still warming up when --reference-budget ended, {left:.0f} s after the flow was fitted"
         tree.attrs["ran_elsewhere"] = f"The reference's chains diverged, and in the coordinates of a flow: {reason}"
         return tree, spent

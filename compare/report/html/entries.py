@@ -24,7 +24,7 @@ MEANINGS = {
     "not converged": "the optimiser did not arrive",
     "unreliable": "chains, or fits, contradict each other",
     "failed": "ended in an error",
-    "skipped": "not attempted",
+    "skipped": "not attempted, or given up early",
 }
 """The verdicts' words in the order they are sorted by, and what they mean."""
 
