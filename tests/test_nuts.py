@@ -271,7 +271,7 @@ class Clock:
         monkeypatch.setattr(nuts.time, "perf_counter", lambda: self.now)
 
     def warm_up(self, pace: nuts.Pace, first: int, last: int, seconds: float) -> None:
-        """Transitions number first to last, which take so many seconds each."""
+        """The transitions from the first to the last, each of the same length."""
         for done in range(first, last + 1):
             self.now += seconds
             pace.look(done)

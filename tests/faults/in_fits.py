@@ -153,8 +153,8 @@ FAULTS = [
     Fault(
         "the warm-up is kept",
         "compare.fit.mcmc.nuts_numpyro",
-        "for done in range(0, warmup, STRIDE):",
-        "for done in range(0, 0, STRIDE):",
+        "for begin in range(0, warmup, STRIDE):",
+        "for begin in range(0, 0, STRIDE):",
         "all",
         "numpyro",
         caught_by="coin/numpyro-nuts: chains",
@@ -163,8 +163,8 @@ FAULTS = [
     Fault(
         "the warm-up is kept",
         "compare.fit.mcmc.nuts_pyro",
-        "for _ in range(warmup):",
-        "for _ in range(0):",
+        "for number in range(warmup):",
+        "for number in range(0):",
         "all",
         "pyro",
         caught_by="coin/pyro-nuts: chains",
