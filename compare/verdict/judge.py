@@ -30,7 +30,7 @@ from compare.verdict.thresholds import (
     z_score,
 )
 
-LONGER_REFERENCE = "Give it a larger --reference-budget."
+LONGER_REFERENCE = "Give it a larger --reference-budget, or reparameterise the model."
 OTHER_DRAWS = "Leave the warm-up out, or sample for longer."
 LONGER_CHAINS = "Give it a larger --budget, or reparameterise the model before using it."
 SHORTER_STEPS = "Give it a higher --acceptance than {:g}, or reparameterise the model before using it."
@@ -74,7 +74,7 @@ def judge(
         return Verdict("undecided", f"{lost}{by_itself(summary)}")
     missed = complaints(reference, options) if reference is not None else []
     if missed:
-        lost = f"The chains of the reference that it is compared with contradict each other: {'; '.join(missed)}."
+        lost = f"The reference that it is compared with is unreliable: {'; '.join(missed)}."
         return Verdict("unreliable", f"{lost}{by_itself(summary)}")
     if summary.method in ("nuts", "draws"):
         return judge_chains(summary, options, reference)
