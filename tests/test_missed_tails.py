@@ -120,6 +120,22 @@ def test_where_the_density_jumps_nothing_is_known(seed):
         tails_of(bounded, np.c_[rng.exponential(size=8192), rng.standard_normal(8192)])
 
 
+def test_where_it_jumps_often_and_little_nothing_is_known_either():
+    """A changepoint among 400 times, each of which changes the log joint by 0.05 nats."""
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.standard_normal(400))
+
+    def stepped(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return 0.05 * np.searchsorted(times, z[:, 0]) - (z**2).sum(1) / 2, -z
+
+    wide = rng.standard_normal((400 * N_CHAINS * N_DRAWS, 1))
+    rising = wide[rng.random(len(wide)) < np.exp(0.05 * np.searchsorted(times, wide[:, 0]) - 20)]
+    draws = np.c_[rising, rng.standard_normal(len(rising))]
+    assert len(draws) >= N_CHAINS * N_DRAWS
+    with pytest.raises(Refused, match="not continuous"):
+        tails_of(stepped, draws)
+
+
 def test_draws_at_the_edge_of_the_support_are_refused():
     draws = np.random.default_rng(0).standard_normal((N_CHAINS * N_DRAWS, 2))
     draws[7, 1] = np.inf

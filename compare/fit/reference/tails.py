@@ -48,7 +48,7 @@ FEW_DIMENSIONS = 20
 N_WALKS, N_STEPS, N_HALVINGS = 256, 32, 16
 """Lines along which a jump is looked for, the steps of each, and how often its worst step is halved."""
 
-JUMP, ROUNDING = 0.1, 1e-10
+JUMP, ROUNDING = 1e-3, 1e-10
 """Nats, beyond this share of the log joint, by which that step's ends may then differ from what the slopes say."""
 
 
@@ -72,7 +72,8 @@ def with_missed_tails(job: Job, tree: xr.DataTree) -> xr.DataTree:
     seen, in place of its log evidence. The search takes its share of the budget after the chains have ended."""
     deadline = time.perf_counter() + job.options.reference_budget / SHARE
     try:
-        missed = describe_missed(job, tree, deadline)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            missed = describe_missed(job, tree, deadline)
     except Exception as error:  # a search that cannot be made costs nobody a reference
         why_not(error, 0.0)
         return tree
