@@ -231,7 +231,14 @@ def test_fits_do_not_wait_for_a_long_reference(monkeypatch, methods, data, sent)
 
 @pytest.mark.parametrize(
     ("libraries", "processes", "processors", "is_there"),
-    [(["a"], None, 2, True), (["a"], None, 1, False), (["a"], 1, 2, False), (["a", "b"], None, 2, False)],
+    [
+        (["numpyro"], None, 2, True),
+        (["numpyro"], None, 1, False),
+        (["numpyro"], 1, 2, False),
+        (["numpyro", "pyro"], None, 8, False),
+        (["pyro"], None, 5, True),
+        (["pyro"], None, 4, False),  # its chains have a process each
+    ],
 )
 def test_a_library_alone_has_a_second_process_for_what_would_wait(
     monkeypatch, libraries, processes, processors, is_there

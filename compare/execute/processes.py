@@ -16,6 +16,10 @@ from typing import Any
 
 from compare import user_model
 from compare.fit.mcmc.child import begin
+from compare.fit.tree import N_CHAINS
+
+REFERENCE = {"numpyro": 1, "pyro": N_CHAINS}
+"""Processors that a long reference takes: Pyro's chains have a process each."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def workers(
     """Start the processes for some libraries, and end them at the end.
 
     By default the first library works in this process and each other one in a process of its own, so that none waits
-    for another to be imported. Of one library alone, fits need not wait for a long reference: a second process makes
-    them beside it.
+    for another to be imported. Of one library alone, fits need not wait for a long reference where there is a
+    processor for them: a second process makes them beside it.
 
     Args:
         libraries: The libraries that are needed.
@@ -114,8 +118,11 @@ def workers(
     context = multiprocessing.get_context("fork" if can_fork else "spawn")
     counts = share_processes(list(dict.fromkeys(libraries)), n_processes)
     pools: dict[str, Executor] = {library: RestartingPool(count, context) for library, count in counts.items()}
-    is_alone = n_processes is None and len(set(libraries)) == 1 and n_processors() > 1
-    beside = RestartingPool(1, multiprocessing.get_context("spawn")) if is_alone else None  # it starts late
+    is_alone = n_processes is None and len(set(libraries)) == 1
+    has_room = n_processors() > sum(REFERENCE.get(library, 1) for library in set(libraries))
+    beside = (
+        RestartingPool(1, multiprocessing.get_context("spawn")) if is_alone and has_room else None
+    )  # it starts late
     for library, pool in pools.items():  # the processes begin now, before this one imports a library
         pool.submit(import_module, f"compare.fit.svi.objective_{library}")
     try:
