@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 from scipy import stats
 
 from compare import compare
 from models.contract import Exact
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 N = 50
 NOISE = 0.3

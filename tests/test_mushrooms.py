@@ -14,6 +14,8 @@ from tests.experiments import mushrooms
 from tests.experiments.mushroom_agents import EVERY, HIDDEN, NOISE, PRIOR, WEIGHT, Memory
 from tests.experiments.mushrooms import Mushrooms
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 ERRORS = 4
 
 

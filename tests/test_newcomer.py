@@ -20,6 +20,8 @@ import models
 from compare import registry, user_model
 from compare.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 README = Path(models.__file__).parent / "README.md"
 BLOCK = re.compile(r"<!-- file: models/(poisson/\w+\.py) -->\n```python\n(.*?)```", re.DOTALL)
 LINE = re.compile(r'CATALOGUE\["(\w+)"\] = "(.*)"')
