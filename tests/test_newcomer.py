@@ -67,7 +67,7 @@ def in_catalogue(folder: Path, name: str, line: str) -> Iterator[models.contract
         forget_compiled()
         yield models.load(name)
     forget_compiled()
-    for module in [module for module in sys.modules if module.startswith(f"models.{name}")]:
+    for module in [module for module in sys.modules if f"{module}.".startswith(f"models.{name}.")]:
         del sys.modules[module]
     for check in set(CHECKS) - before:
         del CHECKS[check]
