@@ -120,9 +120,7 @@ def workers(
     pools: dict[str, Executor] = {library: RestartingPool(count, context) for library, count in counts.items()}
     is_alone = n_processes is None and len(set(libraries)) == 1
     has_room = n_processors() > sum(REFERENCE.get(library, 1) for library in set(libraries))
-    beside = (
-        RestartingPool(1, multiprocessing.get_context("spawn")) if is_alone and has_room else None
-    )  # it starts late
+    beside = RestartingPool(1, multiprocessing.get_context("spawn")) if is_alone and has_room else None
     for library, pool in pools.items():  # the processes begin now, before this one imports a library
         pool.submit(import_module, f"compare.fit.svi.objective_{library}")
     try:
