@@ -109,7 +109,7 @@ def planted(fault: Fault) -> Iterator[None]:
 def held(module: ModuleType) -> tuple[list[FunctionType], list[Any]]:
     """The functions that stand in the module's source, and all caches of ours, wherever they are held.
 
-    Functions refer to their module's names, and caches to their type: of the million objects that a session holds, only
+    Functions refer to their module's names, and caches to their type: of the million objects that a process holds, only
     these are looked at.
     """
     functions, caches = [], []
