@@ -187,3 +187,5 @@ def test_the_reference_says_what_it_misses_in_place_of_its_evidence(library):
     assert 0.05 < share < 0.2
     assert f"its chains end at scale {draws['scale'].min():.3g}, where the posterior goes on" in attrs["missed"]
     assert attrs["no_log_evidence"] == "the chains of the reference stop short of a tail"
+    tree.attrs["missed"] = "a mode"
+    assert with_missed_tails(job_of(library), tree).attrs["missed"] == "a mode"

@@ -17,10 +17,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import arviz_stats
 import numpy as np
 import xarray as xr
 
+from compare import standard_errors
 from compare.comparison import Job
 from compare.fit.reference.evidence import MOST_DIMENSIONS, draws_of, space_of
 from compare.fit.reference.missed import LEAST_MASS, without_evidence
@@ -69,13 +69,16 @@ class Tail:
 
 def with_missed_tails(job: Job, tree: xr.DataTree) -> xr.DataTree:
     """The tree of a reference, with ``missed``, the sentence about a tail of `LEAST_MASS` or more that no chain has
-    seen, in place of its log evidence. The search takes its share of the budget after the chains have ended."""
+    seen, in place of its log evidence. The search takes its share of the budget after the chains have ended; beside an
+    unseen mode, which says enough, there is none."""
+    if "missed" in tree.attrs:
+        return tree
     deadline = time.perf_counter() + job.options.reference_budget / SHARE
     try:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             missed = describe_missed(job, tree, deadline)
     except Exception as error:  # a search that cannot be made costs nobody a reference
-        why_not(error, 0.0)
+        why_not(error, 0.0)  # raises what Ctrl-C has become
         return tree
     return without_evidence(tree, "the chains of the reference stop short of a tail", missed=missed) if missed else tree
 
@@ -141,8 +144,8 @@ def tail_beyond(points: np.ndarray, gradients: np.ndarray, k: int, sign: float, 
 
 def score(terms: np.ndarray, shape: tuple[int, int]) -> tuple[float, float]:
     """The mean of terms (chain draw) over its standard error, and the mean."""
-    ess = float(arviz_stats.ess(terms.reshape(shape), method="mean"))
-    return float(terms.mean() / (terms.std() / np.sqrt(ess))), float(terms.mean())
+    mean = terms.mean()
+    return float(mean / standard_errors.of_mean(terms.reshape(shape))), float(mean)
 
 
 def directions(points: np.ndarray, gradients: np.ndarray, hinge: np.ndarray) -> np.ndarray:
